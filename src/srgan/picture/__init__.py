@@ -1,0 +1,1 @@
+"""Pictures as arrays: reading, writing, resizing, colour, geometry, scores. Never imports torch."""
