@@ -1,0 +1,16 @@
+"""`python -m srgan` and the `srgan` command."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line on this process's arguments and leave with its exit code."""
+    from srgan.cli import run
+
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

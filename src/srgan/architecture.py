@@ -1,0 +1,127 @@
+"""The generator of figure 4 as data: the one description that PyTorch, OpenVINO and the exports follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """What a generator is; stored in every weights file."""
+
+    blocks: int = 16
+    """Residual blocks, B of figure 4 (1 to 64)."""
+    width: int = 64
+    """Feature maps of every layer, n64 of figure 4 (1 to 1024)."""
+    scale: int = 4
+    """Upscaling factor: 4 (two sub-pixel stages) or 2 (one)."""
+    channels: int = 3
+    """Channels of the picture: 3, RGB."""
+    slopes: Literal["channel", "layer"] = "channel"
+    """PReLU: one learned slope per channel (He et al. 2015) or one per layer."""
+
+    def __post_init__(self) -> None:
+        ranges = {"blocks": (1, 64), "width": (1, 1024)}
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f"{name} is a whole number from {low} to {high}, got {value!r}")
+        if self.scale not in (2, 4):
+            raise ValueError(f"scale is 2 or 4, got {self.scale!r}")
+        if self.channels != 3:
+            raise ValueError(f"channels is 3 (RGB; grey pictures are upscaled as RGB), got {self.channels!r}")
+        if self.slopes not in ("channel", "layer"):
+            raise ValueError(f"slopes is 'channel' or 'layer', got {self.slopes!r}")
+
+
+class Layer(NamedTuple):
+    """One layer: takes the output of `source` ("input" = the picture) and, for "add", that of `other` too."""
+
+    kind: Literal["conv", "norm", "prelu", "add", "shuffle"]
+    name: str
+    source: str
+    inputs: int
+    outputs: int
+    kernel: int = 1
+    bias: bool = False
+    other: str = ""
+
+
+class Reach(NamedTuple):
+    """How far, in LR pixels, one output pixel sees: of the whole network, up to the sub-pixel stages, and after."""
+
+    total: int
+    body: int
+    tail: int
+
+
+def layers(config: GeneratorConfig) -> tuple[Layer, ...]:
+    """Figure 4, in order of computation. No bias where BatchNorm follows; no tanh at the tail."""
+    width, found = config.width, list[Layer]()
+
+    def conv(name: str, source: str, inputs: int, outputs: int, kernel: int, bias: bool) -> str:
+        found.append(Layer("conv", name, source, inputs, outputs, kernel, bias))
+        return name
+
+    def norm(name: str, source: str) -> str:
+        found.append(Layer("norm", name, source, width, width))
+        return name
+
+    def prelu(name: str, source: str) -> str:
+        found.append(Layer("prelu", name, source, width, width))
+        return name
+
+    def add(name: str, source: str, other: str) -> str:
+        found.append(Layer("add", name, source, width, width, other=other))
+        return name
+
+    head = prelu("head.act", conv("head.conv", "input", config.channels, width, 9, True))
+    x = head
+    for i in range(config.blocks):
+        block = f"body.{i}"
+        y = norm(f"{block}.bn1", conv(f"{block}.conv1", x, width, width, 3, False))
+        y = prelu(f"{block}.act", y)
+        y = norm(f"{block}.bn2", conv(f"{block}.conv2", y, width, width, 3, False))
+        x = add(f"{block}.add", y, x)
+    x = add("trunk.add", norm("trunk.bn", conv("trunk.conv", x, width, width, 3, False)), head)
+    for i in range(stages(config)):
+        wide = conv(f"up.{i}.conv", x, width, 4 * width, 3, True)
+        found.append(Layer("shuffle", f"up.{i}.shuffle", wide, 4 * width, width))
+        x = prelu(f"up.{i}.act", f"up.{i}.shuffle")
+    conv("tail.conv", x, width, config.channels, 9, True)
+    return tuple(found)
+
+
+def stages(config: GeneratorConfig) -> int:
+    """Number of x2 sub-pixel stages."""
+    return {2: 1, 4: 2}[config.scale]
+
+
+def reach(config: GeneratorConfig) -> Reach:
+    """How far the network sees, from its layers: each kernel adds half its width at its own resolution."""
+    body, tail, resolution = 0, 0.0, 1
+    for layer in layers(config):
+        if layer.kind == "shuffle":
+            resolution *= 2
+        elif layer.kind == "conv" and layer.name.startswith(("up.", "tail.")):
+            tail += (layer.kernel // 2) / resolution
+        elif layer.kind == "conv":
+            body += layer.kernel // 2
+    return Reach(total=-int(-(body + tail) // 1), body=body, tail=-int(-tail // 1))
+
+
+def tensor_shapes(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
+    """Every tensor of a weights file, in order, with its shape."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in layers(config):
+        if layer.kind == "conv":
+            shapes[f"{layer.name}.weight"] = (layer.outputs, layer.inputs, layer.kernel, layer.kernel)
+            if layer.bias:
+                shapes[f"{layer.name}.bias"] = (layer.outputs,)
+        elif layer.kind == "norm":
+            for part in ("weight", "bias", "running_mean", "running_var"):
+                shapes[f"{layer.name}.{part}"] = (layer.outputs,)
+        elif layer.kind == "prelu":
+            shapes[f"{layer.name}.weight"] = (layer.outputs if config.slopes == "channel" else 1,)
+    return shapes

@@ -1,0 +1,121 @@
+"""The list of commands, and the one place where exceptions become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from srgan import __version__
+from srgan.errors import MissingExtra, SrganError, UsageError, missing_extra
+
+# command -> (module with `main(argv) -> int`, what it does, the extra that it needs)
+COMMANDS: dict[str, tuple[str, str, str | None]] = {
+    "upscale": ("srgan.upscaling.command", "make pictures four times larger", None),
+    "evaluate": ("srgan.evaluation", "score a model, or a folder of pictures, on test sets", None),
+    "train": ("srgan.training.command", "train SRResNet, then SRGAN", "train"),
+    "data": ("srgan.data.command", "fetch, check or pack pictures", None),
+    "export": ("srgan.export", "write a model as ONNX, OpenVINO, torch.export or safetensors", "export"),
+    "import-weights": ("srgan.export", "take over the weights of another SRResNet", None),
+    "report": ("srgan.report", "one HTML page about one or more training runs", None),
+    "serve": ("srgan.web", "a page to try it, and an HTTP service", "web"),
+    "bench": ("srgan.bench.command", "measure upscaling, training or data loading", "train"),
+    "info": ("srgan.upscaling.info", "what a weights file, or a picture made by srgan, says of itself", None),
+}
+_EXTRA_OF_MODULE = {
+    "torch": "train", "tensorboard": "train", "gradio": "web", "starlette": "web", "uvicorn": "web",
+    "onnx": "export", "onnxruntime": "export", "onnxscript": "export", "nncf": "export", "ray": "cluster",
+}  # fmt: skip
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line and return its exit code.
+
+    0 done; 1 our fault; 2 the user's input; 3 diverged; 130 Ctrl-C; 143 SIGTERM.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _dispatch(list(argv))
+    except SrganError as error:
+        print(f"srgan: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        return _missing_module(error)
+    except KeyboardInterrupt:
+        print("srgan: stopped by Ctrl-C", file=sys.stderr)
+        return 130
+    except Terminated:
+        print("srgan: stopped by SIGTERM", file=sys.stderr)
+        return 143
+    except BrokenPipeError:  # the reader of our table went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as error:  # the option parser: 0 after --help, 2 after a wrong option
+        return error.code if isinstance(error.code, int) else 2
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        print(
+            f"srgan {__version__}: this is a fault of srgan, not yours. Please report it with the lines above.",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if argv else 2
+    if argv[0] in ("-V", "--version"):
+        print(f"srgan {__version__}")
+        return 0
+    name, rest = argv[0], argv[1:]
+    if name not in COMMANDS:
+        raise UsageError(f"there is no command '{name}'.{_guess(name)} `srgan --help` lists them.")
+    module = importlib.import_module(COMMANDS[name][0])
+    entry = module.import_main if name == "import-weights" else module.main
+    return int(entry(rest) or 0)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [
+        f"srgan {__version__}: pictures four times larger, by SRResNet and SRGAN",
+        "",
+        "usage: srgan COMMAND [OPTIONS]      (srgan COMMAND --help for its options)",
+        "",
+        *(
+            f"  {name:<{width}}  {what}" + (f"  [needs the extra '{extra}']" if extra else "")
+            for name, (_, what, extra) in COMMANDS.items()
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _guess(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def _missing_module(error: ModuleNotFoundError) -> int:
+    """Name the extra that brings a module of somebody else's; a module of ours that is missing is our fault."""
+    top = (error.name or "").partition(".")[0]
+    if top not in _EXTRA_OF_MODULE:
+        raise error
+    sentence: MissingExtra = missing_extra(_EXTRA_OF_MODULE[top], f"This command (it uses '{top}')")
+    print(f"srgan: error: {sentence}", file=sys.stderr)
+    return sentence.exit_code
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise Terminated

@@ -1,0 +1,31 @@
+"""Fixtures shared by all tests: where the shared data lies, and what is made from it once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The data folder (Set5, Set14, BSD100, valid, train, vgg19, niqe), named by SRGAN_DATA."""
+    named = os.environ.get("SRGAN_DATA")
+    if not named:
+        pytest.skip("SRGAN_DATA does not name the data folder")
+    root = Path(named).resolve()
+    if not (root / "Set14").is_dir():
+        pytest.fail(f"SRGAN_DATA={named} holds no Set14")
+    return root
+
+
+@pytest.fixture(scope="session")
+def vgg19_file(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """VGG19's convolutions, unpacked to float32 (80 MB)."""
+    target = tmp_path_factory.mktemp("vgg19") / "vgg19_caffe.safetensors"
+    tool = data.parent / "tools" / "unpack_vgg19.py"
+    subprocess.run([sys.executable, str(tool), str(target)], check=True, capture_output=True)
+    return target
