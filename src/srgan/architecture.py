@@ -20,6 +20,8 @@ class GeneratorConfig:
     """Channels of the picture: 3, RGB."""
     slopes: Literal["channel", "layer"] = "channel"
     """PReLU: one learned slope per channel (He et al. 2015) or one per layer."""
+    tail: Literal["linear", "tanh"] = "linear"
+    """After the last convolution: nothing, as we train, or the tanh of imported weights."""
 
     def __post_init__(self) -> None:
         ranges = {"blocks": (1, 64), "width": (1, 1024)}
@@ -33,12 +35,14 @@ class GeneratorConfig:
             raise ValueError(f"channels is 3 (RGB; grey pictures are upscaled as RGB), got {self.channels!r}")
         if self.slopes not in ("channel", "layer"):
             raise ValueError(f"slopes is 'channel' or 'layer', got {self.slopes!r}")
+        if self.tail not in ("linear", "tanh"):
+            raise ValueError(f"tail is 'linear' or 'tanh', got {self.tail!r}")
 
 
 class Layer(NamedTuple):
     """One layer: takes the output of `source` ("input" = the picture) and, for "add", that of `other` too."""
 
-    kind: Literal["conv", "norm", "prelu", "add", "shuffle"]
+    kind: Literal["conv", "norm", "prelu", "add", "shuffle", "tanh"]
     name: str
     source: str
     inputs: int
@@ -57,7 +61,7 @@ class Reach(NamedTuple):
 
 
 def layers(config: GeneratorConfig) -> tuple[Layer, ...]:
-    """Figure 4, in order of computation. No bias where BatchNorm follows; no tanh at the tail."""
+    """Figure 4, in order of computation. No bias where BatchNorm follows; no tanh unless imported weights need it."""
     width, found = config.width, list[Layer]()
 
     def conv(name: str, source: str, inputs: int, outputs: int, kernel: int, bias: bool) -> str:
@@ -90,6 +94,8 @@ def layers(config: GeneratorConfig) -> tuple[Layer, ...]:
         found.append(Layer("shuffle", f"up.{i}.shuffle", wide, 4 * width, width))
         x = prelu(f"up.{i}.act", f"up.{i}.shuffle")
     conv("tail.conv", x, width, config.channels, 9, True)
+    if config.tail == "tanh":
+        found.append(Layer("tanh", "tail.tanh", "tail.conv", config.channels, config.channels))
     return tuple(found)
 
 
