@@ -24,8 +24,8 @@ def bicubic(picture: Picture, height: int, width: int) -> Picture:
         raise ValueError(f"cannot resize an array of shape {picture.shape} to {height} x {width}")
     if picture.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
         raise TypeError(f"cannot resize {picture.dtype}; uint8, uint16, float32 and float64 can be")
-    columns = np.ascontiguousarray(_resize_rows(picture, height).swapaxes(0, 1))
-    return np.ascontiguousarray(_resize_rows(columns, width).swapaxes(0, 1))
+    columns = np.array(_resize_rows(picture, height).swapaxes(0, 1), order="C")
+    return np.array(_resize_rows(columns, width).swapaxes(0, 1), order="C")
 
 
 def cropped(picture: Picture, factor: int = 4) -> Picture:
@@ -51,7 +51,7 @@ def cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
 def contributions(inputs: int, outputs: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Which inputs each output sums, and with which weights: two arrays (outputs, taps).
 
-    The kernel is stretched by inputs / outputs where that is above 1 (antialiasing); weights of a row sum to 1.
+    The kernel is stretched by inputs / outputs if that is above 1 (antialiasing). A row of weights sums to 1.
     """
     stretch = max(inputs / outputs, 1.0)
     centre = (np.arange(outputs) + 0.5) * inputs / outputs - 0.5
