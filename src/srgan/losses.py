@@ -1,0 +1,66 @@
+"""The paper's losses as pure functions: pictures (N, 3, H, W) in [-1, 1], logits (N, 1), results scalars."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FEATURE_SCALE = 1 / 12.75
+"""Section 3.2: feature maps are rescaled so that VGG losses are "of a scale comparable to the MSE loss"."""
+ADVERSARIAL_WEIGHT = 1e-3
+"""Equation 3."""
+TOTAL_VARIATION_WEIGHT = 2e-8
+"""For VGG22 content; see `total_variation`."""
+
+
+# Equation 4: l_MSE = 1 / (r^2 W H) sum (I_HR - G(I_LR))^2
+def pixel_mse(sr: Tensor, hr: Tensor) -> Tensor:
+    """Mean squared error over pictures, channels and pixels."""
+    return F.mse_loss(sr, hr)
+
+
+def pixel_l1(sr: Tensor, hr: Tensor) -> Tensor:
+    """Mean absolute error; not the paper's, but converges to sharper pictures (Zhao et al. 2017)."""
+    return F.l1_loss(sr, hr)
+
+
+# Equation 5: l_VGG/i.j = 1 / (W_ij H_ij) sum (phi_ij(I_HR) - phi_ij(G(I_LR)))^2
+def content(features_sr: Tensor, features_hr: Tensor) -> Tensor:
+    """VGG loss between feature maps phi_ij (N, C, H', W') in the Caffe convention, rescaled by 1/12.75.
+
+    The mean runs over C too. No gradient flows to `features_hr`.
+    """
+    return F.mse_loss(features_sr * FEATURE_SCALE, features_hr.detach() * FEATURE_SCALE)
+
+
+# Equation 6: l_Gen = sum_n -log D(G(I_LR))
+def adversarial(logits_sr: Tensor) -> Tensor:
+    """How far the discriminator is from taking the generator's pictures for photographs. Batch mean."""
+    return F.softplus(-logits_sr).mean()
+
+
+# Equation 3: l_SR = l_X + 10^-3 l_Gen
+def perceptual(content: Tensor, adversarial: Tensor, weight: float = ADVERSARIAL_WEIGHT) -> Tensor:
+    """The generator's loss: content (Equation 4 or 5) and adversarial part (Equation 6)."""
+    return content + weight * adversarial
+
+
+# Equation 2: max over D of E[log D(I_HR)] + E[log(1 - D(G(I_LR)))]
+def discriminator(logits_hr: Tensor, logits_sr: Tensor) -> Tensor:
+    """The discriminator's loss: binary cross entropy, photographs as 1 and the generator's pictures as 0."""
+    return F.softplus(-logits_hr).mean() + F.softplus(logits_sr).mean()
+
+
+# l_TV = 1 / (r^2 W H) sum |grad G(I_LR)|
+def total_variation(sr: Tensor) -> Tensor:
+    """Mean length of the picture's gradient (forward differences), which smooths; weighs 2e-8 beside VGG22.
+
+    The mean runs over pictures, channels and the pixels that have both neighbours. Where the gradient is
+    zero, its derivative is taken as zero.
+    """
+    down = sr[..., 1:, :-1] - sr[..., :-1, :-1]
+    right = sr[..., :-1, 1:] - sr[..., :-1, :-1]
+    squared = down.square() + right.square()
+    flat = squared == 0
+    return torch.where(flat, 0.0, squared.masked_fill(flat, 1.0).sqrt()).mean()
