@@ -12,8 +12,8 @@ def initialise(network: nn.Module, *, seed: int, icnr: bool = False) -> None:
 
     That is PyTorch's own choice; here it is drawn on the CPU from `seed` alone, so that the start does not
     depend on the device or on what was drawn before. Other tensors (BatchNorm's, PReLU's) keep their
-    constants. `icnr`: the sub-pixel convolutions start as nearest-neighbour enlargement, without a checkerboard
-    (Aitken et al. 2017, arXiv 1707.02937).
+    constants. `icnr`: the sub-pixel convolutions start as nearest-neighbour enlargement, without a
+    checkerboard (Aitken et al. 2017, arXiv 1707.02937).
     """
     rng = torch.Generator().manual_seed(seed)
     for name, layer in network.named_modules():

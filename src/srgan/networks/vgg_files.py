@@ -84,7 +84,7 @@ def _npz(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _unpacked(packed: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float32]:
-    """A kernel, stored (3, 3, in, out), of 8-bit values (steps of `scale` above `low`) and then a float tail."""
+    """A kernel, stored (3, 3, in, out): 8-bit values (steps of `scale` above `low`), then a float tail."""
     scale, low = packed[f"{name}.scale_min"]
     head = (packed[f"{name}.q"] * scale + low).astype(np.float32)
     values = np.concatenate([head, packed[f"{name}.tail"]])
