@@ -11,7 +11,7 @@ FEATURE_SCALE = 1 / 12.75
 ADVERSARIAL_WEIGHT = 1e-3
 """Equation 3."""
 TOTAL_VARIATION_WEIGHT = 2e-8
-"""For VGG22 content; see `total_variation`."""
+"""Section 3.4: added to the VGG22 content loss when SRResNet-VGG22 is trained (no adversarial part)."""
 
 
 # Equation 4: l_MSE = 1 / (r^2 W H) sum (I_HR - G(I_LR))^2
@@ -54,7 +54,7 @@ def discriminator(logits_hr: Tensor, logits_sr: Tensor) -> Tensor:
 
 # l_TV = 1 / (r^2 W H) sum |grad G(I_LR)|
 def total_variation(sr: Tensor) -> Tensor:
-    """Mean length of the picture's gradient (forward differences), which smooths; weighs 2e-8 beside VGG22.
+    """Mean length of the picture's gradient (forward differences); smooths. Weighs 2e-8 beside VGG22.
 
     The mean runs over pictures, channels and the pixels that have both neighbours. Where the gradient is
     zero, its derivative is taken as zero.

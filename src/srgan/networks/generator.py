@@ -20,8 +20,8 @@ FIRST_SLOPE = 0.25
 class Generator(nn.Module):
     """Pictures `scale` times larger: lr (N, 3, H, W) in [0, 1] -> sr (N, 3, 4H, 4W) in about [-1, 1].
 
-    Nothing bounds the output (no tanh, no clamp); whoever wants pixels clamps and rounds once.
-    The names of its tensors are those of `srgan.architecture.layers`.
+    Nothing bounds the output (no clamp, and no tanh unless imported weights need one); whoever wants pixels
+    clamps and rounds once. The names of its tensors are those of `srgan.architecture.layers`.
     """
 
     def __init__(self, config: GeneratorConfig | None = None) -> None:
@@ -33,6 +33,8 @@ class Generator(nn.Module):
         self.trunk = _named(conv=_conv(width, width, 3, bias=False), bn=BatchNorm(width))
         self.up = nn.Sequential(*(_upscaling(config) for _ in range(stages(config))))
         self.tail = _named(conv=_conv(width, config.channels, 9))
+        if config.tail == "tanh":
+            self.tail.add_module("tanh", nn.Tanh())
 
     def forward(self, lr_unit: Tensor) -> Tensor:
         return self.picture(self.features(lr_unit))
