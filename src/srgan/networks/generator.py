@@ -79,7 +79,7 @@ def generator_from_weights(weights: Weights) -> Generator:
 def tensors_of(generator: Generator) -> dict[str, NDArray[np.float32]]:
     """Copies of the generator's tensors, float32, as a weights file holds them."""
     state = generator.state_dict()
-    return {name: np.array(tensor.detach().to("cpu", torch.float32)) for name, tensor in state.items()}
+    return {name: tensor.detach().to("cpu", torch.float32).numpy().copy() for name, tensor in state.items()}
 
 
 def _upscaling(config: GeneratorConfig) -> nn.Sequential:

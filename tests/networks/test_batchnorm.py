@@ -1,0 +1,34 @@
+"""BatchNorm against PyTorch's own, whose counter of batches ours leaves out."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from srgan.networks.batchnorm import BatchNorm
+
+
+def test_trains_and_evaluates_like_pytorch_s() -> None:
+    ours, theirs = BatchNorm(5).double(), nn.BatchNorm2d(5).double()
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        x = torch.randn(4, 5, 3, 6, dtype=torch.float64, generator=rng) * 3 + 1
+        a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+        (ours(a) ** 3).sum().backward()
+        (theirs(b) ** 3).sum().backward()
+        assert torch.equal(ours(x), theirs(x))
+        assert torch.equal(a.grad, b.grad)
+    assert torch.equal(ours.running_mean, theirs.running_mean)
+    assert torch.equal(ours.running_var, theirs.running_var)
+    assert torch.equal(ours.eval()(x), theirs.eval()(x))
+
+
+def test_evaluation_leaves_the_statistics_alone() -> None:
+    norm = BatchNorm(2).eval()
+    norm(torch.randn(2, 2, 4, 4) + 5)
+    assert torch.equal(norm.running_mean, torch.zeros(2))
+    assert torch.equal(norm.running_var, torch.ones(2))
+
+
+def test_state_is_the_four_tensors_of_a_weights_file() -> None:
+    assert list(BatchNorm(2).state_dict()) == ["weight", "bias", "running_mean", "running_var"]
