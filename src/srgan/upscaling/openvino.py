@@ -1,0 +1,85 @@
+"""The engine for CPUs: OpenVINO, fp32 and int8."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import openvino
+
+from srgan import weights as weights_module
+from srgan.upscaling.engine import OutOfMemory, Planes, Precision
+from srgan.upscaling.graph import Part, build
+from srgan.weights import Weights
+
+
+class OpenVinoEngine:
+    """One generator on the CPU; its graphs are compiled when first used, for any height and width."""
+
+    name = "openvino"
+    body_bytes = 1_100
+    tail_bytes = 9_500
+
+    def __init__(self, weights: Weights, precision: Precision = "auto") -> None:
+        self.config = weights.config
+        self.precision = "fp32"
+        self._tensors = weights_module.fold(weights)
+        self._core = openvino.Core()
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _whole(self) -> _Compiled:
+        return self._compiled("whole")
+
+    @cached_property
+    def _body(self) -> _Compiled:
+        return self._compiled("body")
+
+    @cached_property
+    def _tail(self) -> _Compiled:
+        return self._compiled("tail")
+
+    def run(self, lr_unit: Planes) -> Planes:
+        """lr_unit (1,3,H,W) -> sr_signed (1,3,sH,sW)."""
+        return self._whole(lr_unit)
+
+    def body(self, lr_unit: Planes) -> Planes:
+        """lr_unit (1,3,H,W) -> features (1,width,H,W)."""
+        return self._body(lr_unit)
+
+    def tail(self, features: Planes) -> Planes:
+        """features (1,width,H,W) -> sr_signed (1,3,sH,sW)."""
+        return self._tail(features)
+
+    def release(self) -> None:
+        """Give back the memory of activations: graphs are compiled anew when next used."""
+        with self._lock:
+            for part in ("_whole", "_body", "_tail"):
+                self.__dict__.pop(part, None)
+
+    def _compiled(self, part: Part) -> _Compiled:
+        model = build(self.config, self._tensors, part)
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        return _Compiled(self._core.compile_model(model, "CPU", settings), self._lock)
+
+
+class _Compiled:
+    """A compiled graph; one call at a time, since each keeps its activations."""
+
+    def __init__(self, model: Any, lock: threading.Lock) -> None:
+        self._request = model.create_infer_request()
+        self._lock = lock
+
+    def __call__(self, planes: Planes) -> Planes:
+        with self._lock:
+            try:
+                self._request.infer([np.ascontiguousarray(planes)], share_inputs=True)
+                return np.array(self._request.get_output_tensor().data, np.float32)
+            except MemoryError as error:
+                raise OutOfMemory(str(error)) from error
+            except RuntimeError as error:
+                if any(word in str(error).lower() for word in ("bad_alloc", "allocate", "memory")):
+                    raise OutOfMemory(str(error).splitlines()[0]) from error
+                raise
