@@ -158,3 +158,10 @@ def _kind(value: Any) -> str:
 
 def _reason(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8 text"
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """Plain values as one line of JSON, keys sorted."""
+    import json
+
+    return json.dumps({name: _plain(value) for name, value in values.items()}, sort_keys=True, ensure_ascii=False)

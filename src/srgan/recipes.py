@@ -1,0 +1,44 @@
+"""Full settings for training, as functions; `docs/deviations.md` lists where they leave the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from srgan.training.settings import TrainSettings
+
+
+def paper() -> TrainSettings:
+    """Section 3.2: 1e6 steps at 1e-4, then 1e5 at 1e-4 and 1e5 at 1e-5, batches of 16, Adam(0.9, 0.999)."""
+    return TrainSettings(
+        recipe="paper", pretrain_steps=1_000_000, train_steps=200_000,
+        validation_interval=5_000, checkpoint_interval=5_000,
+    )  # fmt: skip
+
+
+def div2k() -> TrainSettings:
+    """The original project's defaults: 2,286 and 457 steps, the rate halved at each phase's half."""
+    return TrainSettings(
+        recipe="div2k", pretrain_steps=2286, train_steps=457, pretrain_decay="half", decay="half", drop=0.5,
+        validation_interval=500, checkpoint_interval=500,
+    )  # fmt: skip
+
+
+def quick() -> TrainSettings:
+    """Minutes on two CPU cores: to see that everything works, not to get good pictures."""
+    return TrainSettings(
+        recipe="quick", pretrain_steps=200, train_steps=40, batch_size=4, pretrain_learning_rate=4e-4,
+        pretrain_decay="cosine", decay="half", blocks=8, compile=False,
+        report_interval=10, validation_interval=100, validation_pictures=2, checkpoint_interval=100,
+    )  # fmt: skip
+
+
+def best() -> TrainSettings:
+    """What validates best at the budget of the packaged weights; see docs/results.md."""
+    return TrainSettings(
+        recipe="best", pretrain_steps=300_000, train_steps=60_000, pretrain_learning_rate=2e-4,
+        pretrain_decay="cosine", decay="cosine", pixel_loss="l1", ema=0.999, warmup=200, icnr=True,
+        validation_interval=5_000, checkpoint_interval=5_000,
+    )  # fmt: skip
+
+
+RECIPES: dict[str, Callable[[], TrainSettings]] = {"paper": paper, "div2k": div2k, "quick": quick, "best": best}

@@ -1,0 +1,55 @@
+"""Adam's state as named tensors, and the moving average of a generator's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+_PARTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+def adam(network: nn.Module, *, b1: float, b2: float) -> torch.optim.Adam:
+    """Adam over a network's parameters, fused where the device has it; the rate is set at every step."""
+    device = next(network.parameters()).device.type
+    return torch.optim.Adam(network.parameters(), lr=1e-4, betas=(b1, b2), fused=device in ("cpu", "cuda"))
+
+
+def set_learning_rate(optimizer: torch.optim.Adam, rate: float) -> None:
+    """Use `rate` from the next step on."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def state_tensors(optimizer: torch.optim.Adam, network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """(`<parameter>.<part>`, tensor) for every parameter that has been updated."""
+    for name, parameter in network.named_parameters():
+        for part in _PARTS:
+            if part in optimizer.state.get(parameter, {}):
+                yield f"{name}.{part}", optimizer.state[parameter][part]
+
+
+def load_state(optimizer: torch.optim.Adam, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Take over what `state_tensors` gave; parameters without a state start anew."""
+    for name, parameter in network.named_parameters():
+        found = {part: tensors[f"{name}.{part}"] for part in _PARTS if f"{name}.{part}" in tensors}
+        if found:
+            optimizer.state[parameter] = {
+                part: tensor.to("cpu" if part == "step" and not _fused(optimizer) else parameter.device).clone()
+                for part, tensor in found.items()
+            }
+
+
+@torch.no_grad()
+def average(mean: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """mean <- decay * mean + (1 - decay) * network, BatchNorm's statistics too; quicker in the first steps."""
+    weight = 1.0 - min(decay, (1.0 + step) / (10.0 + step))
+    torch._foreach_lerp_(list(mean.state_dict().values()), list(network.state_dict().values()), weight)
+
+
+def _fused(optimizer: torch.optim.Adam) -> bool:
+    return bool(optimizer.param_groups[0].get("fused"))

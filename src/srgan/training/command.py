@@ -1,0 +1,64 @@
+"""`srgan train`: from settings to a finished run."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from srgan import settings as flags
+from srgan.errors import UsageError
+from srgan.recipes import RECIPES
+from srgan.training.settings import TrainSettings
+
+DESCRIPTION = "Train SRResNet on pixels, then SRGAN against a discriminator (Ledig et al. 2017)."
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    from srgan.training.run import train
+
+    return train(settings_from(argv))
+
+
+def settings_from(argv: list[str]) -> TrainSettings:
+    """Recipe, then (with --resume) the run's own settings, then --config, then flags: the later one wins."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--recipe", default=None)
+    early.add_argument("--config", type=Path, default=None)
+    early.add_argument("--output", type=Path, default=None)
+    early.add_argument("--resume", action="store_true")
+    named, _ = early.parse_known_args(argv)
+    from_file = flags.read_yaml(named.config) if named.config else {}
+    recipe = named.recipe or from_file.get("recipe") or "paper"
+    if recipe not in RECIPES:
+        raise UsageError(f"there is no recipe '{recipe}'; choose one of {', '.join(RECIPES)}.")
+    start = RECIPES[recipe]()
+    output = named.output or Path(str(from_file.get("output") or f"runs/{recipe}"))
+    start = dataclasses.replace(start, output=output)
+    saved = output / "settings.yaml"
+    if named.resume and saved.exists():
+        start = flags.from_mapping(start, flags.read_yaml(saved), where=str(saved))
+    start = flags.from_mapping(start, from_file, where=str(named.config))
+    return flags.parse(start, _without(argv, "--config"), prog="srgan train", description=DESCRIPTION)
+
+
+def _without(argv: list[str], option: str) -> list[str]:
+    """`argv` without `option VALUE` and `option=VALUE`."""
+    kept: list[str] = []
+    skip = False
+    for word in argv:
+        if skip:
+            skip = False
+        elif word == option:
+            skip = True
+        elif not word.startswith(f"{option}="):
+            kept.append(word)
+    return kept
+
+
+def changed(before: dict[str, Any], after: TrainSettings) -> dict[str, tuple[Any, Any]]:
+    """Settings of a checkpoint that differ now: name -> (then, now)."""
+    now = flags.to_mapping(after)
+    return {name: (before.get(name), value) for name, value in now.items() if before.get(name) != value}

@@ -1,0 +1,71 @@
+"""A run's folder: where its files lie, and the lock that keeps a second run out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from srgan.errors import CheckpointError
+
+try:
+    import fcntl
+except ImportError:  # Windows: no lock
+    fcntl = None  # type: ignore[assignment]
+
+NETWORK = {"pretrain": "srresnet", "adversarial": "srgan"}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths below a run's folder, as docs/training.md lists them."""
+
+    root: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Everything to go on; the newest few."""
+        return self.root / "checkpoints"
+
+    @property
+    def settings(self) -> Path:
+        """The resolved settings, to feed back with --config."""
+        return self.root / "settings.yaml"
+
+    def generator(self, phase: str, step: int) -> Path:
+        """A generator of a moment; never deleted."""
+        return self.root / "generators" / f"{NETWORK[phase]}_{step:07d}.safetensors"
+
+    def best(self, phase: str) -> Path:
+        """The phase's generator that validated best."""
+        return self.root / f"{NETWORK[phase]}.safetensors"
+
+    def sample(self, phase: str, step: int) -> Path:
+        """Fixed validation crops at a moment."""
+        return self.root / "samples" / f"{phase}_{step:07d}.png"
+
+    def prepare(self, *, resume: bool) -> None:
+        """Make the folder; refuse one with a run in it unless that run is gone on with."""
+        if not resume and self.root.exists() and any(p.name != ".lock" for p in self.root.iterdir()):
+            raise CheckpointError(
+                f"{self.root} is not empty. Go on with its run by --resume, or choose another folder with --output."
+            )
+        try:
+            for folder in (self.root, self.checkpoints, self.root / "generators", self.root / "samples"):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"the folder {self.root} cannot be made: {error.strerror}.") from error
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; the lock goes with the process, however it ends."""
+        with (self.root / ".lock").open("a") as file:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    raise CheckpointError(
+                        f"another run is training into {self.root}. Wait for it, stop it, or choose another --output."
+                    ) from error
+            yield

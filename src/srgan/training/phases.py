@@ -1,0 +1,164 @@
+"""The two phases: which networks each one owns, updates, freezes and saves."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from srgan.data.loader import Batch, hr_signed, lr_unit
+from srgan.errors import CheckpointError
+from srgan.networks.discriminator import Discriminator
+from srgan.networks.generator import Generator
+from srgan.networks.initial import initialise
+from srgan.training import adam, steps
+from srgan.training.settings import TrainSettings
+from srgan.training.steps import Features, Losses, Network
+
+
+class Phase(Protocol):
+    """What the loop needs of a phase."""
+
+    name: str
+    generator: Generator
+    mean: Generator | None
+
+    def step(self, step: int, batch: Batch, learning_rate: float) -> Losses: ...
+    def tensors(self) -> dict[str, Tensor]: ...
+    def load(self, tensors: Mapping[str, Tensor]) -> None: ...
+
+
+class Pretraining:
+    """SRResNet: the generator alone, on pixels."""
+
+    name = "pretrain"
+
+    def __init__(self, generator: Generator, settings: TrainSettings, device: torch.device) -> None:
+        self.settings = settings
+        self.generator = generator.to(device).train()
+        self.mean = _copied(generator) if settings.ema else None
+        self.optimizer = adam.adam(generator, b1=settings.b1, b2=settings.b2)
+        self.autocast = autocast(settings, device)
+        self.forward = compiled(self.generator, settings)
+
+    def step(self, step: int, batch: Batch, learning_rate: float) -> Losses:
+        """One update; `step` counts from 0."""
+        adam.set_learning_rate(self.optimizer, learning_rate)
+        losses = steps.pretrain_step(
+            self.forward, self.optimizer, _channels_last(lr_unit(batch.lr)), _channels_last(hr_signed(batch.hr)),
+            loss=self.settings.pixel_loss, autocast=self.autocast,
+        )  # fmt: skip
+        if self.mean is not None:
+            adam.average(self.mean, self.generator, self.settings.ema, step)
+        return losses
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on, by name."""
+        return _network_tensors("g", self.generator, self.optimizer, self.mean)
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `tensors` gave."""
+        _load_network("g", self.generator, self.optimizer, self.mean, tensors)
+
+
+class Adversarial:
+    """SRGAN: the generator against the discriminator, held to the content by VGG19, which is frozen."""
+
+    name = "adversarial"
+
+    def __init__(
+        self, generator: Generator, features: nn.Module | None, settings: TrainSettings, device: torch.device
+    ) -> None:
+        self.settings = settings
+        self.generator = generator.to(device).train()
+        self.mean = _copied(generator) if settings.ema else None
+        self.discriminator = Discriminator(settings.crop)
+        initialise(self.discriminator, seed=settings.seed + 1)
+        self.discriminator.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.optimizer_g = adam.adam(self.generator, b1=settings.b1, b2=settings.b2)
+        self.optimizer_d = adam.adam(self.discriminator, b1=settings.b1, b2=settings.b2)
+        self.autocast = autocast(settings, device)
+        self.forward_g = compiled(self.generator, settings)
+        self.forward_d = compiled(self.discriminator, settings)
+        self.features: Features | None = None
+        if features is not None:
+            features.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+            self.features = cast(Features, compiled(features, settings))
+
+    def step(self, step: int, batch: Batch, learning_rate: float) -> Losses:
+        """One update of each network; `step` counts from 0."""
+        for optimizer in (self.optimizer_g, self.optimizer_d):
+            adam.set_learning_rate(optimizer, learning_rate)
+        losses = steps.adversarial_step(
+            self.forward_g, self.forward_d, self.features, self.settings.content.removeprefix("vgg"),
+            self.optimizer_g, self.optimizer_d,
+            _channels_last(lr_unit(batch.lr)), _channels_last(hr_signed(batch.hr)),
+            content_weight=self.settings.content_weight, adversarial_weight=self.settings.adversarial_weight,
+            total_variation_weight=self.settings.total_variation_weight, autocast=self.autocast,
+        )  # fmt: skip
+        if self.mean is not None:
+            adam.average(self.mean, self.generator, self.settings.ema, step)
+        return losses
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on, by name."""
+        found = _network_tensors("g", self.generator, self.optimizer_g, self.mean)
+        return found | _network_tensors("d", self.discriminator, self.optimizer_d, None)
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `tensors` gave."""
+        _load_network("g", self.generator, self.optimizer_g, self.mean, tensors)
+        _load_network("d", self.discriminator, self.optimizer_d, None, tensors)
+
+
+def in_use(phase: Phase) -> Generator:
+    """The generator that is validated and published: the moving average where there is one."""
+    return phase.mean if phase.mean is not None else phase.generator
+
+
+def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
+    """bf16 where the settings and the device have it; elsewhere a context that does nothing."""
+    half = settings.precision == "bf16" or (
+        settings.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(False)
+    )
+    return torch.autocast(device.type, torch.bfloat16, enabled=half)
+
+
+def compiled(network: nn.Module, settings: TrainSettings) -> Network:
+    """The network's forward, fused by torch.compile if the settings say so."""
+    return cast(Network, torch.compile(network) if settings.compile else network)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _copied(generator: Generator) -> Generator:
+    mean = copy.deepcopy(generator).eval()
+    return mean.requires_grad_(False)
+
+
+def _network_tensors(
+    prefix: str, network: nn.Module, optimizer: torch.optim.Adam, mean: nn.Module | None
+) -> dict[str, Tensor]:
+    found = {f"{prefix}.{name}": tensor for name, tensor in network.state_dict().items()}
+    found |= {f"{prefix}.adam.{name}": t for name, t in adam.state_tensors(optimizer, network)}
+    if mean is not None:
+        found |= {f"{prefix}.mean.{name}": tensor for name, tensor in mean.state_dict().items()}
+    return found
+
+
+def _load_network(
+    prefix: str, network: nn.Module, optimizer: torch.optim.Adam, mean: nn.Module | None, tensors: Mapping[str, Tensor]
+) -> None:
+    try:
+        network.load_state_dict({name: tensors[f"{prefix}.{name}"] for name in network.state_dict()})
+        if mean is not None:
+            mean.load_state_dict({name: tensors[f"{prefix}.mean.{name}"] for name in mean.state_dict()})
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(f"the checkpoint belongs to other networks: {str(error).splitlines()[0]}") from error
+    start = f"{prefix}.adam."
+    adam.load_state(optimizer, network, {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)})

@@ -1,0 +1,132 @@
+"""Every setting of a training run; the recipes are functions that return these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from srgan.errors import SettingsError
+from srgan.training.schedule import Decay
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How to train. Steps count per phase; one step is one update of the generator."""
+
+    recipe: str = "paper"
+    """Where the defaults come from: paper, div2k, quick or best."""
+    data: Path | None = None
+    """Folder with training pictures (DIV2K/, train/, or any pictures). Default: data/, if there is one."""
+    output: Path | None = None
+    """The run's folder. Default: runs/<recipe>."""
+    phase: Literal["both", "pretrain", "adversarial"] = "both"
+    """Train SRResNet (pretrain), SRGAN (adversarial), or one after the other."""
+    init: str = ""
+    """Start from this generator: a packaged model's name or a .safetensors file."""
+    vgg: Path | None = None
+    """VGG19's weights: a file made by `srgan data fetch vgg19`, Keras's "notop" file, or unpacked Caffe
+    convolutions. Default: the one below <data>/vgg19."""
+
+    pretrain_steps: int = 1_000_000
+    """Updates of the generator with the pixel loss alone (section 3.2: 1e6)."""
+    train_steps: int = 200_000
+    """Updates against the discriminator (section 3.2: 1e5, then 1e5 more at a tenth of the rate)."""
+    batch_size: int = 16
+    """Crops per update, over all GPUs together."""
+    crop: int = 96
+    """Side of the HR crops, pixels; a multiple of 16."""
+    pretrain_learning_rate: float = 1e-4
+    """Adam's step at its highest, pretraining."""
+    learning_rate: float = 1e-4
+    """Adam's step at its highest, adversarial training (both networks)."""
+    pretrain_decay: Decay = "none"
+    """Learning rate over pretraining: constant, dropped half-way, or cosine to zero."""
+    decay: Decay = "half"
+    """Learning rate over adversarial training."""
+    drop: float = 0.1
+    """Factor of the drop half-way."""
+    warmup: int = 0
+    """Steps at the start of each phase over which the learning rate climbs."""
+    b1: float = 0.9
+    """Adam's beta 1."""
+    b2: float = 0.999
+    """Adam's beta 2."""
+    ema: float = 0.0
+    """Decay of the moving average of the generator's weights that is validated and saved; 0 = the weights."""
+
+    pixel_loss: Literal["mse", "l1"] = "mse"
+    """Loss of pretraining."""
+    content: Literal["vgg54", "vgg22", "mse"] = "vgg54"
+    """Content loss of adversarial training (table 1)."""
+    content_weight: float = 1.0
+    """Factor on the content loss, beside the paper's 1/12.75 on the features."""
+    adversarial_weight: float = 1e-3
+    """Factor on the adversarial loss (Equation 3)."""
+    total_variation_weight: float = 2e-8
+    """Factor on the total variation loss; only with --content vgg22."""
+
+    blocks: int = 16
+    """Residual blocks of the generator (B)."""
+    width: int = 64
+    """Feature maps of the generator."""
+    slopes: Literal["channel", "layer"] = "channel"
+    """PReLU slopes: one per channel or one per layer."""
+    icnr: bool = False
+    """Start the sub-pixel convolutions without a checkerboard (Aitken et al. 2017)."""
+
+    seed: int = 0
+    """Decides the first weights and the crops of every step."""
+    deterministic: bool = False
+    """Only algorithms that give the same bits every time."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of the networks' arithmetic; losses and BatchNorm statistics stay fp32. auto: bf16 on CUDA that has it."""
+    compile: bool = True
+    """Let torch.compile fuse the networks; where that fails, go on without and say so."""
+    workers: int = 2
+    """Threads that decode pictures when packing."""
+
+    report_interval: int = 50
+    """Steps between reports in journal.jsonl."""
+    validation_interval: int = 1000
+    """Steps between validations (upscale the validation pictures, score, save sample crops)."""
+    validation_pictures: int = 24
+    """How many validation pictures to score."""
+    checkpoint_interval: int = 1000
+    """Steps between checkpoints and generators kept."""
+    keep_checkpoints: int = 2
+    """Checkpoints to go on from that stay on disk; generators are never deleted."""
+    resume: bool = False
+    """Go on from the newest checkpoint of the output folder."""
+    allow_change: tuple[str, ...] = ()
+    """With --resume: settings that may differ from the checkpoint's although they change the result."""
+    quiet: bool = False
+    """No progress on stderr; warnings and errors remain."""
+
+    def __post_init__(self) -> None:
+        positive = ("batch_size", "crop", "blocks", "width", "report_interval", "validation_interval",
+                    "checkpoint_interval", "keep_checkpoints", "workers")  # fmt: skip
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} is a whole number of at least 1, got {getattr(self, name)}.")
+        for name in ("pretrain_steps", "train_steps", "warmup", "validation_pictures", "seed", "content_weight",
+                     "adversarial_weight", "total_variation_weight"):  # fmt: skip
+            if not getattr(self, name) >= 0:
+                raise SettingsError(f"{name} is at least 0, got {getattr(self, name)}.")
+        for name in ("pretrain_learning_rate", "learning_rate", "drop"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise SettingsError(f"{name} is a number above 0, up to 1, got {getattr(self, name)}.")
+        for name in ("b1", "b2", "ema"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise SettingsError(f"{name} is a number from 0 to less than 1, got {getattr(self, name)}.")
+        if self.crop % 16:
+            raise SettingsError(f"crop is a multiple of 16 (the discriminator halves it four times), got {self.crop}.")
+
+
+FREE_TO_CHANGE = frozenset({
+    "output", "data", "vgg", "device", "workers", "report_interval", "validation_interval", "validation_pictures",
+    "checkpoint_interval", "keep_checkpoints", "resume", "allow_change", "quiet", "recipe",
+})  # fmt: skip
+"""Settings that a resumed run may have otherwise without changing a weight (other data is noticed by its content)."""

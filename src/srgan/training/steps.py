@@ -1,0 +1,105 @@
+"""One update of each network: all of the maths on one page. Losses are fp32, results stay on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from srgan import losses
+
+Network = Callable[[Tensor], Tensor]
+Features = Callable[[Tensor], Mapping[str, Tensor]]
+Losses = dict[str, Tensor]
+
+
+def pretrain_step(
+    generator: Network, optimizer: torch.optim.Optimizer, lr_unit: Tensor, hr_signed: Tensor, *, loss: str, autocast: torch.autocast
+) -> Losses:
+    """SRResNet: one step down the pixel loss (Equation 4, or its L1 sister)."""
+    with autocast:
+        sr = generator(lr_unit)
+    pixel = {"mse": losses.pixel_mse, "l1": losses.pixel_l1}[loss](sr.float(), hr_signed)
+    optimizer.zero_grad(set_to_none=True)
+    pixel.backward()
+    norm = gradient_norm(optimizer)
+    optimizer.step()
+    return {"pixel": pixel.detach(), "gradient": norm}
+
+
+def adversarial_step(
+    generator: Network, discriminator: Network, features: Features | None, layer: str,
+    optimizer_g: torch.optim.Optimizer, optimizer_d: torch.optim.Optimizer, lr_unit: Tensor, hr_signed: Tensor, *,
+    content_weight: float, adversarial_weight: float, total_variation_weight: float, autocast: torch.autocast,
+) -> Losses:  # fmt: skip
+    """SRGAN: the discriminator one step (Equation 2), then the generator one (Equation 3), on the same crops.
+
+    `features` None: the content loss is the pixels' mean squared error (SRGAN-MSE of table 1).
+    """
+    with autocast:
+        sr = generator(lr_unit)
+
+    # Equation 2: the discriminator, on pictures that the generator is not asked about.
+    with autocast:
+        logits_hr, logits_sr = discriminator(hr_signed), discriminator(sr.detach())
+    loss_d = losses.discriminator(logits_hr.float(), logits_sr.float())
+    optimizer_d.zero_grad(set_to_none=True)
+    loss_d.backward()
+    norm_d = gradient_norm(optimizer_d)
+    optimizer_d.step()
+
+    # Equation 3: the generator. The discriminator's parameters are told not to collect gradients meanwhile.
+    _collect_gradients(optimizer_d, False)
+    with autocast:
+        adversarial = losses.adversarial(discriminator(sr).float())
+    content = content_loss(features, layer, sr.float(), hr_signed, autocast)
+    loss_g = losses.perceptual(content_weight * content, adversarial, adversarial_weight)
+    smoothness = losses.total_variation(sr.float())
+    if layer == "22":
+        loss_g = loss_g + total_variation_weight * smoothness
+    optimizer_g.zero_grad(set_to_none=True)
+    loss_g.backward()
+    _collect_gradients(optimizer_d, True)
+    norm_g = gradient_norm(optimizer_g)
+    optimizer_g.step()
+
+    d_real, d_fake = torch.sigmoid(logits_hr.float()).detach(), torch.sigmoid(logits_sr.float()).detach()
+    return {
+        "content": content.detach(), "adversarial": adversarial.detach(), "discriminator": loss_d.detach(),
+        "pixel": losses.pixel_mse(sr.detach().float(), hr_signed), "gradient": norm_g, "gradient_d": norm_d,
+        "d_real": d_real.mean(), "d_fake": d_fake.mean(),
+        "d_accuracy": 0.5 * ((d_real > 0.5).float().mean() + (d_fake <= 0.5).float().mean()),
+    }  # fmt: skip
+
+
+def content_loss(features: Features | None, layer: str, sr: Tensor, hr: Tensor, autocast: torch.autocast) -> Tensor:
+    """Equation 5 on phi_`layer`, or Equation 4 where there is no VGG19; sr and hr in [-1, 1]."""
+    if features is None:
+        return losses.pixel_mse(sr, hr)
+    with autocast:
+        with torch.no_grad():
+            wanted = features(hr)[layer]
+        got = features(sr)[layer]
+    return losses.content(got.float(), wanted.float())
+
+
+def gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
+    """Length of the whole gradient, a scalar on the device: not finite as soon as one element is not."""
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    return torch.stack(torch._foreach_norm(gradients)).norm()
+
+
+def _collect_gradients(optimizer: torch.optim.Optimizer, wanted: bool) -> None:
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.requires_grad_(wanted)
+
+
+def finite(losses_: Losses, network: nn.Module) -> Tensor:
+    """True (a scalar on the device) where the losses, the gradients and BatchNorm's statistics are finite."""
+    statistics = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+    parts = [torch.stack([value.float() for value in losses_.values()]).sum()]
+    if statistics:
+        parts.append(torch.stack(torch._foreach_norm(statistics)).sum())
+    return torch.isfinite(torch.stack(parts).sum())
