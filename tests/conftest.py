@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("srgan", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("srgan")
 
 
 @pytest.fixture(scope="session")
