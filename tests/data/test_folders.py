@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from srgan.data import folders
+from srgan.errors import DataError
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+@pytest.mark.parametrize("x4", ["X4", "4X"])
+@pytest.mark.parametrize("home", ["DIV2K/", ""])
+def test_div2k_is_paired_by_number(tmp_path: Path, home: str, x4: str) -> None:
+    touch(tmp_path, *(f"{home}DIV2K_train_HR/000{n}.png" for n in (2, 1)))
+    touch(tmp_path, *(f"{home}DIV2K_train_LR_bicubic/{x4}/000{n}x4.png" for n in (1, 2)))
+    pairs = folders.training_pairs(tmp_path)
+    assert [p.name for p in pairs] == ["0001.png", "0002.png"]
+    assert [p.lr.name for p in pairs if p.lr] == ["0001x4.png", "0002x4.png"]
+
+
+def test_only_hr_is_needed(tmp_path: Path) -> None:
+    touch(tmp_path, "DIV2K/DIV2K_train_HR/0001.png")
+    assert [(p.name, p.lr) for p in folders.training_pairs(tmp_path)] == [("0001.png", None)]
+
+
+def test_div2k_alone_then_train_alone(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a/1.JPG", "train/2.png", "Set5/image_SRF_4/img_001_SRF_4_HR.png", "valid/k.png")
+    assert [p.name for p in folders.training_pairs(tmp_path)] == ["2.png", "a/1.JPG"]
+    touch(tmp_path, "DIV2K/DIV2K_train_HR/0001.png")
+    assert [p.name for p in folders.training_pairs(tmp_path)] == ["0001.png"]
+
+
+def test_any_folder_leaves_out_what_is_no_picture(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "b.webp", "notes.txt", ".c.png", "__MACOSX/._a.png", "deep/er/d.tif")
+    (tmp_path / "deep" / "loop").symlink_to(tmp_path)
+    assert [p.name for p in folders.training_pairs(tmp_path)] == ["a.png", "b.webp", "deep/er/d.tif"]
+
+
+def test_hr_and_lr_folders_are_paired_not_mixed(tmp_path: Path) -> None:
+    touch(tmp_path, "HR/s/a.png", "LR/X4/s/a_x4.png")
+    (pair,) = folders.training_pairs(tmp_path)
+    assert (pair.hr, pair.lr) == (tmp_path / "HR/s/a.png", tmp_path / "LR/X4/s/a_x4.png")
+
+
+@pytest.mark.parametrize("bad", ["image_SRF_4/a.png", "valid/a.png", "x/image_SRF_4/a.png"])
+def test_test_and_validation_pictures_are_refused(tmp_path: Path, bad: str) -> None:
+    touch(tmp_path, "a.png", bad)
+    with pytest.raises(DataError, match="must not be trained on"):
+        folders.training_pairs(tmp_path)
+    with pytest.raises(DataError, match="must not be trained on"):
+        folders.training_pairs((tmp_path / bad).parent)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["notes.txt"], r"No pictures in .*, which holds notes.txt; wanted files ending in"),
+        (["DIV2K/DIV2K_valid_HR/1.png"], r"DIV2K holds DIV2K_valid_HR, but no DIV2K_train_HR"),
+        (
+            ["DIV2K_train_HR/1.png", "DIV2K_train_LR_bicubic/X4/2x4.png"],
+            r"1\.png has no LR in .*X4 \(looked for 1x4\.png\)",
+        ),
+    ],
+)
+def test_what_was_looked_for_and_found_is_said(tmp_path: Path, names: list[str], said: str) -> None:
+    touch(tmp_path, *names)
+    with pytest.raises(DataError, match=said):
+        folders.training_pairs(tmp_path)
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No data folder .*nowhere"):
+        folders.training_pairs(tmp_path / "nowhere")
+
+
+def test_validation_pairs(tmp_path: Path) -> None:
+    assert folders.validation_pairs(tmp_path) == []
+    touch(tmp_path, "valid/Kodak24/01.png")
+    assert [p.name for p in folders.validation_pairs(tmp_path)] == ["01.png"]
+    touch(tmp_path, "DIV2K/DIV2K_valid_HR/0801.png", "DIV2K/DIV2K_valid_LR_bicubic/X4/0801x4.png")
+    (pair,) = folders.validation_pairs(tmp_path)
+    assert pair.name == "0801.png" and pair.lr is not None and pair.lr.name == "0801x4.png"
+
+
+def test_the_shared_data(data: Path) -> None:
+    assert len(folders.training_pairs(data)) == 113 + 80 + 399
+    assert len(folders.validation_pairs(data)) == 24
