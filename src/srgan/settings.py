@@ -8,13 +8,17 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from srgan.errors import SettingsError
 
 T = TypeVar("T")
 
 
+@overload
+def parse(settings: type[T], argv: Sequence[str], *, prog: str, description: str) -> T: ...
+@overload
+def parse(settings: T, argv: Sequence[str], *, prog: str, description: str) -> T: ...
 def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description: str) -> T:
     """Flags -> settings; `settings` is a dataclass, or an instance whose values are the defaults.
 

@@ -1,0 +1,158 @@
+"""Each format: make the file's bytes, run them as its users will, and say so in its metadata."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from srgan import weights as weights_module
+from srgan.export import conversion
+from srgan.export.layouts import LAYOUTS
+from srgan.export.parity import Planes, Run
+from srgan.weights import Weights
+
+Format = Literal["onnx", "openvino", "torch-export", "safetensors"]
+Metadata = Mapping[str, str]
+
+
+class Exported(Protocol):
+    """A network in one format, not yet on disk."""
+
+    def run(self, lr_unit: Planes) -> Planes:
+        """lr_unit (N, 3, H, W) -> sr_unit (N, 3, sH, sW), clamped, by the format's own runtime."""
+
+    def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
+        """What to write at `target` and beside it, with `metadata` inside."""
+
+
+class Onnx:
+    """ONNX, run by ONNX Runtime on the CPU."""
+
+    def __init__(self, weights: Weights, *, half: bool) -> None:
+        from srgan.export import onnx_graph
+
+        self._model = onnx_graph.build(weights.config, weights_module.fold(weights), half=half)
+
+    def run(self, lr_unit: Planes) -> Planes:
+        import onnxruntime
+
+        if not hasattr(self, "_session"):
+            content = self._model.SerializeToString()
+            self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        sr_unit: Planes = self._session.run(["sr"], {"lr": lr_unit})[0]
+        return sr_unit
+
+    def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
+        import onnx
+
+        onnx.helper.set_model_props(self._model, dict(metadata))
+        return {target: self._model.SerializeToString()}
+
+
+class OpenVino:
+    """OpenVINO IR (.xml and .bin), run by OpenVINO on the CPU in fp32; fp16 halves the stored weights."""
+
+    def __init__(self, weights: Weights, *, half: bool) -> None:
+        import openvino
+
+        from srgan.export import onnx_graph
+
+        content = onnx_graph.build(weights.config, weights_module.fold(weights)).SerializeToString()
+        self._model = openvino.Core().read_model(io.BytesIO(content))
+        self._half = half
+
+    def run(self, lr_unit: Planes) -> Planes:
+        import openvino
+
+        if not hasattr(self, "_compiled"):
+            with tempfile.TemporaryDirectory() as folder:
+                self._save(Path(folder) / "model.xml")
+                settings = {"INFERENCE_PRECISION_HINT": "f32"}
+                self._compiled = openvino.Core().compile_model(Path(folder) / "model.xml", "CPU", settings)
+        return np.array(self._compiled(lr_unit)["sr"], np.float32)
+
+    def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
+        for key, value in metadata.items():
+            self._model.set_rt_info(value, ["srgan", key.removeprefix("srgan.")])
+        with tempfile.TemporaryDirectory() as folder:
+            saved = Path(folder) / "model.xml"
+            self._save(saved)
+            # the .bin first: whoever sees the .xml finds its weights
+            found = {target.with_suffix(".bin"): saved.with_suffix(".bin").read_bytes()}
+            return found | {target: saved.read_bytes()}
+
+    def _save(self, path: Path) -> None:
+        import openvino
+
+        openvino.save_model(self._model, path, compress_to_fp16=self._half)
+
+
+class TorchExport:
+    """A `torch.export` program (.pt2), run by PyTorch."""
+
+    def __init__(self, weights: Weights, *, half: bool) -> None:
+        from srgan.export import torch_module
+
+        self._program: Any = torch_module.exported(weights.config, weights_module.fold(weights), half=half)
+
+    def run(self, lr_unit: Planes) -> Planes:
+        import torch
+
+        if not hasattr(self, "_module"):
+            self._module = torch.export.load(io.BytesIO(self._bytes({}))).module()
+        with torch.inference_mode():
+            sr_unit: Planes = self._module(torch.from_numpy(lr_unit)).numpy()
+        return sr_unit
+
+    def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
+        return {target: self._bytes({"srgan.json": json.dumps(dict(metadata), indent=1)})}
+
+    def _bytes(self, extra: dict[str, str]) -> bytes:
+        import torch
+
+        content = io.BytesIO()
+        torch.export.save(self._program, content, extra_files=extra)
+        return content.getvalue()
+
+
+class StateDict:
+    """A state dict in the names of another project, BatchNorm kept; run after reading it back."""
+
+    def __init__(self, weights: Weights, *, half: bool, layout: str) -> None:
+        import safetensors.numpy
+
+        self._save = safetensors.numpy.save
+        self._layout = LAYOUTS[layout]
+        state = conversion.theirs(weights, self._layout)
+        kind = np.float16 if half else np.float32
+        self._state = {name: value.astype(kind) for name, value in state.items()}
+
+    def run(self, lr_unit: Planes) -> Planes:
+        from srgan.export.parity import source
+
+        if not hasattr(self, "_run"):
+            found = conversion.recognise(self._state)
+            assert found is not None, "an exported state dict is recognised"
+            self._run: Run = source(conversion.ours(self._state, *found, conversion.usual(found[0])))
+        return self._run(lr_unit)
+
+    def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
+        return {target: self._save(self._state, metadata=dict(sorted(metadata.items())))}
+
+
+def make(format: Format, weights: Weights, *, precision: str, layout: str) -> Exported:
+    """The network in a format. Raises WeightsError where `layout` cannot be it."""
+    half = precision == "fp16"
+    if format == "onnx":
+        return Onnx(weights, half=half)
+    if format == "openvino":
+        return OpenVino(weights, half=half)
+    if format == "torch-export":
+        return TorchExport(weights, half=half)
+    return StateDict(weights, half=half, layout=layout)

@@ -1,0 +1,100 @@
+"""The generator as an ONNX graph, built straight from its layers: small, exact, and without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from srgan.architecture import GeneratorConfig, Layer, layers
+from srgan.weights import Tensors
+
+OPSET = 17
+"""Of 2022: read by ONNX Runtime from 1.12 on, and by every converter still in use."""
+IR_VERSION = 8
+
+
+def build(config: GeneratorConfig, tensors: Tensors, *, half: bool = False) -> onnx.ModelProto:
+    """lr (N, 3, H, W) -> sr (N, 3, sH, sW), both float32 RGB in 0..1, sr clamped; N, H and W free.
+
+    `tensors` are folded (`weights.fold`). `half`: weights and arithmetic in float16 between two casts.
+    """
+    kind = np.float16 if half else np.float32
+    constants = _to_unit(config, tensors)
+    nodes, outputs = [], {"input": "lr"}
+    if half:
+        nodes.append(helper.make_node("Cast", ["lr"], ["lr.half"], to=TensorProto.FLOAT16))
+        outputs["input"] = "lr.half"
+    for layer in layers(config):
+        outputs[layer.name] = outputs[layer.source] if layer.kind == "norm" else layer.name
+        if layer.kind != "norm":  # folded into its convolution
+            nodes.append(_node(layer, outputs))
+    last = layers(config)[-1].name
+    if config.tail == "tanh":  # signed to unit: after a linear tail that is in the tail's weights
+        nodes.append(helper.make_node("Mul", [last, "half"], ["tail.halved"]))
+        nodes.append(helper.make_node("Add", ["tail.halved", "half"], ["tail.unit"]))
+        last, constants["half"] = "tail.unit", np.array(0.5, np.float32)
+    if half:
+        nodes.append(helper.make_node("Cast", [last], ["sr.float"], to=TensorProto.FLOAT))
+        last = "sr.float"
+    nodes.append(helper.make_node("Clip", [last, "clip.low", "clip.high"], ["sr"]))
+    limits = {"clip.low": np.array(0, np.float32), "clip.high": np.array(1, np.float32)}
+    values = {name: value.astype(kind) for name, value in constants.items()} | limits
+    return _model(config, nodes, values)
+
+
+def _to_unit(config: GeneratorConfig, tensors: Tensors) -> dict[str, NDArray[Any]]:
+    """The folded tensors in ONNX's shapes, with (x + 1) / 2 folded into a linear tail (halving is exact)."""
+    found: dict[str, NDArray[Any]] = {}
+    for layer in layers(config):
+        if layer.kind == "prelu":
+            found[f"{layer.name}.weight"] = tensors[f"{layer.name}.weight"].reshape(-1, 1, 1)
+        elif layer.kind == "conv":
+            for part in ("weight", "bias"):
+                found[f"{layer.name}.{part}"] = tensors[f"{layer.name}.{part}"]
+    if config.tail == "linear":
+        found["tail.conv.weight"] = tensors["tail.conv.weight"] * np.float32(0.5)
+        found["tail.conv.bias"] = tensors["tail.conv.bias"] * np.float32(0.5) + np.float32(0.5)
+    return found
+
+
+def _node(layer: Layer, outputs: Mapping[str, str]) -> onnx.NodeProto:
+    source, weight = outputs[layer.source], f"{layer.name}.weight"
+    if layer.kind == "conv":
+        pads = [layer.kernel // 2] * 4
+        inputs = [source, weight, f"{layer.name}.bias"]
+        return helper.make_node(
+            "Conv", inputs, [layer.name], layer.name, kernel_shape=[layer.kernel] * 2, pads=pads
+        )
+    if layer.kind == "prelu":
+        return helper.make_node("PRelu", [source, weight], [layer.name], name=layer.name)
+    if layer.kind == "add":
+        return helper.make_node("Add", [source, outputs[layer.other]], [layer.name], name=layer.name)
+    if layer.kind == "shuffle":
+        return helper.make_node("DepthToSpace", [source], [layer.name], layer.name, blocksize=2, mode="CRD")
+    return helper.make_node("Tanh", [source], [layer.name], name=layer.name)
+
+
+def _model(
+    config: GeneratorConfig, nodes: list[onnx.NodeProto], values: Mapping[str, NDArray[Any]]
+) -> onnx.ModelProto:
+    small: list[str | int | None] = ["batch", config.channels, "height", "width"]
+    lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, small)
+    large: list[str | int | None] = [
+        "batch",
+        config.channels,
+        f"height_x{config.scale}",
+        f"width_x{config.scale}",
+    ]
+    sr = helper.make_tensor_value_info("sr", TensorProto.FLOAT, large)
+    constants = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    graph = helper.make_graph(nodes, "srgan", [lr], [sr], constants)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="srgan"
+    )
+    onnx.checker.check_model(model)
+    return model

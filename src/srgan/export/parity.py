@@ -1,0 +1,102 @@
+"""An exported file against its source: run at three unlike sizes, refused beyond a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srgan.errors import WeightsError
+from srgan.weights import Weights
+
+Planes = NDArray[np.float32]
+Run = Callable[[Planes], Planes]
+"""lr_unit (N, 3, H, W) -> sr_unit (N, 3, sH, sW), clamped."""
+
+SIZES = ((1, 24, 24), (2, 17, 43), (1, 61, 9))
+"""Batch, height and width: square; odd, wide and two at once; odd, tall and narrower than the reach."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """How far an exported network may be from its source, in levels of 255."""
+
+    largest: float
+    mean: float
+
+
+BOUNDS = {
+    "fp32": Bound(largest=0.25, mean=0.01),
+    "fp16": Bound(largest=16.0, mean=1.0),
+    "int8": Bound(largest=96.0, mean=3.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Largest and mean absolute difference at one size (N, H, W of the LR), in levels of 255."""
+
+    size: tuple[int, int, int]
+    largest: float
+    mean: float
+
+    def __str__(self) -> str:
+        batch, height, width = self.size
+        return f"{batch}x{height}x{width}: {self.largest:.2g} at most, {self.mean:.2g} on average"
+
+
+def source(weights: Weights) -> Run:
+    """The generator as it was trained: PyTorch, fp32, BatchNorm not folded."""
+    import torch
+
+    from srgan.networks.generator import generator_from_weights
+
+    generator = generator_from_weights(weights)
+
+    def run(lr_unit: Planes) -> Planes:
+        with torch.inference_mode():
+            sr_signed: Planes = generator(torch.from_numpy(lr_unit)).numpy()
+        return np.clip((sr_signed + 1) / 2, 0, 1)
+
+    return run
+
+
+def pictures(size: tuple[int, int, int], seed: int = 0) -> Planes:
+    """Something with the statistics of photographs, (N, 3, H, W) in 0..1: smooth areas, edges and grain."""
+    batch, height, width = size
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    planes = np.empty((batch, 3, height, width))
+    for plane in planes.reshape(-1, height, width):
+        a, b, c = generator.uniform(-4, 4, 3)
+        edges = 0.25 * np.sign(np.sin(2 * np.pi * (a * x + b * y) + c))
+        plane[:] = 0.5 + 0.2 * np.sin(a * x - b * y + c) + edges + generator.normal(0, 0.02, (height, width))
+    return np.clip(planes, 0, 1).astype(np.float32)
+
+
+def compare(exported: Run, original: Run) -> tuple[Difference, ...]:
+    """The differences at each of SIZES. Raises WeightsError where the exported network gives another size."""
+    found = []
+    for size in SIZES:
+        lr_unit = pictures(size)
+        wanted, got = original(lr_unit), exported(lr_unit)
+        if got.shape != wanted.shape:
+            sizes = f"{got.shape} for {lr_unit.shape}, wanted {wanted.shape}"
+            raise WeightsError(f"the exported network gives {sizes}.")
+        distance = 255.0 * np.abs(got.astype(np.float64) - wanted)
+        found.append(Difference(size=size, largest=float(distance.max()), mean=float(distance.mean())))
+    return tuple(found)
+
+
+def check(differences: tuple[Difference, ...], precision: str, what: str) -> None:
+    """Raise WeightsError where a difference is beyond the precision's bound, or is no number."""
+    bound = BOUNDS[precision]
+    beyond = [d for d in differences if not (d.largest <= bound.largest and d.mean <= bound.mean)]
+    if beyond:
+        hint = "" if precision == "fp32" else " Export it as fp32."
+        raise WeightsError(
+            f"{what} as {precision} is too far from its source and was not written: {beyond[0]} levels of "
+            f"255 (allowed: {bound.largest:g} and {bound.mean:g}).{hint}"
+        )
