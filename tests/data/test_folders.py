@@ -75,7 +75,7 @@ def test_what_was_looked_for_and_found_is_said(tmp_path: Path, names: list[str],
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No data folder .*nowhere"):
+    with pytest.raises(DataError, match=r"No data folder .*nowhere"):
         folders.training_pairs(tmp_path / "nowhere")
 
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -117,21 +117,29 @@ def test_fingerprint_is_of_content_not_of_place_or_time(root: Path, tmp_path: Pa
     assert pack(moved, tmp_path / "q.pack", workers=4).fingerprint == first.fingerprint
 
 
-def _pack_slowly(root: Path, target: Path) -> None:
-    pack(root, target, workers=1, progress=lambda done, of: time.sleep(60) if done == 3 else None)
+_PACK = """
+import pathlib, sys, time
+from srgan.data import pack
+pack._SYNC_BYTES = 1
+root, target, stop = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3])
+pack.pack(root, target, workers=1, progress=lambda done, of: time.sleep(60) if done == stop else None)
+"""
 
 
-def test_killed_packing_goes_on_where_it_was(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srgan.data.pack._SYNC_BYTES", 1)
+def packing(root: Path, target: Path, *, stop: int = 0) -> subprocess.Popen[bytes]:
+    """A process that packs, and that hangs after `stop` pictures."""
+    return subprocess.Popen([sys.executable, "-c", _PACK, str(root), str(target), str(stop)])
+
+
+def test_killed_packing_goes_on_where_it_was(root: Path, tmp_path: Path) -> None:
     target = tmp_path / "p.pack"
-    process = multiprocessing.get_context("fork").Process(target=_pack_slowly, args=(root, target))
-    process.start()
+    process = packing(root, target, stop=3)
     index = tmp_path / "p.pack.part.index"
     while not index.exists() or len(index.read_text().splitlines()) < 4:
+        assert process.poll() is None
         time.sleep(0.01)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    process.kill()
+    process.wait()
     with index.open("a") as log:
         log.write('{"name": "3.png", "sour')  # the line that the kill cut
     done: list[int] = []
@@ -168,13 +176,8 @@ def test_another_file_is_never_replaced(root: Path, tmp_path: Path) -> None:
 
 
 def test_two_processes_make_one_pack(root: Path, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    both = [context.Process(target=pack, args=(root, tmp_path / "p.pack")) for _ in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join()
-    assert [process.exitcode for process in both] == [0, 0]
+    both = [packing(root, tmp_path / "p.pack") for _ in range(2)]
+    assert [process.wait(timeout=60) for process in both] == [0, 0]
     assert len(open_pack(tmp_path / "p.pack")) == 5
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p.pack", "pictures"]
 
@@ -192,7 +195,7 @@ def test_missing_pack(tmp_path: Path) -> None:
         open_pack(tmp_path / "p.pack")
 
 
-def test_full_disk_is_said_before_the_first_byte(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_said_first(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage:
         free = 1000
 

@@ -34,7 +34,7 @@ class Source:
 
 
 def training_source(root: Path) -> Source:
-    """The one place under `root` to train from: DIV2K, else train/, else HR/ with LR/, else the folder itself.
+    """The one place under `root` to train from: DIV2K, else train/, else HR/ with LR/, else `root` itself.
 
     Errors: DataError where there is no such folder, or where it holds test or validation pictures.
     """
@@ -94,8 +94,8 @@ def paired(source: Source) -> list[Pair]:
         lr = lrs.get(name.with_suffix("").as_posix())
         if source.lr is not None and lr is None:
             raise DataError(
-                f"{hr} has no LR in {source.lr} (looked for {name.stem}x4{name.suffix}); complete that folder, "
-                "or move it away to have every LR made by the exact bicubic."
+                f"{hr} has no LR in {source.lr} (looked for {name.stem}x4{name.suffix}); complete that "
+                "folder, or move it away to have every LR made by the exact bicubic."
             )
         pairs.append(Pair(name=name.as_posix(), hr=hr, lr=lr))
     return pairs
@@ -126,7 +126,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _plain(folder: Path) -> Source:
-    """A folder of pictures, or one with HR/ and LR/ inside; refused where it holds what must not be learnt."""
+    """A folder of pictures, or one with HR/ and LR/ inside; refused where it holds what must not be seen."""
     folders = [Path(here) for here, _, _ in os.walk(folder)]
     for path in [Path(folder.resolve().name), *(f.relative_to(folder) for f in folders)]:
         if path.name == "valid" or path.name.startswith("image_SRF_"):

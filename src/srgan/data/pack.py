@@ -46,7 +46,7 @@ def pack_pairs(
 
     `minimum`: shorter side of an HR, after cropping to multiples of 4, under which it is left out.
     `progress`: called with pictures done and all. `say`: told why a pack is made anew or gone on with.
-    Errors: DataError for no usable picture, a pair whose sizes do not match, a full disk, an unwritable target.
+    Errors: DataError for no usable picture, a pair whose sizes do not match, a full or unwritable disk.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not is_pack(target):
@@ -74,8 +74,9 @@ def _current(pairs: list[Pair], target: Path, minimum: int, say: Callable[[str],
         return old
     changed = sum(was[name] != now[name] for name in was.keys() & now.keys())
     say(
-        f"{target} does not fit its pictures any more ({len(now.keys() - was.keys())} new, {changed} changed, "
-        f"{len(was.keys() - now.keys())} gone, smallest side {old.minimum} -> {minimum}). Making it anew."
+        f"{target} does not fit its pictures any more ({len(now.keys() - was.keys())} new, {changed} "
+        f"changed, {len(was.keys() - now.keys())} gone; smallest side {old.minimum}, wanted {minimum}). "
+        "Making it anew."
     )
     return None
 
@@ -116,8 +117,8 @@ def _build(
             data.flush()
             os.fsync(data.fileno())
     except OSError as error:
-        raise DataError(f"Cannot write {part}: {error.strerror}; what is done stays for the next try.") from error
-    os.replace(part, target)
+        raise DataError(f"Cannot write {part}: {error.strerror}; what is done is kept.") from error
+    part.replace(target)
     index.unlink()
 
 
@@ -130,7 +131,7 @@ def _append(
     workers: int,
     progress: Progress | None,
 ) -> list[Entry]:
-    """Decode with a few pictures in flight; write each in turn, the index only after the pixels it speaks of."""
+    """Decode with a few pictures in flight; write each in turn, and the index only after its pixels."""
     written: list[Entry] = []
     unsynced: list[Entry] = []
     pool = ThreadPoolExecutor(workers)
@@ -180,8 +181,8 @@ def _decode(pair: Pair, minimum: int) -> tuple[Entry, list[NDArray[np.uint8]]]:
     height, width = hr.shape[:2]
     if given is not None and given.shape[:2] != (height // 4, width // 4):
         raise DataError(
-            f"{pair.lr} is {given.shape[1]}x{given.shape[0]}, but {pair.hr} / 4 is {width // 4}x{height // 4} "
-            f"(of {whole.shape[1]}x{whole.shape[0]}); are the folders paired?"
+            f"{pair.lr} is {given.shape[1]}x{given.shape[0]}, but {pair.hr} / 4 is "
+            f"{width // 4}x{height // 4} (of {whole.shape[1]}x{whole.shape[0]}); are the folders paired?"
         )
     if min(height, width) < minimum:
         small = f"{pair.hr} is {whole.shape[1]}x{whole.shape[0]}, smaller than the crop of {minimum}."

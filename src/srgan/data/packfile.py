@@ -1,7 +1,7 @@
 """Pictures decoded once: one memory-mapped file of uint8 pixels, each HR followed by its LR.
 
-Layout: a prelude of 64 bytes (magic, offset and length of the header, the header's SHA-256), the pixels (each
-picture starts at a multiple of 64), and the header, JSON: names, sizes, sources, digests, and what was left out.
+Layout: a prelude of 64 bytes (magic, offset and length of the header, its SHA-256), the pixels (each picture
+starts at a multiple of 64), and the header, JSON: names, sizes, sources, digests, and what was left out.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Entry:
     """One picture of a pack: where it came from, and either its place or the reason it was left out.
 
     `source`: size in bytes and mtime in ns of the HR file, then of the LR file where one was given.
-    `height`, `width`: pixels of the HR. `offset`: bytes from the first pixel of the pack. `digest`: SHA-256 of
-    the HR's and the LR's bytes.
+    `height`, `width`: pixels of the HR. `offset`: bytes from the first pixel of the pack. `digest`: SHA-256
+    of the HR's and the LR's bytes.
     """
 
     name: str
@@ -151,7 +151,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
             if not start.startswith(MAGIC):
                 raise DataError(f"{path} is not a pack of srgan; srgan data pack DIR makes one.")
             if len(start) < _PRELUDE.size:
-                raise DataError(f"{path} is cut off at {len(start)} bytes; srgan data pack DIR makes it anew.")
+                raise DataError(f"{path} is cut off at {len(start)} bytes; srgan data pack DIR makes it.")
             _, offset, length, digest = _PRELUDE.unpack(start)
             file.seek(0, os.SEEK_END)
             size = file.tell()
