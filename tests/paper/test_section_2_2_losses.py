@@ -1,0 +1,137 @@
+"""Section 2.2: the perceptual loss, and how large its parts are with the real VGG19 on real pictures."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from srgan import losses
+from srgan.architecture import GeneratorConfig
+from srgan.networks.discriminator import Discriminator
+from srgan.networks.generator import Generator
+from srgan.networks.vgg import VGG19
+from srgan.networks.vgg_files import LAYERS
+from srgan.picture.files import read_rgb8
+from srgan.picture.resize import bicubic
+
+
+def _random_vgg(layer: str) -> VGG19:
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for name, _, shape in list(LAYERS.values())[: list(LAYERS).index(layer) + 1]:
+        deviation = np.float32((2 / (9 * shape[1])) ** 0.5)
+        tensors[f"{name}.weight"] = rng.standard_normal(shape, dtype=np.float32) * deviation
+        tensors[f"{name}.bias"] = np.zeros(shape[0], np.float32)
+    return VGG19(tensors, layers=(layer,))
+
+
+def test_equation_5_reads_the_map_before_the_ith_pooling_after_the_jth_relu() -> None:
+    """phi_22: convolution 4 of 16; phi_54: the last one; neither is ever negative, both are often zero."""
+    assert list(LAYERS).index("22") == 3
+    assert list(LAYERS).index("54") == 15
+    features = _random_vgg("22")(torch.rand(1, 3, 24, 24) * 2 - 1)["22"]
+    assert features.shape == (1, 128, 12, 12)  # halved once: before the second pooling, not after
+    assert features.min() == 0
+    assert 0.1 < (features == 0).float().mean() < 0.9
+
+
+def test_equation_5_is_a_mean_of_squares_with_features_rescaled_by_1_over_12_75() -> None:
+    """Section 3.2: "equivalent to multiplying Equation 5 with a rescaling factor of about 0.006"."""
+    rng = torch.Generator().manual_seed(0)
+    sr, hr = (torch.rand(2, 7, 5, 6, generator=rng, dtype=torch.float64) for _ in range(2))
+    equation_5 = sum(((sr[:, :, y, x] - hr[:, :, y, x]) ** 2).mean() for y in range(5) for x in range(6)) / 30
+    assert losses.content(sr, hr).item() == pytest.approx(float(equation_5) / 12.75**2)
+    assert pytest.approx(0.006, abs=0.0002) == 1 / 12.75**2
+
+
+def test_the_content_loss_reaches_every_parameter_of_the_generator() -> None:
+    generator = Generator(GeneratorConfig(blocks=2, width=8))
+    vgg = _random_vgg("22")
+    hr_signed = torch.rand(2, 3, 32, 32) * 2 - 1
+    content = losses.content(vgg(generator(torch.rand(2, 3, 8, 8)))["22"], vgg(hr_signed)["22"])
+    content.backward()
+    for name, parameter in generator.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_the_adversarial_loss_reaches_every_parameter_of_the_generator() -> None:
+    generator, discriminator = Generator(GeneratorConfig(blocks=2, width=8)), Discriminator(crop=32, width=4)
+    losses.adversarial(discriminator(generator(torch.rand(2, 3, 8, 8)))).backward()
+    for name, parameter in generator.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_equation_2_is_least_where_the_discriminator_is_right() -> None:
+    right, wrong = torch.tensor([[4.0], [6.0]]), torch.tensor([[-4.0], [-6.0]])
+    assert losses.discriminator(right, wrong) < 0.04
+    assert losses.discriminator(wrong, right) > 9.9
+    probability = torch.sigmoid(right.double())
+    equation_2 = torch.log(probability).mean() + torch.log(1 - torch.sigmoid(wrong.double())).mean()
+    assert losses.discriminator(right, wrong).item() == pytest.approx(-equation_2.item(), rel=1e-6)
+
+
+def test_equation_3_weighs_the_adversarial_part_by_a_thousandth() -> None:
+    assert losses.ADVERSARIAL_WEIGHT == 1e-3
+    assert losses.perceptual(torch.tensor(0.25), torch.tensor(8.0)).item() == pytest.approx(0.258)
+
+
+def test_equation_6_is_minus_log_d_not_log_1_minus_d() -> None:
+    """At a confident discriminator, where the other form has no gradient left, this one is steepest."""
+    assert losses.adversarial(torch.tensor([[0.0]])).item() == pytest.approx(math.log(2))
+    logits = torch.tensor([[-20.0]], requires_grad=True)
+    losses.adversarial(logits).backward()
+    other = torch.tensor([[-20.0]], requires_grad=True)
+    torch.log(1 - torch.sigmoid(other.double())).sum().backward()
+    assert logits.grad is not None
+    assert other.grad is not None
+    assert logits.grad.item() == pytest.approx(-1.0)
+    assert abs(other.grad.item()) < 1e-8
+
+
+@pytest.fixture(scope="module")
+def crops(data: Path) -> tuple[Tensor, Tensor]:
+    """(sr, hr): the middle 96x96 of Set14's fourteen pictures, bicubic and original, in [-1, 1]."""
+    pairs: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for path in sorted((data / "Set14" / "image_SRF_4").glob("*_HR.png")):
+        hr = read_rgb8(path)
+        sr = bicubic(read_rgb8(path.with_name(path.name.replace("_HR", "_LR"))), *hr.shape[:2])
+        top, left = (hr.shape[0] - 96) // 2, (hr.shape[1] - 96) // 2
+        for found, picture in zip(pairs, (sr, hr), strict=True):
+            crop = torch.from_numpy(picture[top : top + 96, left : left + 96].copy())
+            found.append(crop.permute(2, 0, 1).float() / 127.5 - 1)
+    return torch.stack(pairs[0]), torch.stack(pairs[1])
+
+
+def test_with_caffe_s_vgg19_the_parts_have_the_scale_that_the_paper_speaks_of(
+    crops: tuple[Tensor, Tensor], vgg19_file: Path
+) -> None:
+    """Section 3.2's "scale that is comparable to the MSE loss", within the ranges of docs/evaluation.md.
+
+    The medians over the pictures lie inside, no picture is beyond by more than a factor of three.
+    """
+    sr, hr = crops
+    assert sr.shape == (14, 3, 96, 96)
+    vgg = VGG19(vgg19_file, layers=("22", "54"))
+    with torch.no_grad():
+        of_sr, of_hr = vgg(sr), vgg(hr)
+    measured = {"pixel": [losses.pixel_mse(a, b) for a, b in zip(sr, hr, strict=True)]}
+    for layer in ("22", "54"):
+        measured[f"std {layer}"] = [picture.std() for picture in of_hr[layer]]
+        measured[f"content {layer}"] = [
+            losses.content(a, b) for a, b in zip(of_sr[layer], of_hr[layer], strict=True)
+        ]
+    ranges = {"pixel": (0.002, 0.05), "std 22": (130, 370), "content 22": (30, 540)}
+    ranges |= {"std 54": (5, 9), "content 54": (0.1, 0.3)}
+    for name, (low, high) in ranges.items():
+        values = torch.stack(measured[name])
+        assert low < values.median() < high, name
+        assert low / 3 < values.min() <= values.max() < 3 * high, name
+    content = losses.content(of_sr["54"], of_hr["54"]).item()
+    assert 50 < content / (losses.ADVERSARIAL_WEIGHT * math.log(2)) < 500
