@@ -78,6 +78,8 @@ def _check(settings: EvaluateSettings) -> None:
             "srgan evaluate scores one of two things: --model srgan (or srresnet, or a weights file), "
             "or --pictures DIR with super-resolved pictures."
         )
+    if not settings.sets:
+        raise UsageError("--sets names no test set; give one or more, such as: --sets Set5 Set14 BSD100")
     if not settings.data.is_dir():
         raise DataError(
             f"there is no data folder {settings.data}; give --data DIR, the one that holds Set5, Set14 ..."
