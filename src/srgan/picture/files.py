@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,30 @@ import pyvips
 from numpy.typing import NDArray
 
 from srgan.errors import PictureError
-from srgan.picture.opening import SUFFIXES, Limits, opened, reason, shown
+from srgan.picture.colour import eight_bit, orientation_of, plain, upright
+from srgan.picture.metadata import Metadata, metadata_of, provenance_in
+from srgan.picture.opening import (
+    DEFAULT_LIMITS,
+    SUFFIXES,
+    Limits,
+    field,
+    opened,
+    reason,
+    shown,
+    stopped_after,
+)
+from srgan.picture.saving import WRITTEN, check_target, losses, save
 
-__all__ = ["SUFFIXES", "Limits", "Picture", "read", "read_array", "read_rgb8", "size", "write", "write_array"]
+__all__ = [
+    "SUFFIXES", "WRITTEN", "Buffer", "Limits", "Metadata", "Picture", "check_target", "eight_bit", "encoded", "losses", "read",
+    "read_array", "read_provenance", "read_rgb8", "size", "write", "write_array",
+]  # fmt: skip
 
 StrPath = str | os.PathLike[str]
+
+
+def _source(path: StrPath | Buffer) -> Path | Buffer:
+    return path if isinstance(path, Buffer) else Path(path)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,62 +48,59 @@ class Picture:
     """(H, W) grey or (H, W, 3) colour, uint8 or uint16."""
     alpha: NDArray[Any] | None = None
     """(H, W) of the pixels' type, 0 = transparent; not premultiplied."""
-    icc: bytes | None = None
-    """The embedded colour profile."""
-    exif: bytes | None = None
-    xmp: bytes | None = None
+    metadata: Metadata = Metadata()  # noqa: RUF009  (frozen)
+
+    @property
+    def icc(self) -> bytes | None:
+        """The embedded colour profile."""
+        return self.metadata.icc
+
+    @property
+    def exif(self) -> bytes | None:
+        """The EXIF block, from its byte order (II or MM) on."""
+        return self.metadata.exif
 
 
-def read(path: StrPath, *, limits: Limits = Limits()) -> Picture:
+def read(path: StrPath | Buffer, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
     """The picture in a file, at the file's own depth; PictureError for whatever is wrong with it."""
-    source = Path(path)
-    image = opened(source, limits)
+    source = _source(path)
+    header = opened(source, limits)
+    image = plain(header, source)
     try:
-        if image.interpretation == "cmyk":
-            image = image.icc_transform("srgb", embedded=True, input_profile="cmyk")
-        if image.format not in ("uchar", "ushort") or image.bands > 4:
-            raise PictureError(
-                f"{shown(source)} holds {image.bands} channels of {image.format} numbers; "
-                "srgan reads 8 and 16 bit grey and colour. Convert it first."
-            )
-        alpha = image.hasalpha()
-        array = np.asarray(image.autorot().numpy())
+        data = stopped_after(image, limits.seconds).write_to_memory()
     except pyvips.Error as error:
-        raise PictureError(f"{shown(source)} is damaged: {reason(error)}.") from None
-    array = array[..., None] if array.ndim == 2 else array
-    colour = array[..., :-1] if alpha else array
+        raise PictureError(f"{shown(source)} is damaged or takes too long: {reason(error)}.") from None
+    dtype = np.uint8 if image.format == "uchar" else np.uint16
+    stored = np.frombuffer(data, dtype).reshape(image.height, image.width, image.bands)
+    array = upright(stored, orientation_of(header))
+    bands = image.bands - image.bands % 2 if image.bands < 3 else 3
     return Picture(
-        pixels=np.ascontiguousarray(colour[..., 0] if colour.shape[2] == 1 else colour),
-        alpha=np.ascontiguousarray(array[..., -1]) if alpha else None,
-        icc=image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None,
-        exif=image.get("exif-data") if image.get_typeof("exif-data") else None,
-        xmp=image.get("xmp-data") if image.get_typeof("xmp-data") else None,
+        pixels=np.ascontiguousarray(array[..., :3] if bands == 3 else array[..., 0]),
+        alpha=np.ascontiguousarray(array[..., -1]) if image.bands in (2, 4) else None,
+        metadata=metadata_of(image, source),
     )
 
 
-def size(path: StrPath, *, limits: Limits = Limits()) -> tuple[int, int]:
+def size(path: StrPath | Buffer, *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
     """(height, width) of the upright picture, from the file's header."""
-    image = opened(Path(path), limits)
-    turned = image.get_typeof("orientation") and image.get("orientation") in (5, 6, 7, 8)
-    return (image.width, image.height) if turned else (image.height, image.width)
+    image = opened(_source(path), limits)
+    return (image.width, image.height) if orientation_of(image) >= 5 else (image.height, image.width)
 
 
-def eight_bit(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """uint8 as it is; uint16 divided by 257 and rounded."""
-    if array.dtype == np.uint8:
-        return array
-    return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def read_array(path: StrPath, *, limits: Limits = Limits()) -> NDArray[np.uint8]:
+def read_array(path: StrPath | Buffer, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
     """(H, W) grey or (H, W, 3) colour in 8 bits, alpha left out; for data and evaluation."""
     return eight_bit(read(path, limits=limits).pixels)
 
 
-def read_rgb8(path: StrPath, *, limits: Limits = Limits()) -> NDArray[np.uint8]:
+def read_rgb8(path: StrPath | Buffer, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
     """(H, W, 3) in 8 bits, grey repeated, alpha left out."""
     array = read_array(path, limits=limits)
     return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
+
+
+def read_provenance(path: StrPath | Buffer, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, str] | None:
+    """What srgan wrote into a picture about its making, or None."""
+    return provenance_in(field(opened(_source(path), limits), "xmp-data"))
 
 
 def write(
@@ -91,31 +108,42 @@ def write(
     picture: Picture,
     *,
     quality: int | None = None,
+    lossless: bool = False,
     provenance: Mapping[str, str] | None = None,
 ) -> None:
-    """The picture as a file, in the format that the name's ending says; a half-written file is never seen."""
-    target = Path(path)
-    if target.suffix.lower() not in SUFFIXES or target.suffix.lower() == ".gif":
-        raise PictureError(f"{shown(target)}: the ending must be .png, .jpg, .webp, .tif or .avif.")
+    """The picture as a file in the format that the name's ending says; a half-written one is never seen.
+
+    `quality` (1 to 100) is for JPEG (95, 4:4:4), WebP (95) and AVIF (90); `lossless` for the latter two.
+    16 bits are rounded to what the format keeps: see `losses`. An existing file is replaced.
+    """
     pixels = picture.pixels[..., None] if picture.pixels.ndim == 2 else picture.pixels
     if picture.alpha is not None:
         pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)
-    deep = pixels.dtype == np.uint16
+    assert pixels.dtype in (np.uint8, np.uint16) and 1 <= pixels.shape[2] <= 4
     image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
-    grey = pixels.shape[2] < 3
-    interpretation = ("grey16" if deep else "b-w") if grey else ("rgb16" if deep else "srgb")
-    image = image.copy(interpretation=interpretation)
-    if picture.icc is not None:
-        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", picture.icc)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    options: dict[str, Any] = {} if quality is None or target.suffix.lower() == ".png" else {"Q": quality}
-    try:
-        image.write_to_file(str(temporary), **options)
-        temporary.replace(target)
-    except (pyvips.Error, OSError) as error:
-        raise PictureError(f"{shown(target)} cannot be written: {reason(error)}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    save(
+        image,
+        Path(path),
+        metadata=picture.metadata,
+        provenance=provenance,
+        quality=quality,
+        lossless=lossless,
+    )
+
+
+def encoded(
+    picture: Picture,
+    suffix: str,
+    *,
+    quality: int | None = None,
+    lossless: bool = False,
+    provenance: Mapping[str, str] | None = None,
+) -> bytes:
+    """The very bytes that `write` puts into a file with that ending (`suffix`: ".png", ...)."""
+    with tempfile.TemporaryDirectory(prefix="srgan-") as folder:
+        path = Path(folder) / f"picture{suffix}"
+        write(path, picture, quality=quality, lossless=lossless, provenance=provenance)
+        return path.read_bytes()
 
 
 def write_array(path: StrPath, array: NDArray[Any], *, quality: int | None = None) -> None:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import os
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyvips
 
 from srgan.errors import PictureError
 
-FORMATS: dict[str, tuple[str, ...]] = {
-    "PNG": (".png",),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "WebP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "AVIF": (".avif",),
-    "GIF": (".gif",),
-}
-"""The formats that are read, and the endings that their files go by."""
-
-SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif", ".gif")
+"""The endings of the files that are read: PNG, JPEG, WebP, TIFF, AVIF, GIF."""
 
 _LOADERS = {
     "PNG": "pngload",
@@ -37,26 +30,57 @@ _AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"miaf")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a picture file may ask of this machine; checked from its header, before a pixel is decoded."""
+    """What a picture file may ask of this machine."""
 
-    pixels: int = 300_000_000
-    """Height times width; 300 million is 0.9 GB as 8-bit colour."""
-
-
-def shown(path: str | os.PathLike[str]) -> str:
-    """A path as one harmless line of text: control and other unprintable characters escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in os.fspath(path))
+    pixels: int = 268_435_456
+    """Height times width, checked from the header before a pixel is decoded; 2**28 is 0.8 GB as 8-bit RGB."""
+    seconds: float = 300.0
+    """For decoding; the decoder is stopped at its next row of blocks after that."""
 
 
-def format_of(path: Path) -> str:
+DEFAULT_LIMITS = Limits()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Buffer:
+    """A picture file's bytes that are in memory already."""
+
+    data: bytes
+    name: str
+    """What messages call it."""
+
+
+def shown(source: str | os.PathLike[str] | Buffer) -> str:
+    """A path, name or text as one harmless line: control and other unprintable characters escaped."""
+    text = source.name if isinstance(source, Buffer) else os.fspath(source)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def contents(source: Path | Buffer) -> BinaryIO:
+    """The file or the bytes, opened for reading."""
+    return io.BytesIO(source.data) if isinstance(source, Buffer) else source.open("rb")
+
+
+def reason(error: Exception) -> str:
+    """What libvips or the system said, as half a sentence: its last line, no trailing dot."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shown(lines[-1] if lines else "no reason given").rstrip(".")[:300]
+
+
+def format_of(source: Path | Buffer) -> str:
     """The format that a file's first bytes say; PictureError when it is missing, empty or none of ours."""
     try:
-        with path.open("rb") as file:
+        if isinstance(source, Path) and not source.is_file():
+            what = "is a folder" if source.is_dir() else "is no file" if source.exists() else "does not exist"
+            raise PictureError(f"{shown(source)} {what}; a picture was expected.")
+        with contents(source) as file:
             head = file.read(16)
-    except OSError as error:
-        raise PictureError(f"{shown(path)} cannot be read: {error.strerror}.") from None
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{shown(source)} cannot be read: {reason(error)}.") from None
     if not head:
-        raise PictureError(f"{shown(path)} is empty (0 bytes).")
+        raise PictureError(f"{shown(source)} is empty (0 bytes).")
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if head.startswith(b"\xff\xd8\xff"):
@@ -70,7 +94,8 @@ def format_of(path: Path) -> str:
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "GIF"
     raise PictureError(
-        f"{shown(path)} is not a picture that srgan reads ({', '.join(FORMATS)}), whatever its name says."
+        f"{shown(source)} is not a {', '.join(list(_LOADERS)[:-1])} or GIF picture, whatever its name says; "
+        "convert it to PNG first."
     )
 
 
@@ -81,28 +106,40 @@ def set_up_libvips() -> None:
     pyvips.block_untrusted_set(True)
 
 
-def opened(path: Path, limits: Limits) -> Any:
-    """The file as a lazy, top-to-bottom libvips image with one page and within `limits`, undecoded."""
+def field(image: Any, name: str) -> Any:
+    """A metadata field of a libvips image, or None."""
+    return image.get(name) if image.get_typeof(name) else None
+
+
+def opened(source: Path | Buffer, limits: Limits) -> Any:
+    """The file as a libvips image that decodes from top to bottom when asked, one page, within `limits`."""
     set_up_libvips()
-    loader = _LOADERS[format_of(path)]
+    kind = format_of(source)
+    how = {"access": "sequential", "fail_on": "error"}
     try:
-        image = getattr(pyvips.Image, loader)(str(path), access="sequential", fail_on="error")
+        if isinstance(source, Buffer):
+            image = getattr(pyvips.Image, f"{_LOADERS[kind]}_buffer")(source.data, **how)
+        else:
+            image = getattr(pyvips.Image, _LOADERS[kind])(str(source), **how)
     except pyvips.Error as error:
-        raise PictureError(f"{shown(path)} is damaged or not supported: {reason(error)}.") from None
+        raise PictureError(f"{shown(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
     if image.width * image.height > limits.pixels:
         raise PictureError(
-            f"{shown(path)} has {image.width} x {image.height} pixels; "
+            f"{shown(source)} is {image.width}x{image.height}, {image.width * image.height:,} pixels; "
             f"the limit is {limits.pixels:,} (Limits.pixels)."
         )
-    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    pages = field(image, "n-pages") or 1
     if pages > 1:
-        raise PictureError(
-            f"{shown(path)} has {pages} pages or frames; srgan takes pictures with one. Split it first."
-        )
+        raise PictureError(f"{shown(source)} has {pages} pages or frames; srgan takes one. Split it first.")
     return image
 
 
-def reason(error: Exception) -> str:
-    """The last line of what libvips said, without its trailing dot."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return shown(lines[-1] if lines else "no reason given").rstrip(".")
+def stopped_after(image: Any, seconds: float) -> Any:
+    """The same image, whose evaluation fails once `seconds` have passed since this call."""
+    deadline = time.monotonic() + seconds
+    watched = image.copy()
+    watched.set_progress(True)
+    watched.signal_connect(
+        "eval", lambda evaluated, _: evaluated.set_kill(True) if time.monotonic() > deadline else None
+    )
+    return watched
