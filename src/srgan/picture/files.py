@@ -19,6 +19,7 @@ from srgan.picture.metadata import Metadata, metadata_of, provenance_in
 from srgan.picture.opening import (
     DEFAULT_LIMITS,
     SUFFIXES,
+    Buffer,
     Limits,
     field,
     opened,
@@ -29,8 +30,8 @@ from srgan.picture.opening import (
 from srgan.picture.saving import WRITTEN, check_target, losses, save
 
 __all__ = [
-    "SUFFIXES", "WRITTEN", "Buffer", "Limits", "Metadata", "Picture", "check_target", "eight_bit", "encoded", "losses", "read",
-    "read_array", "read_provenance", "read_rgb8", "size", "write", "write_array",
+    "SUFFIXES", "WRITTEN", "Buffer", "Limits", "Metadata", "Picture", "check_target", "eight_bit", "encoded",
+    "losses", "read", "read_array", "read_provenance", "read_rgb8", "size", "write", "write_array",
 ]  # fmt: skip
 
 StrPath = str | os.PathLike[str]

@@ -42,7 +42,7 @@ class Metadata:
 
 def metadata_of(image: Any, source: Path | Buffer) -> Metadata:
     """The metadata of an upright picture, from the libvips image of its file."""
-    if field(image, "vips-loader") == "tiffload":
+    if str(field(image, "vips-loader")).startswith("tiffload"):
         with contents(source) as file:
             exif = exif_in_tiff(file)
     elif exif := field(image, "exif-data"):

@@ -166,8 +166,13 @@ class Sink:
         except OSError as error:
             raise not_written(self._target, error) from None
 
-    def finish(self) -> None:
-        """Encode what was put (black where nothing was), in one pass, and remove the scratch file."""
+    def finish(self, *, provenance: Mapping[str, str] | None = None) -> None:
+        """Encode what was put (black where nothing was), in one pass, and remove the scratch file.
+
+        `provenance` replaces what was given at the start.
+        """
+        if provenance is not None:
+            self._options["provenance"] = provenance
         height, width, bands = self._scratch.shape
         form = "uchar" if self._scratch.dtype == np.uint8 else "ushort"
         path = str(self._scratch.path)
