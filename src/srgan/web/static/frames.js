@@ -1,0 +1,56 @@
+// Reads the answer of /page/upscale: a line of JSON for each event, and as many bytes after it as its `bytes` says.
+
+export async function* frames(response) {
+  const reader = response.body.getReader();
+  let held = [];
+  let size = 0;
+
+  async function fill() {
+    const { done, value } = await reader.read();
+    if (done) throw new Error("The service went away before the picture was done.");
+    held.push(value);
+    size += value.length;
+  }
+
+  function take(count) {
+    const taken = new Uint8Array(count);
+    let at = 0;
+    while (at < count) {
+      const part = held[0].subarray(0, count - at);
+      taken.set(part, at);
+      at += part.length;
+      if (part.length === held[0].length) held.shift();
+      else held[0] = held[0].subarray(part.length);
+    }
+    size -= count;
+    return taken;
+  }
+
+  function lineLength() {
+    let before = 0;
+    for (const chunk of held) {
+      const at = chunk.indexOf(10);
+      if (at >= 0) return before + at;
+      before += chunk.length;
+    }
+    return -1;
+  }
+
+  for (;;) {
+    while (lineLength() < 0) await fill();
+    const event = JSON.parse(new TextDecoder().decode(take(lineLength() + 1)));
+    while (size < event.bytes) await fill();
+    event.data = take(event.bytes);
+    yield event;
+    if (event.event === "end" || event.event === "problem") return;
+  }
+}
+
+export async function sentence(response) {
+  // What a refusal says, in words.
+  try {
+    return (await response.json()).detail;
+  } catch {
+    return `The service answered ${response.status}.`;
+  }
+}
