@@ -6,7 +6,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from srgan import __version__
@@ -40,9 +40,14 @@ def run(argv: Sequence[str]) -> int:
 
     0 done; 1 our fault; 2 the user's input; 3 diverged; 130 Ctrl-C; 143 SIGTERM.
     """
+    return guarded(_dispatch, list(argv))
+
+
+def guarded(command: Callable[[list[str]], int], argv: list[str]) -> int:
+    """Run `command`, turning what goes wrong into a sentence on stderr and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _dispatch(list(argv))
+        return command(argv)
     except SrganError as error:
         print(f"srgan: error: {error}", file=sys.stderr)
         return error.exit_code

@@ -41,4 +41,9 @@ def best() -> TrainSettings:
     )  # fmt: skip
 
 
-RECIPES: dict[str, Callable[[], TrainSettings]] = {"paper": paper, "div2k": div2k, "quick": quick, "best": best}
+RECIPES: dict[str, Callable[[], TrainSettings]] = {
+    "paper": paper,
+    "div2k": div2k,
+    "quick": quick,
+    "best": best,
+}

@@ -27,21 +27,15 @@ def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description:
     """
     import tyro
 
-    made: T
-    kind = settings if isinstance(settings, type) else type(settings)
-    default = {} if isinstance(settings, type) else {"default": settings}
+    kind = typing.cast("type[T]", settings if isinstance(settings, type) else type(settings))
+    default = tyro.MISSING_NONPROP if isinstance(settings, type) else settings
     try:
-        made = tyro.cli(
-            kind,
-            args=list(argv),
-            prog=prog,
-            description=description,
+        return tyro.cli(
+            kind, args=list(argv), prog=prog, description=description, default=default,
             config=(tyro.conf.OmitArgPrefixes,),
-            **default,
-        )
+        )  # fmt: skip
     except (ValueError, TypeError) as error:  # a field's own check
         raise SettingsError(str(error)) from error
-    return made
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -61,7 +55,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise SettingsError(f"{path} must hold lines like `learning_rate: 0.0001`, but its top level is a {_kind(loaded)}.")
+        raise SettingsError(
+            f"{path} must hold lines like `learning_rate: 0.0001`, but its top level is a {_kind(loaded)}."
+        )
     return {str(key): value for key, value in loaded.items()}
 
 
@@ -168,4 +164,6 @@ def to_json(values: Mapping[str, Any]) -> str:
     """Plain values as one line of JSON, keys sorted."""
     import json
 
-    return json.dumps({name: _plain(value) for name, value in values.items()}, sort_keys=True, ensure_ascii=False)
+    return json.dumps(
+        {name: _plain(value) for name, value in values.items()}, sort_keys=True, ensure_ascii=False
+    )

@@ -18,4 +18,6 @@ def folder() -> Path:
     try:
         return Path(str(resources.files("skimage"))) / "data"
     except ModuleNotFoundError as error:
-        raise missing_extra("train", "Training without a data folder uses the pictures of scikit-image and") from error
+        raise missing_extra(
+            "train", "Training without a data folder uses the pictures of scikit-image and"
+        ) from error

@@ -39,7 +39,9 @@ def load_state(optimizer: torch.optim.Adam, network: nn.Module, tensors: Mapping
         found = {part: tensors[f"{name}.{part}"] for part in _PARTS if f"{name}.{part}" in tensors}
         if found:
             optimizer.state[parameter] = {
-                part: tensor.to("cpu" if part == "step" and not _fused(optimizer) else parameter.device).clone()
+                part: tensor.to(
+                    "cpu" if part == "step" and not _fused(optimizer) else parameter.device
+                ).clone()
                 for part, tensor in found.items()
             }
 

@@ -113,7 +113,10 @@ class _Means:
         self.began = time.perf_counter()
 
     def add(self, losses: Losses, waited: float) -> None:
-        self.sums = {name: self.sums[name] + value if name in self.sums else value.clone() for name, value in losses.items()}
+        self.sums = {
+            name: self.sums[name] + value if name in self.sums else value.clone()
+            for name, value in losses.items()
+        }
         self.count += 1
         self.waited += waited
 

@@ -77,7 +77,7 @@ class Adversarial:
         self.mean = _copied(generator) if settings.ema else None
         self.discriminator = Discriminator(settings.crop)
         initialise(self.discriminator, seed=settings.seed + 1)
-        self.discriminator.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.discriminator.to(device).to(memory_format=torch.channels_last).train()
         self.optimizer_g = adam.adam(self.generator, b1=settings.b1, b2=settings.b2)
         self.optimizer_d = adam.adam(self.discriminator, b1=settings.b1, b2=settings.b2)
         self.autocast = autocast(settings, device)
@@ -85,7 +85,7 @@ class Adversarial:
         self.forward_d = compiled(self.discriminator, settings)
         self.features: Features | None = None
         if features is not None:
-            features.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+            features.to(device).to(memory_format=torch.channels_last).eval()
             self.features = cast(Features, compiled(features, settings))
 
     def step(self, step: int, batch: Batch, learning_rate: float) -> Losses:
@@ -152,13 +152,21 @@ def _network_tensors(
 
 
 def _load_network(
-    prefix: str, network: nn.Module, optimizer: torch.optim.Adam, mean: nn.Module | None, tensors: Mapping[str, Tensor]
+    prefix: str,
+    network: nn.Module,
+    optimizer: torch.optim.Adam,
+    mean: nn.Module | None,
+    tensors: Mapping[str, Tensor],
 ) -> None:
     try:
         network.load_state_dict({name: tensors[f"{prefix}.{name}"] for name in network.state_dict()})
         if mean is not None:
             mean.load_state_dict({name: tensors[f"{prefix}.mean.{name}"] for name in mean.state_dict()})
     except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"the checkpoint belongs to other networks: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(
+            f"the checkpoint belongs to other networks: {str(error).splitlines()[0]}"
+        ) from error
     start = f"{prefix}.adam."
-    adam.load_state(optimizer, network, {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)})
+    adam.load_state(
+        optimizer, network, {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+    )

@@ -65,13 +65,15 @@ class Run:
         if self.checkpoint is not None:
             self._check_same(self.checkpoint)
             self.best = dict(self.checkpoint.facts["best"])
-        folder.settings.write_text(flags.to_yaml(dataclasses.replace(settings, resume=False, allow_change=())))
+        folder.settings.write_text(
+            flags.to_yaml(dataclasses.replace(settings, resume=False, allow_change=()))
+        )
         self._start_record()
 
     def go(self) -> int:
         """Both phases, or the one that was asked for."""
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, self._on_signal)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
         wanted = ("pretrain", "adversarial") if self.settings.phase == "both" else (self.settings.phase,)
         generator: Generator | None = None
         for name in wanted:
@@ -80,7 +82,9 @@ class Run:
             phase = self._phase(name, generator)
             self._train(phase)
             if self.signal:
-                self.journal.say(f"Stopped and saved. Go on with: srgan train --resume --output {self.folder.root}")
+                self.journal.say(
+                    f"Stopped and saved. Go on with: srgan train --resume --output {self.folder.root}"
+                )
                 return 128 + self.signal
             generator = in_use(phase)
         self.journal.write("end", phase="run", elapsed_s=time.perf_counter() - self.began)
@@ -106,7 +110,7 @@ class Run:
             generator = self._initial(str(best))
         else:
             initialise(generator, seed=self.settings.seed, icnr=self.settings.icnr)
-        generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        generator.to(memory_format=torch.channels_last)
         phase: Phase
         if name == "pretrain":
             phase = Pretraining(generator, self.settings, self.device)
@@ -120,13 +124,17 @@ class Run:
         s = self.settings
         pretraining = phase.name == "pretrain"
         stop = s.pretrain_steps if pretraining else s.train_steps
-        start = self.checkpoint.step if self.checkpoint is not None and self.checkpoint.phase == phase.name else 0
+        start = (
+            self.checkpoint.step if self.checkpoint is not None and self.checkpoint.phase == phase.name else 0
+        )
         batches = PackLoader(
             self.pack, seed=s.seed, phase=phase.name, batch=s.batch_size, crop=s.crop, device=self.device
         )
 
         def rate(step: int) -> float:
-            peak, decay = (s.pretrain_learning_rate, s.pretrain_decay) if pretraining else (s.learning_rate, s.decay)
+            peak, decay = (
+                (s.pretrain_learning_rate, s.pretrain_decay) if pretraining else (s.learning_rate, s.decay)
+            )
             return learning_rate(step, steps=stop, peak=peak, decay=decay, drop=s.drop, warmup=s.warmup)
 
         def report(found: loop.Report) -> None:
@@ -146,7 +154,9 @@ class Run:
 
     def _report(self, phase: str, stop: int, found: loop.Report) -> None:
         losses = dict(found.losses)
-        health = {name: losses.pop(name) for name in ("d_real", "d_fake", "d_accuracy") if name in losses}
+        health: dict[str, float] = {
+            name: losses.pop(name) for name in ("d_real", "d_fake", "d_accuracy") if name in losses
+        }
         if "content" in losses:
             weighted = self.settings.content_weight * losses["content"]
             health["content_to_adversarial"] = weighted / max(
@@ -172,7 +182,9 @@ class Run:
             best = quality >= self.best.get(phase.name, float("-inf"))
             sheet = validation.sample_sheet(generator, self.examples)
             files.write_array(self.folder.sample(phase.name, step), sheet)
-            crop = torch.stack([lr_unit(torch.from_numpy(e.lr[:48, :48]).permute(2, 0, 1)) for e in self.examples[:8]])
+            crop = torch.stack(
+                [lr_unit(torch.from_numpy(e.lr[:48, :48]).permute(2, 0, 1)) for e in self.examples[:8]]
+            )
             self.journal.write(
                 "validation", phase=phase.name, step=step, scores=scores, best=best,
                 bn_gap=validation.batchnorm_gap(generator, crop.to(self.device)),
@@ -212,7 +224,10 @@ class Run:
             pairs, valid = training_pairs(root), validation_pairs(root)
         else:
             home = samples.folder()
-            pairs, valid = ([Pair(name=n, hr=home / n, lr=None) for n in names] for names in (samples.TRAINING, samples.VALIDATION))
+            pairs, valid = (
+                [Pair(name=n, hr=home / n, lr=None) for n in names]
+                for names in (samples.TRAINING, samples.VALIDATION)
+            )
             self.journal.say(
                 f"No --data and no folder data/: training on the {len(pairs)} public-domain photographs of scikit-image. "
                 "Enough to see it work, not to get good pictures."
@@ -222,7 +237,9 @@ class Run:
         for sentence in made.left_out:
             self.journal.warn(sentence)
         if not valid:
-            self.journal.say("There is no valid/ folder beside the training pictures: no validation, the last generator counts as the best.")
+            self.journal.say(
+                "There is no valid/ folder beside the training pictures: no validation, the last generator counts as the best."
+            )
         return made, validation.examples(valid, s.validation_pictures)
 
     def _features(self) -> VGG19 | None:
@@ -232,7 +249,9 @@ class Run:
         path = s.vgg or _vgg_below(s.data or Path("data"))
         if path is None:
             if s.recipe == "quick":
-                self.journal.say("There is no VGG19 file: the content loss is the pixels' mean squared error instead (--content mse).")
+                self.journal.say(
+                    "There is no VGG19 file: the content loss is the pixels' mean squared error instead (--content mse)."
+                )
                 return None
             raise UsageError(
                 f"the content loss {s.content} needs VGG19's weights, and there are none below {s.data or 'data'}/vgg19. "
@@ -247,7 +266,9 @@ class Run:
         return generator_from_weights(found).train()
 
     def _config(self) -> GeneratorConfig:
-        return GeneratorConfig(blocks=self.settings.blocks, width=self.settings.width, slopes=self.settings.slopes)
+        return GeneratorConfig(
+            blocks=self.settings.blocks, width=self.settings.width, slopes=self.settings.slopes
+        )
 
     def _check_same(self, checkpoint: Checkpoint) -> None:
         differences = changed(checkpoint.facts["settings"], self.settings)
@@ -299,7 +320,11 @@ def versions() -> dict[str, str]:
 
 def hardware(used: torch.device) -> dict[str, Any]:
     """The machine, as far as it can be told."""
-    about: dict[str, Any] = {"device": str(used), "machine": platform.machine(), "threads": torch.get_num_threads()}
+    about: dict[str, Any] = {
+        "device": str(used),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
     if used.type == "cuda":
         about |= {"gpu": torch.cuda.get_device_name(used), "gpus": torch.cuda.device_count()}
     return about
@@ -307,12 +332,14 @@ def hardware(used: torch.device) -> dict[str, Any]:
 
 def _vgg_below(root: Path) -> Path | None:
     folder = root / "vgg19"
-    found = sorted(p for p in folder.glob("*") if p.suffix in (".safetensors", ".npz", ".h5")) if folder.is_dir() else []
+    found = (
+        sorted(p for p in folder.glob("*") if p.suffix in (".safetensors", ".npz", ".h5"))
+        if folder.is_dir()
+        else []
+    )
     return found[0] if found else None
 
 
 def _niqe_model(settings: TrainSettings) -> NiqeModel | None:
     found = sorted(((settings.data or Path("data")) / "niqe").glob("*.npz"))
     return read_niqe_model(found[0]) if found else None
-
-

@@ -122,7 +122,9 @@ class TrainSettings:
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise SettingsError(f"{name} is a number from 0 to less than 1, got {getattr(self, name)}.")
         if self.crop % 16:
-            raise SettingsError(f"crop is a multiple of 16 (the discriminator halves it four times), got {self.crop}.")
+            raise SettingsError(
+                f"crop is a multiple of 16 (the discriminator halves it four times), got {self.crop}."
+            )
 
 
 FREE_TO_CHANGE = frozenset({

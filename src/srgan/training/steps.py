@@ -15,14 +15,20 @@ Losses = dict[str, Tensor]
 
 
 def pretrain_step(
-    generator: Network, optimizer: torch.optim.Optimizer, lr_unit: Tensor, hr_signed: Tensor, *, loss: str, autocast: torch.autocast
+    generator: Network,
+    optimizer: torch.optim.Optimizer,
+    lr_unit: Tensor,
+    hr_signed: Tensor,
+    *,
+    loss: str,
+    autocast: torch.autocast,
 ) -> Losses:
     """SRResNet: one step down the pixel loss (Equation 4, or its L1 sister)."""
     with autocast:
         sr = generator(lr_unit)
     pixel = {"mse": losses.pixel_mse, "l1": losses.pixel_l1}[loss](sr.float(), hr_signed)
     optimizer.zero_grad(set_to_none=True)
-    pixel.backward()
+    _backward(pixel)
     norm = gradient_norm(optimizer)
     optimizer.step()
     return {"pixel": pixel.detach(), "gradient": norm}
@@ -45,7 +51,7 @@ def adversarial_step(
         logits_hr, logits_sr = discriminator(hr_signed), discriminator(sr.detach())
     loss_d = losses.discriminator(logits_hr.float(), logits_sr.float())
     optimizer_d.zero_grad(set_to_none=True)
-    loss_d.backward()
+    _backward(loss_d)
     norm_d = gradient_norm(optimizer_d)
     optimizer_d.step()
 
@@ -59,7 +65,7 @@ def adversarial_step(
     if layer == "22":
         loss_g = loss_g + total_variation_weight * smoothness
     optimizer_g.zero_grad(set_to_none=True)
-    loss_g.backward()
+    _backward(loss_g)
     _collect_gradients(optimizer_d, True)
     norm_g = gradient_norm(optimizer_g)
     optimizer_g.step()
@@ -73,7 +79,9 @@ def adversarial_step(
     }  # fmt: skip
 
 
-def content_loss(features: Features | None, layer: str, sr: Tensor, hr: Tensor, autocast: torch.autocast) -> Tensor:
+def content_loss(
+    features: Features | None, layer: str, sr: Tensor, hr: Tensor, autocast: torch.autocast
+) -> Tensor:
     """Equation 5 on phi_`layer`, or Equation 4 where there is no VGG19; sr and hr in [-1, 1]."""
     if features is None:
         return losses.pixel_mse(sr, hr)
@@ -87,7 +95,13 @@ def content_loss(features: Features | None, layer: str, sr: Tensor, hr: Tensor, 
 def gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
     """Length of the whole gradient, a scalar on the device: not finite as soon as one element is not."""
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    return torch.stack(torch._foreach_norm(gradients)).norm()
+    norms: Tensor = torch.stack(torch._foreach_norm(gradients))
+    length: Tensor = torch.linalg.vector_norm(norms)
+    return length
+
+
+def _backward(loss: Tensor) -> None:
+    loss.backward()  # type: ignore[no-untyped-call]
 
 
 def _collect_gradients(optimizer: torch.optim.Optimizer, wanted: bool) -> None:

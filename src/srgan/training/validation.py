@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from srgan import evaluation
 from srgan.data.folders import Pair
 from srgan.networks.generator import Generator
-from srgan.picture import files, luma, metrics, resize
-from srgan.picture.niqe import NiqeModel, niqe
+from srgan.picture import files, resize
+from srgan.picture.niqe import NiqeModel
 
 SAMPLE = 192
 """Side of a sample crop, HR pixels."""
@@ -53,12 +55,9 @@ def rounded(sr_signed: torch.Tensor) -> NDArray[np.uint8]:
 
 def scores(generator: Generator, found: Sequence[Example], niqe_model: NiqeModel | None) -> dict[str, float]:
     """Mean scores over the examples; `niqe` only with its model."""
-    rows = []
-    for example in found:
-        sr, hr = (metrics.shave(luma.y_from_picture(p)) for p in (upscaled(generator, example.lr), example.hr))
-        row = {"psnr_y": metrics.psnr(sr, hr), "ssim_daala": metrics.ssim_daala(sr, hr)}
-        rows.append(row | ({"niqe": niqe(np.floor(sr + 0.5), niqe_model)} if niqe_model is not None else {}))
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    each = [evaluation.score(upscaled(generator, e.lr), e.hr, niqe_model=niqe_model) for e in found]
+    mean = dataclasses.asdict(evaluation.mean(each))
+    return {name: value for name, value in mean.items() if value is not None}
 
 
 def sample_sheet(generator: Generator, found: Sequence[Example], columns: int = 3) -> NDArray[np.uint8]:

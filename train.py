@@ -1,0 +1,91 @@
+"""The classic command: pretrain SRResNet, then train SRGAN, on data/<dataset_name>.
+
+python train.py --pretrain_steps 100 --train_steps 50 --checkpoint_interval 25
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+from srgan.cli import guarded
+from srgan.errors import CheckpointError, DataError, UsageError
+
+OUTPUTS = Path("outputs")
+FINAL_SRRESNET = OUTPUTS / "srresnet_final.safetensors"
+FINAL_SRGAN = Path("models") / "srgan_final.safetensors"
+
+
+def options(argv: list[str]) -> argparse.Namespace:
+    """The flags that users of the original project know."""
+    p = argparse.ArgumentParser(
+        "train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in outputs/")
+    p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    p.add_argument("--dataset_name", default="DIV2K", help="folder below data/ (default: DIV2K)")
+    p.add_argument("--batch_size", type=int, default=16)
+    p.add_argument("--lr", type=float, default=1e-4, help="learning rate of both phases, halved half-way")
+    p.add_argument("--b1", type=float, default=0.9, help="Adam's beta 1")
+    p.add_argument("--b2", type=float, default=0.999, help="Adam's beta 2")
+    p.add_argument("--channels", type=int, default=3, help="channels of the pictures: 3")
+    p.add_argument("--in_channels", type=int, default=3, help="channels that the generator takes: 3")
+    p.add_argument("--checkpoint_interval", type=int, default=500, help="steps between checkpoints")
+    p.add_argument("--pretrain_steps", type=int, default=2286)
+    p.add_argument("--train_steps", type=int, default=457)
+    p.add_argument("--num_res_blocks", type=int, default=16)
+    return p.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    """Train into outputs/, put the final generators where infer.py looks for them."""
+    chosen = options(argv)
+    for name in ("channels", "in_channels"):
+        if getattr(chosen, name) != 3:
+            raise UsageError(
+                f"--{name} {getattr(chosen, name)}: the networks work on RGB, 3 channels; grey pictures are read as RGB."
+            )
+    if not chosen.resume and FINAL_SRGAN.exists():
+        raise CheckpointError(
+            f"{FINAL_SRGAN} is there from an earlier training; move it away, or go on with --resume."
+        )
+    data = Path("data") / chosen.dataset_name
+    if not data.is_dir():
+        raise DataError(
+            f"there is no folder {data}. Put the pictures there, or fetch them: srgan data fetch div2k --to data"
+        )
+
+    from srgan.recipes import div2k
+    from srgan.training.run import train
+    from srgan.weights import write_atomically
+
+    settings = dataclasses.replace(
+        div2k(), data=data, output=OUTPUTS, vgg=vgg19(), resume=chosen.resume, device=chosen.device,
+        batch_size=chosen.batch_size, pretrain_learning_rate=chosen.lr, learning_rate=chosen.lr,
+        b1=chosen.b1, b2=chosen.b2, blocks=chosen.num_res_blocks, pretrain_steps=chosen.pretrain_steps,
+        train_steps=chosen.train_steps, checkpoint_interval=chosen.checkpoint_interval,
+        validation_interval=chosen.checkpoint_interval,
+    )  # fmt: skip
+    code = train(settings)
+    if code == 0:
+        FINAL_SRGAN.parent.mkdir(exist_ok=True)
+        for made, final in (("srresnet", FINAL_SRRESNET), ("srgan", FINAL_SRGAN)):
+            steps = chosen.pretrain_steps if made == "srresnet" else chosen.train_steps
+            write_atomically(final, (OUTPUTS / "generators" / f"{made}_{steps:07d}.safetensors").read_bytes())
+        print(f"final generators: {FINAL_SRRESNET}, {FINAL_SRGAN}")
+    return code
+
+
+def vgg19() -> Path | None:
+    """VGG19's weights where users have them: data/vgg19/, or data/ itself."""
+    for folder in (Path("data") / "vgg19", Path("data")):
+        for path in sorted(folder.glob("*vgg19*")):
+            if path.suffix in (".safetensors", ".npz", ".h5"):
+                return path
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main, sys.argv[1:]))
