@@ -99,6 +99,23 @@ def format_of(source: Path | Buffer) -> str:
     )
 
 
+def _animated(source: Path | Buffer, kind: str) -> bool:
+    """Whether the file is a sequence that libvips would take for its first picture."""
+    with contents(source) as file:
+        head = file.read(12)
+        if kind == "AVIF":
+            return head[8:] in (b"avis", b"msf1")
+        file.seek(8)
+        for _ in range(1000 if kind == "PNG" else 0):
+            chunk = file.read(8)
+            if chunk[4:] == b"acTL":
+                return True
+            if len(chunk) < 8 or chunk[4:] == b"IDAT":
+                break
+            file.seek(int.from_bytes(chunk[:4], "big") + 4, io.SEEK_CUR)
+    return False
+
+
 @functools.cache
 def set_up_libvips() -> None:
     """Once per process: no operation cache (looped use stays flat in memory), no unfuzzed loaders."""
@@ -129,8 +146,9 @@ def opened(source: Path | Buffer, limits: Limits) -> Any:
             f"the limit is {limits.pixels:,} (Limits.pixels)."
         )
     pages = field(image, "n-pages") or 1
-    if pages > 1:
-        raise PictureError(f"{shown(source)} has {pages} pages or frames; srgan takes one. Split it first.")
+    if pages > 1 or _animated(source, kind):
+        many = pages if pages > 1 else "several"
+        raise PictureError(f"{shown(source)} has {many} pages or frames; srgan takes one. Split it first.")
     return image
 
 

@@ -149,7 +149,7 @@ class Sink:
         raw = height * width * shape[2] * np.dtype(dtype).itemsize
         _check_space(self._target.parent, 2 * raw, self._target)
         try:
-            self._scratch = Scratch(self._target.parent, shape, dtype)
+            self._scratch = Scratch(self._target.parent, shape, dtype, margin=16)
         except OSError as error:
             raise not_written(self._target, error) from None
 
@@ -173,12 +173,9 @@ class Sink:
         """
         if provenance is not None:
             self._options["provenance"] = provenance
-        height, width, bands = self._scratch.shape
-        form = "uchar" if self._scratch.dtype == np.uint8 else "ushort"
-        path = str(self._scratch.path)
         try:
-            os.truncate(path, height * width * bands * self._scratch.dtype.itemsize)
-            image = pyvips.Image.rawload(path, width, height, bands, format=form, access="sequential")
+            self._scratch.seal()
+            image = pyvips.Image.tiffload(str(self._scratch.path), access="sequential")
             save(image, self._target, **self._options)
         except (OSError, pyvips.Error) as error:
             raise not_written(self._target, error) from None
