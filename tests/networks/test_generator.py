@@ -73,10 +73,16 @@ def test_tensors_of_are_copies() -> None:
     assert np.all(before["body.0.bn1.weight"] == 1.0)
 
 
-def test_a_missing_tensor_is_not_passed_over() -> None:
+@pytest.mark.parametrize("change", ["missing", "unknown", "another shape"])
+def test_tensors_that_do_not_fit_are_not_passed_over(change: str) -> None:
+    """`strict=False`, and dropping what does not match, load half a network and say nothing."""
     state = Generator(SMALL).state_dict()
-    del state["trunk.bn.running_mean"]
-    with pytest.raises(RuntimeError, match=r"trunk\.bn\.running_mean"):
+    taken = state.pop("trunk.bn.running_mean")
+    if change == "unknown":
+        state |= {"trunk.bn.running_mean": taken, "trunk.bn.num_batches_tracked": torch.tensor(1)}
+    elif change == "another shape":
+        state["trunk.bn.running_mean"] = torch.zeros(5)
+    with pytest.raises(RuntimeError, match=r"trunk\.bn\."):
         Generator(SMALL).load_state_dict(state)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import numpy_networks
 import pytest
 import torch
 from numpy.typing import NDArray
 
+import srgan
 from srgan.errors import SettingsError
 from srgan.networks.vgg import VGG19
 from srgan.networks.vgg_files import LAYERS
@@ -64,3 +68,12 @@ def test_is_frozen_but_lets_the_gradient_through(tensors: dict[str, NDArray[np.f
 def test_an_unknown_layer_is_named(tensors: dict[str, NDArray[np.float32]]) -> None:
     with pytest.raises(SettingsError, match="no phi_23; it has 11, 12, 21, 22, 31"):
         VGG19(tensors, layers=("22", "23"))
+
+
+def test_nothing_needs_torchvision() -> None:
+    """Its exact pairing with torch is the field's first install failure."""
+    sources = Path(srgan.__file__).parent.rglob("*.py")
+    importing = [
+        path for path in sources if re.search(r"^\s*(import|from) torchvision", path.read_text(), re.M)
+    ]
+    assert importing == []

@@ -112,7 +112,7 @@ def crops(data: Path) -> tuple[Tensor, Tensor]:
 def test_with_caffe_s_vgg19_the_parts_have_the_scale_that_the_paper_speaks_of(
     crops: tuple[Tensor, Tensor], vgg19_file: Path
 ) -> None:
-    """Section 3.2's "scale that is comparable to the MSE loss", within the ranges of docs/evaluation.md.
+    """Section 3.2's "scale that is comparable to the MSE loss", within the ranges of docs/paper.md.
 
     The medians over the pictures lie inside, no picture is beyond by more than a factor of three.
     """
