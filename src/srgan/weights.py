@@ -74,11 +74,17 @@ def read(name_or_path: str | Path) -> Weights:
     except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path} is not a readable .safetensors file ({_first_line(error)}).") from error
     return Weights(
-        tensors=tensors, config=config, metadata=metadata, name=path.stem, sha256=content_hash(tensors, config)
+        tensors=tensors,
+        config=config,
+        metadata=metadata,
+        name=path.stem,
+        sha256=content_hash(tensors, config),
     )
 
 
-def write(path: Path, tensors: Mapping[str, NDArray[Any]], *, config: GeneratorConfig, metadata: Mapping[str, str]) -> None:
+def write(
+    path: Path, tensors: Mapping[str, NDArray[Any]], *, config: GeneratorConfig, metadata: Mapping[str, str]
+) -> None:
     """Write a generator atomically: temporary name, flushed to disk, renamed.
 
     `tensors` are float32 or float16 and must be exactly those that `config` asks for.
@@ -91,7 +97,10 @@ def write(path: Path, tensors: Mapping[str, NDArray[Any]], *, config: GeneratorC
         "config": json.dumps(dataclasses.asdict(config), sort_keys=True),
     }
     contiguous = {name: np.ascontiguousarray(tensors[name]) for name in expected}
-    write_atomically(path, safetensors.numpy.save(contiguous, metadata=dict(sorted(full.items()))))
+    try:
+        write_atomically(path, safetensors.numpy.save(contiguous, metadata=dict(sorted(full.items()))))
+    except OSError as error:
+        raise WeightsError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -170,7 +179,11 @@ def random(config: GeneratorConfig | None = None, seed: int = 0) -> Weights:
             value = generator.normal(0.0, 0.05, shape)
         tensors[name] = value.astype(np.float32)
     return Weights(
-        tensors=tensors, config=config, metadata={}, name=f"random-{seed}", sha256=content_hash(tensors, config)
+        tensors=tensors,
+        config=config,
+        metadata={},
+        name=f"random-{seed}",
+        sha256=content_hash(tensors, config),
     )
 
 
@@ -186,7 +199,11 @@ def content_hash(tensors: Mapping[str, NDArray[Any]], config: GeneratorConfig) -
 def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
     if metadata.get("srgan.format") != FORMAT:
         got = metadata.get("srgan.format")
-        reason = "its metadata has no 'srgan.format'" if got is None else f"its srgan.format is {got}, not {FORMAT}"
+        reason = (
+            "its metadata has no 'srgan.format'"
+            if got is None
+            else f"its srgan.format is {got}, not {FORMAT}"
+        )
         raise WeightsError(
             f"{path} is not a generator written by srgan: {reason}. "
             "`srgan import-weights` takes the files of other projects."
@@ -194,7 +211,9 @@ def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
     try:
         return GeneratorConfig(**json.loads(metadata["config"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: its metadata 'config' does not describe a generator ({error}).") from error
+        raise WeightsError(
+            f"{path}: its metadata 'config' does not describe a generator ({error})."
+        ) from error
 
 
 def _check_names(got: set[str], expected: set[str], path: Path) -> None:
@@ -211,7 +230,9 @@ def _float32(tensor: NDArray[Any], name: str, path: Path) -> NDArray[np.float32]
         raise WeightsError(f"{path}: tensor {name} is {tensor.dtype}, expected float32 or float16.")
     converted: NDArray[np.float32] = tensor.astype(np.float32)
     if not np.isfinite(converted).all():
-        raise WeightsError(f"{path}: tensor {name} holds NaN or infinity; the file is damaged or its training diverged.")
+        raise WeightsError(
+            f"{path}: tensor {name} holds NaN or infinity; the file is damaged or its training diverged."
+        )
     return converted
 
 
@@ -227,6 +248,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-

@@ -39,9 +39,9 @@ def load_state(optimizer: torch.optim.Adam, network: nn.Module, tensors: Mapping
         found = {part: tensors[f"{name}.{part}"] for part in _PARTS if f"{name}.{part}" in tensors}
         if found:
             optimizer.state[parameter] = {
-                part: tensor.to(
-                    "cpu" if part == "step" and not _fused(optimizer) else parameter.device
-                ).clone()
+                part: _like(parameter, tensor)
+                if tensor.dim()
+                else tensor.clone().to(_step_device(optimizer, parameter))
                 for part, tensor in found.items()
             }
 
@@ -53,5 +53,10 @@ def average(mean: nn.Module, network: nn.Module, decay: float, step: int) -> Non
     torch._foreach_lerp_(list(mean.state_dict().values()), list(network.state_dict().values()), weight)
 
 
-def _fused(optimizer: torch.optim.Adam) -> bool:
-    return bool(optimizer.param_groups[0].get("fused"))
+def _like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """`tensor` on the parameter's device and in its order of memory, which fused Adam takes for granted."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+
+
+def _step_device(optimizer: torch.optim.Adam, parameter: Tensor) -> torch.device:
+    return parameter.device if optimizer.param_groups[0].get("fused") else torch.device("cpu")

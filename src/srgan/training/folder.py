@@ -68,4 +68,6 @@ class RunFolder:
                     raise CheckpointError(
                         f"another run is training into {self.root}. Wait for it, stop it, or choose another --output."
                     ) from error
+            for left in self.root.rglob(".*.tmp"):  # by a process that was killed while writing
+                left.unlink(missing_ok=True)
             yield

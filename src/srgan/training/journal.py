@@ -23,6 +23,7 @@ class Journal:
         self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self.progress: Progress | None = None
         try:
+            self.had_lines = self.path.exists() and self.path.stat().st_size > 0
             _end_last_line(self.path)
             self.file = self.path.open("a", encoding="utf-8")
         except OSError as error:
@@ -44,6 +45,10 @@ class Journal:
     def say(self, text: str) -> None:
         """A line for the person, and in the journal."""
         self.write("event", text=text)
+        self.show(text)
+
+    def show(self, text: str) -> None:
+        """A line for the person alone."""
         self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:

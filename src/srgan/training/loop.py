@@ -94,12 +94,23 @@ class _Watch:
         """Raise Diverged if there was such a step."""
         first = int(self.first)
         if first:
-            values = ", ".join(f"{name} {float(value):.4g}" for name, value in self.losses.items())
             raise Diverged(
-                f"training diverged in phase {self.phase.name} at step {first}: a loss, a gradient or a BatchNorm "
-                f"statistic is not finite ({values}). Go on from the last checkpoint with a smaller learning rate: "
-                "--resume --allow-change learning_rate pretrain_learning_rate."
+                f"training diverged in phase {self.phase.name} at step {first}: {self._culprits()} not finite. "
+                "Go on from the last checkpoint with a smaller learning rate: --resume --allow-change "
+                "learning_rate pretrain_learning_rate, or let --on-divergence rollback do that."
             )
+
+    def _culprits(self) -> str:
+        buffers = self.phase.generator.named_buffers()
+        losses = [name for name, value in self.losses.items() if not torch.isfinite(value).all()]
+        statistics = [name for name, value in buffers if not torch.isfinite(value).all()]
+        named = [
+            *(f"the {name}" for name in losses),
+            *(f"the BatchNorm statistic {n}" for n in statistics[:1]),
+        ]
+        return f"{', '.join(named) or 'a loss, a gradient or a BatchNorm statistic'} " + (
+            "is" if len(named) == 1 else "are"
+        )
 
 
 class _Means:

@@ -98,6 +98,10 @@ class TrainSettings:
     """Steps between checkpoints and generators kept."""
     keep_checkpoints: int = 2
     """Checkpoints to go on from that stay on disk; generators are never deleted."""
+    on_divergence: Literal["stop", "rollback"] = "stop"
+    """When a number is no longer finite: stop with exit code 3, or go back to the last checkpoint at half the rate."""
+    max_rollbacks: int = 3
+    """How often to go back before giving up."""
     resume: bool = False
     """Go on from the newest checkpoint of the output folder."""
     allow_change: tuple[str, ...] = ()
@@ -111,7 +115,7 @@ class TrainSettings:
         for name in positive:
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is a whole number of at least 1, got {getattr(self, name)}.")
-        for name in ("pretrain_steps", "train_steps", "warmup", "validation_pictures", "seed", "content_weight",
+        for name in ("pretrain_steps", "train_steps", "warmup", "validation_pictures", "seed", "max_rollbacks", "content_weight",
                      "adversarial_weight", "total_variation_weight"):  # fmt: skip
             if not getattr(self, name) >= 0:
                 raise SettingsError(f"{name} is at least 0, got {getattr(self, name)}.")
