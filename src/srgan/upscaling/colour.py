@@ -1,4 +1,4 @@
-"""Pixels to what a generator takes, and what it gives to pixels: depth, grey, colour under transparency."""
+"""Pixels to what a generator takes, and what it gives to pixels: depth, grey, the range of alpha."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from srgan.errors import PictureError
 
 Pixels = NDArray[Any]
 Planes = NDArray[np.float32]
-BLEED = 16
-"""How far, in LR pixels, colour is carried under transparency; farther off it is hidden from what shows."""
-
 _PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 
 
@@ -55,29 +52,6 @@ def pixels_from_unit(unit: Planes, depth: np.dtype[Any]) -> Pixels:
     return np.ascontiguousarray(scaled.astype(depth))
 
 
-def bled(pixels: Pixels, alpha: Pixels, passes: int = BLEED) -> Pixels:
-    """Colour carried from where the picture shows into where alpha is 0, one pixel further with each pass.
-
-    So nothing dark that hides under transparency leaks into visible edges. Each result depends on pixels at
-    most `passes` away alone. pixels (h, w) or (h, w, 3), alpha (h, w).
-    """
-    known = alpha > 0
-    if known.all() or not known.any():
-        return pixels
-    colour = pixels.astype(np.float32).reshape(*alpha.shape, -1) * known[..., None]
-    for _ in range(passes):
-        count = _box_sum(known[..., None].astype(np.float32))
-        fresh = (count[..., 0] > 0) & ~known
-        if not fresh.any():
-            break
-        colour[fresh] = _box_sum(colour)[fresh] / count[fresh]
-        known = known | fresh
-    colour[~known] = pixels.reshape(colour.shape)[~known]
-    if pixels.dtype != np.float32:
-        colour = np.floor(colour + np.float32(0.5))
-    return colour.reshape(pixels.shape).astype(pixels.dtype)
-
-
 def local_range(alpha: Pixels, factor: int) -> tuple[Pixels, Pixels]:
     """Smallest and largest of each pixel's 3 x 3 neighbours, (h, w) -> two arrays (factor*h, factor*w)."""
     padded = np.pad(alpha, 1, mode="edge")
@@ -88,11 +62,3 @@ def local_range(alpha: Pixels, factor: int) -> tuple[Pixels, Pixels]:
 
 def _enlarged(values: Pixels, factor: int) -> Pixels:
     return values.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
-def _box_sum(values: Planes) -> Planes:
-    """Sums over 3 x 3 neighbours, (h, w, c); outside the picture counts as 0."""
-    padded = np.pad(values, ((1, 1), (1, 1), (0, 0)))
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    summed: Planes = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
-    return summed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
@@ -46,7 +47,9 @@ class Engine(Protocol):
         """Give back the memory of activations that is held between calls."""
 
 
-def choose(weights: Weights, engine: EngineName, precision: Precision) -> Engine:
+def choose(
+    weights: Weights, engine: EngineName, precision: Precision, notify: Callable[[str], None]
+) -> Engine:
     """The engine for these weights on this machine. Raises UsageError, MissingExtra.
 
     auto: PyTorch where it is installed and sees a GPU, else OpenVINO.
@@ -56,7 +59,7 @@ def choose(weights: Weights, engine: EngineName, precision: Precision) -> Engine
     if engine == "pytorch":
         from srgan.upscaling.pytorch import PyTorchEngine
 
-        return PyTorchEngine(weights, precision)
+        return PyTorchEngine(weights, precision, notify=notify)
     if precision in ("bf16", "fp16"):
         raise UsageError(
             f"--precision {precision} needs the pytorch engine and a GPU; openvino has fp32 and int8."

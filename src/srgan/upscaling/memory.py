@@ -43,17 +43,17 @@ def plan(
 ) -> Plan:
     """The cheapest tiles of a `height` x `width` picture that hold at most `memory` bytes of activations.
 
-    `margin`: LR pixels that each tile computes beyond its core; `copies`: sets of features held at once.
+    `margin`: LR pixels that each tile computes beyond its core; `copies`: sets of features held at once (1 counts in body_bytes).
     Raises UsageError where not even a core of 16 pixels fits.
     """
     reading = halo.total + margin
-    features = 4 * engine.config.width * copies
+    more = 4 * engine.config.width * (copies - 1)
     if copies == 1 and height * width * engine.tail_bytes <= memory:
         return Plan(grid=Grid(1, 1), tail_pixels=height * width, whole=True)
     body_work, tail_work = work(engine.config)
     best: tuple[float, Plan] | None = None
     for share in _SHARES:
-        window = int(memory * share / (engine.body_bytes + features))
+        window = int(memory * share / (engine.body_bytes + more))
         tail_pixels = int(memory * (1 - share) / engine.tail_bytes)
         tail_side = tail_pixels**0.5 - 2 * (halo.tail + margin)
         grid = cheapest_grid(height, width, reading, window, SMALLEST_CORE)
@@ -74,7 +74,7 @@ def plan(
 def least(engine: Engine, halo: Reach, margin: int = 0, copies: int = 1) -> str:
     """A text: memory that a tile with a core of 16 pixels certainly fits into."""
     body = (SMALLEST_CORE * 2 + 2 * (halo.total + margin)) ** 2 * (
-        engine.body_bytes + 4 * engine.config.width * copies
+        engine.body_bytes + 4 * engine.config.width * (copies - 1)
     )
     tail = (SMALLEST_CORE + 2 * (halo.tail + margin) + 1) ** 2 * engine.tail_bytes
     return f"{max(body / 0.8, tail / 0.2) / 1e6:.0f}MB"

@@ -19,8 +19,8 @@ class OpenVinoEngine:
     """One generator on the CPU; its graphs are compiled when first used, for any height and width."""
 
     name = "openvino"
-    body_bytes = 1_100
-    tail_bytes = 9_500
+    body_bytes = 1_300
+    tail_bytes = 6_500
 
     def __init__(self, weights: Weights, precision: Precision = "auto") -> None:
         self.config = weights.config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -37,8 +37,14 @@ class PyTorchEngine:
     name = "pytorch"
 
     def __init__(
-        self, weights: Weights, precision: Precision = "auto", device: torch.device | None = None
+        self,
+        weights: Weights,
+        precision: Precision = "auto",
+        *,
+        device: torch.device | None = None,
+        notify: Callable[[str], None] = print,
     ) -> None:
+        self._notify = notify
         self.config = weights.config
         self.device = device or gpu() or torch.device("cpu")
         self.precision = _precision(precision, self.device)
@@ -75,10 +81,7 @@ class PyTorchEngine:
             try:
                 found = self._forward(part, planes)
                 if self.precision != "fp32" and not np.isfinite(found).all():
-                    warnings.warn(
-                        f"{self.precision} leaves the finite numbers on this picture: going on in fp32.",
-                        stacklevel=2,
-                    )
+                    self._notify(f"{self.precision} leaves the finite numbers here: going on in fp32.")
                     self._tensors, self.precision = self._placed("fp32"), "fp32"
                     found = self._forward(part, planes)
                 return found
