@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -92,16 +92,15 @@ def test_overshoot_is_clipped_not_wrapped() -> None:
     assert floats.min() < -5 and floats.max() > 260
 
 
-@settings(max_examples=20)
-@given(pictures, sides, sides)
-def test_sixteen_bits_and_floats_agree_with_each_other(
+@given(arrays(np.uint8, st.tuples(sides, sides), elements=st.integers(100, 155)), sides, sides)
+def test_sixteen_bits_and_floats_agree_where_nothing_clips(
     picture: NDArray[Any], height: int, width: int
 ) -> None:
     deep = bicubic(picture.astype(np.uint16) * 257, height, width)
     floats = bicubic(picture.astype(np.float64) * 257, height, width)
     singles = bicubic(picture.astype(np.float32) * 257, height, width)
     assert (deep.dtype, floats.dtype, singles.dtype) == (np.uint16, np.float64, np.float32)
-    np.testing.assert_allclose(deep, floats.clip(0, 65535), atol=600)  # clipped after each pass
+    np.testing.assert_allclose(deep, floats, atol=0.5 + 0.5 * 1.5)  # two roundings, the first one weighed
     np.testing.assert_allclose(singles, floats, atol=0.1)
 
 
