@@ -76,6 +76,8 @@ def test_a_mean_is_over_pictures_and_has_niqe_only_if_all_have() -> None:
     assert mean([a, b]) == Scores(psnr_y=25, psnr_rgb=15, ssim_wang=0.75, ssim_daala=0.5, niqe=5.0)
     without = Scores(psnr_y=30, psnr_rgb=20, ssim_wang=1.0, ssim_daala=0.75, niqe=None)
     assert mean([a, without]).niqe is None
+    with pytest.raises(ValueError, match="no pictures"):
+        mean([])
 
 
 def test_upscaling_gets_the_low_resolution_file_or_the_exact_bicubic(pair: Pair, tmp_path: Path) -> None:

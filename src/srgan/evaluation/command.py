@@ -91,12 +91,18 @@ def _check(settings: EvaluateSettings) -> None:
 def _of_model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Subject, Scorer]:
     from srgan.upscaling.upscaler import Upscaler
 
-    upscaler = Upscaler(settings.model or "", engine=settings.engine, precision=settings.precision)
+    def say(sentence: str) -> None:
+        if not settings.quiet:
+            print(f"srgan: {sentence}", file=sys.stderr)
+
+    upscaler = Upscaler(
+        settings.model or "", engine=settings.engine, precision=settings.precision, notify=say
+    )
     said = upscaler.describe()
     subject = Subject(**{key: said[key] for key in ("sha256", "engine", "precision")}, name=said["model"])
     made = [name for name in pairs if any(pair.lr is None for pair in pairs[name])]
-    if made and not settings.quiet:
-        print(f"srgan: {', '.join(made)}: no LR files, the exact bicubic makes them", file=sys.stderr)
+    if made:
+        say(f"{', '.join(made)}: no LR files, the exact bicubic makes them")
 
     def scorer(name: str, niqe_model: NiqeModel | None, report: Report) -> SetScores:
         return evaluate(upscaler.upscale, pairs[name], niqe_model=niqe_model, report=report)

@@ -85,6 +85,8 @@ def score(sr: Picture, hr: Picture, *, niqe_model: NiqeModel | None = None) -> S
 def mean(scores: Iterable[Scores]) -> Scores:
     """The mean of each score over pictures; NIQE's is None where a picture has none."""
     rows = list(scores)
+    if not rows:
+        raise ValueError("no pictures were scored, so there is no mean")
     naturalness = [row.niqe for row in rows if row.niqe is not None]
     return Scores(
         psnr_y=float(np.mean([row.psnr_y for row in rows])),
