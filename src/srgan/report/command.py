@@ -59,7 +59,7 @@ def write(runs: Sequence[Path], output: Path | None = None) -> Path:
     numbers = {"srgan.report": 1, "runs": [{**run.numbers, "name": run.title} for run in shown]}
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(numbers, indent=1, ensure_ascii=False, default=str)
+        text = json.dumps(numbers, ensure_ascii=False, default=str)
         write_atomically(target.with_suffix(".json"), f"{text}\n".encode())
         write_atomically(target, page.html(shown).encode())
     except OSError as error:

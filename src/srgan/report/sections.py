@@ -25,10 +25,10 @@ UNITS = {
     "ssim_daala": "higher is better",
     "ssim_wang": "higher is better",
     "niqe": "lower is better",
-    "bn_gap": "levels of 255 between BatchNorm's two modes",
-    "checkerboard": "levels of 255 of a pattern of 4 pixels",
+    "bn_gap": "between BatchNorm's modes, levels of 255",
+    "checkerboard": "pattern of 4 pixels, levels of 255",
     "d_accuracy": "0.5 cannot tell, 1 always can",
-    "content_to_adversarial": "weighted content loss over weighted adversarial loss",
+    "content_to_adversarial": "weighted content over weighted adversarial loss",
     "steps_per_s": "per second",
     "data_wait": "share of the time, 0 to 1",
 }

@@ -8,8 +8,10 @@ from typing import Any
 
 from srgan.report.record import finite
 
-COLUMNS = {"psnr_y": 2, "ssim_daala": 4, "ssim_wang": 4, "niqe": 3}
+COLUMNS = {"psnr_y": 2, "ssim_daala": 4, "niqe": 3, "ssim_wang": 4}
 """Scores of the final table, and their digits."""
+_NAMES = "".join(f"<th scope=col>{name.replace('_', '_<wbr>')}</th>" for name in COLUMNS)
+HEAD = f"<thead><tr><td></td>{_NAMES}</tr></thead>"
 PAPER_TITLES = {"srresnet": "paper: SRResNet", "srgan": "paper: SRGAN (VGG54)"}
 
 
@@ -22,8 +24,7 @@ def final(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [row for name in sets for row in _set_rows(name, evaluations)]
     if not rows:
         return ""
-    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in COLUMNS)
-    return wide(f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+    return wide(f"<table>{HEAD}<tbody>{''.join(rows)}</tbody></table>")
 
 
 def _set_rows(name: str, evaluations: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
@@ -66,27 +67,26 @@ def pictures(title: str, document: Mapping[str, Any]) -> str:
     ]
     if not rows:
         return ""
-    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in COLUMNS)
-    body = f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    body = f"<table>{HEAD}<tbody>{''.join(rows)}</tbody></table>"
     return f"<details><summary>{escape(title)}, picture by picture</summary>{wide(body)}</details>"
 
 
 def beside(names: Sequence[str], columns: Sequence[Mapping[str, Any]]) -> str:
     """Values by key, a column for each run; rows in which the runs differ stand out and come first."""
-    keys = list(dict.fromkeys(key for column in columns for key in column))
+    if len(columns) == 1:
+        items = ((escape(key), escape(text(value))) for key, value in columns[0].items())
+        listed = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in items)
+        return f'<dl class="values">{listed}</dl>' if listed else ""
     rows = []
-    for key in keys:
+    for key in dict.fromkeys(key for column in columns for key in column):
         cells = [text(column.get(key)) for column in columns]
         differs = len(set(cells)) > 1
         row = f"<tr{' class=differs' if differs else ''}><th scope=row>{escape(key)}</th>"
         rows.append((not differs, row + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"))
-    if not rows:
-        return ""
-    head = (
-        f"<thead><tr><td></td>{''.join(f'<th scope=col>{escape(name)}</th>' for name in names)}</tr></thead>"
-    )
+    titles = "".join(f"<th scope=col>{escape(name)}</th>" for name in names)
     body = "".join(row for _, row in sorted(rows, key=lambda pair: pair[0]))
-    return wide(f"<table class=words>{head if len(names) > 1 else ''}<tbody>{body}</tbody></table>")
+    table = f"<table class=words><thead><tr><td></td>{titles}</tr></thead><tbody>{body}</tbody></table>"
+    return wide(table) if rows else ""
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
