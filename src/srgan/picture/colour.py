@@ -23,11 +23,8 @@ def plain(image: Any, source: Path | Buffer) -> Any:
     profile then; CIE Lab becomes 16-bit sRGB. Numbers that are not 8 or 16 bit unsigned are refused.
     """
     bands = image.bands - (1 if image.hasalpha() else 0)
-    if image.interpretation == "cmyk" and bands == 4:
-        depth = 16 if image.format == "ushort" else 8
-        return image.icc_transform(
-            "srgb", embedded=True, input_profile="cmyk", intent="relative", depth=depth
-        )
+    if image.interpretation == "cmyk" and bands == 4 and image.format in ("uchar", "ushort"):
+        return to_srgb(image)
     if image.interpretation in ("lab", "labs") and bands == 3:
         image = image.colourspace("rgb16")
         if field(image, "icc-profile-data") is not None:
@@ -40,6 +37,21 @@ def plain(image: Any, source: Path | Buffer) -> Any:
             "srgan takes grey, RGB and CMYK with 8 or 16 bits. Convert it first."
         )
     return image
+
+
+def to_srgb(image: Any) -> Any:
+    """Colour through its embedded profile, or libvips' own CMYK one, to sRGB of the same depth."""
+    bands = image.bands - (1 if image.hasalpha() else 0)
+    converted = image.extract_band(0, n=bands).icc_transform(
+        "srgb",
+        embedded=True,
+        input_profile="cmyk",
+        intent="relative",
+        depth=16 if image.format == "ushort" else 8,
+    )
+    if bands == image.bands:
+        return converted
+    return converted.bandjoin(image.extract_band(bands))  # libvips would scale a 16-bit alpha by 257
 
 
 def orientation_of(image: Any) -> int:

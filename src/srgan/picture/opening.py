@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
+import logging
 import os
 import time
 from pathlib import Path
@@ -118,7 +119,11 @@ def _animated(source: Path | Buffer, kind: str) -> bool:
 
 @functools.cache
 def set_up_libvips() -> None:
-    """Once per process: no operation cache (looped use stays flat in memory), no unfuzzed loaders."""
+    """Once per process: no operation cache (looped use stays flat in memory), no unfuzzed loaders.
+
+    What libvips warns of goes to Python's logger "pyvips", and to stderr only for those who set one up.
+    """
+    logging.getLogger("pyvips").addHandler(logging.NullHandler())
     pyvips.cache_set_max(0)
     pyvips.block_untrusted_set(True)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyvips
 
 from srgan.errors import PictureError
-from srgan.picture.colour import eight_bit_image
+from srgan.picture.colour import eight_bit_image, to_srgb
 from srgan.picture.embedding import JPEG_LIMIT, PLACEHOLDER, embed_exif
 from srgan.picture.metadata import Metadata, with_provenance
 from srgan.picture.opening import field, reason, set_up_libvips, shown
@@ -202,8 +202,7 @@ def _fitted(image: Any, form: _Format) -> Any:
     """The image in the depth and the channels that the format has; a grey profile goes with grey alone."""
     icc = field(image, "icc-profile-data")
     if image.bands < 3 and not form.grey and icc is not None and icc[16:20] == b"GRAY":
-        depth = 16 if image.format == "ushort" else 8
-        image = image.icc_transform("srgb", embedded=True, intent="relative", depth=depth)
+        image = to_srgb(image)
     if image.format == "ushort" and form.deep == 8:
         image = eight_bit_image(image).copy(interpretation="b-w" if image.bands < 3 else "srgb")
     return image

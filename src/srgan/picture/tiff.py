@@ -54,7 +54,7 @@ def _repacked(stream: BinaryIO) -> bytes | None:
         main, inner = _directories(stream, order, struct.unpack(f"{order}4xI", head)[0])
     except (struct.error, KeyError, ValueError, OSError):
         return None
-    kept = [entry for entry in main if entry[0] in _DESCRIBING]
+    kept = list({entry[0]: entry for entry in reversed(main) if entry[0] in _DESCRIBING}.values())
     if not inner and all(entry[0] in _RESOLUTION for entry in kept):
         return None
     return b"II*\0\x08\0\0\0" + _packed(8, kept, inner)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import itertools
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from srgan.errors import PictureError
+from srgan.picture import files
+from srgan.picture.files import Metadata, Picture
+from srgan.picture.metadata import provenance_in, upright_exif, with_provenance
+from tests.picture import corpus
+
+ENDINGS = [".png", ".jpg", ".webp", ".tif", ".avif"]
+PIXELS = corpus.smooth(3)
+
+
+def written(folder: Path, ending: str, metadata: Metadata) -> Path:
+    files.write(folder / f"a{ending}", Picture(pixels=PIXELS, metadata=metadata))
+    return folder / f"a{ending}"
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_profile_and_xmp_are_kept_byte_for_byte(tmp_path: Path, ending: str) -> None:
+    metadata = Metadata(icc=corpus.profile(), xmp=corpus.XMP)
+    kept = files.read(written(tmp_path, ending, metadata)).metadata
+    assert (kept.icc, kept.xmp) == (metadata.icc, metadata.xmp)
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".avif"])
+@pytest.mark.parametrize("size", [0, 1, 7000])
+def test_exif_is_kept_byte_for_byte(tmp_path: Path, ending: str, size: int) -> None:
+    block = corpus.exif() + b"\x07" * size  # odd lengths, and bytes that no tag speaks of
+    path = written(tmp_path, ending, Metadata(exif=block, xmp=corpus.XMP))
+    assert files.read(path).exif == block
+    assert Image.open(path).getexif()[0x8298] == "nobody"
+    np.testing.assert_array_equal(np.asarray(Image.open(path)).shape, PIXELS.shape)
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(ENDINGS, ENDINGS)))
+def test_what_exif_says_goes_from_every_format_to_every_other(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    (tmp_path / "one").mkdir()
+    here = written(tmp_path / "one", first, Metadata(exif=corpus.exif()))
+    there = written(tmp_path, second, files.read(here).metadata)
+    block = Image.open(there).getexif()
+    inner = block.get_ifd(0x8769)
+    assert (block[0x010E], block[0x8298]) == ("a picture", "nobody")
+    assert inner[0x9003] == "2020:01:01 00:00:00" and inner[0x927C] == b"maker's note \0\1\2"
+    assert float(inner[0x829A]) == 1 / 125
+
+
+def test_a_tiffs_own_tags_are_kept(tmp_path: Path) -> None:
+    options = {"photometric": "rgb", "description": "a picture", "byteorder": ">", "metadata": None}
+    path = tmp_path / "a.tif"
+    path.write_bytes(corpus.tiff(PIXELS, extratags=[(0x013B, "s", 0, "somebody", True)], **options))
+    for ending in ENDINGS:
+        picture = files.read(path)
+        files.write(tmp_path / f"b{ending}", picture)
+        block = Image.open(tmp_path / f"b{ending}").getexif()
+        assert (block[0x010E], block[0x013B]) == ("a picture", "somebody")
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif"])
+def test_density_is_kept(tmp_path: Path, ending: str) -> None:
+    path = written(tmp_path, ending, Metadata(density=(11.811, 11.811)))
+    assert Image.open(path).info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    assert files.read(path).metadata.density == pytest.approx((11.811, 11.811), rel=1e-3)
+
+
+def test_exif_too_long_for_jpeg_is_a_sentence(tmp_path: Path) -> None:
+    block = corpus.exif() + bytes(70_000)
+    with pytest.raises(PictureError, match="a JPEG takes 65,527"):
+        written(tmp_path, ".jpg", Metadata(exif=block))
+    assert files.read(written(tmp_path, ".png", Metadata(exif=block))).exif == block
+    fits = block[:65_527]
+    assert files.read(written(tmp_path, ".jpg", Metadata(exif=fits))).exif == fits
+
+
+def test_a_thumbnail_that_stood_otherwise_is_unlinked() -> None:
+    def block(orientation: int, next_directory: int) -> bytes:
+        entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
+        return b"II*\0\x08\0\0\0\x01\0" + entry + struct.pack("<I", next_directory)
+
+    assert upright_exif(block(6, 26), 6) == block(1, 0)
+    assert upright_exif(block(1, 26), 1) == block(1, 26)
+    assert upright_exif(b"Exif\0\0" + block(1, 26), 1) == block(1, 26)
+
+
+def test_exif_that_would_turn_the_picture_again_is_left_out() -> None:
+    assert upright_exif(b"garbage", 6) is None
+    assert upright_exif(b"garbage", 1) == b"garbage"
+    assert upright_exif(b"II*\0\xff\xff\xff\x7f", 3) is None
+
+
+def test_orientation_in_xmp_is_reset(tmp_path: Path) -> None:
+    turned = corpus.XMP.replace(b'dc:format="image/png"', b'xmlns:tiff="t" tiff:Orientation="6"')
+    for xmp in (
+        turned,
+        turned.replace(
+            b'Orientation="6"/>', b'x=""><tiff:Orientation>6</tiff:Orientation></rdf:Description>'
+        ),
+    ):
+        kept = files.read(written(tmp_path, ".png", Metadata(xmp=xmp))).metadata.xmp
+        assert kept == xmp.replace(b'"6"', b'"1"').replace(b">6<", b">1<") != xmp
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_provenance_comes_back_from_every_format(tmp_path: Path, ending: str) -> None:
+    said = {"model": "srgan", "sha256": "ab" * 32, "tile_grid": "3x4", "note": "<&>\"' é 漢"}
+    for number, metadata in enumerate(
+        [Metadata(), Metadata(xmp=corpus.XMP, exif=corpus.exif(), icc=corpus.profile())]
+    ):
+        path = tmp_path / f"{number}{ending}"
+        files.write(path, Picture(pixels=PIXELS, metadata=metadata), provenance=said)
+        assert files.read_provenance(path) == said
+        xmp = files.read(path).metadata.xmp
+        assert xmp is not None and (b'dc:format="image/png"' in xmp) == (metadata.xmp is not None)
+    files.write_array(tmp_path / f"none{ending}", PIXELS)
+    assert files.read_provenance(tmp_path / f"none{ending}") is None
+
+
+def test_provenance_is_replaced_and_not_piled_up() -> None:
+    once = with_provenance(corpus.XMP, {"model": "one"})
+    assert with_provenance(once, {"model": "two"}) == with_provenance(corpus.XMP, {"model": "two"})
+    assert provenance_in(with_provenance(once, {"model": "two"})) == {"model": "two"}
+
+
+@given(st.text(max_size=60), st.binary(max_size=200))
+def test_provenance_takes_any_text_and_any_packet(value: str, xmp: bytes) -> None:
+    said = provenance_in(with_provenance(xmp, {"model": value, "other": "x"}))
+    assert said is not None and said["other"] == "x"
+    if value.isprintable():
+        assert said["model"] == value
+    assert provenance_in(xmp) is None
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_pillow_finds_the_profile(tmp_path: Path, ending: str) -> None:
+    path = written(tmp_path, ending, Metadata(icc=corpus.profile()))
+    assert Image.open(path).info["icc_profile"] == corpus.profile()
