@@ -61,12 +61,12 @@ def write_evaluation(folder: Path, models: tuple[str, ...] = ("srresnet", "srgan
 
 
 def write_sheet(path: Path, quality: float, random: np.random.Generator) -> None:
-    """Six tiles of stripes that become sharper, 576 x 384."""
+    """Six tiles of stripes that become sharper, 192 x 128."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    y, x = np.mgrid[0:384, 0:576]
-    wave = np.sin((x // 192 + 1) * 0.07 * x + (y // 192) * 0.11 * y)
+    y, x = np.mgrid[0:128, 0:192]
+    wave = np.sin((x // 64 + 1) * 0.07 * x + (y // 64) * 0.11 * y)
     sharp = np.tanh(wave * (0.3 + 5 * quality))
-    grain = random.normal(0, 12 * (1 - quality), (384, 576))
+    grain = random.normal(0, 12 * (1 - quality), (128, 192))
     grey = np.clip(128 + 100 * sharp + grain, 0, 255).astype(np.uint8)
     pyvips.Image.new_from_array(np.stack([grey, 255 - grey, np.roll(grey, 9, 1)], -1)).write_to_file(
         str(path)

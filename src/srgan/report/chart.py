@@ -13,6 +13,8 @@ BINS = 160
 """More points than twice this are drawn as means with a band from the least to the greatest."""
 LOGARITHMIC = 20.0
 """A positive quantity that spans more than this factor gets a logarithmic axis."""
+DEEPEST = 1e-9
+"""Of a logarithmic axis: its least value, of its greatest."""
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "12 4", "4 2 1 2")
 Point = tuple[float, float]
 
@@ -37,6 +39,7 @@ class Axis:
     logarithmic: bool = False
 
     def __call__(self, value: float) -> float:
+        value = min(max(value, self.low), self.high)
         low, high = (math.log10(v) if self.logarithmic else v for v in (self.low, self.high))
         at = math.log10(value) if self.logarithmic else value
         return self.start + (at - low) / (high - low) * (self.end - self.start)
@@ -87,6 +90,7 @@ def _axis(
 ) -> Axis:
     low, high = min(values), max(values)
     if logarithmic:
+        low = max(low, high * DEEPEST)
         room = (high / low) ** margin
         return Axis(low / room, high * room, start, end, True)
     room = (high - low) * margin
@@ -120,12 +124,8 @@ def _line(series: Series, index: int, x: Axis, y: Axis) -> str:
     dash = DASHES[index % len(DASHES)]
     parts = []
     if len(binned) < len(series.points):
-        least = max(y.low, 1e-300)
-        clip = [
-            (x(a), y(min(max(low, least), y.high)), y(min(max(high, least), y.high)))
-            for a, _, low, high in binned
-        ]
-        around = [(a, b) for a, b, _ in clip] + [(a, b) for a, _, b in reversed(clip)]
+        around = [(x(a), y(low)) for a, _, low, _ in binned]
+        around += [(x(a), y(high)) for a, _, _, high in reversed(binned)]
         parts.append(f'<polygon class="s{index % 6} band" points="{_path(around)}"/>')
     style = f' stroke-dasharray="{dash}"' if dash else ""
     parts.append(f'<polyline class="s{index % 6} line" points="{_path(line)}"{style}/>')

@@ -43,9 +43,10 @@ def frames(record: Record, budget: int, notes: list[str]) -> tuple[list[Frame], 
     chosen = thinned(record.samples, MOST)
     made = [_of_sample(sample, notes) for sample in chosen]
     found = [frame for frame in made if frame is not None]
-    size = sum(len(frame.uri) for frame in found)
-    if size > left:
-        found = thinned(found, max(2, int(len(found) * left / size)))
+    fewer = found
+    while len(fewer) > 2 and sum(len(frame.uri) for frame in fewer) > left:
+        fewer = thinned(found, len(fewer) - 1)
+    found = fewer
     if len(found) < len(record.samples):
         notes.append(f"{len(found)} of {len(record.samples)} sample sheets are shown; all are in samples/.")
     return found, fixed

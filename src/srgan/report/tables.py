@@ -10,7 +10,7 @@ from srgan.report.record import finite
 
 COLUMNS = {"psnr_y": 2, "ssim_daala": 4, "niqe": 3, "ssim_wang": 4}
 """Scores of the final table, and their digits."""
-_NAMES = "".join(f"<th scope=col>{name.replace('_', '_<wbr>')}</th>" for name in COLUMNS)
+_NAMES = "".join(f"<th scope=col>{name.replace('ssim_', 'ssim_<wbr>')}</th>" for name in COLUMNS)
 HEAD = f"<thead><tr><td></td>{_NAMES}</tr></thead>"
 PAPER_TITLES = {"srresnet": "paper: SRResNet", "srgan": "paper: SRGAN (VGG54)"}
 
