@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy_networks
 import pytest
 import torch
 
 from srgan.errors import SettingsError
 from srgan.networks.discriminator import Discriminator, check_crop
+from tests.networks import numpy_networks
 
 
 @pytest.mark.parametrize("crop", [16, 32, 48])

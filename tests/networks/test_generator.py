@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy_networks
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from srgan import weights
 from srgan.architecture import GeneratorConfig, reach, tensor_shapes
 from srgan.networks.generator import Generator, generator_from_weights, tensors_of
+from tests.networks import numpy_networks
 
 SMALL = GeneratorConfig(blocks=2, width=4)
 CONFIGS = [

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import numpy_networks
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ import srgan
 from srgan.errors import SettingsError
 from srgan.networks.vgg import VGG19
 from srgan.networks.vgg_files import LAYERS
+from tests.networks import numpy_networks
 
 
 @pytest.fixture(scope="module")
