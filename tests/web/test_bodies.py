@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 
-from srgan.web.bodies import Part, Receiver
+from srgan.picture.files import Buffer
+from srgan.web.bodies import Receiver
 from srgan.web.problems import Problem
 
 RECEIVER: dict[str, Any] = {"limit": 1000, "budget": 1500, "patience": 5.0}
@@ -33,7 +35,7 @@ def request(content_type: str | None, chunks: Iterable[bytes | None], length: in
     return Request({"type": "http", "method": "POST", "headers": headers, "state": {}}, receive)
 
 
-def parts(content_type: str | None, *chunks: bytes | None, **changes: Any) -> dict[str, Part]:
+def parts(content_type: str | None, *chunks: bytes | None, **changes: Any) -> dict[str, Buffer]:
     length = changes.pop("length", None)
     receiver = Receiver(**(RECEIVER | changes))
     return asyncio.run(receiver.parts(request(content_type, chunks, length), []))
@@ -42,7 +44,8 @@ def parts(content_type: str | None, *chunks: bytes | None, **changes: Any) -> di
 def form(fields: dict[str, tuple[str, bytes]], boundary: str = "xyz") -> bytes:
     lines = b""
     for name, (filename, data) in fields.items():
-        lines += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\n'.encode()
+        disposition = f'form-data; name="{name}"; filename="{filename}"'
+        lines += f"--{boundary}\r\nContent-Disposition: {disposition}\r\n".encode()
         lines += b"Content-Type: image/png\r\n\r\n" + data + b"\r\n"
     return lines + f"--{boundary}--\r\n".encode()
 
@@ -62,9 +65,9 @@ def test_a_body_may_be_the_picture_itself(kind: str) -> None:
 def test_a_form_gives_back_what_was_put_in_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
     body = form({"picture": ("a.png", data), "reference": ("b.png", b"other")})
     edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
-    chunks = [body[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    chunks = [body[start:stop] for start, stop in pairwise(edges)]
     got = parts(FORM, *chunks)
-    assert got["picture"] == Part(data=data, name="a.png")
+    assert got["picture"] == Buffer(data=data, name="a.png")
     assert got["reference"].data == b"other"
 
 

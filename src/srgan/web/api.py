@@ -68,10 +68,7 @@ def routes(service: Service, *, token: bool) -> Iterable[Route]:
                 raise Problem(
                     400, "body", f"The form's field {extra[0]!r} is not known; the picture is 'picture'."
                 )
-            picture = parts["picture"]
-            answer = await while_there(
-                request.receive, service.upscale(picture.data, wish, name=picture.name)
-            )
+            answer = await while_there(request.receive, service.upscale(parts["picture"], wish))
         return large_response(answer.data, answer.media_type, answer.headers)
 
     async def models(request: Request) -> Response:

@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from srgan.picture.files import Buffer
 from srgan.web.problems import Problem
 
 RATE = 8192
@@ -19,14 +19,6 @@ RATE = 8192
 LONGEST = 600.0
 """Seconds that any one body may take."""
 _RAW = ("image/", "application/octet-stream")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One picture as it was sent: its bytes, and the name that the client gave it (never opened)."""
-
-    data: bytes
-    name: str
 
 
 class Receiver:
@@ -45,8 +37,8 @@ class Receiver:
         finally:
             self.held -= sum(taken)
 
-    async def parts(self, request: Request, taken: list[int]) -> dict[str, Part]:
-        """The pictures by field name; a body that is the picture itself is called 'picture'."""
+    async def parts(self, request: Request, taken: list[int]) -> dict[str, Buffer]:
+        """The pictures by field name, a body that is the picture itself as 'picture'; no name is ever opened."""
         kind, options = parse_options_header(request.headers.get("content-type", ""))
         form = kind == b"multipart/form-data"
         if not form and not kind.decode("latin-1").startswith(_RAW):
@@ -57,11 +49,9 @@ class Receiver:
                 "picture itself (image/png, ..., application/octet-stream) or multipart/form-data.",
             )
         body = b"".join([chunk async for chunk in self._chunks(request, taken)])
-        if not form:
-            parts = {"picture": Part(data=body, name="picture")}
-        else:
-            parts = _split(body, options.get(b"boundary", b""))
-        if not parts.get("picture", Part(data=b"", name="")).data:
+        whole = {"picture": Buffer(data=body, name="picture")}
+        parts = _split(body, options.get(b"boundary", b"")) if form else whole
+        if not parts.get("picture", Buffer(data=b"", name="")).data:
             raise Problem(
                 400,
                 "body",
@@ -115,9 +105,9 @@ class Receiver:
         )
 
 
-def _split(body: bytes, boundary: bytes) -> dict[str, Part]:
+def _split(body: bytes, boundary: bytes) -> dict[str, Buffer]:
     """The parts of a multipart/form-data body, by field name."""
-    parts: dict[str, Part] = {}
+    parts: dict[str, Buffer] = {}
     headers: dict[bytes, bytes] = {}
     name, value, data, ended = bytearray(), bytearray(), bytearray(), False
 
@@ -131,7 +121,7 @@ def _split(body: bytes, boundary: bytes) -> dict[str, Part]:
         field = options.get(b"name", b"").decode("utf-8", "replace")
         if field in parts:
             raise Problem(400, "body", f"The form holds the field {field!r} twice.")
-        parts[field] = Part(
+        parts[field] = Buffer(
             data=bytes(data), name=options.get(b"filename", b"picture").decode("utf-8", "replace")
         )
         headers.clear()

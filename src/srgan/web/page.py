@@ -14,10 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from srgan.picture.files import Picture
+from srgan.picture.files import Buffer, Picture
 from srgan.web import pictures
 from srgan.web.api import PIECE, endpoint, while_there
-from srgan.web.bodies import Part
 from srgan.web.desk import Progress
 from srgan.web.problems import Problem, fault
 from srgan.web.service import Service, as_problems
@@ -92,7 +91,7 @@ def _upscale(service: Service) -> Any:
     return post
 
 
-async def _frames(service: Service, part: Part, wish: Wish) -> AsyncIterator[bytes | memoryview]:
+async def _frames(service: Service, source: Buffer, wish: Wish) -> AsyncIterator[bytes | memoryview]:
     """A line of JSON for each event; where it has `bytes`, so many bytes follow it."""
     loop, events = asyncio.get_running_loop(), asyncio.Queue[tuple[dict[str, Any], bytes]]()
     started = reported = time.monotonic()
@@ -121,7 +120,7 @@ async def _frames(service: Service, part: Part, wish: Wish) -> AsyncIterator[byt
     async def work() -> None:
         try:
             answer = await service.upscale(
-                part.data, wish, name=part.name, progress=progress, began=began,
+                source, wish, progress=progress, began=began,
                 moved=lambda before: put("waiting", before=before),
             )  # fmt: skip
             put("sr", answer.data, type=answer.media_type, headers=answer.headers)
@@ -156,7 +155,7 @@ def _score(service: Service) -> Any:
 
             def work(check: Progress) -> dict[str, Any]:
                 return pictures.scored(
-                    parts["picture"].data, parts["reference"].data, service.limits, service.niqe
+                    parts["picture"].data, parts["reference"], service.limits, service.niqe
                 )
 
             with as_problems():

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 
+import numpy as np
+
 from srgan import Upscaler
 from srgan.errors import PictureError
+from srgan.evaluation import score
 from srgan.picture import files
-from srgan.picture.files import Limits, Picture, eight_bit
+from srgan.picture.files import Buffer, Limits, Picture, eight_bit
+from srgan.picture.niqe import read_niqe_model
 from srgan.picture.opening import format_of
 from srgan.picture.resize import bicubic
+from srgan.upscaling.array import ArraySource, array_put
 from srgan.web.wish import SUFFIX, Wish
 
 Progress = Callable[[int, int], None]
@@ -21,53 +25,38 @@ LEAST_SCORED = 32
 """Pixels that each side needs for the windows of the scores."""
 
 
-def _ram() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(dir="/dev/shm")
-
-
-def size(data: bytes, limits: Limits) -> tuple[int, int]:
+def size(source: Buffer, limits: Limits) -> tuple[int, int]:
     """(height, width) from the header. Raises PictureError."""
-    with _ram() as d:
-        p = Path(d) / "picture"
-        p.write_bytes(data)
-        return files.size(p, limits=limits)
-
-
-def read_buffer(data: bytes, limits: Limits) -> Picture:
-    with _ram() as d:
-        p = Path(d) / "picture"
-        p.write_bytes(data)
-        return files.read(p, limits=limits)
-
-
-def kind_of(data: bytes) -> str:
-    with _ram() as d:
-        p = Path(d) / "picture"
-        p.write_bytes(data)
-        return format_of(p).lower().replace("gif", "png")
-
-
-def write_buffer(picture: Picture, kind: str, provenance: dict[str, str] | None = None) -> bytes:
-    with _ram() as d:
-        p = Path(d) / ("picture" + SUFFIX[kind])
-        files.write(p, picture, provenance=provenance)
-        return p.read_bytes()
+    return files.size(source, limits=limits)
 
 
 def upscaled(
     upscaler: Upscaler,
-    data: bytes,
+    source: Buffer,
     wish: Wish,
     limits: Limits,
     began: Callable[[Picture], None],
     progress: Progress,
 ) -> tuple[bytes, str]:
-    """The larger picture's bytes and its format, a key of FORMATS."""
-    kind = wish.format or kind_of(data)
-    picture = read_buffer(data, limits)
+    """The larger picture's bytes and its format, a key of FORMATS. Raises PictureError."""
+    own = format_of(source).lower()
+    kind = wish.format or (own if own in SUFFIX else "png")
+    picture = files.read(source, limits=limits)
+    height, width = (wish.scale * side for side in picture.pixels.shape[:2])
+    target = f"the answer{SUFFIX[kind]}"
+    files.check_target(target, height=height, width=width, alpha=picture.alpha is not None)
     began(picture)
-    larger = upscaler._picture(picture, wish.scale, progress)
-    return write_buffer(larger, kind, upscaler.describe() if wish.provenance else None), kind
+    pixels = np.empty((height, width, *picture.pixels.shape[2:]), picture.pixels.dtype)
+    alpha = None if picture.alpha is None else np.empty((height, width), picture.alpha.dtype)
+    made = upscaler.deliver(
+        ArraySource(picture.pixels, picture.alpha),
+        array_put(pixels, alpha),
+        scale=wish.scale,
+        progress=progress,
+    )
+    larger = dataclasses.replace(picture, pixels=pixels, alpha=alpha)
+    provenance = upscaler.provenance(made.grid, scale=wish.scale) if wish.provenance else None
+    return files.encoded(larger, SUFFIX[kind], provenance=provenance), kind
 
 
 def views(picture: Picture, scale: int) -> tuple[bytes, bytes]:
@@ -78,24 +67,21 @@ def views(picture: Picture, scale: int) -> tuple[bytes, bytes]:
         pixels=bicubic(picture.pixels, scale * height, scale * width),
         alpha=None if picture.alpha is None else bicubic(picture.alpha, scale * height, scale * width),
     )
-    return write_buffer(picture, "png"), write_buffer(larger, "png")
+    return files.encoded(picture, ".png"), files.encoded(larger, ".png")
 
 
 def view(data: bytes) -> bytes:
     """A picture of ours as PNG."""
-    return write_buffer(read_buffer(data, Limits()), "png")
+    return files.encoded(files.read(Buffer(data=data, name="the result")), ".png")
 
 
-def scored(sr: bytes, reference: bytes, limits: Limits, niqe: Path | None) -> dict[str, float | None]:
+def scored(sr: bytes, reference: Buffer, limits: Limits, niqe: Path | None) -> dict[str, float | None]:
     """psnr_y, ssim_daala and niqe of a result against its reference, by the protocol; None where there is none.
 
     A reference that is a few pixels larger loses them at its right and lower edge, as the protocol crops.
     """
-    from srgan.evaluation import score
-    from srgan.picture.niqe import read_niqe_model
-
-    ours = eight_bit(read_buffer(sr, limits).pixels)
-    true = eight_bit(read_buffer(reference, limits).pixels)
+    ours = eight_bit(files.read(Buffer(data=sr, name="the result"), limits=limits).pixels)
+    true = eight_bit(files.read(reference, limits=limits).pixels)
     (height, width), (true_height, true_width) = ours.shape[:2], true.shape[:2]
     if not (0 <= true_height - height < 4 and 0 <= true_width - width < 4):
         raise PictureError(

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from srgan import __version__
 from srgan.errors import SrganError
-from srgan.picture.files import Limits, Picture
+from srgan.picture.files import Buffer, Limits, Picture
 from srgan.web import pictures
 from srgan.web.bodies import Receiver
 from srgan.web.counters import Counters
@@ -81,18 +81,17 @@ class Service:
             "srgan_draining": float(self.draining),
         }
 
-    def desk(self, data: bytes) -> Desk:
+    def desk(self, source: Buffer) -> Desk:
         """Where a picture is worked on; a damaged or too large one is refused here, from its header."""
         with as_problems():
-            height, width = pictures.size(data, self.limits)
+            height, width = pictures.size(source, self.limits)
         return self.small if height * width <= SMALL else self.large
 
     async def upscale(
         self,
-        data: bytes,
+        source: Buffer,
         wish: Wish,
         *,
-        name: str = "picture",
         moved: Callable[[int], None] = lambda before: None,
         began: Callable[[Picture], None] = lambda picture: None,
         progress: Progress = lambda done, total: None,
@@ -110,15 +109,15 @@ class Service:
 
             with as_problems():
                 upscaler = self.shelf.upscaler(wish)
-                sr, kind = pictures.upscaled(upscaler, data, wish, self.limits, began, both)
+                sr, kind = pictures.upscaled(upscaler, source, wish, self.limits, began, both)
                 return sr, kind, upscaler.describe()
 
-        sr, kind, made_by = await self.work(self.desk(data), work, moved)
+        sr, kind, made_by = await self.work(self.desk(source), work, moved)
         timing["work"] = time.monotonic() - arrived - timing["wait"]
         for what, seconds in timing.items():
             self.counters.observe(what, seconds)
         self.counters.add("pictures", 1)
-        return Answer(data=sr, format=kind, headers=_headers(made_by, timing, name, wish.scale, kind))
+        return Answer(data=sr, format=kind, headers=_headers(made_by, timing, source.name, wish.scale, kind))
 
     async def work(self, desk: Desk, work: Work[T], moved: Callable[[int], None] = lambda before: None) -> T:
         """Some work of this service on one of its desks."""

@@ -1,10 +1,11 @@
 // The page: what is chosen, what is asked of the service, what is shown.
 
 import { frames, sentence } from "./frames.js";
+import { askPreview, forgetPreviews } from "./preview.js";
+import { fillScores } from "./scores.js";
 import * as viewer from "./viewer.js";
 
 const $ = (id) => document.getElementById(id);
-const TILE = 96; // LR pixels of the preview's side
 let about = null; // what the service offers
 let picked = null; // {file, number, lr: canvas | null}
 let running = null; // the AbortController of the picture at work
@@ -12,7 +13,6 @@ let result = null; // {blob, bicubic, name}
 let reference = null;
 let settled = null; // the settings of the result that is shown
 let resting = 0; // the timer that starts the work once the slider rests
-const tiles = new Map(); // previews that were made already, by what they show
 const addresses = new Map(); // element id -> object URL, so that the old one is given back
 
 function show(id, blob) {
@@ -55,7 +55,7 @@ async function pick(file) {
   if (!file) return;
   document.body.classList.remove("fresh");
   picked = { file, number: (picked?.number ?? 0) + 1, lr: null };
-  tiles.clear();
+  forgetPreviews();
   viewer.forget();
   $("tile").hidden = true;
   $("before").removeAttribute("src");
@@ -152,16 +152,16 @@ function done() {
   $("tile").hidden = true;
   $("result").hidden = false;
   show("download", result.blob);
-  const named_ = picked.file.name ? `${picked.file.name.replace(/\.[^.]*$/, "")}${/_x\d\.\w+$/.exec(result.name)[0]}` : result.name;
-  $("download").download = named_;
-  $("download").textContent = `Download ${named_}`;
+  const saved = picked.file.name ? `${picked.file.name.replace(/\.[^.]*$/, "")}${/_x\d\.\w+$/.exec(result.name)[0]}` : result.name;
+  $("download").download = saved;
+  $("download").textContent = `Download ${saved}`;
   $("after-name").textContent = named();
   const work = /work;dur=([\d.]+)/.exec(result.headers["Server-Timing"])[1] / 1000;
   $("facts").textContent = `${(result.blob.size / 1e6).toFixed(2)} MB in ${work.toFixed(1)} s, ` +
     `${result.headers["X-Srgan-Engine"]} ${result.headers["X-Srgan-Precision"]}, ` +
     `model ${result.headers["X-Srgan-Model-Sha256"].slice(0, 12)}`;
   $("command").textContent = `srgan upscale ${shellWord(picked.file.name || "picture")}` +
-    Object.entries(model()).map(([name, value]) => ` --${name} ${value}`).join("") + ` --scale ${scale()} -o ${shellWord(named_)}`;
+    Object.entries(model()).map(([name, value]) => ` --${name} ${value}`).join("") + ` --scale ${scale()} -o ${shellWord(saved)}`;
   say(`Done in ${work.toFixed(1)} seconds`);
   score();
 }
@@ -173,72 +173,22 @@ async function score() {
   if (!reference || !result) return;
   const mine = result;
   try {
-    const columns = [];
-    for (const blob of [picked.bicubic, mine.blob]) {
-      const form = new FormData();
-      form.append("picture", blob);
-      form.append("reference", reference);
-      const response = await fetch("/page/score", { method: "POST", body: form });
-      if (!response.ok) throw new Error(await sentence(response));
-      columns.push(await response.json());
-    }
-    if (mine !== result) return;
-    const rows = Object.keys(columns[1]).map((name) => {
-      const row = document.createElement("tr");
-      const head = Object.assign(document.createElement("th"), { scope: "row", textContent: name });
-      row.append(head, ...columns.map((column) => Object.assign(document.createElement("td"), {
-        textContent: column[name] === null ? "–" : column[name].toFixed(name.startsWith("ssim") ? 4 : 2),
-      })));
-      return row;
-    });
-    $("scores").tBodies[0].replaceChildren(...rows);
-    $("scores").hidden = false;
+    await fillScores($("scores"), [picked.bicubic, mine.blob], reference);
+    $("scores").hidden = mine !== result;
   } catch (error) {
     problem(error.message);
   }
 }
 
-// The preview: one tile around what is looked at, made anew for each texture; one at a time, the last one wanted wins.
-let previewing = false, again = false;
-
-async function preview() {
-  if (!picked?.lr || picked.lr.width * picked.lr.height <= TILE * TILE) return;
-  if (previewing) { again = true; return; }
-  previewing = true;
-  const mine = picked, times = scale(), texture = named();
-  try {
-    const side = { w: Math.min(TILE, mine.lr.width), h: Math.min(TILE, mine.lr.height) };
-    const centre = viewer.visible();
-    const x = Math.round(Math.min(mine.lr.width - side.w, Math.max(0, centre.x / times - side.w / 2)));
-    const y = Math.round(Math.min(mine.lr.height - side.h, Math.max(0, centre.y / times - side.h / 2)));
-    const key = [x, y, times, texture].join();
-    if (!tiles.has(key)) tiles.set(key, await made(mine.lr, x, y, side, query({ format: "png", provenance: "false" })));
-    if (mine === picked && times === scale() && settled !== wanted()) shown(tiles.get(key), x * times, y * times, side, times, texture);
-  } catch {
-    // a preview that fails is no loss: the picture itself says what is wrong
-  } finally {
-    previewing = false;
-    if (again) { again = false; preview(); }
-  }
-}
-
-async function made(lr, x, y, side, asked) {
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [side.w, side.h];
-  canvas.getContext("2d").drawImage(lr, -x, -y);
-  const crop = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  const response = await fetch(`/v1/upscale?${asked}`, { method: "POST", body: crop, headers: { "Content-Type": "image/png" } });
-  if (!response.ok) throw new Error(await sentence(response));
-  return response.blob();
-}
-
-function shown(blob, x, y, side, times, texture) {
-  const tile = $("tile");
-  show("tile", blob);
-  Object.assign(tile.style, { left: `${x}px`, top: `${y}px`, width: `${side.w * times}px`, height: `${side.h * times}px` });
-  tile.hidden = false;
-  tile.dataset.texture = texture;
-  $("after-name").textContent = `${texture} (preview)`;
+function preview() {
+  // One tile of what is looked at, in the settings of this moment, until the whole picture is there.
+  if (!picked?.lr) return;
+  const mine = picked, settings = wanted(), texture = named();
+  askPreview({
+    lr: mine.lr, times: scale(), settings, query: query({ format: "png", provenance: "false" }),
+    still: () => mine === picked && settings === wanted() && settled !== settings,
+    show: (blob) => { show("tile", blob); $("tile").dataset.texture = texture; $("after-name").textContent = `${texture} (preview)`; },
+  });
 }
 
 async function example(path, label) {
