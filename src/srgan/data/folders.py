@@ -67,6 +67,14 @@ def validation_source(root: Path) -> Source | None:
     return None
 
 
+def test_folders(root: Path) -> dict[str, Path]:
+    """The folders of the x4 test sets under `root`, by the sets' names: Set5/image_SRF_4 and its like."""
+    homes = {name: root / name for name in TEST_SETS}
+    if root.name in TEST_SETS:
+        homes[root.name] = root
+    return {name: home / "image_SRF_4" for name, home in homes.items() if (home / "image_SRF_4").is_dir()}
+
+
 def training_pairs(root: Path) -> list[Pair]:
     """Every training picture under `root`, by name. Errors: DataError for none, or a missing LR."""
     source = training_source(root)

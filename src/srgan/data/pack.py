@@ -7,9 +7,8 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.data.folders import Pair, training_pairs
+from srgan.data.lock import alone
 from srgan.data.packfile import Entry, Pack, header_bytes, is_pack, open_pack, prelude
 from srgan.errors import DataError, PictureError
 from srgan.picture import files, resize
@@ -48,10 +48,11 @@ def pack_pairs(
     `progress`: called with pictures done and all. `say`: told why a pack is made anew or gone on with.
     Errors: DataError for no usable picture, a pair whose sizes do not match, a full or unwritable disk.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not is_pack(target):
         raise DataError(f"{target} exists and is not a pack; it stays as it is. Choose another name.")
-    with _alone(target):
+    if current := _current(pairs, target, minimum, lambda _: None):
+        return current
+    with alone(target):
         current = _current(pairs, target, minimum, say or (lambda _: None))
         if current is None:
             _build(pairs, target, minimum, workers or os.cpu_count() or 1, progress, say or (lambda _: None))
@@ -246,24 +247,3 @@ def _check_space(pairs: Sequence[Pair], target: Path) -> None:
             f"The pack needs {wanted / 1e9:.1f} GB, but {target.parent} has {free / 1e9:.1f} GB free; "
             "choose another place."
         )
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Hold a lock beside the target, so that a second process waits and then finds the pack done."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: no lock; the rename at the end is still atomic
-        yield
-        return
-    lock = target.with_name(target.name + ".lock")
-    while True:
-        with lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if not lock.exists() or not os.path.samestat(lock.stat(), os.fstat(file.fileno())):
-                continue  # whoever held it is done and took the file away
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-            return
