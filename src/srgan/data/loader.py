@@ -1,9 +1,15 @@
-"""Crops -> batches of uint8 (N, 3, S, S) on the training device, one step ahead of the training."""
+"""Crops -> batches of uint8 on the training device, prepared by a thread ahead of the training.
+
+Three places to take them from, the same crops from each: the device's own memory, a memory-mapped pack, files.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,8 +18,14 @@ from torch import Tensor
 
 from srgan.data.pack import Pack
 from srgan.data.plan import Crops, crops, turned
+from srgan.data.unpacked import Unpacked
 
 SCALE = 4
+SHARE = 0.4
+"""Part of the device's free memory that the pictures may take when the loader is chosen automatically."""
+_CHUNK = 64 << 20
+
+Source = Literal["auto", "device", "mapped", "files"]
 
 
 class Batch(NamedTuple):
@@ -23,65 +35,164 @@ class Batch(NamedTuple):
     hr: Tensor
 
 
-class PackLoader:
-    """The batches of a phase, gathered from a memory-mapped pack by a thread that works one step ahead."""
+class Pictures(Protocol):
+    """What a plan needs to know of a training set: the HRs' sizes."""
+
+    @property
+    def heights(self) -> NDArray[np.int64]: ...
+    @property
+    def widths(self) -> NDArray[np.int64]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which crops a rank takes of each step: its part of a batch that does not depend on how many ranks there are.
+
+    `batch`: crops per step over all ranks. `crop`: side of the HR crops, pixels.
+    """
+
+    seed: int
+    phase: str
+    batch: int
+    crop: int
+    rank: int = 0
+    world: int = 1
+
+    def of(self, pictures: Pictures, step: int) -> Crops:
+        """This rank's crops of `step`."""
+        whole = crops(
+            seed=self.seed, phase=self.phase, step=step, batch=self.batch, crop=self.crop // SCALE,
+            heights=pictures.heights // SCALE, widths=pictures.widths // SCALE,
+        )  # fmt: skip
+        mine = slice(self.rank * self.batch // self.world, (self.rank + 1) * self.batch // self.world)
+        return Crops(*(values[mine] for values in whole))
+
+
+class Loader:
+    """The batch of a step: `prepare(step)` runs in a thread `depth` steps ahead, `finish` when it is asked for."""
 
     def __init__(
-        self, pack: Pack, *, seed: int, phase: str, batch: int, crop: int, device: torch.device,
-        rank: int = 0, world: int = 1,
+        self, prepare: Callable[[int], Any], finish: Callable[[Any], Batch], *, depth: int = 1,
+        close: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
-        self.pack, self.seed, self.phase, self.size, self.crop, self.device = pack, seed, phase, batch, crop, device
-        self.share = slice(rank * batch // world, (rank + 1) * batch // world)
-        self.worker = ThreadPoolExecutor(1, "loader")
-        self.ahead: dict[int, Future[Batch]] = {}
+        self.prepare, self.finish, self.depth, self._close = prepare, finish, depth, close
+        self.thread = ThreadPoolExecutor(1, "loader")
+        self.ahead: dict[int, Future[Any]] = {}
 
     def __call__(self, step: int) -> Batch:
-        """The batch of `step`; any order is allowed, the next step is the quick one."""
-        found = self.ahead.pop(step, None) or self.worker.submit(self._gather, step)
-        self.ahead.clear()
-        self.ahead[step + 1] = self.worker.submit(self._gather, step + 1)
-        batch = found.result()
-        if self.device.type == "cpu":
-            return batch
-        return Batch(*(t.to(self.device, non_blocking=True) for t in batch))
+        """Any order of steps is allowed; the next one is the quick one."""
+        wanted = range(step, step + self.depth + 1)
+        for number in wanted:
+            if number not in self.ahead:
+                self.ahead[number] = self.thread.submit(self.prepare, number)
+        for number in [n for n in self.ahead if n not in wanted]:
+            self.ahead.pop(number).cancel()
+        return self.finish(self.ahead.pop(step).result())
 
     def close(self) -> None:
         """Stop the thread."""
-        self.worker.shutdown(cancel_futures=True)
+        self.thread.shutdown(cancel_futures=True)
+        self._close()
 
-    def _gather(self, step: int) -> Batch:
-        planned = crops(
-            seed=self.seed, phase=self.phase, step=step, batch=self.size, crop=self.crop // SCALE,
-            heights=self.pack.heights // SCALE, widths=self.pack.widths // SCALE,
-        )  # fmt: skip
-        mine = Crops(*(values[self.share] for values in planned))
-        lr, hr = gather(self.pack, mine, self.crop)
+
+def chosen(source: Source, pictures: Pack | Unpacked, device: torch.device) -> Source:
+    """The loader that `auto` stands for: the device's memory where the pack fits into a share of it."""
+    if source != "auto":
+        return source
+    if isinstance(pictures, Unpacked):
+        return "files"
+    fits = device.type == "cuda" and pictures.pixels.nbytes < SHARE * torch.cuda.mem_get_info(device)[0]
+    return "device" if fits else "mapped"
+
+
+def loader(
+    pictures: Pack | Unpacked, plan: Plan, *, device: torch.device, source: Source = "auto", workers: int = 2
+) -> Loader:
+    """Batches of a plan. `source`: from where; `workers`: threads that decode, where pictures stay in files."""
+    source = chosen(source, pictures, device)
+    if source == "device" and isinstance(pictures, Pack):
+        return Loader(partial(_places, pictures, plan, device), _Resident(pictures, plan.crop, device))
+    pool = ThreadPoolExecutor(workers, "decoder") if source == "files" else None
+
+    def prepare(step: int) -> Batch:
+        lr, hr = gather(pictures, plan.of(pictures, step), plan.crop, pool)
         batch = Batch(torch.from_numpy(lr).permute(0, 3, 1, 2), torch.from_numpy(hr).permute(0, 3, 1, 2))
-        return Batch(*(t.pin_memory() for t in batch)) if self.device.type == "cuda" else batch
+        return Batch(*(t.pin_memory() for t in batch)) if device.type == "cuda" else batch
+
+    def finish(batch: Batch) -> Batch:
+        return Batch(*(t.to(device, non_blocking=True) for t in batch))
+
+    return Loader(prepare, finish, depth=2 if pool else 1, close=pool.shutdown if pool else lambda: None)
 
 
-def gather(pack: Pack, planned: Crops, crop: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """LR (N, crop/4, crop/4, 3) and HR (N, crop, crop, 3) crops, copied out of the pack; `crop` in HR pixels."""
-    count, small = len(planned.picture), crop // SCALE
-    lr = np.empty((count, small, small, 3), np.uint8)
-    hr = np.empty((count, crop, crop, 3), np.uint8)
-    for i, (picture, top, left, turn) in enumerate(zip(*(values.tolist() for values in planned), strict=True)):
-        height, width = int(pack.heights[picture]), int(pack.widths[picture])
-        hr_start, lr_start = int(pack.hr_offsets[picture]), int(pack.lr_offsets[picture])
-        whole = pack.pixels[hr_start : hr_start + height * width * 3].reshape(height, width, 3)
-        rows, columns = slice(top * SCALE, top * SCALE + crop), slice(left * SCALE, left * SCALE + crop)
-        hr[i] = turned(whole[rows, columns], turn)
-        height, width = height // SCALE, width // SCALE
-        whole = pack.pixels[lr_start : lr_start + height * width * 3].reshape(height, width, 3)
-        lr[i] = turned(whole[top : top + small, left : left + small], turn)
+def gather(
+    pictures: Pack | Unpacked, planned: Crops, crop: int, pool: ThreadPoolExecutor | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """LR (N, crop/4, crop/4, 3) and HR (N, crop, crop, 3), copied out of a pack or decoded; `crop` in HR pixels."""
+    small = crop // SCALE
+    lr = np.empty((len(planned.picture), small, small, 3), np.uint8)
+    hr = np.empty((len(planned.picture), crop, crop, 3), np.uint8)
+
+    def take(i: int) -> None:
+        picture, top, left, turn = (int(values[i]) for values in planned)
+        if isinstance(pictures, Unpacked):
+            of_lr, of_hr = pictures.crop(picture, top, left, small)
+        else:
+            of_lr = pictures.lr(picture)[top : top + small, left : left + small]
+            of_hr = pictures.hr(picture)[SCALE * top : SCALE * top + crop, SCALE * left : SCALE * left + crop]
+        lr[i], hr[i] = turned(of_lr, turn), turned(of_hr, turn)
+
+    for _ in (pool.map if pool else map)(take, range(len(lr))):
+        pass
     return lr, hr
 
 
-def lr_unit(lr: Tensor) -> Tensor:
-    """uint8 -> float32 in [0, 1] (section 3.2)."""
-    return lr.to(torch.float32) / 255.0
+def _places(pack: Pack, plan: Plan, device: torch.device, step: int) -> Tensor:
+    """Where the crops of a step lie in the pack: (7, N) int64; see `_Resident`."""
+    picture, top, left, turn = plan.of(pack, step)
+    hr_width, lr_width = pack.widths[picture], pack.widths[picture] // SCALE
+    hr_start = pack.hr_offsets[picture] + 3 * SCALE * (top * hr_width + left)
+    lr_start = pack.lr_offsets[picture] + 3 * (top * lr_width + left)
+    rows = [hr_start, hr_width, lr_start, lr_width, turn & 1, turn & 2, turn & 4]
+    places = torch.from_numpy(np.stack(rows))
+    return places.pin_memory() if device.type == "cuda" else places
 
 
-def hr_signed(hr: Tensor) -> Tensor:
-    """uint8 -> float32 in [-1, 1] (section 3.2)."""
-    return hr.to(torch.float32) / 127.5 - 1.0
+class _Resident:
+    """All pictures in the device's memory; a batch is one gather by index for the HRs and one for the LRs."""
+
+    def __init__(self, pack: Pack, crop: int, device: torch.device) -> None:
+        self.crop, self.device = crop, device
+        self.pixels = torch.empty(pack.pixels.shape, dtype=torch.uint8, device=device)
+        for start in range(0, len(self.pixels), _CHUNK):
+            part = torch.from_numpy(np.array(pack.pixels[start : start + _CHUNK]))
+            self.pixels[start : start + _CHUNK] = part.to(device)
+
+    def __call__(self, places: Tensor) -> Batch:
+        hr_start, hr_width, lr_start, lr_width, *turns = places.to(self.device, non_blocking=True)
+        return Batch(
+            self._squares(lr_start, lr_width, turns, self.crop // SCALE),
+            self._squares(hr_start, hr_width, turns, self.crop),
+        )
+
+    def _squares(self, start: Tensor, width: Tensor, turns: list[Tensor], side: int) -> Tensor:
+        """Squares (N, 3, side, side) whose top left pixels are at `start`, turned as in `plan.turned`."""
+        mirrored, upside_down, transposed = (turn.view(-1, 1, 1).bool() for turn in turns)
+        along = torch.arange(side, device=self.device)
+        i, j = along.view(1, -1, 1), along.view(1, 1, -1)
+        row, column = torch.where(transposed, j, i), torch.where(transposed, i, j)
+        row = torch.where(upside_down, side - 1 - row, row)
+        column = torch.where(mirrored, side - 1 - column, column)
+        first = start.view(-1, 1, 1) + 3 * (row * width.view(-1, 1, 1) + column)
+        index = first.unsqueeze(-1) + torch.arange(3, device=self.device)
+        return self.pixels[index].permute(0, 3, 1, 2)
+
+
+def lr_unit(lr: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 -> floats in [0, 1] (section 3.2)."""
+    return lr.to(dtype) / 255.0
+
+
+def hr_signed(hr: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 -> floats in [-1, 1] (section 3.2)."""
+    return hr.to(dtype) / 127.5 - 1.0

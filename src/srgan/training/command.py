@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from srgan import settings as flags
 from srgan.errors import UsageError
@@ -56,9 +55,3 @@ def _without(argv: list[str], option: str) -> list[str]:
         elif not word.startswith(f"{option}="):
             kept.append(word)
     return kept
-
-
-def changed(before: dict[str, Any], after: TrainSettings) -> dict[str, tuple[Any, Any]]:
-    """Settings of a checkpoint that differ now: name -> (then, now)."""
-    now = flags.to_mapping(after)
-    return {name: (before.get(name), value) for name, value in now.items() if before.get(name) != value}

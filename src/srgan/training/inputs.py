@@ -12,6 +12,7 @@ from srgan.architecture import GeneratorConfig
 from srgan.data import samples
 from srgan.data.folders import Pair, training_pairs, validation_pairs
 from srgan.data.pack import Pack, pack_pairs
+from srgan.data.unpacked import Unpacked, unpacked
 from srgan.errors import UsageError
 from srgan.networks.generator import Generator, generator_from_weights
 from srgan.networks.vgg import VGG19
@@ -37,8 +38,10 @@ def config(settings: TrainSettings) -> GeneratorConfig:
     return GeneratorConfig(blocks=settings.blocks, width=settings.width, slopes=settings.slopes)
 
 
-def pictures(settings: TrainSettings, target: Path, say: Say) -> tuple[Pack, list[validation.Example]]:
-    """The training pictures, packed at `target`, and the validation pictures, decoded."""
+def pictures(
+    settings: TrainSettings, target: Path, say: Say
+) -> tuple[Pack | Unpacked, list[validation.Example]]:
+    """The training pictures, packed at `target` or left in their files, and the validation pictures, decoded."""
     root = data_root(settings)
     if root is not None:
         pairs, valid = training_pairs(root), validation_pairs(root)
@@ -52,7 +55,11 @@ def pictures(settings: TrainSettings, target: Path, say: Say) -> tuple[Pack, lis
             f"No --data and no folder data/: training on the {len(pairs)} public-domain photographs of "
             "scikit-image. Enough to see it work, not to get good pictures."
         )
-    made = pack_pairs(pairs, target, minimum=settings.crop, workers=settings.workers, say=say)
+    made: Pack | Unpacked
+    if settings.loader == "files":
+        made = unpacked(pairs, minimum=settings.crop)
+    else:
+        made = pack_pairs(pairs, target, minimum=settings.crop, workers=settings.workers, say=say)
     if not valid:
         say("There is no valid/ folder: no validation, and the last generator counts as the best.")
     return made, validation.examples(valid, settings.validation_pictures)

@@ -16,6 +16,7 @@ from srgan import settings as flags
 from srgan.data.loader import gather, lr_unit
 from srgan.data.pack import Pack
 from srgan.data.plan import crops
+from srgan.data.unpacked import Unpacked
 from srgan.networks.generator import tensors_of
 from srgan.picture import files
 from srgan.picture.niqe import NiqeModel
@@ -53,7 +54,7 @@ class Record:
         settings: TrainSettings,
         folder: RunFolder,
         journal: Journal,
-        pack: Pack,
+        pack: Pack | Unpacked,
         examples: list[validation.Example],
         niqe_model: NiqeModel | None,
     ) -> None:
@@ -187,7 +188,7 @@ def hardware(used: torch.device) -> dict[str, Any]:
     return about
 
 
-def _probe(pack: Pack, crop: int) -> torch.Tensor:
+def _probe(pack: Pack | Unpacked, crop: int) -> torch.Tensor:
     """Four fixed training crops (4, 3, crop/4, crop/4) in [0, 1], on which artefacts are measured."""
     planned = crops(
         seed=0, phase="sample", step=0, batch=4, crop=crop // 4, heights=pack.heights // 4, widths=pack.widths // 4

@@ -10,19 +10,18 @@ from types import FrameType
 import torch
 
 from srgan import settings as flags
-from srgan.data.loader import PackLoader
+from srgan.data.loader import Plan, loader
 from srgan.errors import CheckpointError, Diverged, UsageError
 from srgan.networks.generator import Generator
 from srgan.networks.initial import initialise
 from srgan.training import checkpoints, inputs, loop
 from srgan.training.checkpoints import Checkpoint
-from srgan.training.command import changed
 from srgan.training.folder import NETWORK, RunFolder
 from srgan.training.journal import Journal
 from srgan.training.phases import Adversarial, Phase, Pretraining, in_use
 from srgan.training.record import Record
 from srgan.training.schedule import learning_rate
-from srgan.training.settings import FREE_TO_CHANGE, TrainSettings
+from srgan.training.settings import FREE_TO_CHANGE, TrainSettings, changed
 from srgan.weights import write_atomically
 
 SLOWER = 0.5
@@ -153,9 +152,8 @@ class Run:
             self.checkpoint if self.checkpoint is not None and self.checkpoint.phase == phase.name else None
         )
         start = here.step if here else 0
-        batches = PackLoader(
-            self.pack, seed=s.seed, phase=phase.name, batch=s.batch_size, crop=s.crop, device=self.device
-        )
+        plan = Plan(seed=s.seed, phase=phase.name, batch=s.batch_size, crop=s.crop)
+        batches = loader(self.pack, plan, device=self.device, source=s.loader, workers=s.workers)
         self.journal.start_bar(NETWORK[phase.name], start, stop)
         try:
             loop.run(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from srgan.errors import SettingsError
+from srgan.settings import to_mapping
 from srgan.training.schedule import Decay
 
 
@@ -85,8 +86,11 @@ class TrainSettings:
     """Of the networks' arithmetic; losses and BatchNorm statistics stay fp32. auto: bf16 on CUDA that has it."""
     compile: bool = True
     """Let torch.compile fuse the networks; where that fails, go on without and say so."""
+    loader: Literal["auto", "device", "mapped", "files"] = "auto"
+    """Where crops come from: the packed pictures on the device, in a memory-mapped file, or the picture files
+    themselves (nothing is packed, every crop is decoded). auto: the device where they fit, else mapped."""
     workers: int = 2
-    """Threads that decode pictures when packing."""
+    """Threads that decode pictures: when packing, or at every step with --loader files."""
 
     report_interval: int = 50
     """Steps between reports in journal.jsonl."""
@@ -132,7 +136,14 @@ class TrainSettings:
 
 
 FREE_TO_CHANGE = frozenset({
-    "output", "data", "vgg", "device", "workers", "report_interval", "validation_interval", "validation_pictures",
+    "output", "data", "vgg", "device", "loader", "workers", "report_interval", "validation_interval", "validation_pictures",
     "checkpoint_interval", "keep_checkpoints", "resume", "allow_change", "quiet", "recipe",
 })  # fmt: skip
 """Settings that a resumed run may have otherwise without changing a weight (other data is noticed by its content)."""
+
+
+def changed(before: dict[str, Any], after: TrainSettings) -> dict[str, tuple[Any, Any]]:
+    """Settings of a checkpoint that differ now: name -> (then, now)."""
+    now = to_mapping(after)
+    known = {name: value for name, value in now.items() if name in before}  # an older version has fewer
+    return {name: (before[name], value) for name, value in known.items() if before[name] != value}
