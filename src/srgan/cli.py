@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from srgan import __version__
-from srgan.errors import MissingExtra, SrganError, UsageError, missing_extra
+from srgan.errors import SrganError, UsageError, missing_extra
 
 # command -> (module with `main(argv) -> int`, what it does, the extra that it needs)
 COMMANDS: dict[str, tuple[str, str, str | None]] = {
@@ -51,8 +51,6 @@ def guarded(command: Callable[[list[str]], int], argv: list[str]) -> int:
     except SrganError as error:
         print(f"srgan: error: {error}", file=sys.stderr)
         return error.exit_code
-    except ModuleNotFoundError as error:
-        return _missing_module(error)
     except KeyboardInterrupt:
         print("srgan: stopped by Ctrl-C", file=sys.stderr)
         return 130
@@ -64,7 +62,9 @@ def guarded(command: Callable[[list[str]], int], argv: list[str]) -> int:
         return 0
     except SystemExit as error:  # the option parser: 0 after --help, 2 after a wrong option
         return error.code if isinstance(error.code, int) else 2
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and _top(error) in _EXTRA_OF_MODULE:
+            return _missing_module(error)
         import traceback
 
         traceback.print_exc()
@@ -112,12 +112,13 @@ def _guess(name: str) -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
+def _top(error: ModuleNotFoundError) -> str:
+    return (error.name or "").partition(".")[0]
+
+
 def _missing_module(error: ModuleNotFoundError) -> int:
-    """Name the extra that brings a module of somebody else's; a module of ours that is missing is our fault."""
-    top = (error.name or "").partition(".")[0]
-    if top not in _EXTRA_OF_MODULE:
-        raise error
-    sentence: MissingExtra = missing_extra(_EXTRA_OF_MODULE[top], f"This command (it uses '{top}')")
+    """Name the extra that brings a module of somebody else's."""
+    sentence = missing_extra(_EXTRA_OF_MODULE[_top(error)], f"This command (it uses '{_top(error)}')")
     print(f"srgan: error: {sentence}", file=sys.stderr)
     return sentence.exit_code
 

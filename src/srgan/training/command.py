@@ -16,9 +16,10 @@ DESCRIPTION = "Train SRResNet on pixels, then SRGAN against a discriminator (Led
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
+    settings = settings_from(argv)  # first: --help and a wrong option need no PyTorch
     from srgan.training.run import train
 
-    return train(settings_from(argv))
+    return train(settings)
 
 
 def settings_from(argv: list[str]) -> TrainSettings:
