@@ -1,4 +1,4 @@
-"""Small modules in the layouts of other projects, written for these tests: PyTorch decides what their tensors do.
+"""Small modules in the layouts of other projects, for tests: PyTorch decides what their tensors do.
 
 Each gives the picture that its project would save, as -1..1, from an LR picture in 0..1.
 """

@@ -12,6 +12,7 @@ import tyro
 
 from srgan import __version__, weights
 from srgan.errors import UsageError
+from srgan.export.layouts import LAYOUTS
 from srgan.settings import parse
 from srgan.weights import Weights
 
@@ -47,6 +48,8 @@ def main(argv: list[str]) -> int:
     target = settings.output or Path(source.name + suffix)
     if target.suffix != suffix:
         raise UsageError(f"-o {target}: the name of a file in the format {settings.format} ends in {suffix}.")
+    if settings.layout not in LAYOUTS:
+        raise UsageError(f"--layout {settings.layout} is none of {', '.join(map(repr, LAYOUTS))}.")
     if target.exists() and not settings.overwrite:
         raise UsageError(f"{target} exists; --overwrite replaces it.")
     lines = export(source, settings, target)

@@ -37,7 +37,8 @@ def read_tree(path: Path) -> Tree:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return _read_torch(path)
     except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path} cannot be read ({reason}).") from error
 
 
 def select(tree: Tree, path: Path, key: str) -> tuple[State, Layout, GeneratorConfig]:
@@ -71,8 +72,13 @@ def _read_torch(path: Path) -> Tree:
             f"{path} holds more than tensors (a pickled module or other objects); such a file can run code, "
             "so it is not opened. With its own project: torch.save(model.state_dict(), 'weights.pth')."
         ) from error
-    except (RuntimeError, EOFError) as error:
-        raise WeightsError(f"{path} is not a file of torch.save: {str(error).splitlines()[0]}") from error
+    except OSError:
+        raise
+    except (
+        Exception
+    ) as error:  # what the unpickler meets in a damaged file: RuntimeError, EOFError, IndexError ...
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path} is not a file of torch.save ({reason}).") from error
     if not isinstance(loaded, Mapping):
         raise WeightsError(f"{path} holds a {type(loaded).__name__}, expected a state dict.")
     return _to_numpy(loaded)
