@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,3 +33,31 @@ class BatchNorm(nn.Module):
             x, self.running_mean, self.running_var, self.weight, self.bias,
             training=self.training, momentum=MOMENTUM, eps=BATCH_NORM_EPSILON,
         )  # fmt: skip
+
+
+class Synchronised(BatchNorm):
+    """A BatchNorm whose batch is that of all processes together; takes over the tensors of another one."""
+
+    def __init__(self, other: BatchNorm, total: Callable[[Tensor], Tensor]) -> None:
+        """`total`: the sum of a tensor over all processes, differentiable."""
+        nn.Module.__init__(self)
+        self.weight, self.bias = other.weight, other.bias
+        self.register_buffer("running_mean", other.running_mean)
+        self.register_buffer("running_var", other.running_var)
+        self.total = total
+        self.train(other.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W), as `BatchNorm`; mean and variance in fp32 at least, each by one exchange."""
+        if not self.training:
+            return super().forward(x)
+        wide = x.to(self.weight.dtype)
+        count = self.total(wide.new_tensor(float(x.numel() // x.shape[1])))
+        mean = self.total(wide.sum((0, 2, 3))) / count
+        centred = wide - mean.view(1, -1, 1, 1)
+        variance = self.total(centred.square().sum((0, 2, 3))) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, MOMENTUM)
+            self.running_var.lerp_(variance * count / (count - 1), MOMENTUM)
+        scale = self.weight * torch.rsqrt(variance + BATCH_NORM_EPSILON)
+        return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)

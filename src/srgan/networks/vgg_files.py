@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.errors import MissingExtra, WeightsError
+from srgan.errors import MissingExtra, WeightsError, missing_extra
 
 
 class Layer(NamedTuple):
@@ -96,9 +96,7 @@ def _keras(path: Path) -> dict[str, NDArray[Any]]:
     try:
         import h5py
     except ModuleNotFoundError:
-        raise MissingExtra(
-            f"reading {path} needs h5py: pip install h5py; or take the unpacked .safetensors or .npz file."
-        ) from None
+        raise missing_extra("train", f"Reading Keras's file {path} (by h5py)") from None
     tensors: dict[str, NDArray[Any]] = {}
     with h5py.File(path) as file:
         root = file.get("model_weights", file)
