@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "info": ("srgan.upscaling.info", "what a weights file, or a picture made by srgan, says of itself", None),
 }
 _EXTRA_OF_MODULE = {
-    "torch": "train", "tensorboard": "train", "gradio": "web", "starlette": "web", "uvicorn": "web",
+    "torch": "train", "tensorboard": "train", "python_multipart": "web", "starlette": "web", "uvicorn": "web",
     "onnx": "export", "onnxruntime": "export", "onnxscript": "export", "nncf": "export", "ray": "cluster",
 }  # fmt: skip
 

@@ -160,11 +160,23 @@ def test_a_connection_that_never_asks_is_closed(run_service: Callable[..., Runni
         assert silent.recv(10) == b""
         assert dripping.recv(10) == b""
     with served.connect() as again:  # after an answer, too
-        again.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /h")
-        received = b""
+        again.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        received = again.recv(10_000)
+        again.sendall(b"GET /h")
         while chunk := again.recv(1000):
             received += chunk
         assert received.count(b"HTTP/1.1 200") == 1
+
+
+def test_a_refused_sender_may_finish_and_read_why(run_service: Callable[..., Running]) -> None:
+    served = run_service(size=50_000, budget=100_000)
+    for _ in range(3):
+        with served.connect() as sender:
+            head = "POST /v1/upscale HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+            sender.sendall(f"{head}Content-Length: 3000000\r\n\r\n".encode())
+            for _ in range(300):
+                sender.sendall(bytes(10_000))
+            assert sender.recv(12) == b"HTTP/1.1 413"
 
 
 def test_a_reader_that_stands_still_is_cut_off_and_gives_its_memory_back(

@@ -25,7 +25,7 @@ PIECE = 256 * 1024
 
 
 def endpoint(service: Service, path: str, method: str, handler: Handler) -> Route:
-    """A route whose problems are problem+json; other methods are 405, refused senders may finish."""
+    """A route whose problems are problem+json; other methods are 405."""
 
     async def answered(request: Request) -> Response:
         try:
@@ -34,13 +34,12 @@ def endpoint(service: Service, path: str, method: str, handler: Handler) -> Rout
                 raise Problem(405, "method", sentence, allow="GET, HEAD" if method == "GET" else method)
             return await handler(request)
         except Problem as problem:
-            await service.receiver.discard(request)
-            return problem.response(close=problem.status in (408, 413))
+            return problem.response()
         except ClientDisconnect:
             return Response(status_code=499)  # nobody reads it; /metrics counts it
         except Exception:
             traceback.print_exc()
-            return fault().response(close=True)
+            return fault().response()
 
     every = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"]
     return Route(path, answered, methods=every)

@@ -59,20 +59,13 @@ class Receiver:
             )
         return parts
 
-    async def discard(self, request: Request) -> None:
-        """Read and drop what a refused client is still sending, so that it gets to read the answer."""
-        try:
-            async for _ in self._chunks(request, None):
-                pass
-        except (Problem, ClientDisconnect):
-            pass
-
-    async def _chunks(self, request: Request, taken: list[int] | None) -> AsyncIterator[bytes]:
+    async def _chunks(self, request: Request, taken: list[int]) -> AsyncIterator[bytes]:
         declared = request.headers.get("content-length", "")
-        if taken is not None and declared.isdigit() and int(declared) > self.limit:
+        if declared.isdigit() and int(declared) > self.limit:
             raise self._too_large()
         total, started = 0, time.monotonic()
-        while not getattr(request.state, "received", False):
+        more = True
+        while more:
             spare = started + min(self.patience + total / RATE, LONGEST) - time.monotonic()
             try:
                 message = await asyncio.wait_for(request.receive(), max(spare, 0.001))
@@ -85,12 +78,11 @@ class Receiver:
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             chunk = message.get("body", b"")
-            request.state.received = not message.get("more_body", False)
+            more = message.get("more_body", False)
             total += len(chunk)
             if total > self.limit:
                 raise self._too_large()
-            if taken is not None:
-                self._take(len(chunk), taken)
+            self._take(len(chunk), taken)
             yield chunk
 
     def _take(self, count: int, taken: list[int]) -> None:

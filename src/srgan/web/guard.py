@@ -84,7 +84,7 @@ class Guard:
         except Problem as problem:
             if problem.status == 401 and scope["path"] == "/" and scope["method"] == "GET":
                 return await HTMLResponse(_ASK, 401, problem.headers)(scope, receive, send)
-            return await problem.response(close=True)(scope, receive, send)
+            return await problem.response()(scope, receive, send)
         await self.app(scope, receive, send)
 
     def _check_host(self, headers: dict[bytes, str]) -> None:

@@ -80,7 +80,8 @@ def description(
 
 def _upscale(models: Sequence[str], texture: bool, pixels: int, size: int) -> dict[str, Any]:
     picture = {"type": "string", "format": "binary"}
-    form = {"type": "object", "required": ["picture"], "properties": {"picture": picture}}
+    fields = {"type": "object", "required": ["picture"], "properties": {"picture": picture}}
+    form = {"schema": fields, "encoding": {"picture": {"contentType": ", ".join(FORMATS.values())}}}
     kinds = [*FORMATS.values(), "image/gif", "application/octet-stream"]
     parameters = [
         _parameter("model", {"type": "string", "enum": list(models), "default": models[0]}, "Which network."),
@@ -104,8 +105,7 @@ def _upscale(models: Sequence[str], texture: bool, pixels: int, size: int) -> di
         "parameters": parameters,
         "requestBody": {
             "required": True,
-            "content": {kind: {"schema": picture} for kind in kinds}
-            | {"multipart/form-data": {"schema": form}},
+            "content": {kind: {"schema": picture} for kind in kinds} | {"multipart/form-data": form},
         },
         "responses": {
             "200": {

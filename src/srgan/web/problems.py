@@ -38,11 +38,10 @@ class Problem(Exception):
             "detail": self.sentence,
         }
 
-    def response(self, *, close: bool = False) -> Response:
-        """The answer; `close` where the rest of the request is not going to be read."""
-        headers = dict(self.headers) | ({"Connection": "close"} if close else {})
+    def response(self) -> Response:
+        """The answer. What is left of the request is read and dropped, so that its sender gets to read this."""
         body = json.dumps(self.members(), ensure_ascii=False).encode()
-        return Response(body, self.status, headers, media_type="application/problem+json")
+        return Response(body, self.status, self.headers, media_type="application/problem+json")
 
 
 def problem_from_error(error: SrganError) -> Problem:

@@ -13,6 +13,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+KEEP_ALIVE = 65
+"""Seconds that an idle connection is kept: longer than a proxy in front keeps its own (nginx: 60)."""
+
 
 def _protocol(patience: float) -> type[H11Protocol]:
     """A connection that is closed when a header, or the reading of an answer, stands still so long."""
@@ -27,10 +30,6 @@ def _protocol(patience: float) -> type[H11Protocol]:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            self._expect_header()
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
             self._expect_header()
 
         def _expect_header(self) -> None:
@@ -113,7 +112,7 @@ def server(
         access_log=False,
         server_header=False,
         limit_concurrency=connections,
-        timeout_keep_alive=5,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=max(1, round(grace)),
         **where,
     )
