@@ -19,10 +19,13 @@ import torch
 from srgan import weights
 from srgan.architecture import GeneratorConfig, layers
 from srgan.errors import UsageError, WeightsError
-from srgan.export import formats, main, onnx_graph, parity
+from srgan.export import main, onnx_graph, parity
 from srgan.export.command import SUFFIXES
 from srgan.export.parity import Planes, pictures, source
 from srgan.export.torch_module import FoldedGenerator
+from srgan.picture import files
+from srgan.upscaling import int8
+from srgan.upscaling.upscaler import Upscaler
 from srgan.weights import Weights
 
 SLOW = pytest.param("torch-export", marks=pytest.mark.slow)
@@ -152,6 +155,57 @@ def test_a_file_that_differs_is_not_written(
     assert list(tmp_path.iterdir()) == [model]
 
 
+def written_form(model: Path) -> Path:
+    """An int8 form beside a model: every convolution of the body, with ranges wide enough for its pictures."""
+    source = weights.read(model)
+    folded = weights.fold(source)
+    tensors = {}
+    for layer in layers(source.config):
+        if layer.kind == "conv" and layer.name.startswith(("body.", "trunk.")):
+            tensors[f"{layer.name}.input"] = np.array([-3.0, 3.0], np.float32)
+            tensors[f"{layer.name}.bias"] = folded[f"{layer.name}.bias"]
+    form = int8.Form(tensors=tensors, sha256=source.sha256, lost=0.01, metadata={})
+    int8.write(int8.path_beside(model), form)
+    return int8.path_beside(model)
+
+
+def test_int8_computes_in_int8_and_stays_near(tmp_path: Path, model: Path) -> None:
+    written_form(model)
+    target = tmp_path / "out.xml"
+    assert (
+        main([str(model), "--format", "openvino", "--precision", "int8", "-o", str(target), "--quiet"]) == 0
+    )
+    assert target.read_text().count('type="FakeQuantize"') == 2 * 5, "input and weights of five convolutions"
+    lr = pictures((1, 20, 12), seed=9)
+    difference = np.abs(run_file(target, lr) - source(weights.read(model))(lr)) * 255
+    assert 0.05 < difference.mean() < 3
+
+
+def test_int8_needs_a_form_and_openvino(tmp_path: Path, model: Path) -> None:
+    with pytest.raises(UsageError, match="no int8 form"):
+        main([str(model), "--format", "openvino", "--precision", "int8", "-o", str(tmp_path / "o.xml")])
+    written_form(model)
+    with pytest.raises(UsageError, match="fp32 and fp16"):
+        main([str(model), "--format", "onnx", "--precision", "int8", "-o", str(tmp_path / "o.onnx")])
+
+
+def test_a_folder_by_onnx_runtime_is_the_upscalers_within_a_level(tmp_path: Path, model: Path) -> None:
+    main([str(model), "--format", "onnx", "-o", str(tmp_path / "m.onnx"), "--quiet"])
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
+    upscaler = Upscaler(str(model), engine="openvino", precision="fp32")
+    for seed, size in enumerate([(1, 24, 31), (1, 65, 40), (1, 90, 128)]):
+        shown = (pictures(size, seed=seed)[0].transpose(1, 2, 0) * 255).astype(np.uint8)
+        path, large = tmp_path / f"{seed}.png", tmp_path / f"{seed}_x4.png"
+        files.write_array(path, shown)
+        upscaler.upscale_file(path, large)
+        lr = files.read_rgb8(path).transpose(2, 0, 1)[None].astype(np.float32) / 255
+        sr = session.run(["sr"], {"lr": lr})[0][0].transpose(1, 2, 0)
+        levels = np.floor(sr * 255 + 0.5).astype(int)
+        difference = np.abs(levels - files.read_rgb8(large))
+        assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
+        assert levels.std() > 10
+
+
 def test_nan_is_beyond_every_bound() -> None:
     differences = parity.compare(lambda lr: np.full_like(lr, np.nan), lambda lr: lr)
     with pytest.raises(WeightsError, match="too far"):
@@ -217,4 +271,3 @@ def test_mistakes_are_sentences(tmp_path: Path, model: Path) -> None:
         )
     with pytest.raises(WeightsError, match="no model"):
         main(["nothing", "--format", "onnx"])
-    assert formats.LAYOUTS

@@ -12,9 +12,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from srgan import weights as weights_module
+from srgan.errors import UsageError
 from srgan.export import conversion
 from srgan.export.layouts import LAYOUTS
 from srgan.export.parity import Planes, Run
+from srgan.upscaling.int8 import Form
 from srgan.weights import Weights
 
 Format = Literal["onnx", "openvino", "torch-export", "safetensors"]
@@ -56,15 +58,12 @@ class Onnx:
 
 
 class OpenVino:
-    """OpenVINO IR (.xml and .bin), run by OpenVINO on the CPU in fp32; fp16 halves the stored weights."""
+    """OpenVINO IR (.xml and .bin), run by OpenVINO on the CPU; fp16 halves the stored weights alone."""
 
-    def __init__(self, weights: Weights, *, half: bool) -> None:
-        import openvino
+    def __init__(self, weights: Weights, *, half: bool, form: Form | None) -> None:
+        from srgan.export import openvino_graph
 
-        from srgan.export import onnx_graph
-
-        content = onnx_graph.build(weights.config, weights_module.fold(weights)).SerializeToString()
-        self._model = openvino.Core().read_model(io.BytesIO(content))
+        self._model = openvino_graph.build(weights, form)
         self._half = half
 
     def run(self, lr_unit: Planes) -> Planes:
@@ -146,13 +145,20 @@ class StateDict:
         return {target: self._save(self._state, metadata=dict(sorted(metadata.items())))}
 
 
-def make(format: Format, weights: Weights, *, precision: str, layout: str) -> Exported:
-    """The network in a format. Raises WeightsError where `layout` cannot be it."""
+def make(
+    format: Format, weights: Weights, *, precision: str, layout: str, form: Form | None = None
+) -> Exported:
+    """The network in a format; int8 with `form`. Raises UsageError, and WeightsError where `layout` cannot be it."""
     half = precision == "fp16"
+    if precision == "int8" and (format != "openvino" or form is None):
+        reason = (
+            f"the format {format} has fp32 and fp16" if format != "openvino" else "the model has no int8 form"
+        )
+        raise UsageError(f"--precision int8 cannot be: {reason}.")
     if format == "onnx":
         return Onnx(weights, half=half)
     if format == "openvino":
-        return OpenVino(weights, half=half)
+        return OpenVino(weights, half=half, form=form if precision == "int8" else None)
     if format == "torch-export":
         return TorchExport(weights, half=half)
     return StateDict(weights, half=half, layout=layout)
