@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from pathlib import Path
 
 from srgan import settings as flags
@@ -17,9 +18,24 @@ DESCRIPTION = "Train SRResNet on pixels, then SRGAN against a discriminator (Led
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     settings = settings_from(argv)  # first: --help and a wrong option need no PyTorch
+    from srgan.training import stages
+    from srgan.training.folder import RunFolder
     from srgan.training.run import train
 
-    return train(settings)
+    folder = RunFolder(settings.output or Path("runs") / settings.recipe)
+    if settings.fetch:
+        root = stages.fetch_all(settings)
+        going_on = (folder.root / "journal.jsonl").exists()
+        settings = dataclasses.replace(settings, data=root, evaluate=True, resume=settings.resume or going_on)
+    code = train(settings)
+    if code == 0 and settings.evaluate:
+        from srgan import report
+
+        stages.evaluate(settings, folder)
+        page = report.write([folder.root])
+        if not settings.quiet:
+            print(f"report: {page}", file=sys.stderr)
+    return code
 
 
 def settings_from(argv: list[str]) -> TrainSettings:
@@ -29,6 +45,7 @@ def settings_from(argv: list[str]) -> TrainSettings:
     early.add_argument("--config", type=Path, default=None)
     early.add_argument("--output", type=Path, default=None)
     early.add_argument("--resume", action="store_true")
+    early.add_argument("--fetch", action="store_true")
     named, _ = early.parse_known_args(argv)
     from_file = flags.read_yaml(named.config) if named.config else {}
     recipe = named.recipe or from_file.get("recipe") or "paper"
@@ -38,7 +55,7 @@ def settings_from(argv: list[str]) -> TrainSettings:
     output = named.output or Path(str(from_file.get("output") or f"runs/{recipe}"))
     start = dataclasses.replace(start, output=output)
     saved = output / "settings.yaml"
-    if named.resume and saved.exists():
+    if (named.resume or named.fetch) and saved.exists():
         start = flags.from_mapping(start, flags.read_yaml(saved), where=str(saved))
     start = flags.from_mapping(start, from_file, where=str(named.config))
     return flags.parse(start, _without(argv, "--config"), prog="srgan train", description=DESCRIPTION)
