@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeVar, overload
 from srgan.errors import SettingsError
 
 T = TypeVar("T")
+_LONGEST = 30_000
+"""Characters of a settings file; PyYAML takes a second for so many when they are nested."""
 
 
 @overload
@@ -43,22 +45,25 @@ def read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        text = path.read_text(encoding="utf-8")
-        if len(text) > 1_000_000:
-            raise SettingsError(f"{path} is {len(text):,} characters long; a settings file is a few lines.")
-        _refuse_aliases(text, path)
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LONGEST + 1)
+        if len(text) > _LONGEST:
+            raise SettingsError(
+                f"{path} is longer than {_LONGEST:,} characters; a settings file is a few lines."
+            )
+        _refuse_depth(text, path)
         loaded = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"the settings file {path} cannot be read: {_reason(error)}.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise SettingsError(f"{path} is not valid YAML: {_short(' '.join(str(error).split()))}") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
         raise SettingsError(
             f"{path} must hold lines like `learning_rate: 0.0001`, but its top level is a {_kind(loaded)}."
         )
-    return {str(key): value for key, value in loaded.items()}
+    return {key if isinstance(key, str) else _short(key): value for key, value in loaded.items()}
 
 
 def from_mapping(default: T, mapping: Mapping[str, Any], *, where: str) -> T:
@@ -75,7 +80,7 @@ def from_mapping(default: T, mapping: Mapping[str, Any], *, where: str) -> T:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             guess = f" Did you mean '{near[0]}'?" if near else f" Known are: {', '.join(names)}."
-            raise SettingsError(f"{where}: there is no setting '{key}'.{guess}")
+            raise SettingsError(f"{where}: there is no setting '{_short(key)}'.{guess}")
         changes[name] = _convert(value, hints[name], f"{where}: {name}")
     try:
         return typing.cast(T, dataclasses.replace(typing.cast(Any, default), **changes))
@@ -117,13 +122,24 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     elif hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
             return float(value)  # YAML reads 1e-4 as a text
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     elif hint is Path and isinstance(value, str):
         return Path(value)
     elif type(value) is hint:
         return value
-    raise SettingsError(f"{where}: expected {_expected(hint)}, got {value!r}.")
+    got = f"the text '{_short(value)}'" if isinstance(value, str) else _short(value)
+    raise SettingsError(f"{where}: expected {_expected(hint)}, got {got}.")
+
+
+def _short(value: Any) -> str:
+    """A value from a stranger's file as part of one sentence: printable, 200 characters at most."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except (ValueError, RecursionError):  # more digits, or deeper, than Python shows
+        text = f"a {type(value).__name__} that cannot be shown"
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _expected(hint: Any) -> str:
@@ -143,13 +159,20 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _refuse_aliases(text: str, path: Path) -> None:
-    """A few lines of aliases can unfold into gigabytes ("billion laughs"); settings need none."""
+def _refuse_depth(text: str, path: Path) -> None:
+    """Settings are flat: a few lines of aliases ("billion laughs") or brackets could cost gigabytes or minutes."""
     import yaml
 
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             raise SettingsError(f"{path}: YAML aliases (*name) are not taken in settings.")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > 3:
+                raise SettingsError(f"{path}: settings are flat, but its values are nested {depth} deep.")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _kind(value: Any) -> str:

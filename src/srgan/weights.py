@@ -98,7 +98,7 @@ def write(
     }
     contiguous = {name: np.ascontiguousarray(tensors[name]) for name in expected}
     try:
-        write_atomically(path, safetensors.numpy.save(contiguous, metadata=dict(sorted(full.items()))))
+        write_atomically(path, _ordered(safetensors.numpy.save(contiguous, metadata=full)))
     except OSError as error:
         raise WeightsError(f"{path} could not be written: {error.strerror or error}.") from error
 
@@ -178,13 +178,8 @@ def random(config: GeneratorConfig | None = None, seed: int = 0) -> Weights:
         else:
             value = generator.normal(0.0, 0.05, shape)
         tensors[name] = value.astype(np.float32)
-    return Weights(
-        tensors=tensors,
-        config=config,
-        metadata={},
-        name=f"random-{seed}",
-        sha256=content_hash(tensors, config),
-    )
+    sha256 = content_hash(tensors, config)
+    return Weights(tensors=tensors, config=config, metadata={}, name=f"random-{seed}", sha256=sha256)
 
 
 def content_hash(tensors: Mapping[str, NDArray[Any]], config: GeneratorConfig) -> str:
@@ -236,8 +231,19 @@ def _float32(tensor: NDArray[Any], name: str, path: Path) -> NDArray[np.float32]
     return converted
 
 
+def _ordered(content: bytes) -> bytes:
+    """The same file with its metadata in order of name, which safetensors shuffles: the same generator, the same bytes."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
+
+
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    line = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
 def _sync_folder(folder: Path) -> None:

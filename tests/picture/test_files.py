@@ -281,7 +281,7 @@ def test_the_pixel_limit_is_a_setting(tmp_path: Path) -> None:
 
 def test_decoding_stops_when_its_time_is_up(tmp_path: Path) -> None:
     files.write_array(tmp_path / "a.png", np.zeros((4000, 4000), np.uint8))
-    with pytest.raises(PictureError, match="takes too long"):
+    with pytest.raises(PictureError, match="takes longer than 0 s"):
         files.read(tmp_path / "a.png", limits=Limits(seconds=0.0))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +15,6 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from srgan.errors import PictureError
 from srgan.picture.colour import eight_bit, orientation_of, plain, upright
 from srgan.picture.metadata import Metadata, metadata_of, provenance_in
 from srgan.picture.opening import (
@@ -22,9 +23,8 @@ from srgan.picture.opening import (
     Buffer,
     Limits,
     field,
+    not_decoded,
     opened,
-    reason,
-    shown,
     stopped_after,
 )
 from srgan.picture.saving import WRITTEN, check_target, losses, save
@@ -70,7 +70,7 @@ def read(path: StrPath | Buffer, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
     try:
         data = stopped_after(image, limits.seconds).write_to_memory()
     except pyvips.Error as error:
-        raise PictureError(f"{shown(source)} is damaged or takes too long: {reason(error)}.") from None
+        raise not_decoded(source, error, limits) from None
     dtype = np.uint8 if image.format == "uchar" else np.uint16
     stored = np.frombuffer(data, dtype).reshape(image.height, image.width, image.bands)
     array = upright(stored, orientation_of(header))
@@ -141,10 +141,19 @@ def encoded(
     provenance: Mapping[str, str] | None = None,
 ) -> bytes:
     """The very bytes that `write` puts into a file with that ending (`suffix`: ".png", ...)."""
-    with tempfile.TemporaryDirectory(prefix="srgan-") as folder:
+    raw = picture.pixels.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
+    with tempfile.TemporaryDirectory(prefix="srgan-", dir=_in_memory(2 * raw)) as folder:
         path = Path(folder) / f"picture{suffix}"
         write(path, picture, quality=quality, lossless=lossless, provenance=provenance)
         return path.read_bytes()
+
+
+def _in_memory(wanted: int) -> str | None:
+    """A folder that lies in memory, with room, so that the picture touches no disk; None where there is none."""
+    with contextlib.suppress(OSError):
+        if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > wanted:
+            return "/dev/shm"
+    return None
 
 
 def write_array(path: StrPath, array: NDArray[Any], *, quality: int | None = None) -> None:

@@ -7,6 +7,7 @@ import functools
 import io
 import logging
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +27,8 @@ _LOADERS = {
     "AVIF": "heifload",
     "GIF": "gifload",
 }
+_PREFIX = re.compile(r"^(\w+: )+")
+_NOISE = re.compile(r"unable to |bad seek|\([\d.]+\)$|source input")
 _AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"miaf")
 
 
@@ -63,11 +66,21 @@ def contents(source: Path | Buffer) -> BinaryIO:
 
 
 def reason(error: Exception) -> str:
-    """What libvips or the system said, as half a sentence: its last line, no trailing dot."""
+    """What libvips or the system said, as half a sentence without a dot."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return shown(lines[-1] if lines else "no reason given").rstrip(".")[:300]
+    lines = [_PREFIX.sub("", line.strip()) for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not _NOISE.match(line)]
+    return shown(telling[-1] if telling else "it ends too early or its header is wrong").rstrip(".")[:200]
+
+
+def not_decoded(source: Path | Buffer, error: Exception, limits: Limits) -> PictureError:
+    """The error for pixels that cannot be had: the time is up, or the file is damaged."""
+    if "killed" in str(error):
+        return PictureError(
+            f"{shown(source)} takes longer than {limits.seconds:g} s to decode (Limits.seconds)."
+        )
+    return PictureError(f"{shown(source)} is damaged: {reason(error)}.")
 
 
 def format_of(source: Path | Buffer) -> str:

@@ -16,7 +16,7 @@ from srgan.errors import PictureError
 from srgan.picture.alpha import REACH, bled
 from srgan.picture.colour import orientation_of, plain, stored_region, upright
 from srgan.picture.metadata import Metadata, metadata_of
-from srgan.picture.opening import DEFAULT_LIMITS, Limits, opened, reason, shown, stopped_after
+from srgan.picture.opening import DEFAULT_LIMITS, Limits, not_decoded, opened, reason, shown, stopped_after
 from srgan.picture.saving import check_exif, check_target, not_written, save
 from srgan.picture.scratch import Scratch
 
@@ -46,7 +46,7 @@ class Source:
                 self._decode_to_disk(image, path, scratch)
         except pyvips.Error as error:
             self.close()
-            raise PictureError(f"{shown(path)} is damaged or takes too long: {reason(error)}.") from None
+            raise not_decoded(path, error, limits) from None
         except BaseException:
             self.close()
             raise

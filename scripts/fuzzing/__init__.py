@@ -1,0 +1,1 @@
+"""The parts of scripts/fuzz-inputs: base files, mutations, and what is done with a case."""
