@@ -22,7 +22,7 @@ def html(runs: Sequence[Shown]) -> str:
         "Result": sections.result(runs),
         "Pictures through time": sections.crops(runs),
         "Validation": sections.validation(runs),
-        "GAN health": sections.health(runs),
+        "Health": sections.health(runs),
         "Losses": sections.losses(runs),
         "Speed": _speed(runs),
         "Settings": _settings(runs),

@@ -111,7 +111,9 @@ def _gallery(frames: Sequence[Frame], known: dict[tuple[str, int], dict[str, flo
 
 
 def _figure(frame: Frame, kept: str, found: dict[str, float]) -> str:
-    told = " · ".join(f"{name} {value:.{tables.COLUMNS.get(name, 3)}f}" for name, value in found.items())
+    told = " · ".join(
+        f"{name} {value:.{2 if name.startswith('psnr') else 4}f}" for name, value in found.items()
+    )
     return (
         f'<figure class="frame{kept}"><img src="{frame.uri}" width="{frame.width}" height="{frame.height}" '
         f'alt="crops, {escape(frame.title)}"><figcaption><b>{escape(frame.title)}</b>{escape(told)}</figcaption></figure>'
@@ -134,24 +136,33 @@ def validation(runs: Sequence[Shown]) -> str:
 
 
 def health(runs: Sequence[Shown]) -> str:
-    """How the two networks stand to each other."""
-    both = []
+    """How the two networks stand to each other, and what else training watches of itself."""
+    parts = []
+    for phase in _phases(runs, "phases"):
+
+        def of_phase(numbers: dict[str, Any], phase: str = phase) -> dict[str, Curve]:
+            found: dict[str, Curve] = numbers["phases"].get(phase, {}).get("health", {})
+            return {name: curve for name, curve in found.items() if name not in ("d_real", "d_fake")}
+
+        parts.append(_group(phase, _opinion(runs, phase) + _charts(runs, of_phase)))
+    if "adversarial" not in _phases(runs, "phases"):
+        return "".join(parts)
+    return (
+        "<p>Two healthy adversaries stay between the extremes: where the discriminator's accuracy stays at 1, the "
+        "generator learns nothing from it any more; where it stays at 0.5, the discriminator knows nothing.</p>"
+        + "".join(parts)
+    )
+
+
+def _opinion(runs: Sequence[Shown], phase: str) -> str:
+    """What the discriminator takes real and generated pictures for."""
+    lines = []
     for run in runs:
-        found = run.numbers["phases"].get("adversarial", {}).get("health", {})
+        found = run.numbers["phases"].get(phase, {}).get("health", {})
         prefix = f"{run.title}: " if len(runs) > 1 else ""
         for name, title in (("d_real", "real pictures"), ("d_fake", "generated pictures")):
-            both.append(Series(name=prefix + title, points=found.get(name, ())))
-    opinion = draw("discriminator's opinion", both, unit="probability of being real", zero=True)
-    rest = _charts(
-        runs, lambda n: _without(n["phases"].get("adversarial", {}).get("health", {}), "d_real", "d_fake")
-    )
-    if not opinion and not rest:
-        return ""
-    return (
-        "<p>A healthy pair stays between the extremes: where the accuracy stays at 1, the generator learns "
-        "nothing from the discriminator any more; where it stays at 0.5, the discriminator knows nothing.</p>"
-        f'<div class="charts">{opinion}{rest}</div>'
-    )
+            lines.append(Series(name=prefix + title, points=found.get(name, ())))
+    return draw("discriminator's opinion", lines, unit="probability of being real", zero=True)
 
 
 def losses(runs: Sequence[Shown]) -> str:
@@ -189,10 +200,6 @@ def _group(phase: str, charts: str) -> str:
 
 def _phases(runs: Sequence[Shown], part: str) -> list[str]:
     return list(dict.fromkeys(phase for run in runs for phase in run.numbers[part]))
-
-
-def _without(curves: dict[str, Curve], *names: str) -> dict[str, Curve]:
-    return {name: curve for name, curve in curves.items() if name not in names}
 
 
 def duration(seconds: float) -> str:
