@@ -36,39 +36,47 @@ class Batch:
         self._written = written
         self.failures: list[Failure] = []
         """In the order in which they were found."""
+        self._live: dict[Item, FileJob] = {}
 
     def run(self, items: Sequence[Item]) -> None:
-        """Do all items; `written` is told of each finished file, in order."""
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-            ahead: Future[FileJob] | None = None
-            going: Future[None] | None = None
-            try:
-                for index, item in enumerate(items):
-                    opening = ahead or reader.submit(_opened, item, self._options)
-                    following = items[index + 1 : index + 2]
-                    ahead = reader.submit(_opened, following[0], self._options) if following else None
-                    job = self._computed(item, opening)
-                    if going is not None:
-                        going.result()
-                    going = writer.submit(self._finish, item, job) if job is not None else None
-                if going is not None:
-                    going.result()
-            finally:  # Ctrl-C: what is being written is finished, what was opened is given up
-                if ahead is not None and not ahead.cancel() and ahead.exception() is None:
-                    ahead.result().close()
+        """Do all items; `written` is told of each finished file, in order.
+
+        After Ctrl-C, what is being encoded is finished, and all else that was begun is removed.
+        """
+        try:
+            with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+                self._run(items, reader, writer)
+        finally:
+            for job in self._live.values():
+                job.close()
+
+    def _run(self, items: Sequence[Item], reader: ThreadPoolExecutor, writer: ThreadPoolExecutor) -> None:
+        opening = reader.submit(self._opened, items[0])
+        writing: Future[None] | None = None
+        for index, item in enumerate(items):
+            current = opening
+            if index + 1 < len(items):
+                opening = reader.submit(self._opened, items[index + 1])
+            job = self._computed(item, current)
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(self._finish, item, job) if job is not None else None
+        if writing is not None:
+            writing.result()
+
+    def _opened(self, item: Item) -> FileJob:
+        item.target.parent.mkdir(parents=True, exist_ok=True)
+        job = FileJob(item.source, item.target, self._options)
+        self._live[item] = job
+        return job.open()
 
     def _computed(self, item: Item, opening: Future[FileJob]) -> FileJob | None:
         self._display.start(item.source)
-        job = None
         try:
             job = opening.result()
             job.compute(self._upscaler, self._display.advance)
             return job
-        except BaseException as error:
-            if job is not None:
-                job.close()
-            if not isinstance(error, (SrganError, OSError)):
-                raise
+        except (SrganError, OSError) as error:
             self._fail(item, error)
             return None
         finally:
@@ -80,13 +88,12 @@ class Batch:
         except (SrganError, OSError) as error:
             self._fail(item, error)
         else:
+            del self._live[item]
             self._written(item.target)
 
     def _fail(self, item: Item, error: SrganError | OSError) -> None:
         reason = error if isinstance(error, SrganError) else PictureError(f"{shown(item.source)}: {error}.")
         self.failures.append(Failure(path=item.source, error=reason))
-
-
-def _opened(item: Item, options: FileOptions) -> FileJob:
-    item.target.parent.mkdir(parents=True, exist_ok=True)
-    return FileJob(item.source, item.target, options).open()
+        job = self._live.pop(item, None)
+        if job is not None:
+            job.close()

@@ -65,6 +65,10 @@ def main(argv: list[str]) -> int:
     settings: UpscaleSettings = parse(UpscaleSettings, argv, prog="srgan upscale", description=DESCRIPTION)
     if settings.texture is not None and settings.model != "srgan":
         raise UsageError("--texture chooses between srresnet and srgan, so --model cannot be given with it.")
+    if not settings.paths:
+        raise UsageError(
+            "srgan upscale takes at least one picture, folder or glob; --help lists the options."
+        )
     from srgan.upscaling.worklist import worklist
 
     work = worklist(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srgan.architecture import GeneratorConfig, Layer
-from srgan.errors import UsageError
+from srgan.errors import UsageError, WeightsError
+from srgan.upscaling.int8 import MOST_LOST, Form, form_of
 from srgan.weights import Weights
 
 EngineName = Literal["auto", "openvino", "pytorch"]
@@ -48,11 +50,16 @@ class Engine(Protocol):
 
 
 def choose(
-    weights: Weights, engine: EngineName, precision: Precision, notify: Callable[[str], None]
+    weights: Weights,
+    engine: EngineName,
+    precision: Precision,
+    notify: Callable[[str], None],
+    path: Path | None = None,
 ) -> Engine:
     """The engine for these weights on this machine. Raises UsageError, MissingExtra.
 
-    auto: PyTorch where it is installed and sees a GPU, else OpenVINO.
+    auto: PyTorch where it is installed and sees a GPU, else OpenVINO; there int8 where the weights have an int8
+    form that loses little, else fp32. `path`: the weights' file, if they are not packaged.
     """
     if engine == "auto":
         engine = "pytorch" if precision in ("auto", "bf16", "fp16") and _sees_gpu() else "openvino"
@@ -66,7 +73,30 @@ def choose(
         )
     from srgan.upscaling.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(weights, precision)
+    return OpenVinoEngine(weights, _form(weights, precision, notify, path))
+
+
+def _form(
+    weights: Weights, precision: Precision, notify: Callable[[str], None], path: Path | None
+) -> Form | None:
+    """The int8 form to compute with, or None for fp32."""
+    if precision == "fp32":
+        return None
+    try:
+        form = form_of(weights, path)
+    except WeightsError as error:
+        if precision == "int8":
+            raise
+        notify(f"computing in fp32: {error}")
+        return None
+    if precision == "auto":
+        return form if form is not None and form.lost <= MOST_LOST else None
+    if form is None:
+        raise UsageError(
+            f"{weights.name} has no int8 form; --precision fp32 or auto computes it in fp32. "
+            "`python -m srgan.upscaling.quantise` makes one."
+        )
+    return form
 
 
 def trunk_index(network: tuple[Layer, ...]) -> int:

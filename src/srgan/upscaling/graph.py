@@ -19,18 +19,19 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 
 def build(
-    config: GeneratorConfig, tensors: Tensors, part: Part, ranges: Tensors | None = None
+    config: GeneratorConfig, tensors: Tensors, part: Part, int8: Tensors | None = None
 ) -> openvino.Model:
     """A part of the generator with free height and width.
 
     `tensors` are folded (`weights.fold`). whole: lr_unit (1,3,H,W) -> sr_signed (1,3,sH,sW); body: lr_unit ->
-    features (1,width,H,W); tail: features -> sr_signed. `ranges` make it int8: see `srgan.upscaling.int8`.
+    features (1,width,H,W); tail: features -> sr_signed. `int8`: the
+    tensors of `srgan.upscaling.int8.Form`.
     """
     network = layers(config)
     cut = trunk_index(network) + 1
     channels = config.width if part == "tail" else config.channels
     start = ops.parameter([1, channels, -1, -1], np.float32, name="input")
-    graph = _Graph(tensors, ranges or {})
+    graph = _Graph(tensors, int8 or {})
     node = start
     if part != "tail":
         node = graph.body(network[:cut], node)
@@ -39,11 +40,22 @@ def build(
     return openvino.Model([node], [start], f"srgan-{part}")
 
 
+def inputs_of_convolutions(config: GeneratorConfig, tensors: Tensors) -> tuple[list[str], openvino.Model]:
+    """The names of all convolutions, and a graph that gives what enters each, in that order."""
+    model = build(config, tensors, "whole")
+    entering = {
+        node.get_friendly_name(): node.input_value(0)
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "Convolution"
+    }
+    return list(entering), openvino.Model(list(entering.values()), model.get_parameters(), "inputs")
+
+
 class _Graph:
     """Nodes from layers."""
 
-    def __init__(self, tensors: Tensors, ranges: Tensors) -> None:
-        self.tensors, self.ranges = tensors, ranges
+    def __init__(self, tensors: Tensors, int8: Tensors) -> None:
+        self.tensors, self.int8 = tensors, int8
 
     def body(self, network: Iterable[Layer], start: Any) -> Any:
         """Layer by layer as described; a norm is folded into its convolution."""
@@ -52,8 +64,7 @@ class _Graph:
         for layer in network:
             node = outputs[layer.source]
             if layer.kind == "conv":
-                weight, bias = self._of(layer, "weight"), self._of(layer, "bias")
-                node = self._conv(layer.name, node, weight, bias)
+                node = self._conv(layer.name, node, self._of(layer, "weight"), self._bias(layer))
             elif layer.kind == "prelu":
                 node = ops.prelu(node, ops.constant(self._of(layer, "weight")))
             elif layer.kind == "add":
@@ -73,29 +84,44 @@ class _Graph:
         slopes = [self._of(layer, "weight") for layer in network if layer.kind == "prelu"]
         for conv, slope in zip(up, slopes, strict=True):
             final = conv is up[-1]
-            order = np.arange(conv.outputs)
-            if not final:
-                order = order.reshape(-1, 4).T.reshape(-1)
-            weight, bias = self._of(conv, "weight")[order], self._of(conv, "bias")[order]
+            order = np.arange(conv.outputs) if final else _memory_order(conv.outputs)
+            weight, bias = self._of(conv, "weight")[order], self._bias(conv)[order]
             node = self._conv(conv.name, node, weight, bias)
             node = ops.prelu(node, ops.constant(slope if slope.size == 1 else slope.repeat(4)[order]))
             if not final:
                 node = ops.depth_to_space(node, "blocks_first", 2)
-        node = self._conv(
-            last.name, node, unshuffled(self._of(last, "weight")), self._of(last, "bias").repeat(4)
-        )
+        node = self._conv(last.name, node, unshuffled(self._of(last, "weight")), self._bias(last).repeat(4))
         node = ops.depth_to_space(node, "depth_first", 2)
         return ops.tanh(node) if any(layer.kind == "tanh" for layer in network) else node
 
     def _conv(self, name: str, node: Any, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Any:
         pad = [weight.shape[2] // 2] * 2
         kernel = ops.constant(np.ascontiguousarray(weight))
+        if f"{name}.input" in self.int8:
+            low, high = self.int8[f"{name}.input"].reshape(2, 1, 1, 1, 1)
+            most = np.abs(weight).max(axis=(1, 2, 3), keepdims=True)
+            node, kernel = _quantised(node, low, high, 256), _quantised(kernel, -most, most, 255)
         node = ops.convolution(node, kernel, [1, 1], pad, pad, [1, 1])
         node.set_friendly_name(name)
         return ops.add(node, ops.constant(bias.reshape(1, -1, 1, 1)))
 
+    def _bias(self, layer: Layer) -> NDArray[np.float32]:
+        name = f"{layer.name}.bias"
+        return self.int8.get(name, self.tensors[name])
+
     def _of(self, layer: Layer, part: str) -> NDArray[np.float32]:
         return self.tensors[f"{layer.name}.{part}"]
+
+
+def _memory_order(channels: int) -> NDArray[np.intp]:
+    """Channels c * 4 + place, as a pixel shuffle takes them, in order of place, then c."""
+    return np.arange(channels).reshape(-1, 4).T.reshape(-1)
+
+
+def _quantised(node: Any, low: NDArray[np.float32], high: NDArray[np.float32], levels: int) -> Any:
+    """Rounds to `levels` steps from `low` to `high`; the CPU's compiler turns this into int8 arithmetic."""
+    ends = ops.constant(np.ascontiguousarray(low)), ops.constant(np.ascontiguousarray(high))
+    return ops.fake_quantize(node, *ends, *ends, levels)
 
 
 def unshuffled(kernel: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -63,7 +63,8 @@ class Upscaler:
         self.fast = fast
         self.notify = notify or _warn
         self._halo = _FAST if fast else reach(self.weights.config)
-        self._engine = choose(self.weights, engine, precision, self.notify)
+        path = _own_file(model) if texture is None else None
+        self._engine = choose(self.weights, engine, precision, self.notify, path)
 
     def describe(self) -> dict[str, str]:
         """What makes the pictures: model, sha256, version, engine, precision, and texture where given."""
@@ -185,6 +186,13 @@ def _weights(model: str | os.PathLike[str] | Weights, texture: float | None) -> 
     if isinstance(model, Weights):
         return model
     return weights_module.read(model if isinstance(model, str) else Path(model))
+
+
+def _own_file(model: str | os.PathLike[str] | Weights) -> Path | None:
+    """The path of a model that is neither packaged nor in memory."""
+    if isinstance(model, Weights) or str(model) in weights_module.packaged():
+        return None
+    return Path(model)
 
 
 def _read(path: str | os.PathLike[str]) -> Pixels:
