@@ -205,10 +205,10 @@ class Gate:
         self.opened, self.entered = threading.Event(), threading.Semaphore(0)
         genuine = running.service.shelf.upscaler
 
-        def held(wish: Any) -> Any:
+        def held(wish: Any, desk: str) -> Any:
             self.entered.release()
             assert self.opened.wait(30)
-            return genuine(wish)
+            return genuine(wish, desk)
 
         monkeypatch.setattr(running.service.shelf, "upscaler", held)
 
@@ -243,10 +243,7 @@ def test_small_pictures_overtake_large_ones(
         monkeypatch.setattr(
             served.service.shelf,
             "upscaler",
-            lambda wish: (
-                threading.current_thread().name.startswith("srgan-large") and gate.wait(30),
-                genuine(wish),
-            )[1],
+            lambda wish, desk: (desk == "large" and gate.wait(30), genuine(wish, desk))[1],
         )
         first = pool.submit(post, served, large)
         _until(lambda: served.service.large.running == 1)

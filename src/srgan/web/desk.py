@@ -36,7 +36,7 @@ class Desk:
     """
 
     def __init__(self, *, workers: int, queue: int, seconds: float, name: str) -> None:
-        self.workers, self.queue, self.seconds = workers, queue, seconds
+        self.workers, self.queue, self.seconds, self.name = workers, queue, seconds, name
         self.running = 0
         self.draining = False
         self.typical = 1.0

@@ -97,8 +97,7 @@ class Service:
         progress: Progress = lambda done, total: None,
     ) -> Answer:
         """The larger picture, once its turn has come; the worker's thread calls `began` and `progress`."""
-        arrived = time.monotonic()
-        timing = {}
+        arrived, desk, timing = time.monotonic(), self.desk(source), {}
 
         def work(check: Progress) -> tuple[bytes, str, dict[str, str]]:
             timing["wait"] = time.monotonic() - arrived
@@ -108,11 +107,11 @@ class Service:
                 progress(done, total)
 
             with as_problems():
-                upscaler = self.shelf.upscaler(wish)
+                upscaler = self.shelf.upscaler(wish, desk.name)
                 sr, kind = pictures.upscaled(upscaler, source, wish, self.limits, began, both)
                 return sr, kind, upscaler.describe()
 
-        sr, kind, made_by = await self.work(self.desk(source), work, moved)
+        sr, kind, made_by = await self.work(desk, work, moved)
         timing["work"] = time.monotonic() - arrived - timing["wait"]
         for what, seconds in timing.items():
             self.counters.observe(what, seconds)

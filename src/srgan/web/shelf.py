@@ -12,6 +12,7 @@ from srgan import Upscaler, weights
 from srgan.errors import UsageError
 from srgan.web.wish import Wish
 
+DESKS = ("large", "small")
 KEPT = 8
 """Textures kept ready at once; each is some tens of megabytes."""
 
@@ -42,24 +43,28 @@ class Shelf:
         self.texture = {"srresnet", "srgan"} <= set(packaged) and not models
         self._options = {"engine": engine, "precision": precision, "memory": memory}
         self._lock = threading.Lock()
-        self._named = {name: self._made(name, None) for name in self.names}
-        self._textures: OrderedDict[float, Upscaler] = OrderedDict()
+        self._named = {(desk, name): self._made(name, None) for name in self.names for desk in DESKS}
+        self._textures: OrderedDict[tuple[str, float], Upscaler] = OrderedDict()
 
-    def upscaler(self, wish: Wish) -> Upscaler:
-        """The one that the wish is about; a new texture is mixed and compiled here, which takes a moment."""
+    def upscaler(self, wish: Wish, desk: str) -> Upscaler:
+        """The one that the wish is about; a new texture is mixed and compiled here, which takes a moment.
+
+        Each desk has its own, since one computes one tile at a time: a preview must not wait for a large tile.
+        """
         if wish.texture is None:
-            return self._named[wish.model]
+            return self._named[desk, wish.model]
+        key = desk, wish.texture
         with self._lock:
-            made = self._textures.get(wish.texture) or self._made(None, wish.texture)
-            self._textures[wish.texture] = made
-            self._textures.move_to_end(wish.texture)
+            made = self._textures.get(key) or self._made(None, wish.texture)
+            self._textures[key] = made
+            self._textures.move_to_end(key)
             while len(self._textures) > KEPT:
                 self._textures.popitem(last=False)
             return made
 
     def described(self) -> list[dict[str, str]]:
         """What each model says of itself, the default first."""
-        return [upscaler.describe() | {"model": name} for name, upscaler in self._named.items()]
+        return [self._named[DESKS[0], name].describe() | {"model": name} for name in self.names]
 
     def _made(self, name: str | None, texture: float | None) -> Upscaler:
         model = self._files[name] if name is not None else "srgan"
