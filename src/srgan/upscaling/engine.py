@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
@@ -105,8 +107,17 @@ def trunk_index(network: tuple[Layer, ...]) -> int:
 
 
 def _sees_gpu() -> bool:
-    if importlib.util.find_spec("torch") is None:
+    if not _may_have_gpu() or importlib.util.find_spec("torch") is None:
         return False
     from srgan.upscaling.pytorch import gpu
 
     return gpu() is not None
+
+
+def _may_have_gpu() -> bool:
+    """Whether it is worth importing torch, which takes seconds, to look: by the drivers' traces alone."""
+    if sys.platform == "linux":
+        return (
+            any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists() or Path("/dev/kfd").exists()
+        )
+    return sys.platform == "darwin" or ctypes.util.find_library("nvcuda") is not None

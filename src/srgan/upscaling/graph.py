@@ -64,7 +64,7 @@ class _Graph:
         for layer in network:
             node = outputs[layer.source]
             if layer.kind == "conv":
-                node = self._conv(layer.name, node, self._of(layer, "weight"), self._bias(layer))
+                node = self._conv(layer.name, node, self._of(layer, "weight"), self._of(layer, "bias"))
             elif layer.kind == "prelu":
                 node = ops.prelu(node, ops.constant(self._of(layer, "weight")))
             elif layer.kind == "add":
@@ -85,12 +85,14 @@ class _Graph:
         for conv, slope in zip(up, slopes, strict=True):
             final = conv is up[-1]
             order = np.arange(conv.outputs) if final else _memory_order(conv.outputs)
-            weight, bias = self._of(conv, "weight")[order], self._bias(conv)[order]
+            weight, bias = self._of(conv, "weight")[order], self._of(conv, "bias")[order]
             node = self._conv(conv.name, node, weight, bias)
             node = ops.prelu(node, ops.constant(slope if slope.size == 1 else slope.repeat(4)[order]))
             if not final:
                 node = ops.depth_to_space(node, "blocks_first", 2)
-        node = self._conv(last.name, node, unshuffled(self._of(last, "weight")), self._bias(last).repeat(4))
+        node = self._conv(
+            last.name, node, unshuffled(self._of(last, "weight")), self._of(last, "bias").repeat(4)
+        )
         node = ops.depth_to_space(node, "depth_first", 2)
         return ops.tanh(node) if any(layer.kind == "tanh" for layer in network) else node
 
@@ -104,10 +106,6 @@ class _Graph:
         node = ops.convolution(node, kernel, [1, 1], pad, pad, [1, 1])
         node.set_friendly_name(name)
         return ops.add(node, ops.constant(bias.reshape(1, -1, 1, 1)))
-
-    def _bias(self, layer: Layer) -> NDArray[np.float32]:
-        name = f"{layer.name}.bias"
-        return self.int8.get(name, self.tensors[name])
 
     def _of(self, layer: Layer, part: str) -> NDArray[np.float32]:
         return self.tensors[f"{layer.name}.{part}"]

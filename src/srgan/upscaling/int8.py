@@ -26,8 +26,8 @@ class Form:
     """How to compute a generator in int8.
 
     `tensors`: for each convolution that is quantised `<conv>.input` (2,), the smallest and largest value that
-    enters it, and `<conv>.bias`, its folded bias corrected for what quantising shifts. A convolution without
-    them stays in fp32. The weights' own scales (per output channel, symmetric) follow from the weights.
+    enters it. A convolution without one stays in fp32. The weights' own scales (per output channel,
+    symmetric) follow from the weights.
     """
 
     tensors: Mapping[str, NDArray[np.float32]]
@@ -87,10 +87,11 @@ def write(path: Path, form: Form) -> None:
 
 def _check(form: Form, weights: Weights, path: Path) -> None:
     """Every tensor has its place and shape, and is finite."""
-    convolutions = {layer.name: layer.outputs for layer in layers(weights.config) if layer.kind == "conv"}
+    convolutions = {layer.name for layer in layers(weights.config) if layer.kind == "conv"}
     for name, tensor in form.tensors.items():
         layer, _, part = name.rpartition(".")
-        shape = {"input": (2,), "bias": (convolutions.get(layer, -1),)}.get(part)
-        fits = layer in convolutions and tensor.shape == shape and tensor.dtype == np.float32
-        if not fits or not np.isfinite(tensor).all() or (part == "input" and not tensor[0] < tensor[1]):
+        fits = (
+            layer in convolutions and part == "input" and tensor.shape == (2,) and tensor.dtype == np.float32
+        )
+        if not fits or not np.isfinite(tensor).all() or not tensor[0] < tensor[1]:
             raise WeightsError(f"{path}: the tensor {name} does not fit its generator; the file is damaged.")

@@ -1,6 +1,6 @@
-"""`python -m srgan.upscaling.quantise`: make the int8 form of a generator with nncf (extra `[export]`).
+"""`python -m srgan.upscaling.quantise`: make the int8 form of a generator.
 
-Ranges and corrected biases come from training pictures; which convolutions stay in fp32 is chosen on validation
+Ranges come from training pictures; which convolutions stay in fp32 is chosen on validation
 pictures: the fastest of a few choices that loses less than what is allowed.
 """
 
@@ -35,9 +35,9 @@ ALLOWED = 0.04
 SAMPLES = 2000
 """Values that are looked at of each activation of each crop, beside its extremes."""
 CHOICES: tuple[tuple[str, ...], ...] = (
-    (), ("head.conv",), ("tail.conv",), ("head.conv", "tail.conv"), ("up.", "tail.conv"), ("head.conv", "up.", "tail.conv"),
+    ("head.conv",), ("head.conv", "tail.conv"), ("head.conv", "up.", "tail.conv"),
 )  # fmt: skip
-"""What stays in fp32, by beginnings of names; the fastest first."""
+"""What stays in fp32, by beginnings of names; the fastest first. The head always: 0.7 % of the work, most of the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +50,15 @@ class QuantiseSettings:
     """Folder of training pictures (high resolution)."""
     validation: Path
     """Folder of validation pictures (high resolution), as Kodak24."""
-    crops: int = 200
+    crops: int = 48
     """LR crops that the ranges are taken from."""
-    side: int = 64
+    side: int = 48
     """Their side in LR pixels."""
     seed: int = 0
     """Chooses the crops."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: list[str]) -> int:
     """Make the forms, each beside its weights."""
     description = "Make the int8 form of generators."
     settings: QuantiseSettings = parse(
@@ -98,12 +98,12 @@ def quantised(
     exact = mean_psnr(OpenVinoEngine(weights), pairs)
     best: int8.Form | None = None
     for kept in CHOICES:
-        tensors = {name: value for name, value in everything.items() if not name.startswith(kept or "-")}
+        tensors = {name: value for name, value in everything.items() if not name.startswith(kept)}
         form = int8.Form(tensors=tensors, sha256=weights.sha256, lost=0.0, metadata={})
         lost = exact - mean_psnr(OpenVinoEngine(weights, form), pairs)
-        print(f"{weights.name}: fp32 {', '.join(kept) or 'none'}: loses {lost:.4f} dB", file=sys.stderr)
+        print(f"{weights.name}: fp32 {', '.join(kept)}: loses {lost:.4f} dB", file=sys.stderr)
         metadata = {
-            "model": weights.name, "version": __version__, "fp32": ", ".join(kept) or "none",
+            "model": weights.name, "version": __version__, "fp32": ", ".join(kept),
             "calibration": f"{len(crops)} crops", "validation": f"{len(pairs)} pictures",
         }  # fmt: skip
         if best is None or lost < best.lost:
@@ -140,7 +140,7 @@ def statistics(weights: Weights, crops: Sequence[NDArray[np.uint8]]) -> Tensors:
             extremes = np.array([values.min(), values.max()], np.float32)
             seen[name].append(np.concatenate([values[random.integers(0, values.size, SAMPLES)], extremes]))
     found = {f"{name}.input": best_range(np.concatenate(parts)) for name, parts in seen.items()}
-    return found | {"head.conv.input": np.array([0, 1], np.float32)}  # a picture's own 256 levels: exact
+    return found
 
 
 def best_range(values: NDArray[np.float32], levels: int = 256) -> NDArray[np.float32]:
