@@ -22,7 +22,7 @@ from srgan.picture import files, resize
 
 Kind = Literal["damaged", "unpaired", "leak", "small", "grey", "duplicate", "lr", "note"]
 SERIOUS: frozenset[Kind] = frozenset({"damaged", "unpaired", "leak"})
-_SAME_PICTURE_MSE = 650.0  # 20 dB: a blurred or noisy LR is nearer to its HR than that
+_NOISE = 100.0  # mean squared levels: an LR that is merely noisy or blurred is of its HR all the same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +193,7 @@ def _look(pair: Pair) -> _Seen:
         sizes = f"{given.shape[1]}x{given.shape[0]}, but {pair.hr} / 4 is {made.shape[1]}x{made.shape[0]}"
         return replace(seen, findings=(Finding(kind="unpaired", text=f"{pair.lr} is {sizes}"),))
     difference = np.abs(np.atleast_3d(given).astype(np.int16) - np.atleast_3d(made))
-    if float((difference.astype(np.float64) ** 2).mean()) > _SAME_PICTURE_MSE:
+    if float((difference.astype(np.float64) ** 2).mean()) > max(0.5 * float(made.var()), _NOISE):
         text = f"{pair.lr} does not show what {pair.hr} shows"
         return replace(seen, findings=(Finding(kind="unpaired", text=text),))
     return replace(seen, lr_error=int(difference.max()))

@@ -241,4 +241,4 @@ def digest_of(path: Path, like: str) -> str:
     """A file's digest, written like the one it is compared with: `algorithm:hex`."""
     algorithm = like.partition(":")[0]
     with path.open("rb") as file:
-        return f"{algorithm}:{hashlib.filedigest_of(file, algorithm).hexdigest()}"
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"

@@ -105,9 +105,10 @@ def _candidates(
     """(i, j, window, inner): likely pairs; the window is in the other j, or, where that is inner, in the one i."""
     windows = list(_windows())
     for inner in (False, True):
-        scores = (
-            ones.windows @ others.windows[0].T if inner else ones.windows[0] @ others.windows.swapaxes(1, 2)
-        )
+        many, few = (ones, others) if inner else (others, ones)
+        flat = many.windows.reshape(-1, _SIGNATURE**2) @ few.windows[0].T
+        scores = flat.reshape(len(windows), -1, flat.shape[1])
+        scores = scores if inner else scores.swapaxes(1, 2)
         best, score = scores.argmax(axis=0), scores.max(axis=0)
         for i, j in np.argwhere(score > _LIKELY).tolist():
             yield i, j, windows[best[i, j]], inner

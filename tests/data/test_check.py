@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srgan.data.check import Report, check
+from srgan.errors import DataError
+from srgan.picture import files, resize
+from tests.data.test_likeness import half, scene
+
+
+def put(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_array(path, np.ascontiguousarray(pixels))
+    return path
+
+
+def texts(report: Report, kind: str) -> list[str]:
+    return [finding.text for finding in report.findings if finding.kind == kind]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A sound data folder: five to train on, two to validate on, a test set of two with exact LRs."""
+    for seed in range(5):
+        put(tmp_path / f"train/{seed}.png", scene(seed))
+    for seed in (10, 11):
+        put(tmp_path / f"valid/Kodak24/{seed}.png", scene(seed))
+    for n, seed in ((1, 20), (2, 21)):
+        hr = resize.cropped(scene(seed))
+        put(tmp_path / f"Set5/image_SRF_4/img_00{n}_SRF_4_HR.png", hr)
+        put(tmp_path / f"Set5/image_SRF_4/img_00{n}_SRF_4_LR.png", resize.downscaled(hr))
+    return tmp_path
+
+
+def test_sound_folder(root: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    report = check(root, progress=lambda *args: calls.append(args))
+    assert report.usable and report.findings == ()
+    assert [(g.role, g.pictures, g.lr) for g in report.groups] == [
+        ("training", 5, "made"),
+        ("validation", 2, "made"),
+        ("test Set5", 2, "exact"),
+    ]
+    pixels = sum(scene(seed)[..., 0].size for seed in range(5))
+    assert report.groups[0].megapixels == pytest.approx(pixels / 1e6)
+    assert calls[-1] == (9, 9)
+
+
+def test_what_is_left_out_or_said_does_not_spoil_a_folder(root: Path) -> None:
+    put(root / "train/small.png", scene(30)[:90])
+    put(root / "train/grey.png", scene(31)[..., 0])
+    shutil.copy(root / "train/1.png", root / "train/again.png")
+    report = check(root)
+    assert report.usable
+    assert "small.png is" in texts(report, "small")[0] and len(texts(report, "small")) == 1
+    assert "grey.png is grey" in texts(report, "grey")[0]
+    assert "1.png has the same pixels as" in texts(report, "duplicate")[0]
+
+
+def test_damaged_pictures(root: Path) -> None:
+    whole = (root / "train/0.png").read_bytes()
+    (root / "train/cut.png").write_bytes(whole[: len(whole) // 2])
+    (root / "train/text.png").write_text("no picture")
+    report = check(root)
+    assert not report.usable
+    assert sorted(Path(text.split()[0]).name for text in texts(report, "damaged")) == ["cut.png", "text.png"]
+
+
+@pytest.mark.parametrize("seed", [10, 20])
+def test_leaks_by_content(root: Path, seed: int) -> None:
+    put(root / "train/deep/innocent.jpg", half(scene(seed))[:, ::-1])
+    report = check(root)
+    assert not report.usable
+    (text,) = texts(report, "leak")
+    assert (
+        "deep/innocent.jpg shows the same picture as" in text
+        and ("10.png" if seed == 10 else "img_001") in text
+    )
+
+
+def test_leaks_into_sets_elsewhere(root: Path, tmp_path: Path) -> None:
+    mine = put(tmp_path / "mine/a.png", scene(21)).parent
+    assert check(mine).usable, "nothing to compare with"
+    assert len(texts(check(mine, against=root), "leak")) == 1
+
+
+def test_unpaired_and_mispaired(tmp_path: Path) -> None:
+    hr_folder, lr_folder = tmp_path / "DIV2K/DIV2K_train_HR", tmp_path / "DIV2K/DIV2K_train_LR_bicubic/X4"
+    hrs = {n: resize.bicubic(scene(n), 152, 160) for n in range(1, 6)}
+    for n, hr in hrs.items():
+        put(hr_folder / f"000{n}.png", hr)
+    put(lr_folder / "0001x4.png", resize.downscaled(hrs[1]))
+    put(lr_folder / "0002x4.png", resize.downscaled(hrs[3]))
+    put(lr_folder / "0003x4.png", resize.downscaled(hrs[3])[:-1])
+    put(lr_folder / "0004x4.png", hrs[4][::4, ::4])
+    put(lr_folder / "0009x4.png", resize.downscaled(hrs[1]))
+    report = check(tmp_path)
+    unpaired = texts(report, "unpaired")
+    assert not report.usable and len(unpaired) == 4
+    for said in (
+        "0005.png has no LR",
+        "0009x4.png has no HR",
+        "0002x4.png does not show what",
+        "0003x4.png is 40x37",
+    ):
+        assert sum(said in text for text in unpaired) == 1, said
+    assert "0004x4.png is off by up to" in texts(report, "lr")[0]
+
+
+def test_a_test_set_alone(root: Path) -> None:
+    report = check(root / "Set5")
+    assert report.usable and [g.role for g in report.groups] == ["test Set5"]
+    assert "nothing to train on" in texts(report, "note")[0]
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No pictures"):
+        check(tmp_path)
+    with pytest.raises(DataError, match="No data folder"):
+        check(tmp_path / "nowhere")
+
+
+def test_womans_disguise_in_the_shared_data(data: Path, tmp_path: Path) -> None:
+    """A few of the shared training pictures beside two test sets; the whole of them in the slow test below."""
+    for name in ("Set5", "Set14"):
+        (tmp_path / name).symlink_to(data / name)
+    for path in sorted((data / "train" / "bsds").iterdir())[:12]:
+        (tmp_path / "train").mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / "train")
+    assert check(tmp_path).usable
+    woman = files.read_array(data / "Set5/image_SRF_4/img_005_SRF_4_HR.png")
+    put(tmp_path / "train/a.jpg", woman)
+    put(tmp_path / "train/b.png", woman[:, ::-1])
+    put(tmp_path / "train/c.png", half(woman))
+    leaks = texts(check(tmp_path), "leak")
+    assert sorted(Path(text.split()[0]).name for text in leaks) == ["a.jpg", "b.png", "c.png"]
+    assert all("Set5/image_SRF_4/img_005" in text for text in leaks)
+
+
+@pytest.mark.slow
+def test_the_shared_data_is_clean(data: Path) -> None:
+    report = check(data)
+    assert report.usable and report.findings == ()
+    assert [g.pictures for g in report.groups] == [592, 24, 5, 14, 100]
