@@ -40,6 +40,7 @@ def test_a_sample_of_hostile_inputs_is_taken_or_refused() -> None:
 def test_the_fuzzer_knows_a_fault(tmp_path: Path) -> None:
     loader = importlib.machinery.SourceFileLoader("fuzz_inputs", str(ROOT / "scripts" / "fuzz-inputs"))
     fuzz: Any = types.ModuleType(loader.name)
+    fuzz.__file__ = loader.path
     loader.exec_module(fuzz)
 
     def raising(error: BaseException) -> Callable[[int, int], None]:
@@ -74,6 +75,8 @@ def test_the_fuzzer_knows_a_fault(tmp_path: Path) -> None:
         "learning_rate: 1e-4\n" * 100_000,
         "a: &a [1, 1]\nb: [*a, *a]",
         "seed: !!python/object/apply:os.system ['true']",
+        "seed: !!timestamp x",
+        "seed: !!bool maybe",
         'recipe: ["\\e[31m"]',
     ],
 )

@@ -167,6 +167,8 @@ def _refuse_depth(text: str, path: Path) -> None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             raise SettingsError(f"{path}: YAML aliases (*name) are not taken in settings.")
+        if getattr(event, "tag", None) is not None:  # `!!timestamp x` is an AttributeError in PyYAML
+            raise SettingsError(f"{path}: YAML tags (!!name) are not taken in settings.")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > 3:

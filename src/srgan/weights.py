@@ -197,7 +197,7 @@ def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
         reason = (
             "its metadata has no 'srgan.format'"
             if got is None
-            else f"its srgan.format is {got}, not {FORMAT}"
+            else f"its srgan.format is {got[:20]!r}, not {FORMAT}"
         )
         raise WeightsError(
             f"{path} is not a generator written by srgan: {reason}. "
@@ -207,13 +207,14 @@ def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
         return GeneratorConfig(**json.loads(metadata["config"]))
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"{path}: its metadata 'config' does not describe a generator ({error})."
+            f"{path}: its metadata 'config' does not describe a generator ({_first_line(error)})."
         ) from error
 
 
 def _check_names(got: set[str], expected: set[str], path: Path) -> None:
     if got != expected:
-        missing, extra = sorted(expected - got), sorted(got - expected)
+        missing = sorted(expected - got)
+        extra = sorted(name[:60] for name in got - expected)
         raise WeightsError(
             f"{path}: the tensors do not fit its config: {len(missing)} missing {missing[:3]}, "
             f"{len(extra)} unknown {extra[:3]}."

@@ -317,6 +317,29 @@ def test_reading_from_several_threads(tmp_path: Path) -> None:
     assert not wrong and len(list(tmp_path.iterdir())) == 8
 
 
+def test_memory_stays_flat_over_many_pictures(tmp_path: Path) -> None:
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("no /proc here")
+    pixels = np.random.default_rng(0).integers(0, 256, (500, 600, 3), dtype=np.uint8)
+    damaged = placed(tmp_path, "damaged.png", files.encoded(Picture(pixels=pixels), ".png")[:400_000])
+
+    def resident() -> int:
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1_000_000
+
+    def loop(times: int) -> None:
+        for _ in range(times):
+            files.write(tmp_path / "a.jpg", Picture(pixels=pixels), provenance={"model": "m"})
+            files.read(tmp_path / "a.jpg")
+            with pytest.raises(PictureError):
+                files.read(damaged)
+
+    loop(15)
+    before = resident()
+    loop(100)
+    assert resident() - before < 30  # each decoded picture has 0.9 MB
+
+
 def test_a_rewritten_file_is_read_anew(tmp_path: Path) -> None:
     for value in (10, 200):
         files.write_array(tmp_path / "a.png", np.full((9, 9), value, np.uint8))
