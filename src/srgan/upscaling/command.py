@@ -84,6 +84,8 @@ def main(argv: list[str]) -> int:
 
 
 def _upscale(settings: UpscaleSettings, todo: list[Item], single: bool) -> int:
+    # OpenVINO takes its model converter along where it can be imported: half of its import time, and no use here
+    sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     from srgan.upscaling.batch import Batch
     from srgan.upscaling.onefile import FileOptions
     from srgan.upscaling.progress import display
