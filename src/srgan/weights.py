@@ -197,7 +197,7 @@ def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
         reason = (
             "its metadata has no 'srgan.format'"
             if got is None
-            else f"its srgan.format is {got[:20]!r}, not {FORMAT}"
+            else f"its srgan.format is {_first_line(got)}, not {FORMAT}"
         )
         raise WeightsError(
             f"{path} is not a generator written by srgan: {reason}. "
@@ -242,7 +242,7 @@ def _ordered(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: Exception | str) -> str:
     line = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
