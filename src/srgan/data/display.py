@@ -38,7 +38,9 @@ class Display:
 
     def say(self, sentence: str) -> None:
         """A message."""
-        if not self._quiet:
+        if self._bar:
+            self._bar.console.print(f"srgan: {sentence}", markup=False, highlight=False, soft_wrap=True)
+        elif not self._quiet:
             print(f"srgan: {sentence}", file=sys.stderr, flush=True)
 
     def stage(self, name: str) -> Callable[[int, int], None]:

@@ -24,8 +24,10 @@ def alone(target: Path) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # Windows: no lock; the rename at the end is still atomic
-        yield
-        lock.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
         return
     while True:
         with lock.open("w") as file:
