@@ -39,8 +39,8 @@ class Plant:
     def due(self, what: str) -> bool:
         return self.spoil == what and (self.count == self.at or (self.always and self.count > self.at))
 
-    def _unit(self, lr: Tensor) -> Tensor:
-        unit = self.unit(lr)
+    def _unit(self, lr: Tensor, dtype: torch.dtype) -> Tensor:
+        unit = self.unit(lr, dtype)
         if self.due("batch"):
             unit[0, 0, 0, 0] = torch.nan
         return unit

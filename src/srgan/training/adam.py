@@ -11,9 +11,15 @@ _PARTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def adam(network: nn.Module, *, b1: float, b2: float) -> torch.optim.Adam:
-    """Adam over a network's parameters, fused where the device has it; the rate is set at every step."""
-    device = next(network.parameters()).device.type
-    return torch.optim.Adam(network.parameters(), lr=1e-4, betas=(b1, b2), fused=device in ("cpu", "cuda"))
+    """Adam over a network's parameters, fused where the device has it; the rate is set at every step.
+
+    On CUDA the rate is a tensor, so that a captured step (`compute.Update`) reads the rate of the moment.
+    """
+    device = next(network.parameters()).device
+    cuda = device.type == "cuda"
+    rate = torch.tensor(1e-4, device=device) if cuda else 1e-4
+    fused = cuda or device.type == "cpu"
+    return torch.optim.Adam(network.parameters(), lr=rate, betas=(b1, b2), fused=fused, capturable=cuda)
 
 
 def set_learning_rate(optimizer: torch.optim.Adam, rate: float) -> None:
@@ -35,6 +41,7 @@ def state_tensors(optimizer: torch.optim.Adam, network: nn.Module) -> Iterator[t
 
 def load_state(optimizer: torch.optim.Adam, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Take over what `state_tensors` gave; parameters without a state start anew."""
+    optimizer.state.clear()
     for name, parameter in network.named_parameters():
         found = {part: tensors[f"{name}.{part}"] for part in _PARTS if f"{name}.{part}" in tensors}
         if found:

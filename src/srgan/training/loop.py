@@ -117,17 +117,17 @@ class _Means:
     """Sums of the losses on the device, so that nothing waits for it between reports."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
+        self.names: list[str] = []
+        self.sums: Tensor | None = None
         self.count = 0
         self.waited = 0.0
         self.elapsed = 0.0
         self.began = time.perf_counter()
 
     def add(self, losses: Losses, waited: float) -> None:
-        self.sums = {
-            name: self.sums[name] + value if name in self.sums else value.clone()
-            for name, value in losses.items()
-        }
+        self.names = list(losses)
+        values = torch.stack([value.float() for value in losses.values()])
+        self.sums = values if self.sums is None else self.sums + values
         self.count += 1
         self.waited += waited
 
@@ -137,7 +137,8 @@ class _Means:
         self.began = time.perf_counter()
 
     def take(self, step: int, rate: float) -> Report:
-        losses = {name: float(value) / self.count for name, value in self.sums.items()}
+        sums = self.sums.tolist() if self.sums is not None else []
+        losses = {name: value / self.count for name, value in zip(self.names, sums, strict=True)}
         elapsed = self.elapsed + time.perf_counter() - self.began
         found = Report(step, losses, rate, self.count / elapsed, min(1.0, self.waited / elapsed))
         self.__init__()  # type: ignore[misc]

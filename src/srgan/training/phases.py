@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Protocol, cast
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,13 @@ from srgan.errors import CheckpointError
 from srgan.networks.discriminator import Discriminator
 from srgan.networks.generator import Generator
 from srgan.networks.initial import initialise
-from srgan.training import adam, steps
+from srgan.training import adam, compute, steps
+from srgan.training.compute import Forward, Say
+from srgan.training.distributed import ALONE, Ranks, synchronise_batchnorm
 from srgan.training.settings import TrainSettings
-from srgan.training.steps import Features, Losses, Network
+from srgan.training.steps import Losses
+
+N = TypeVar("N", bound=nn.Module)
 
 
 class Phase(Protocol):
@@ -36,24 +40,31 @@ class Pretraining:
 
     name = "pretrain"
 
-    def __init__(self, generator: Generator, settings: TrainSettings, device: torch.device) -> None:
-        self.settings = settings
-        self.generator = generator.to(device).train()
-        self.mean = _copied(generator) if settings.ema else None
-        self.optimizer = adam.adam(generator, b1=settings.b1, b2=settings.b2)
-        self.autocast = autocast(settings, device)
-        self.forward = compiled(self.generator, settings)
+    def __init__(
+        self, generator: Generator, settings: TrainSettings, device: torch.device, *,
+        ranks: Ranks = ALONE, say: Say = print,
+    ) -> None:  # fmt: skip
+        self.settings, self.ranks = settings, ranks
+        self.generator = _placed(generator, settings, device).train()
+        self.mean = _copied(self.generator) if settings.ema else None
+        self.optimizer = adam.adam(self.generator, b1=settings.b1, b2=settings.b2)
+        self.autocast = compute.autocast(settings, device)
+        self.forward = Forward(self.generator, fuse=compute.fused(settings, device))
+        self.update = compute.update(self._update, self, [self.forward], settings, device, ranks, say)
 
     def step(self, step: int, batch: Batch, learning_rate: float) -> Losses:
         """One update; `step` counts from 0."""
         adam.set_learning_rate(self.optimizer, learning_rate)
-        losses = steps.pretrain_step(
-            self.forward, self.optimizer, _channels_last(lr_unit(batch.lr)), _channels_last(hr_signed(batch.hr)),
-            loss=self.settings.pixel_loss, autocast=self.autocast,
-        )  # fmt: skip
+        losses = self.update(batch)
         if self.mean is not None:
             adam.average(self.mean, self.generator, self.settings.ema, step)
         return losses
+
+    def _update(self, batch: Batch) -> Losses:
+        return steps.pretrain_step(
+            self.forward, self.optimizer, *_floats(batch, self.settings), loss=self.settings.pixel_loss,
+            autocast=self.autocast, share=self.ranks.average_gradients,
+        )  # fmt: skip
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that the next step depends on, by name."""
@@ -70,38 +81,46 @@ class Adversarial:
     name = "adversarial"
 
     def __init__(
-        self, generator: Generator, features: nn.Module | None, settings: TrainSettings, device: torch.device
-    ) -> None:
-        self.settings = settings
-        self.generator = generator.to(device).train()
-        self.mean = _copied(generator) if settings.ema else None
-        self.discriminator = Discriminator(settings.crop)
-        initialise(self.discriminator, seed=settings.seed + 1)
-        self.discriminator.to(device).to(memory_format=torch.channels_last).train()
+        self, generator: Generator, features: nn.Module | None, settings: TrainSettings, device: torch.device, *,
+        ranks: Ranks = ALONE, say: Say = print,
+    ) -> None:  # fmt: skip
+        self.settings, self.ranks = settings, ranks
+        self.generator = _placed(generator, settings, device).train()
+        self.mean = _copied(self.generator) if settings.ema else None
+        discriminator = Discriminator(settings.crop)
+        initialise(discriminator, seed=settings.seed + 1)
+        if settings.sync_batchnorm and ranks.world > 1:
+            synchronise_batchnorm(discriminator)
+        self.discriminator = _placed(discriminator, settings, device).train()
         self.optimizer_g = adam.adam(self.generator, b1=settings.b1, b2=settings.b2)
         self.optimizer_d = adam.adam(self.discriminator, b1=settings.b1, b2=settings.b2)
-        self.autocast = autocast(settings, device)
-        self.forward_g = compiled(self.generator, settings)
-        self.forward_d = compiled(self.discriminator, settings)
-        self.features: Features | None = None
-        if features is not None:
-            features.to(device).to(memory_format=torch.channels_last).eval()
-            self.features = cast(Features, compiled(features, settings))
+        self.autocast = compute.autocast(settings, device)
+        fuse = compute.fused(settings, device)
+        self.forward_g = Forward(self.generator, fuse=fuse)
+        self.forward_d = Forward(self.discriminator, fuse=fuse)
+        self.features = (
+            None if features is None else Forward(_placed(features, settings, device).eval(), fuse=fuse)
+        )
+        forwards = [f for f in (self.forward_g, self.forward_d, self.features) if f is not None]
+        self.update = compute.update(self._update, self, forwards, settings, device, ranks, say)
 
     def step(self, step: int, batch: Batch, learning_rate: float) -> Losses:
         """One update of each network; `step` counts from 0."""
         for optimizer in (self.optimizer_g, self.optimizer_d):
             adam.set_learning_rate(optimizer, learning_rate)
-        losses = steps.adversarial_step(
-            self.forward_g, self.forward_d, self.features, self.settings.content.removeprefix("vgg"),
-            self.optimizer_g, self.optimizer_d,
-            _channels_last(lr_unit(batch.lr)), _channels_last(hr_signed(batch.hr)),
-            content_weight=self.settings.content_weight, adversarial_weight=self.settings.adversarial_weight,
-            total_variation_weight=self.settings.total_variation_weight, autocast=self.autocast,
-        )  # fmt: skip
+        losses = self.update(batch)
         if self.mean is not None:
             adam.average(self.mean, self.generator, self.settings.ema, step)
         return losses
+
+    def _update(self, batch: Batch) -> Losses:
+        return steps.adversarial_step(
+            self.forward_g, self.forward_d, self.features, self.settings.content.removeprefix("vgg"),
+            self.optimizer_g, self.optimizer_d, *_floats(batch, self.settings),
+            content_weight=self.settings.content_weight, adversarial_weight=self.settings.adversarial_weight,
+            total_variation_weight=self.settings.total_variation_weight,
+            autocast=self.autocast, share=self.ranks.average_gradients,
+        )  # fmt: skip
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that the next step depends on, by name."""
@@ -119,17 +138,19 @@ def in_use(phase: Phase) -> Generator:
     return phase.mean if phase.mean is not None else phase.generator
 
 
-def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
-    """bf16 where the settings and the device have it; elsewhere a context that does nothing."""
-    half = settings.precision == "bf16" or (
-        settings.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(False)
-    )
-    return torch.autocast(device.type, torch.bfloat16, enabled=half)
+def networks(phase: Phase) -> list[nn.Module]:
+    """Those that train, and the moving average."""
+    return [n for n in (phase.generator, phase.mean, getattr(phase, "discriminator", None)) if n is not None]
 
 
-def compiled(network: nn.Module, settings: TrainSettings) -> Network:
-    """The network's forward, fused by torch.compile if the settings say so."""
-    return cast(Network, torch.compile(network) if settings.compile else network)
+def _placed(network: N, settings: TrainSettings, device: torch.device) -> N:
+    """A network on the device, in the settings' number type and the order of memory that convolutions like."""
+    return network.to(device, compute.number_type(settings)).to(memory_format=torch.channels_last)
+
+
+def _floats(batch: Batch, settings: TrainSettings) -> tuple[Tensor, Tensor]:
+    dtype = compute.number_type(settings)
+    return _channels_last(lr_unit(batch.lr, dtype)), _channels_last(hr_signed(batch.hr, dtype))
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 import time
 from collections.abc import Iterator
 from importlib import metadata as packages
@@ -73,10 +74,13 @@ class Record:
             "megapixels": round(pixels / 1e6, 1), "left_out": list(self.pack.left_out),
         }  # fmt: skip
         self.journal.write(
-            "start", settings=flags.to_mapping(self.settings), versions=versions(), hardware=hardware(device), data=data
+            "start", settings=flags.to_mapping(self.settings), versions=versions(), hardware=hardware(device), data=data,
+            git=git_state(),
         )  # fmt: skip
         for sentence in self.pack.left_out:
             self.journal.warn(sentence)
+        for name, sheet in validation.reference_sheets(self.examples).items():
+            files.write_array(self.folder.root / "samples" / f"{name}.png", sheet)
 
     def report(self, phase: Phase, stop: int, found: Report) -> None:
         """Losses, speed and health since the last report; a warning for each value out of its range."""
@@ -130,8 +134,7 @@ class Record:
         checkpoints.write(self.folder.checkpoints, state, keep=self.settings.keep_checkpoints)
 
     def _artefacts(self, phase: Phase) -> dict[str, float]:
-        device = next(phase.generator.parameters()).device
-        probe = self.probe.to(device)
+        probe = self.probe.to(next(phase.generator.parameters()))
         with evaluating(phase), torch.no_grad():
             sr = in_use(phase)(probe)
         pictures = [validation.rounded(picture[None]) for picture in sr]
@@ -176,6 +179,21 @@ def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     found = {name: packages.version(name) for name in ("numpy", "torch", "pyvips", "safetensors")}
     return {"srgan": __version__, "python": platform.python_version(), **found}
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the checkout that this code runs from, and whether it was changed; empty outside a checkout."""
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return {}
+    try:
+        commit, changes = (
+            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True).stdout
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "src"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit.strip(), "dirty": bool(changes.strip())}
 
 
 def hardware(used: torch.device) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -14,11 +16,12 @@ from srgan.data.loader import Plan, loader
 from srgan.errors import CheckpointError, Diverged, UsageError
 from srgan.networks.generator import Generator
 from srgan.networks.initial import initialise
-from srgan.training import checkpoints, inputs, loop
+from srgan.training import checkpoints, compute, distributed, inputs, loop
 from srgan.training.checkpoints import Checkpoint
+from srgan.training.distributed import Ranks
 from srgan.training.folder import NETWORK, RunFolder
-from srgan.training.journal import Journal
-from srgan.training.phases import Adversarial, Phase, Pretraining, in_use
+from srgan.training.journal import Journal, Silence
+from srgan.training.phases import Adversarial, Phase, Pretraining, in_use, networks
 from srgan.training.record import Record
 from srgan.training.schedule import learning_rate
 from srgan.training.settings import FREE_TO_CHANGE, TrainSettings, changed
@@ -29,38 +32,57 @@ SLOWER = 0.5
 
 
 def train(settings: TrainSettings) -> int:
-    """Run, or go on with, a training run; returns the exit code (0, 130 after Ctrl-C, 143 after SIGTERM)."""
+    """Run, or go on with, a training run; returns the exit code (0, 130 after Ctrl-C, 143 after SIGTERM).
+
+    Started by torchrun, this is one of several processes; rank 0 alone writes.
+    """
     folder = RunFolder(settings.output or Path("runs") / settings.recipe)
-    folder.prepare(resume=settings.resume)
-    with folder.locked():
+    device = inputs.device(settings)
+    with contextlib.ExitStack() as stack:
+        ranks = stack.enter_context(distributed.joined(device, settings.batch_size))
+        if not ranks.first:
+            return Run(settings, folder, Silence(), ranks, device).go()
+        folder.prepare(resume=settings.resume)
+        stack.enter_context(folder.locked())
         journal = Journal(folder.root, quiet=settings.quiet)
+        stack.callback(journal.close)
         try:
-            return Run(settings, folder, journal).go()
+            return Run(settings, folder, journal, ranks, device).go()
         except Diverged as error:
             journal.write("event", text=str(error))
             raise
-        finally:
-            journal.close()
 
 
 class Run:
     """Both phases of a run, and where they go on after a stop or a divergence."""
 
-    def __init__(self, settings: TrainSettings, folder: RunFolder, journal: Journal) -> None:
-        self.settings, self.folder, self.journal = settings, folder, journal
-        self.device = inputs.device(settings)
+    def __init__(
+        self, settings: TrainSettings, folder: RunFolder, journal: Journal, ranks: Ranks, device: torch.device
+    ) -> None:
+        self.settings, self.folder, self.journal, self.ranks = settings, folder, journal, ranks
+        self.device = torch.device("cuda", ranks.local) if device.type == "cuda" else device
         torch.use_deterministic_algorithms(settings.deterministic)
+        compute.configure(settings, self.device)
         self.signal = 0
-        self.checkpoint = self._last_checkpoint()
-        pack, examples = inputs.pictures(settings, folder.root / "data.pack", journal.say)
+        if settings.phase != "pretrain":
+            inputs.vgg_file(settings)  # a missing one is said now, not after days of pretraining
+        self.checkpoint = ranks.from_first(self._last_checkpoint)
+        pack, examples = ranks.after_first_here(
+            lambda: inputs.pictures(settings, folder.root / "data.pack", journal.say)
+        )
         self.pack = pack
         self.record = Record(settings, folder, journal, pack, examples, inputs.niqe_model(settings))
         if self.checkpoint is not None:
             self._check_same(self.checkpoint)
             self._recall(self.checkpoint)
-        text = flags.to_yaml(dataclasses.replace(settings, resume=False, allow_change=()))
-        write_atomically(folder.settings, text.encode())
-        self.record.start(self.device)
+        if ranks.first:
+            text = flags.to_yaml(dataclasses.replace(settings, resume=False, allow_change=(), fetch=False))
+            write_atomically(folder.settings, text.encode())
+            self.record.start(self.device)
+        if ranks.world > 1:
+            journal.say(
+                f"Training with {ranks.world} processes, {settings.batch_size // ranks.world} crops each."
+            )
 
     def go(self) -> int:
         """Both phases, or the one that was asked for."""
@@ -95,7 +117,9 @@ class Run:
                     or self.record.rollbacks >= self.settings.max_rollbacks
                 ):
                     raise
-                self.checkpoint = checkpoints.newest(self.folder.checkpoints, self.journal.warn)
+                self.checkpoint = self.ranks.from_first(
+                    lambda: checkpoints.newest(self.folder.checkpoints, self.journal.warn)
+                )
                 again = self.record.rollbacks + 1
                 self._recall(self.checkpoint)
                 self.record.rollbacks = again
@@ -107,8 +131,8 @@ class Run:
     def _phase(self, name: str, before: Generator | None) -> Phase:
         generator = Generator(inputs.config(self.settings))
         going_on = self.checkpoint is not None and self.checkpoint.phase == name
-        if going_on:
-            pass  # its tensors come from the checkpoint
+        if going_on or not self.ranks.first:
+            pass  # its tensors come from the checkpoint, or from rank 0
         elif before is not None:
             generator.load_state_dict(before.state_dict())
         elif self.settings.init:
@@ -123,15 +147,19 @@ class Run:
             generator = inputs.initial(best, self.settings)
         else:
             initialise(generator, seed=self.settings.seed, icnr=self.settings.icnr)
-        generator.to(memory_format=torch.channels_last)
+        if self.settings.sync_batchnorm and self.ranks.world > 1:
+            distributed.synchronise_batchnorm(generator)
         phase: Phase
         if name == "pretrain":
-            phase = Pretraining(generator, self.settings, self.device)
+            phase = Pretraining(generator, self.settings, self.device, ranks=self.ranks, say=self.journal.say)
         else:
             features = inputs.features(self.settings, self.journal.say)
-            phase = Adversarial(generator, features, self.settings, self.device)
+            phase = Adversarial(
+                generator, features, self.settings, self.device, ranks=self.ranks, say=self.journal.say
+            )
         if going_on and self.checkpoint is not None:
             phase.load(self.checkpoint.tensors)
+        self.ranks.copy_from_first(phase.tensors().values())
         return phase
 
     def _train(self, phase: Phase) -> None:
@@ -152,8 +180,17 @@ class Run:
             self.checkpoint if self.checkpoint is not None and self.checkpoint.phase == phase.name else None
         )
         start = here.step if here else 0
-        plan = Plan(seed=s.seed, phase=phase.name, batch=s.batch_size, crop=s.crop)
+        plan = Plan(
+            seed=s.seed, phase=phase.name, batch=s.batch_size, crop=s.crop,
+            rank=self.ranks.rank, world=self.ranks.world,
+        )  # fmt: skip
         batches = loader(self.pack, plan, device=self.device, source=s.loader, workers=s.workers)
+
+        def report(found: loop.Report) -> None:
+            losses = self.ranks.mean(found.losses)
+            if self.ranks.first:
+                record.report(phase, stop, found._replace(losses=losses))
+
         self.journal.start_bar(NETWORK[phase.name], start, stop)
         try:
             loop.run(
@@ -163,14 +200,25 @@ class Run:
                 stop=stop,
                 learning_rate=rate,
                 every=loop.Intervals(s.report_interval, s.validation_interval, s.checkpoint_interval),
-                report=lambda found: record.report(phase, stop, found),
-                validate=lambda step: record.validate(phase, step),
-                save=lambda step: record.save(phase, step),
-                stopping=lambda: self.signal != 0,
+                report=report,
+                validate=lambda step: self._by_first(phase, record.validate, step),
+                save=lambda step: self._by_first(phase, record.save, step),
+                stopping=self._stopping,
             )
         finally:
             batches.close()
             self.journal.stop_bar()
+
+    def _by_first(self, phase: Phase, act: Callable[[Phase, int], None], step: int) -> None:
+        """Let rank 0 alone validate or write, with the mean of the ranks' BatchNorm statistics."""
+        self.ranks.average_statistics(networks(phase))
+        if self.ranks.first:
+            act(phase, step)
+
+    def _stopping(self) -> bool:
+        """Whether any rank was asked to stop; all ranks hear it at the same step."""
+        self.signal = self.ranks.largest(self.signal)
+        return self.signal != 0
 
     def _last_checkpoint(self) -> Checkpoint | None:
         if not self.settings.resume:
@@ -190,7 +238,7 @@ class Run:
     def _check_same(self, checkpoint: Checkpoint) -> None:
         differences = changed(dict(checkpoint.facts["settings"]), self.settings)
         for name, (then, now) in differences.items():
-            if name not in ("resume", "allow_change", "quiet"):
+            if name not in ("resume", "allow_change", "quiet", "fetch", "evaluate"):
                 self.journal.say(f"Setting changed since the checkpoint: {name} was {then}, is {now}.")
         refused = sorted(set(differences) - FREE_TO_CHANGE - set(self.settings.allow_change))
         if refused:
@@ -215,6 +263,8 @@ class Run:
         self.record.rollbacks = int(checkpoint.facts["rollbacks"])
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.signal:  # asked a second time: at once
+        if (
+            self.signal and self.ranks.world == 1
+        ):  # asked a second time: at once (torchrun passes signals on twice)
             raise KeyboardInterrupt
         self.signal = number

@@ -15,6 +15,11 @@ from srgan.training.schedule import Decay
 class TrainSettings:
     """How to train. Steps count per phase; one step is one update of the generator."""
 
+    fetch: bool = False
+    """First fetch DIV2K, VGG19, NIQE's model and the test sets into the data folder and check them; in the end score
+    and report. The same command again goes on where it stopped."""
+    evaluate: bool = False
+    """In the end score both generators on the test sets below the data folder, and write report.html."""
     recipe: str = "paper"
     """Where the defaults come from: paper, div2k, quick or best."""
     data: Path | None = None
@@ -82,10 +87,15 @@ class TrainSettings:
     """Only algorithms that give the same bits every time."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of the networks' arithmetic; losses and BatchNorm statistics stay fp32. auto: bf16 on CUDA that has it."""
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp64"] = "auto"
+    """Of the networks' arithmetic; losses and BatchNorm statistics stay fp32. auto: bf16 on CUDA that has it.
+    tf32: fp32 with CUDA's quicker multiplications. fp64: for comparisons."""
     compile: bool = True
-    """Let torch.compile fuse the networks; where that fails, go on without and say so."""
+    """On a GPU let torch.compile fuse the networks; where that fails, go on without and say so."""
+    graph: bool = True
+    """On CUDA, in one process, launch each step as one captured graph."""
+    sync_batchnorm: bool = False
+    """With torchrun: BatchNorm over the whole batch, not each process's part of it. Turns off --compile."""
     loader: Literal["auto", "device", "mapped", "files"] = "auto"
     """Where crops come from: the packed pictures on the device, in a memory-mapped file, or the picture files
     themselves (nothing is packed, every crop is decoded). auto: the device where they fit, else mapped."""
@@ -136,8 +146,8 @@ class TrainSettings:
 
 
 FREE_TO_CHANGE = frozenset({
-    "output", "data", "vgg", "device", "loader", "workers", "report_interval", "validation_interval", "validation_pictures",
-    "checkpoint_interval", "keep_checkpoints", "resume", "allow_change", "quiet", "recipe",
+    "output", "data", "vgg", "device", "graph", "loader", "workers", "report_interval", "validation_interval", "validation_pictures",
+    "checkpoint_interval", "keep_checkpoints", "resume", "allow_change", "quiet", "recipe", "fetch", "evaluate",
 })  # fmt: skip
 """Settings that a resumed run may have otherwise without changing a weight (other data is noticed by its content)."""
 

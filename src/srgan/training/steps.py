@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,12 @@ from srgan import losses
 Network = Callable[[Tensor], Tensor]
 Features = Callable[[Tensor], Mapping[str, Tensor]]
 Losses = dict[str, Tensor]
+Share = Callable[[torch.optim.Optimizer], None]
+"""Averages gradients over the processes of a job (`distributed.Ranks.average_gradients`)."""
+
+
+def alone(optimizer: torch.optim.Optimizer) -> None:
+    """One process has nothing to average."""
 
 
 def pretrain_step(
@@ -22,13 +29,15 @@ def pretrain_step(
     *,
     loss: str,
     autocast: torch.autocast,
+    share: Share = alone,
 ) -> Losses:
     """SRResNet: one step down the pixel loss (Equation 4, or its L1 sister)."""
     with autocast:
         sr = generator(lr_unit)
-    pixel = {"mse": losses.pixel_mse, "l1": losses.pixel_l1}[loss](sr.float(), hr_signed)
+    pixel = {"mse": losses.pixel_mse, "l1": losses.pixel_l1}[loss](wide(sr), hr_signed)
     optimizer.zero_grad(set_to_none=True)
     _backward(pixel)
+    share(optimizer)
     norm = gradient_norm(optimizer)
     optimizer.step()
     return {"pixel": pixel.detach(), "gradient": norm}
@@ -37,7 +46,7 @@ def pretrain_step(
 def adversarial_step(
     generator: Network, discriminator: Network, features: Features | None, layer: str,
     optimizer_g: torch.optim.Optimizer, optimizer_d: torch.optim.Optimizer, lr_unit: Tensor, hr_signed: Tensor, *,
-    content_weight: float, adversarial_weight: float, total_variation_weight: float, autocast: torch.autocast,
+    content_weight: float, adversarial_weight: float, total_variation_weight: float, autocast: torch.autocast, share: Share = alone,
 ) -> Losses:  # fmt: skip
     """SRGAN: the discriminator one step (Equation 2), then the generator one (Equation 3), on the same crops.
 
@@ -49,31 +58,31 @@ def adversarial_step(
     # Equation 2: the discriminator, on pictures that the generator is not asked about.
     with autocast:
         logits_hr, logits_sr = discriminator(hr_signed), discriminator(sr.detach())
-    loss_d = losses.discriminator(logits_hr.float(), logits_sr.float())
+    loss_d = losses.discriminator(wide(logits_hr), wide(logits_sr))
     optimizer_d.zero_grad(set_to_none=True)
     _backward(loss_d)
+    share(optimizer_d)
     norm_d = gradient_norm(optimizer_d)
     optimizer_d.step()
 
-    # Equation 3: the generator. The discriminator's parameters are told not to collect gradients meanwhile.
-    _collect_gradients(optimizer_d, False)
-    with autocast:
-        adversarial = losses.adversarial(discriminator(sr).float())
-    content = content_loss(features, layer, sr.float(), hr_signed, autocast)
-    loss_g = losses.perceptual(content_weight * content, adversarial, adversarial_weight)
-    smoothness = losses.total_variation(sr.float())
-    if layer == "22":
-        loss_g = loss_g + total_variation_weight * smoothness
-    optimizer_g.zero_grad(set_to_none=True)
-    _backward(loss_g)
-    _collect_gradients(optimizer_d, True)
+    # Equation 3: the generator, against the discriminator as it now is.
+    with frozen(optimizer_d):
+        with autocast:
+            adversarial = losses.adversarial(wide(discriminator(sr)))
+        content = content_loss(features, layer, wide(sr), hr_signed, autocast)
+        loss_g = losses.perceptual(content_weight * content, adversarial, adversarial_weight)
+        if layer == "22":
+            loss_g = loss_g + total_variation_weight * losses.total_variation(wide(sr))
+        optimizer_g.zero_grad(set_to_none=True)
+        _backward(loss_g)
+    share(optimizer_g)
     norm_g = gradient_norm(optimizer_g)
     optimizer_g.step()
 
-    d_real, d_fake = torch.sigmoid(logits_hr.float()).detach(), torch.sigmoid(logits_sr.float()).detach()
+    d_real, d_fake = torch.sigmoid(wide(logits_hr)).detach(), torch.sigmoid(wide(logits_sr)).detach()
     return {
         "content": content.detach(), "adversarial": adversarial.detach(), "discriminator": loss_d.detach(),
-        "pixel": losses.pixel_mse(sr.detach().float(), hr_signed), "gradient": norm_g, "gradient_d": norm_d,
+        "pixel": losses.pixel_mse(wide(sr.detach()), hr_signed), "gradient": norm_g, "gradient_d": norm_d,
         "d_real": d_real.mean(), "d_fake": d_fake.mean(),
         "d_accuracy": 0.5 * ((d_real > 0.5).float().mean() + (d_fake <= 0.5).float().mean()),
     }  # fmt: skip
@@ -89,7 +98,7 @@ def content_loss(
         with torch.no_grad():
             wanted = features(hr)[layer]
         got = features(sr)[layer]
-    return losses.content(got.float(), wanted.float())
+    return losses.content(wide(got), wide(wanted))
 
 
 def gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
@@ -104,10 +113,22 @@ def _backward(loss: Tensor) -> None:
     loss.backward()  # type: ignore[no-untyped-call]
 
 
-def _collect_gradients(optimizer: torch.optim.Optimizer, wanted: bool) -> None:
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.requires_grad_(wanted)
+@contextlib.contextmanager
+def frozen(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """The optimizer's parameters collect no gradients meanwhile."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def wide(x: Tensor) -> Tensor:
+    """At least fp32, in which losses are taken."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def finite(losses_: Losses, network: nn.Module) -> Tensor:

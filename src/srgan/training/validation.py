@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -42,8 +41,8 @@ def examples(pairs: Sequence[Pair], count: int) -> list[Example]:
 @torch.no_grad()
 def upscaled(generator: Generator, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A picture (H, W, 3) through a generator in evaluation mode, rounded as it would be saved: (4H, 4W, 3)."""
-    device = next(generator.parameters()).device
-    unit = torch.from_numpy(lr.copy()).to(device).permute(2, 0, 1)[None].float() / 255.0
+    like = next(generator.parameters())
+    unit = torch.from_numpy(lr.copy()).permute(2, 0, 1)[None].to(like) / 255.0
     return rounded(generator(unit.contiguous(memory_format=torch.channels_last)))
 
 
@@ -60,16 +59,31 @@ def scores(generator: Generator, found: Sequence[Example], niqe_model: NiqeModel
     return {name: value for name, value in mean.items() if value is not None}
 
 
-def sample_sheet(generator: Generator, found: Sequence[Example], columns: int = 3) -> NDArray[np.uint8]:
-    """Centre crops of the first six examples, upscaled, side by side: (rows * 192, columns * 192, 3)."""
-    side = SAMPLE // 4
+def sample_sheet(generator: Generator, found: Sequence[Example]) -> NDArray[np.uint8]:
+    """Centre crops of the first six examples, upscaled, three in a row: (rows * 192, 576, 3)."""
+    return _sheet([upscaled(generator, _centre(example.lr, SAMPLE // 4)) for example in found[:6]])
+
+
+def reference_sheets(found: Sequence[Example]) -> dict[str, NDArray[np.uint8]]:
+    """The same crops by bicubic, and the originals: the two ends to compare a sample with; none without examples."""
+    if not found:
+        return {}
+    bicubic = [evaluation.bicubic_x4(_centre(example.lr, SAMPLE // 4)) for example in found[:6]]
+    return {"bicubic": _sheet(bicubic), "hr": _sheet([_centre(example.hr, SAMPLE) for example in found[:6]])}
+
+
+def _centre(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """At most `side` pixels square from the middle, at a multiple of side / 48 so that LR and HR meet."""
+    unit = side // (SAMPLE // 4)
+    top, left = (max(0, (length // unit - SAMPLE // 4) // 2) * unit for length in picture.shape[:2])
+    return picture[top : top + side, left : left + side]
+
+
+def _sheet(pictures: Sequence[NDArray[np.uint8]], columns: int = 3) -> NDArray[np.uint8]:
     tiles = []
-    for example in found[:6]:
-        height, width = example.lr.shape[:2]
-        top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
-        sr = upscaled(generator, example.lr[top : top + side, left : left + side])
+    for picture in pictures:
         tile = np.full((SAMPLE, SAMPLE, 3), 128, np.uint8)
-        tile[: sr.shape[0], : sr.shape[1]] = sr
+        tile[: picture.shape[0], : picture.shape[1]] = picture
         tiles.append(tile)
     tiles += [np.full_like(tiles[0], 128)] * (-len(tiles) % columns)
     return np.concatenate([np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)])
@@ -80,7 +94,8 @@ def batchnorm_gap(generator: Generator, lr_unit: torch.Tensor) -> float:
     """Mean difference, in levels of 255, between the output in training mode and in evaluation mode."""
     was = generator.training
     evaluated = generator.eval()(lr_unit)
-    twin = copy.deepcopy(generator).train()
+    twin = Generator(generator.config).to(lr_unit).train()  # with BatchNorms that wait for no other process
+    twin.load_state_dict(generator.state_dict())
     gap = (twin(lr_unit) - evaluated).abs().mean() * 127.5
     generator.train(was)
     return float(gap)

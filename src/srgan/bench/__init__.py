@@ -1,0 +1,1 @@
+"""Measurements: upscaling, training, data. Every number in docs/benchmarks.md comes from here."""
