@@ -83,6 +83,23 @@ def profile(kind: str = "sRGB") -> bytes:
     return bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile(kind)).tobytes())
 
 
+def grey_profile(gamma: float) -> bytes:
+    """An ICC profile (version 2) of grey with that gamma; ICC.1:2001-04, sections 6.1 and 6.3."""
+    white = struct.pack(">4s4x3I", b"XYZ ", 0xF6D6, 0x10000, 0xD32D)
+    curve = struct.pack(">4s4xIH2x", b"curv", 1, round(gamma * 256))
+    name = struct.pack(">4s4xI12s", b"desc", 5, b"grey") + bytes(78)
+    rights = b"text" + bytes(4) + b"none\0\0\0\0"
+    tags = {b"wtpt": white, b"kTRC": curve, b"desc": name, b"cprt": rights}
+    table, body, place = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for tag, value in tags.items():
+        value += bytes(-len(value) % 4)
+        table += struct.pack(">4sII", tag, place + len(body), len(value))
+        body += value
+    head = struct.pack(">I4xI4s4s4s12x4s", place + len(body), 0x02400000, b"mntr", b"GRAY", b"XYZ ", b"acsp")
+    head = head.ljust(68, b"\0") + struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
+    return head.ljust(128, b"\0") + table + body
+
+
 XMP = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
     b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '

@@ -141,6 +141,22 @@ def test_provenance_takes_any_text_and_any_packet(value: str, xmp: bytes) -> Non
     assert provenance_in(xmp) is None
 
 
+@pytest.mark.parametrize("alpha", [False, True])
+def test_a_grey_profile_stays_with_grey_and_becomes_srgb_in_colour(tmp_path: Path, alpha: bool) -> None:
+    grey = np.full((32, 32), 128, np.uint8)
+    metadata = Metadata(icc=corpus.grey_profile(gamma=1.0))
+    picture = Picture(pixels=grey, alpha=np.full_like(grey, 77) if alpha else None, metadata=metadata)
+    files.write(tmp_path / "a.png", picture)
+    assert files.read(tmp_path / "a.png").icc == metadata.icc
+    for ending in (".webp", ".avif"):
+        files.write(tmp_path / f"a{ending}", picture, lossless=True)
+        again = files.read(tmp_path / f"a{ending}")
+        assert again.icc is not None and again.icc[16:20] == b"RGB "
+        # Linear 0.5 is 188 in sRGB: the picture looks the same, its numbers do not.
+        assert np.abs(again.pixels.astype(int) - 188).max() <= 2
+        assert alpha == (again.alpha is not None and bool((again.alpha == 77).all()))
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_pillow_finds_the_profile(tmp_path: Path, ending: str) -> None:
     path = written(tmp_path, ending, Metadata(icc=corpus.profile()))
