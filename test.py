@@ -6,7 +6,6 @@ python test.py
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -24,6 +23,7 @@ def main(argv: list[str]) -> int:
     ).parse_args(argv)
 
     from srgan.evaluation import PROTOCOL, Scores, evaluate_pictures, matched, test_pairs
+    from srgan.evaluation.table import entry
     from srgan.weights import write_atomically
 
     pairs = test_pairs(Path("data"), "Set14")
@@ -38,11 +38,8 @@ def main(argv: list[str]) -> int:
     print(f"{'Set14':<12} {'psnr_y':>9} {'ssim_wang':>10} {'ssim_daala':>11}")
     found = evaluate_pictures(matched(RESULTS, pairs), pairs, report=row)
     row("mean", found.mean)
-    content = {
-        "protocol": PROTOCOL, "set": "Set14", "count": len(pairs), "mean": dataclasses.asdict(found.mean),
-        "pictures": {name: dataclasses.asdict(scores) for name, scores in found.pictures.items()},
-    }  # fmt: skip
-    write_atomically(RESULTS / "metrics.json", f"{json.dumps(content, indent=1)}\n".encode())
+    content = {"protocol": PROTOCOL, "set": "Set14", "count": len(pairs), **entry(found)}
+    write_atomically(RESULTS / "metrics.json", f"{json.dumps(content, indent=1, allow_nan=False)}\n".encode())
     print(f"also in {RESULTS / 'metrics.json'}")
     return 0
 

@@ -12,8 +12,15 @@ from pathlib import Path
 
 from srgan.cli import guarded
 from srgan.errors import CheckpointError, DataError, UsageError
+from srgan.recipes import div2k
+from srgan.settings import from_mapping, read_yaml
+from srgan.training.folder import RunFolder
+from srgan.weights import write_atomically
 
 OUTPUTS = Path("outputs")
+SETTINGS = OUTPUTS / "settings.yaml"
+LONGER = ("pretrain_steps", "train_steps", "pretrain_learning_rate", "learning_rate")
+"""Settings that --resume may change, as it always could; the run says that they did."""
 FINAL_SRRESNET = OUTPUTS / "srresnet_final.safetensors"
 FINAL_SRGAN = Path("models") / "srgan_final.safetensors"
 
@@ -36,7 +43,21 @@ def options(argv: list[str]) -> argparse.Namespace:
     p.add_argument("--pretrain_steps", type=int, default=2286)
     p.add_argument("--train_steps", type=int, default=457)
     p.add_argument("--num_res_blocks", type=int, default=16)
-    return p.parse_args(argv)
+    chosen = p.parse_args(argv)
+    if chosen.resume and SETTINGS.exists():  # what is not said again stays as it was
+        p.set_defaults(**as_before())
+        chosen = p.parse_args(argv)
+    return chosen
+
+
+def as_before() -> dict[str, object]:
+    """The flags of the run in outputs/, which --resume goes on with."""
+    s = from_mapping(div2k(), read_yaml(SETTINGS), where=str(SETTINGS))
+    return {
+        "device": s.device, "dataset_name": s.data.name if s.data else "DIV2K", "batch_size": s.batch_size,
+        "lr": s.learning_rate, "b1": s.b1, "b2": s.b2, "checkpoint_interval": s.checkpoint_interval,
+        "pretrain_steps": s.pretrain_steps, "train_steps": s.train_steps, "num_res_blocks": s.blocks,
+    }  # fmt: skip
 
 
 def main(argv: list[str]) -> int:
@@ -47,34 +68,40 @@ def main(argv: list[str]) -> int:
             raise UsageError(
                 f"--{name} {getattr(chosen, name)}: the networks work on RGB, 3 channels; grey pictures are read as RGB."
             )
-    if not chosen.resume and FINAL_SRGAN.exists():
-        raise CheckpointError(
-            f"{FINAL_SRGAN} is there from an earlier training; move it away, or go on with --resume."
-        )
+    for name in ("pretrain_steps", "train_steps"):
+        if getattr(chosen, name) < 1:
+            raise UsageError(f"--{name} {getattr(chosen, name)}: train.py trains both networks, at least 1 step each.")
+    for old, there in ((OUTPUTS, RunFolder(OUTPUTS).used()), (FINAL_SRGAN, FINAL_SRGAN.exists())):
+        if there and not chosen.resume:
+            raise CheckpointError(f"{old} is there from an earlier training; go on with --resume, or move it away.")
     data = Path("data") / chosen.dataset_name
     if not data.is_dir():
         raise DataError(
             f"there is no folder {data}. Put the pictures there, or fetch them: srgan data fetch div2k --to data"
         )
 
-    from srgan.recipes import div2k
-    from srgan.training.run import train
-    from srgan.weights import write_atomically
+    vgg = vgg19()
+    if vgg is None:
+        raise DataError("VGG19's weights belong into data/vgg19/; fetch them: srgan data fetch vgg19 --to data")
 
     settings = dataclasses.replace(
-        div2k(), data=data, output=OUTPUTS, vgg=vgg19(), resume=chosen.resume, device=chosen.device,
+        div2k(), data=data, output=OUTPUTS, vgg=vgg, resume=chosen.resume, device=chosen.device,
         batch_size=chosen.batch_size, pretrain_learning_rate=chosen.lr, learning_rate=chosen.lr,
         b1=chosen.b1, b2=chosen.b2, blocks=chosen.num_res_blocks, pretrain_steps=chosen.pretrain_steps,
         train_steps=chosen.train_steps, checkpoint_interval=chosen.checkpoint_interval,
-        validation_interval=chosen.checkpoint_interval,
+        validation_interval=chosen.checkpoint_interval, allow_change=LONGER if chosen.resume else (),
     )  # fmt: skip
+    from srgan.training.run import train  # PyTorch: not before the arguments are right
+
     code = train(settings)
     if code == 0:
         FINAL_SRGAN.parent.mkdir(exist_ok=True)
         for made, final in (("srresnet", FINAL_SRRESNET), ("srgan", FINAL_SRGAN)):
-            steps = chosen.pretrain_steps if made == "srresnet" else chosen.train_steps
-            write_atomically(final, (OUTPUTS / "generators" / f"{made}_{steps:07d}.safetensors").read_bytes())
+            last = sorted((OUTPUTS / "generators").glob(f"{made}_*.safetensors"))[-1]
+            write_atomically(final, last.read_bytes())
         print(f"final generators: {FINAL_SRRESNET}, {FINAL_SRGAN}")
+    else:
+        print("`python train.py --resume` goes on too, and in the end writes models/.", file=sys.stderr)
     return code
 
 

@@ -100,8 +100,8 @@ def document(subject: Subject, sets: Mapping[str, tuple[SetScores, SetScores]]) 
         "sets": {
             name: {
                 "count": len(ours.pictures),
-                **_entry(ours),
-                "bicubic": _entry(control),
+                **entry(ours),
+                "bicubic": entry(control),
                 "paper": _paper(name),
             }
             for name, (ours, control) in sets.items()
@@ -109,7 +109,8 @@ def document(subject: Subject, sets: Mapping[str, tuple[SetScores, SetScores]]) 
     }
 
 
-def _entry(scores: SetScores) -> dict[str, Any]:
+def entry(scores: SetScores) -> dict[str, Any]:
+    """The mean and every picture of a set, ready for JSON."""
     pictures = {name: _numbers(one) for name, one in scores.pictures.items()}
     return {"mean": _numbers(scores.mean), "pictures": pictures}
 

@@ -45,9 +45,14 @@ class RunFolder:
         """Fixed validation crops at a moment."""
         return self.root / "samples" / f"{phase}_{step:07d}.png"
 
+    def used(self) -> bool:
+        """Whether there is anything but what a run that failed before its first line leaves: a pack, empty files."""
+        files = (path for path in self.root.rglob("*") if path.is_file() and "data.pack" not in path.name)
+        return any(path.stat().st_size for path in files)
+
     def prepare(self, *, resume: bool) -> None:
         """Make the folder; refuse one with a run in it unless that run is gone on with."""
-        if not resume and self.root.exists() and any(p.name != ".lock" for p in self.root.iterdir()):
+        if not resume and self.used():
             raise CheckpointError(
                 f"{self.root} is not empty. Go on with its run by --resume, or choose another folder with --output."
             )

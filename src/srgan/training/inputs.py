@@ -65,20 +65,28 @@ def pictures(
     return made, validation.examples(valid, settings.validation_pictures)
 
 
-def features(settings: TrainSettings, say: Say) -> VGG19 | None:
-    """VGG19 for the content loss; None where the content loss is the pixels'."""
-    if settings.content == "mse":
+def vgg_file(settings: TrainSettings) -> Path | None:
+    """VGG19's file for the content loss; None where the content loss is the pixels', as it may be for `quick`."""
+    root = data_root(settings) or Path("data")
+    path = settings.vgg or _vgg_below(root / "vgg19")
+    if settings.content == "mse" or (path is None and settings.recipe == "quick"):
         return None
-    path = settings.vgg or _vgg_below((data_root(settings) or Path("data")) / "vgg19")
-    if path is None and settings.recipe == "quick":
-        say("There is no VGG19 file: the content loss is the pixels' mean squared error (--content mse).")
-        return None
-    if path is None:
+    if path is None or not path.is_file():
         raise UsageError(
             f"the content loss {settings.content} needs VGG19's weights, and there are none in "
-            f"{(settings.data or Path('data')) / 'vgg19'}. Fetch them with `srgan data fetch vgg19`, name the file "
+            f"{settings.vgg or root / 'vgg19'}. Fetch them with `srgan data fetch vgg19`, name the file "
             "with --vgg, or train with --content mse."
         )
+    return path
+
+
+def features(settings: TrainSettings, say: Say) -> VGG19 | None:
+    """VGG19 for the content loss; None where the content loss is the pixels'."""
+    path = vgg_file(settings)
+    if path is None:
+        if settings.content != "mse":
+            say("There is no VGG19 file: the content loss is the pixels' mean squared error (--content mse).")
+        return None
     return VGG19(path, layers=(settings.content.removeprefix("vgg"),))
 
 

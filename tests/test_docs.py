@@ -1,0 +1,238 @@
+"""README and docs: every command in them parses, the quick ones run, every link leads somewhere."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import itertools
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import tyro
+import yaml
+
+import srgan
+from srgan import cli, weights
+from srgan.architecture import GeneratorConfig
+from srgan.picture import files
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+SHELLS = ("console", "sh", "bash", "shell", "")
+CLASSIC = ("train.py", "infer.py", "test.py")
+
+
+class Block(NamedTuple):
+    page: str
+    line: int
+    language: str
+    text: str
+
+
+class Command(NamedTuple):
+    """One documented command: where it stands, and its words from `srgan` or the script's name on."""
+
+    place: str
+    words: tuple[str, ...]
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The fenced blocks of a page."""
+    start, language, lines = 0, "", list[str]()
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        fence = re.match(r"\s*```(\S*)", line)
+        if fence and start:
+            yield Block(page.name, start, language, "\n".join(lines))
+            start = 0
+        elif fence:
+            start, language, lines = number, fence[1], []
+        elif start:
+            lines.append(line)
+    assert not start, f"{page.name}: the block of line {start} is not closed"
+
+
+def commands(text: str, place: str) -> Iterator[Command]:
+    """Ours among the lines of a shell block, however they are started."""
+    for line in text.replace("\\\n", " ").splitlines():
+        line = line.strip().removeprefix("$ ")
+        if not re.match(r"(([A-Z_]+=\S+|uv run|python|torchrun|srun|pip|time) .*)?\b(srgan|train\.py|infer\.py|test\.py)\b", line):
+            continue
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;>")
+        lexer.whitespace_split = True
+        words = list(lexer)
+        for start in (0, *(i + 1 for i, word in enumerate(words) if word in ("|", "&&", "||", ";"))):
+            part = itertools.takewhile(lambda word: not set(word) <= set("|&;>"), words[start:])
+            found = _ours(list(part))
+            if found:
+                yield Command(f"{place}: {line}", tuple(found))
+
+
+def _ours(words: list[str]) -> list[str]:
+    """From `srgan` or a classic script on, where that is what the words start; else nothing."""
+    starters = ("uv", "run", "python", "torchrun", "srun", "sudo", "time", "nice")
+    for i, word in enumerate(words):
+        before = words[:i]
+        launched = not before or before[0] in starters or "=" in before[0]
+        if launched and (word == "srgan" or word in CLASSIC):
+            return words[i:] if before[-1:] != ["install"] else []
+    return []
+
+
+BLOCKS = [block for page in PAGES if page.exists() for block in blocks(page)]
+COMMANDS = [
+    command
+    for block in BLOCKS
+    if block.language in SHELLS
+    for command in commands(block.text, f"{block.page}:{block.line}")
+]
+INLINE = [
+    Command(f"{page.name}: {code}", tuple(code.split()))
+    for page in PAGES
+    if page.exists()
+    for code in dict.fromkeys(re.findall(r"`(srgan [a-z][^`\n]*)`", page.read_text(encoding="utf-8")))
+]
+
+
+class Parsed(BaseException):
+    """The options were understood; nothing is run."""
+
+
+@pytest.fixture
+def parse_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every command stops when its options are read."""
+    real = tyro.cli
+
+    def read(*arguments: Any, **named: Any) -> None:
+        real(*arguments, **named)
+        raise Parsed
+
+    monkeypatch.setattr(tyro, "cli", read)
+    monkeypatch.chdir(tmp_path)
+
+
+def classic(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"classic_{Path(name).stem}", ROOT / name)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_there_are_commands_on_every_page_that_should_have_some() -> None:
+    """Guards the reading itself: a block that is not found is not checked."""
+    pages = {command.place.partition(":")[0] for command in COMMANDS}
+    assert {"README.md", "start.md", "evaluation.md", "data.md", "export.md", "report.md"} <= pages
+    assert list(commands("$ uv run --extra train srgan train --recipe quick  # minutes", "x")) == [
+        Command("x: $ uv run --extra train srgan train --recipe quick  # minutes", ("srgan", "train", "--recipe", "quick"))
+    ]
+    assert not list(commands('pip install "srgan[train]"\ncd srgan\nls src/srgan', "x"))
+
+
+@pytest.mark.usefixtures("parse_only")
+@pytest.mark.parametrize("command", COMMANDS, ids=[command.place for command in COMMANDS])
+def test_a_documented_command_parses(command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program, *argv = command.words
+    for i, word in enumerate(argv):
+        if word == "--config":
+            (tmp_path / argv[i + 1]).write_text("{}\n")
+    try:
+        if program == "test.py":
+            assert not argv
+        elif program in CLASSIC:
+            classic(program).options(argv)
+        else:
+            assert cli.run(argv) == 0, capsys.readouterr().err
+    except Parsed:
+        pass
+    except SystemExit as end:
+        assert end.code == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", INLINE, ids=[command.place for command in INLINE])
+def test_an_inline_command_names_commands_and_options_that_exist(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, name, *rest = command.words
+    assert name in cli.COMMANDS
+    below = [rest.pop(0)] if name in ("data", "bench") and rest and rest[0].isalpha() and rest[0].islower() else []
+    options = {re.split(r"[ =]", word)[0] for word in rest if re.match(r"--[a-z]", word)}
+    if options:
+        assert cli.run([name, *below, "--help"]) == 0
+        known = set(re.findall(r"--[a-z][a-z0-9-]*", capsys.readouterr().out))
+        assert {option.replace("_", "-").rstrip(".,)") for option in options} <= known
+
+
+def test_the_first_steps_of_start_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every `srgan upscale` and `srgan info` of docs/start.md, in order, with tiny models in the packaged ones' place."""
+    models = tmp_path / "models"
+    models.mkdir()
+    for seed, name in enumerate(("srgan", "srresnet")):
+        tiny = weights.random(GeneratorConfig(blocks=1, width=4), seed=seed)
+        weights.write(models / f"{name}.safetensors", tiny.tensors, config=tiny.config, metadata={})
+    monkeypatch.setattr(weights, "_MODELS", models)
+    (tmp_path / "runs/first").mkdir(parents=True)
+    (tmp_path / "runs/first/srgan.safetensors").write_bytes((models / "srgan.safetensors").read_bytes())
+    (tmp_path / "holiday/beach").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("photo.jpg", "holiday/a.jpg", "holiday/beach/b.png"):
+        files.write_array(tmp_path / name, rng.integers(0, 256, (12, 16, 3), np.uint8))
+    files.write(tmp_path / "scan.tif", files.Picture(rng.integers(0, 65536, (9, 7, 3), np.uint16)))
+    monkeypatch.chdir(tmp_path)
+    run = [c for c in COMMANDS if c.place.startswith("start.md") and c.words[1] in ("upscale", "info")]
+    assert len(run) >= 6
+    for command in run:
+        assert cli.run(list(command.words[1:])) == 0, command.place
+    assert files.size(tmp_path / "photo_x4.jpg") == (48, 64)
+    assert files.size(tmp_path / "larger/beach/b.png") == (24, 32)
+    assert files.read(tmp_path / "scan_x4.tif").pixels.dtype == np.uint16
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "python"], ids=lambda b: f"{b.page}:{b.line}")
+def test_python_in_the_docs_imports_what_exists(block: Block) -> None:
+    for node in ast.walk(ast.parse(block.text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "srgan":
+            module = importlib.import_module(node.module or "")
+            assert all(hasattr(module, alias.name) for alias in node.names)
+
+
+def test_the_names_that_the_api_page_gives_exist() -> None:
+    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    found = re.findall(r"`srgan\.([a-z_.]+)\.([A-Za-z_0-9]+)(?:\(|`)", text)
+    assert len(found) >= 7
+    for module, name in found:
+        assert hasattr(importlib.import_module(f"srgan.{module}"), name), f"srgan.{module}.{name}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.exists()], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), f"{page.name} links to {target}"
+        if anchor:
+            assert anchor in anchors(file), f"{page.name} links to {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def test_one_version_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert first is not None
+    assert project["version"] == srgan.__version__ == citation["version"] == first[1]
+    assert project["license"] == citation["license"] == "MIT"
