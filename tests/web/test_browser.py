@@ -36,8 +36,8 @@ FLAGS = (
 class Page:
     """The page of one service in one browser."""
 
-    def __init__(self, driver: webdriver.Chrome, running: Running, downloads: Path) -> None:
-        self.driver, self.running, self.downloads = driver, running, downloads
+    def __init__(self, driver: webdriver.Chrome, url: str, downloads: Path) -> None:
+        self.driver, self.url, self.downloads = driver, url, downloads
 
     def open(self, width: int = 1280, height: int = 900, *, dark: bool = False) -> None:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -46,7 +46,7 @@ class Page:
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
         )
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        self.driver.get(self.running.url)
+        self.driver.get(self.url)
         self.until(lambda: len(self.all("#examples img")) > 0)
 
     def __getitem__(self, name: str) -> WebElement:
@@ -80,26 +80,37 @@ class Page:
         return file.name, file.read_bytes()
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[webdriver.Chrome, Path]]:
-    downloads = tmp_path_factory.mktemp("downloads")
+def start_browser(profile: Path, downloads: Path) -> webdriver.Chrome:
+    """Headless Chromium that keeps a log of what it asks for."""
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+    for flag in (*FLAGS, f"user-data-dir={profile}"):
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
     browser.execute_cdp_cmd(
         "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)}
     )
+    return browser
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[webdriver.Chrome, Path]]:
+    downloads = tmp_path_factory.mktemp("downloads")
+    browser = start_browser(tmp_path_factory.mktemp("chromium"), downloads)
     yield browser, downloads
     browser.quit()
 
 
+@pytest.fixture(scope="module")
+def served(run_service: Callable[..., Running]) -> Running:
+    return run_service()
+
+
 @pytest.fixture
-def page(driver: tuple[webdriver.Chrome, Path], run_service: Callable[..., Running]) -> Iterator[Page]:
+def page(driver: tuple[webdriver.Chrome, Path], served: Running) -> Iterator[Page]:
     """The page, opened; afterwards: nothing was asked of another host, nothing was complained about."""
-    made = Page(driver[0], _service(run_service), driver[1])
+    made = Page(driver[0], served.url, driver[1])
     driver[0].get_log("performance")
     driver[0].get_log("browser")
     made.open()
@@ -107,26 +118,17 @@ def page(driver: tuple[webdriver.Chrome, Path], run_service: Callable[..., Runni
     asked = [json.loads(entry["message"])["message"] for entry in driver[0].get_log("performance")]
     addresses = {m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"}
     assert addresses
-    assert {a for a in addresses if not a.startswith((made.running.url, "blob:", "data:"))} == set()
+    assert {a for a in addresses if not a.startswith((served.url, "blob:", "data:"))} == set()
     complaints = [entry["message"] for entry in driver[0].get_log("browser")]
     assert [text for text in complaints if "422 (Unprocessable" not in text] == []
-
-
-_services: list[Running] = []
-
-
-def _service(run_service: Callable[..., Running]) -> Running:
-    if not _services:
-        _services.append(run_service())
-    return _services[0]
 
 
 class Gate:
     """Holds whole pictures, not the previews, until it is opened."""
 
-    def __init__(self, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
         self.opened = threading.Event()
-        shelf = page.running.service.shelf
+        shelf = running.service.shelf
         genuine = shelf.upscaler
 
         def held(wish: Any, desk: str) -> Any:
@@ -185,12 +187,12 @@ def _uncovered(page: Page) -> float:
 
 
 def test_another_texture_shows_on_a_tile_before_the_whole_is_done(
-    page: Page, picture_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    page: Page, served: Running, picture_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = picture_file(height=150, width=170)
     page["picture"].send_keys(str(source))
     page.done()
-    gate = Gate(page, monkeypatch)
+    gate = Gate(served, monkeypatch)
     page.set_range("texture", 0.35)
     page.until(lambda: page["tile"].is_displayed() and page["tile"].get_property("naturalWidth") == 384)
     assert page["tile"].get_attribute("data-texture") == "texture 0.35"
@@ -204,10 +206,10 @@ def test_another_texture_shows_on_a_tile_before_the_whole_is_done(
 
 
 def test_cancel_stops_the_work_and_another_picture_goes_through(
-    page: Page, picture_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    page: Page, served: Running, picture_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = page.running.service
-    gate = Gate(page, monkeypatch)
+    service = served.service
+    gate = Gate(served, monkeypatch)
     page["picture"].send_keys(str(picture_file(height=150, width=170)))
     page.until(lambda: service.large.running == 1)
     page["cancel"].click()

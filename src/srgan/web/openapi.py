@@ -80,8 +80,8 @@ def description(
 
 def _upscale(models: Sequence[str], texture: bool, pixels: int, size: int) -> dict[str, Any]:
     picture = {"type": "string", "format": "binary"}
-    fields = {"type": "object", "required": ["picture"], "properties": {"picture": picture}}
-    fields |= {"additionalProperties": False}
+    fields: dict[str, Any] = {"type": "object", "required": ["picture"], "properties": {"picture": picture}}
+    fields["additionalProperties"] = False
     form = {"schema": fields, "encoding": {"picture": {"contentType": ", ".join(FORMATS.values())}}}
     kinds = [*FORMATS.values(), "image/gif", "application/octet-stream"]
     parameters = [

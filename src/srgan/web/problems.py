@@ -26,6 +26,7 @@ class Problem(Exception):
         super().__init__(sentence)
         self.status, self.kind, self.sentence = status, kind, sentence
         headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
+        headers |= {"Connection": "close"} if status == 408 else {}  # its body is not waited for
         self.headers: Mapping[str, str] = headers | ({"Allow": allow} if allow else {})
 
     def members(self) -> dict[str, str | int]:

@@ -25,6 +25,10 @@ SMALL = 128 * 128
 """LR pixels up to which a picture has a desk of its own: previews never wait behind whole pictures."""
 
 
+YIELDED = 1.0
+"""Seconds that a large picture waits, before a tile, for a small one at work."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
     """What one client, and all clients together, may ask of this machine."""
@@ -102,13 +106,18 @@ class Service:
         def work(check: Progress) -> tuple[bytes, str, dict[str, str]]:
             timing["wait"] = time.monotonic() - arrived
 
-            def both(done: int, total: int) -> None:
+            def first(picture: Picture) -> None:
+                began(picture)
+                self._let_small_ones_by(desk)
+
+            def between(done: int, total: int) -> None:
                 check(done, total)
                 progress(done, total)
+                self._let_small_ones_by(desk)
 
             with as_problems():
                 upscaler = self.shelf.upscaler(wish, desk.name)
-                sr, kind = pictures.upscaled(upscaler, source, wish, self.limits, began, both)
+                sr, kind = pictures.upscaled(upscaler, source, wish, self.limits, first, between)
                 return sr, kind, upscaler.describe()
 
         sr, kind, made_by = await self.work(desk, work, moved)
@@ -117,6 +126,12 @@ class Service:
             self.counters.observe(what, seconds)
         self.counters.add("pictures", 1)
         return Answer(data=sr, format=kind, headers=_headers(made_by, timing, source.name, wish.scale, kind))
+
+    def _let_small_ones_by(self, desk: Desk) -> None:
+        """Called between the tiles of a large picture: a preview has all cores, for a second at most."""
+        end = time.monotonic() + YIELDED
+        while desk is self.large and self.small.running and time.monotonic() < end:
+            time.sleep(0.01)
 
     async def work(self, desk: Desk, work: Work[T], moved: Callable[[int], None] = lambda before: None) -> T:
         """Some work of this service on one of its desks."""

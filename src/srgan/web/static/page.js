@@ -62,12 +62,12 @@ async function pick(file) {
   $("sr").removeAttribute("src");
   result = settled = null;
   const mine = picked;
-  start();
   try {
-    drawn(mine, await createImageBitmap(file));
+    drawn(mine, await createImageBitmap(file)); // asks for a preview, which goes first
   } catch {
     // a format that this browser does not show: the service sends its own view of it
   }
+  if (mine === picked) start();
 }
 
 function drawn(owner, bitmap) {
