@@ -46,6 +46,9 @@ RANGES: dict[str, tuple[float, float, str]] = {
 }
 """Healthy ranges of what is reported, and what it means to leave them."""
 
+NAMED = 10
+"""Pictures left out that are named one by one."""
+
 
 class Record:
     """Writes what happens in one run."""
@@ -77,8 +80,10 @@ class Record:
             "start", settings=flags.to_mapping(self.settings), versions=versions(), hardware=hardware(device), data=data,
             git=git_state(),
         )  # fmt: skip
-        for sentence in self.pack.left_out:
+        for sentence in self.pack.left_out[:NAMED]:
             self.journal.warn(sentence)
+        if len(self.pack.left_out) > NAMED:
+            self.journal.warn(f"{len(self.pack.left_out)} pictures in all are left out; journal.jsonl names them.")
         for name, sheet in validation.reference_sheets(self.examples).items():
             files.write_array(self.folder.root / "samples" / f"{name}.png", sheet)
 
