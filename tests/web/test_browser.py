@@ -304,9 +304,6 @@ def test_everything_has_a_name_and_is_reached_by_keyboard(
     page["picture"].send_keys(str(picture_file()))
     page.done()
     page.run("for (const one of document.querySelectorAll('details')) one.open = true")
-    wanted = {
-        e.id for e in page.all("input, select, button, a, [tabindex]") if e.is_displayed() and e.is_enabled()
-    }
     for element in page.all("input, select, button, a, [tabindex='0'], img, progress, table"):
         if element.tag_name in ("img",) and element.get_attribute("alt") == "":
             continue  # decorative: the viewer's label speaks for both
@@ -321,7 +318,6 @@ def test_everything_has_a_name_and_is_reached_by_keyboard(
             assert page.run("return getComputedStyle(arguments[0]).outlineStyle", focused) != "none"
     names = {"picture", "texture", "format", "reference", "download", "viewer", "split", "fit", "in", "mark"}
     assert names <= reached, names - reached
-    assert names <= wanted | {"picture"}
 
 
 @pytest.mark.parametrize("dark", [False, True])

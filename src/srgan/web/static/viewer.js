@@ -36,9 +36,12 @@ export function forget() {
 }
 
 export function visible() {
-  // The part that is looked at, in output pixels: its centre.
+  // What is looked at of ours, in output pixels: the centre of what the picture shows right of the divider.
+  const from = Math.max((Number(split.value) / 100) * viewer.clientWidth, left);
+  const to = Math.min(viewer.clientWidth, left + width * zoom);
+  const x = from < to ? (from + to) / 2 : viewer.clientWidth / 2;
   return {
-    x: Math.min(width, Math.max(0, (viewer.clientWidth / 2 - left) / zoom)),
+    x: Math.min(width, Math.max(0, (x - left) / zoom)),
     y: Math.min(height, Math.max(0, (viewer.clientHeight / 2 - top) / zoom)),
   };
 }
@@ -55,6 +58,7 @@ function place(newZoom, newLeft, newTop) {
 
 function draw() {
   stage.style.transform = `translate(${left}px, ${top}px) scale(${zoom})`;
+  stage.style.setProperty("--zoom", zoom);
   stage.classList.toggle("near", zoom * devicePixelRatio >= 1.5);
   const at = (Number(split.value) / 100) * viewer.clientWidth;
   divider.style.left = `${at}px`;
@@ -66,9 +70,7 @@ function zoomBy(factor, x = viewer.clientWidth / 2, y = viewer.clientHeight / 2)
 }
 
 function oneToOne() {
-  const centre = visible();
-  const one = 1 / devicePixelRatio;
-  place(one, viewer.clientWidth / 2 - centre.x * one, viewer.clientHeight / 2 - centre.y * one);
+  zoomBy(1 / devicePixelRatio / zoom);
 }
 
 function showRegion(x0, y0, x1, y1) {
