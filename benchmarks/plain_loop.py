@@ -55,9 +55,15 @@ def batches(
 ) -> Iterator[Pair]:
     """Batches without end, decoded by worker processes."""
     loader = DataLoader(
-        PngCrops(paths, crop, 1_000_000), batch_size=batch, shuffle=True, num_workers=workers, drop_last=True,
-        pin_memory=device.type == "cuda", persistent_workers=True,
-    )  # fmt: skip
+        PngCrops(paths, crop, 1_000_000),
+        batch_size=batch,
+        shuffle=True,
+        num_workers=workers,
+        drop_last=True,
+        pin_memory=device.type == "cuda",
+        persistent_workers=workers > 0,
+        multiprocessing_context="spawn" if workers else None,  # a fork beside libvips's threads can hang
+    )
     while True:
         for lr, hr in loader:
             yield lr.to(device, non_blocking=True), hr.to(device, non_blocking=True)

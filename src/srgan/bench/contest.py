@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,6 +65,8 @@ class Measured:
 
     step_s: list[float] = field(default_factory=list)
     waited_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+    """CPU seconds per step, worker processes included: what counts where other work shares the machine."""
     peak_mb: list[float] = field(default_factory=list)
 
     @property
@@ -75,7 +79,7 @@ def turn(contestant: Contestant, measured: Measured, *, seconds: float, device: 
     """Steps for about `seconds`, at least two, with the device's queue empty before and after."""
     forget_peak(device)
     wait(device)
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), cpu_seconds()
     waited, steps = 0.0, 0
     while steps < 2 or time.perf_counter() - began < seconds:
         waited += contestant.step()
@@ -83,6 +87,7 @@ def turn(contestant: Contestant, measured: Measured, *, seconds: float, device: 
     wait(device)
     elapsed = time.perf_counter() - began
     measured.step_s.append(elapsed / steps)
+    measured.cpu_s.append((cpu_seconds() - cpu) / steps)
     measured.waited_s.append(waited / steps)
     measured.peak_mb.append(peak_mb(device))
 
@@ -105,6 +110,17 @@ def wait(device: torch.device) -> None:
     """Until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and, on Linux, of its workers so far."""
+    total = time.process_time()
+    for worker in active_children():
+        stat = Path(f"/proc/{worker.pid}/stat")
+        if stat.exists():
+            user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+            total += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 def forget_peak(device: torch.device) -> None:
