@@ -101,7 +101,8 @@ class _Graph:
         kernel = ops.constant(np.ascontiguousarray(weight))
         if f"{name}.input" in self.int8:
             low, high = self.int8[f"{name}.input"].reshape(2, 1, 1, 1, 1)
-            most = np.abs(weight).max(axis=(1, 2, 3), keepdims=True)
+            # half of the 8 bits: without VNNI, a CPU adds two products in 16 bits, and more would overflow there
+            most = 2 * np.abs(weight).max(axis=(1, 2, 3), keepdims=True)
             node, kernel = _quantised(node, low, high, 256), _quantised(kernel, -most, most, 255)
         node = ops.convolution(node, kernel, [1, 1], pad, pad, [1, 1])
         node.set_friendly_name(name)

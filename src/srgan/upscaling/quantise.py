@@ -144,18 +144,36 @@ def statistics(weights: Weights, crops: Sequence[NDArray[np.uint8]]) -> Tensors:
 
 
 def best_range(values: NDArray[np.float32], levels: int = 256) -> NDArray[np.float32]:
-    """The range (low, high), symmetric for signed values, that rounds `values` with the least squared error."""
-    most = float(np.abs(values).max())
-    best, least = np.array([-most, most], np.float32), np.inf
-    for share in np.linspace(1.0, 0.3, 36):
-        high = most * share
-        low = -high * levels / (levels - 2) if values.min() < 0 else 0.0
-        step = (high - low) / (levels - 1)
-        rounded = np.clip(np.rint(values / step) * step, low, high)
-        error = float(np.mean((rounded - values) ** 2))
-        if error < least:
-            best, least = np.array([low, high], np.float32), error
+    """The range (low, high) that rounds `values` to `levels` steps with the least squared error.
+
+    Searched by cutting the ends of the values' own range, one end after the other; 0 stays a step.
+    """
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    best, least = _with_zero(low, high, levels), np.inf
+    for _ in range(2):
+        for end in (0, 1):
+            ends = best.copy()
+            for share in np.linspace(1.0, 0.3, 29):
+                tried = ends.copy()
+                tried[end] *= share
+                tried = _with_zero(float(tried[0]), float(tried[1]), levels)
+                error = _rounding_error(values, tried, levels)
+                if error < least:
+                    best, least = tried, error
     return best
+
+
+def _with_zero(low: float, high: float, levels: int) -> NDArray[np.float32]:
+    """The range moved a little so that 0, which padding brings, is one of the steps."""
+    step = max((high - low) / (levels - 1), 1e-12)
+    below = round(-low / step)
+    return np.array([-below * step, (levels - 1 - below) * step], np.float32)
+
+
+def _rounding_error(values: NDArray[np.float32], ends: NDArray[np.float32], levels: int) -> float:
+    step = (ends[1] - ends[0]) / (levels - 1)
+    rounded = np.clip(np.rint((values - ends[0]) / step), 0, levels - 1) * step + ends[0]
+    return float(np.mean((rounded - values) ** 2))
 
 
 def _pictures(folder: Path) -> list[Path]:
