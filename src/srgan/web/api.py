@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import Receive
 
 from srgan.web import openapi
+from srgan.web.guard import ROUTE
 from srgan.web.problems import Problem, fault
 from srgan.web.service import Service
 from srgan.web.wish import wish_from_query
@@ -28,6 +29,7 @@ def endpoint(service: Service, path: str, method: str, handler: Handler) -> Rout
     """A route whose problems are problem+json; other methods are 405."""
 
     async def answered(request: Request) -> Response:
+        request.scope[ROUTE] = path
         try:
             if request.method != method and not (method == "GET" and request.method == "HEAD"):
                 sentence = f"{path} takes {method}, not {request.method}."

@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from srgan.web.problems import Problem
 
 COOKIE = "srgan-token"
+ROUTE = "srgan.route"
+"""Where the scope of a request says which route answers it."""
 OPEN = ("/healthz", "/readyz")
 """Routes that need no token: a supervisor asks them."""
 POLICY = (
@@ -71,7 +73,7 @@ class Guard:
         try:
             await self._answer(scope, receive, noting)
         finally:
-            self.count(getattr(scope.get("route"), "path", "other"), status)
+            self.count(scope.get(ROUTE, "other"), status)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
