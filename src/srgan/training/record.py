@@ -153,7 +153,7 @@ class Record:
             "recipe": self.settings.recipe, "phase": phase.name, "step": str(step), "version": __version__,
             "data": f"{len(self.pack.names)} pictures, {self.pack.fingerprint[:16]}",
             "scores": flags.to_json({name: round(value, 4) for name, value in scores.items()}),
-            "settings": flags.to_json(flags.to_mapping(self.settings)),
+            "settings": flags.to_json(_portable(self.settings)),
         }  # fmt: skip
         generator = in_use(phase)
         weights.write(path, tensors_of(generator), config=generator.config, metadata=about)
@@ -184,6 +184,12 @@ def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     found = {name: packages.version(name) for name in ("numpy", "torch", "pyvips", "safetensors")}
     return {"srgan": __version__, "python": platform.python_version(), **found}
+
+
+def _portable(settings: TrainSettings) -> dict[str, Any]:
+    """The settings without what names a place on this machine: a weights file travels."""
+    places = ("data", "output", "vgg", "init")
+    return {name: value for name, value in flags.to_mapping(settings).items() if name not in places}
 
 
 def git_state() -> dict[str, Any]:
