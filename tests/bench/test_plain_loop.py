@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from srgan.networks.discriminator import Discriminator
 from srgan.networks.generator import Generator
 from srgan.networks.initial import initialise
 from srgan.picture import resize
+from srgan.training import phases
 from srgan.training.phases import Adversarial, Phase, Pretraining
 from srgan.training.settings import TrainSettings
 
@@ -46,7 +48,7 @@ def batch(step: int) -> Batch:
 
 
 @pytest.mark.parametrize("name", ["pretrain", "adversarial"])
-def test_loss_curves_agree(name: str) -> None:
+def test_loss_curves_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """fp32, same seed and crops: 1e-5 at the first step, 2 % at the fiftieth."""
     module, features = plain_loop(), Features()
     generator = Generator(GeneratorConfig(blocks=2, width=16))
@@ -58,8 +60,9 @@ def test_loss_curves_agree(name: str) -> None:
         ours = Pretraining(generator, SETTINGS, CPU)
         step, parts = module.pretrain_step, (theirs, adam)
     else:
+        monkeypatch.setattr(phases, "Discriminator", functools.partial(Discriminator, width=8))
         ours = Adversarial(generator, features, SETTINGS, CPU)
-        discriminator = Discriminator(32)
+        discriminator = Discriminator(32, width=8)
         initialise(discriminator, seed=SETTINGS.seed + 1)
         adam_d = torch.optim.Adam(discriminator.train().parameters(), lr=1e-4)
         step, parts = module.adversarial_step, (theirs, discriminator, features, adam, adam_d)

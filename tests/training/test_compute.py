@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,14 +14,20 @@ from torch import Tensor, nn
 from srgan.architecture import GeneratorConfig
 from srgan.data.loader import Batch
 from srgan.errors import SrganError
+from srgan.networks.discriminator import Discriminator
 from srgan.networks.generator import Generator
 from srgan.networks.initial import initialise
-from srgan.training import compute
+from srgan.training import compute, phases
 from srgan.training.phases import Adversarial, Phase, Pretraining
 from srgan.training.settings import TrainSettings
 
 CPU = torch.device("cpu")
 SETTINGS = TrainSettings(blocks=1, width=8, crop=32, batch_size=4, content="mse", ema=0.9, device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _small_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phases, "Discriminator", functools.partial(Discriminator, width=4))
 
 
 def phase(name: str, settings: TrainSettings = SETTINGS, say: Callable[[str], None] = print) -> Phase:
