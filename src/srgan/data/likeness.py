@@ -20,14 +20,14 @@ SIDE = 64
 """Height and width of a thumbnail."""
 _SIGNATURE = 16
 _LIKELY = 0.5
-_SAME = 0.78
+_SAME = 0.8
 _BLOCK = 4096
 _WINDOWS = (1.0, 0.9, 0.8, 0.7)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
-    """Picture `left` of the one list and `right` of the other show the same; `agreement` is 0.78 to 1."""
+    """Picture `left` of the one list and `right` of the other show the same; `agreement` is 0.8 to 1."""
 
     left: int
     right: int
@@ -152,7 +152,7 @@ def aligned_agreement(inner: Grid, outer: Grid, window: tuple[float, float, floa
             curvature = steepness @ steepness.T + 1e-6 * np.eye(4)
             place = place + np.clip(np.linalg.solve(curvature, steepness @ residual.ravel()), -4, 4)
             if not (0.5 * SIDE < place[2] < 1.2 * SIDE and 0.5 * SIDE < place[3] < 1.2 * SIDE):
-                return agreement
+                return -1.0
         agreement = float((target * _normal(_sampled(there, place)[0])).sum())
         if agreement < enough:
             return agreement
