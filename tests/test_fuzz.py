@@ -21,11 +21,11 @@ ROOT = Path(__file__).parents[1]
 def test_a_sample_of_hostile_inputs_is_taken_or_refused() -> None:
     numbers = [
         "--pictures",
-        "150",
+        "100",
         "--weights",
-        "60",
+        "40",
         "--settings",
-        "60",
+        "40",
         "--seed",
         "20261123",
         "--seconds",

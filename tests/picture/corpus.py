@@ -79,8 +79,9 @@ def exif(orientation: int = 1) -> bytes:
 
 
 def profile(kind: str = "sRGB") -> bytes:
-    """An ICC profile from LittleCMS: sRGB, LAB or XYZ."""
-    return bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile(kind)).tobytes())
+    """An ICC profile from LittleCMS, without the time of its making: sRGB, LAB or XYZ."""
+    made = bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile(kind)).tobytes())
+    return made[:24] + struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + made[36:]
 
 
 def grey_profile(gamma: float) -> bytes:

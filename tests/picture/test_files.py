@@ -4,6 +4,7 @@ import dataclasses
 import io
 import itertools
 import os
+import struct
 import threading
 from pathlib import Path
 from typing import Any
@@ -368,6 +369,24 @@ def test_cmyk_becomes_srgb_with_its_profile(tmp_path: Path, depth: Any, alpha: b
         assert picture.alpha is not None and (picture.alpha == top // 3).all()
     else:
         assert picture.alpha is None
+
+
+def test_cmyk_goes_through_its_own_profile(tmp_path: Path) -> None:
+    inks = np.random.default_rng(0).integers(0, 256, (16, 16, 4), dtype=np.uint8)
+    own = bytes(pyvips.Image.profile_load("cmyk"))
+    other = bytearray(own)
+    tags = {own[at : at + 4]: struct.unpack(">II", own[at + 4 : at + 12]) for at in range(132, 264, 12)}
+    start, length = tags[b"A2B1"]  # from inks to colour, relative intent: its middle is the table
+    for at in range(start + length // 2, start + length * 3 // 4):
+        other[at] ^= 0xFF
+    read = {}
+    for name, profile in {"none": None, "own": own, "other": bytes(other), "rgb": corpus.profile()}.items():
+        options = {} if profile is None else {"iccprofile": profile}
+        path = placed(tmp_path, f"{name}.tif", corpus.tiff(inks, photometric="separated", **options))
+        read[name] = files.read(path).pixels
+    np.testing.assert_array_equal(read["own"], read["none"])
+    np.testing.assert_array_equal(read["rgb"], read["none"])  # a profile of other inks does not count
+    assert (read["other"] != read["own"]).mean() > 0.2
 
 
 def test_cmyk_jpeg_of_adobe_is_not_inverted(tmp_path: Path) -> None:

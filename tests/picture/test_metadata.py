@@ -13,7 +13,7 @@ from PIL import Image
 from srgan.errors import PictureError
 from srgan.picture import files
 from srgan.picture.files import Metadata, Picture
-from srgan.picture.metadata import provenance_in, upright_exif, with_provenance
+from srgan.picture.metadata import provenance_in, sound_profile, upright_exif, with_provenance
 from tests.picture import corpus
 
 ENDINGS = [".png", ".jpg", ".webp", ".tif", ".avif"]
@@ -81,6 +81,57 @@ def test_exif_too_long_for_jpeg_is_a_sentence(tmp_path: Path) -> None:
     assert files.read(written(tmp_path, ".png", Metadata(exif=block))).exif == block
     fits = block[:65_527]
     assert files.read(written(tmp_path, ".jpg", Metadata(exif=fits))).exif == fits
+
+
+def test_xmp_too_long_for_jpeg_is_a_sentence(tmp_path: Path) -> None:
+    xmp = corpus.XMP.replace(b"<?xpacket end", b" " * 70_000 + b"<?xpacket end")
+    with pytest.raises(PictureError, match=r"XMP has 70,\d+ bytes"):
+        written(tmp_path, ".jpg", Metadata(xmp=xmp))
+    fits = xmp.replace(b" " * 7_500, b"")[:63_000]
+    assert files.read(written(tmp_path, ".jpg", Metadata(xmp=fits))).metadata.xmp == fits
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_nothing_is_added_to_a_picture_without_metadata(tmp_path: Path, ending: str) -> None:
+    kept = files.read(written(tmp_path, ending, Metadata())).metadata
+    assert (kept.icc, kept.exif, kept.xmp, kept.iptc) == (None, None, None, None)
+
+
+BAD_PROFILES = {
+    "empty": b"",
+    "short": b"x",
+    "text": b"x" * 500,
+    "cut": corpus.profile()[:300],
+    "longer than it says": corpus.profile() + bytes(9),
+    "shorter than it says": b"\x7f\xff\xff\xff" + corpus.profile()[4:],
+    "tags beyond its end": corpus.profile()[:136] + b"\x7f\xff\xff\xff" + corpus.profile()[140:],
+    "endless table": corpus.profile()[:128] + b"\x7f\xff\xff\xff" + corpus.profile()[132:],
+}
+
+
+@pytest.mark.parametrize("name", BAD_PROFILES)
+def test_a_broken_profile_is_left_out_and_stops_nothing(tmp_path: Path, name: str) -> None:
+    assert sound_profile(corpus.profile()) == corpus.profile()
+    assert sound_profile(corpus.grey_profile(2.2)) is not None
+    assert sound_profile(BAD_PROFILES[name]) is None
+    data = corpus.pillow(Image.fromarray(PIXELS), "TIFF", icc_profile=BAD_PROFILES[name] or b"\0")
+    (tmp_path / "a.tif").write_bytes(data)
+    picture = files.read(tmp_path / "a.tif")
+    assert picture.icc is None
+    for ending in ENDINGS:
+        files.write(tmp_path / f"b{ending}", picture)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    "block", [b"", b"\0", b"\0\1\2", b"<rdf:RDF>" * 999], ids=["empty", "one", "three", "long"]
+)
+def test_blocks_of_nonsense_harm_nobody(tmp_path: Path, ending: str, block: bytes) -> None:
+    for metadata in (Metadata(xmp=block), Metadata(exif=block), Metadata(iptc=block), Metadata(icc=block)):
+        again = files.read(written(tmp_path, ending, metadata))
+        assert again.pixels.shape == PIXELS.shape
+        files.write(tmp_path / f"b{ending}", again, provenance={"model": "m"})
+        assert files.read_provenance(tmp_path / f"b{ending}") == {"model": "m"}
 
 
 def test_a_thumbnail_that_stood_otherwise_is_unlinked() -> None:

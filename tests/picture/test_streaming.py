@@ -193,6 +193,18 @@ except PictureError as error:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_would_fail_at_the_end_fails_at_the_start(tmp_path: Path) -> None:
+    size: dict[str, Any] = {"height": 9, "width": 9, "channels": 3, "dtype": np.uint8}
+    with pytest.raises(PictureError, match=r"a\.jpg: quality is 0"):
+        Sink(tmp_path / "a.jpg", quality=0, **size)
+    with pytest.raises(PictureError, match=r"a\.jpg: the picture's EXIF has 66,000 bytes"):
+        Sink(tmp_path / "a.jpg", metadata=Metadata(exif=bytes(66_000)), **size)
+    unsound = Metadata(icc=corpus.profile() + bytes(9))  # as `read` would not hand it out
+    with pytest.raises(PictureError, match=r"a\.png cannot be written"):
+        Sink(tmp_path / "a.png", metadata=unsound, **size)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_formats_that_cannot_hold_it_and_limits_are_checked_at_once(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="transparency"):
         Sink(tmp_path / "a.jpg", height=9, width=9, channels=3, dtype=np.uint8, alpha=True)

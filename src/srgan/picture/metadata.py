@@ -50,12 +50,26 @@ def metadata_of(image: Any, source: Path | Buffer) -> Metadata:
     xmp = field(image, "xmp-data")
     density = (float(image.xres), float(image.yres))
     return Metadata(
-        icc=field(image, "icc-profile-data"),
+        icc=sound_profile(field(image, "icc-profile-data")),
         exif=exif,
         xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if xmp else None,
         iptc=field(image, "iptc-data"),
         density=None if density == (1.0, 1.0) else density,
     )
+
+
+def sound_profile(icc: bytes | None) -> bytes | None:
+    """The profile, or None where its header or table of tags is wrong: no reader uses it, some writers fail.
+
+    ICC.1:2022, sections 7.2 and 7.3.
+    """
+    if icc is None or len(icc) < 132 or icc[36:40] != b"acsp" or len(icc) != int.from_bytes(icc[:4], "big"):
+        return None
+    table = icc[132 : 132 + 12 * int.from_bytes(icc[128:132], "big")]
+    if len(table) != 12 * int.from_bytes(icc[128:132], "big"):
+        return None
+    places = [struct.unpack(">II", table[at + 4 : at + 12]) for at in range(0, len(table), 12)]
+    return icc if all(offset + length <= len(icc) for offset, length in places) else None
 
 
 def upright_exif(exif: bytes, orientation: int) -> bytes | None:

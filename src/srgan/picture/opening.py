@@ -142,8 +142,11 @@ def set_up_libvips() -> None:
 
 
 def field(image: Any, name: str) -> Any:
-    """A metadata field of a libvips image, or None."""
-    return image.get(name) if image.get_typeof(name) else None
+    """A metadata field of a libvips image, or None where it is missing or empty."""
+    try:
+        return image.get(name) if image.get_typeof(name) else None
+    except RuntimeError:  # pyvips of an empty block
+        return None
 
 
 def opened(source: Path | Buffer, limits: Limits) -> Any:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from srgan.picture.embedding import JPEG_LIMIT, PLACEHOLDER, embed_exif
 from srgan.picture.metadata import Metadata, with_provenance
 from srgan.picture.opening import field, reason, set_up_libvips, shown
 
-_KEEP = 1 | 2 | 4 | 8
-"""libvips: EXIF, XMP, IPTC and ICC."""
+_XMP_LIMIT = 63_000
+"""Bytes of XMP in a JPEG's one segment (65,502), less room for provenance."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,13 +84,16 @@ def check_target(path: str | os.PathLike[str], *, height: int, width: int, alpha
         raise PictureError(f"{shown(target)} cannot be written: there is no folder {shown(target.parent)}.")
 
 
-def check_exif(target: Path, exif: bytes | None) -> None:
-    """PictureError when the file's format has no room for an EXIF block of that size."""
-    if exif is not None and _format(target) is _JPEG and len(exif) > JPEG_LIMIT:
-        raise PictureError(
-            f"{shown(target)}: the picture's EXIF has {len(exif):,} bytes, a JPEG takes {JPEG_LIMIT:,}. "
-            "Write PNG, WebP, TIFF or AVIF."
-        )
+def _check_room(target: Path, metadata: Metadata) -> None:
+    """PictureError when the file's format has no room for a block of that size."""
+    if _format(target) is not _JPEG:
+        return
+    for name, block, most in (("EXIF", metadata.exif, JPEG_LIMIT), ("XMP", metadata.xmp, _XMP_LIMIT)):
+        if block is not None and len(block) > most:
+            raise PictureError(
+                f"{shown(target)}: the picture's {name} has {len(block):,} bytes, a JPEG takes {most:,}. "
+                "Write PNG, WebP, TIFF or AVIF."
+            )
 
 
 def not_written(target: Path, error: Exception) -> PictureError:
@@ -152,16 +156,28 @@ def save(
     set_up_libvips()
     form = _format(target)
     check_target(target, height=image.height, width=image.width, alpha=image.bands in (2, 4))
-    check_exif(target, metadata.exif)
+    _check_room(target, metadata)
     options = _options(form, image, quality, lossless, target)
     try:
         image = _fitted(_dressed(image, metadata, provenance), form)
         with replacing(target) as temporary:
-            getattr(image, form.saver)(str(temporary), keep=_KEEP, **options)
-            if metadata.exif is not None:
+            keep = 2 | 4 | 8 | (1 if metadata.exif else 0)  # XMP, IPTC, ICC, EXIF
+            getattr(image, form.saver)(str(temporary), keep=keep, **options)
+            if metadata.exif:
                 embed_exif(temporary, form.name, metadata.exif)
     except pyvips.Error as error:
         raise not_written(target, error) from None
+
+
+def rehearse(target: Path, bands: int, dtype: Any, **how: Any) -> None:
+    """PictureError now for what would stop `save`, with the same arguments, after hours of work: metadata, options."""
+    image = pyvips.Image.black(8, 8, bands=bands).cast("uchar" if np.dtype(dtype) == np.uint8 else "ushort")
+    with tempfile.TemporaryDirectory(prefix="srgan-") as folder:
+        path = Path(folder) / f"picture{target.suffix}"
+        try:
+            save(image, path, **how)
+        except PictureError as error:
+            raise PictureError(str(error).replace(shown(path), shown(target))) from None
 
 
 def _options(form: _Format, image: Any, quality: int | None, lossless: bool, target: Path) -> dict[str, Any]:
@@ -190,10 +206,10 @@ def _dressed(image: Any, metadata: Metadata, provenance: Mapping[str, str] | Non
     density = metadata.density or (1.0, 1.0)
     image = image.copy(interpretation=name, xres=density[0], yres=density[1])
     xmp = metadata.xmp if provenance is None else with_provenance(metadata.xmp, provenance)
-    exif = None if metadata.exif is None else PLACEHOLDER
+    exif = PLACEHOLDER if metadata.exif else None
     blobs = {"icc-profile-data": metadata.icc, "xmp-data": xmp, "iptc-data": metadata.iptc, "exif-data": exif}
     for name, blob in blobs.items():
-        if blob is not None:
+        if blob:  # libvips ends the process over an empty one
             image.set_type(pyvips.GValue.blob_type, name, blob)
     return image
 

@@ -17,7 +17,7 @@ from srgan.picture.alpha import REACH, bled
 from srgan.picture.colour import orientation_of, plain, stored_region, upright
 from srgan.picture.metadata import Metadata, metadata_of
 from srgan.picture.opening import DEFAULT_LIMITS, Limits, not_decoded, opened, reason, shown, stopped_after
-from srgan.picture.saving import check_exif, check_target, not_written, save
+from srgan.picture.saving import check_target, not_written, rehearse, save
 from srgan.picture.scratch import Scratch
 
 
@@ -144,8 +144,8 @@ class Sink:
             "metadata": metadata, "provenance": provenance, "quality": quality, "lossless": lossless,
         }  # fmt: skip
         check_target(path, height=height, width=width, alpha=alpha)
-        check_exif(self._target, metadata.exif)
         shape = (height, width, channels + alpha)
+        rehearse(self._target, shape[2], dtype, **self._options)
         raw = height * width * shape[2] * np.dtype(dtype).itemsize
         _check_space(self._target.parent, 2 * raw, self._target)
         try:
