@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -125,6 +126,23 @@ def test_our_fault_is_said_to_be_ours(
     err = capsys.readouterr().err
     assert "Traceback" in err and type(error).__name__ in err
     assert "fault of srgan, not yours. Please report it" in err and __version__ in err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "results/a.json"), "results/a.json: Permission denied."),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device."),
+    ],
+)
+def test_a_machine_without_room_or_permission_is_not_our_fault(
+    error: OSError, said: str, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(raising(error))
+    assert cli.run(["info"]) == 2
+    assert capsys.readouterr().err == f"srgan: error: {said}\n"
+    command(raising(OSError(errno.EBADF, "Bad file descriptor")))
+    assert cli.run(["info"]) == 1
 
 
 def test_the_option_parser_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ LEVELS = {
     "networks": 3, "losses": 3, "upscaling": 3,
     "data": 4, "evaluation": 4,
     "training": 5,
-    "web": 6, "report": 6, "export": 6, "recipes": 6, "bench": 6,
+    "web": 6, "report": 6, "export": 6, "recipes": 6, "bench": 6.25,
     "cli": 7,
     "__main__": 8,
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -29,6 +30,8 @@ _EXTRA_OF_MODULE = {
     "torch": "train", "tensorboard": "train", "python_multipart": "web", "starlette": "web", "uvicorn": "web",
     "onnx": "export", "onnxruntime": "export", "onnxscript": "export", "nncf": "export", "ray": "cluster",
 }  # fmt: skip
+_OF_THE_MACHINE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE})
+"""Of an OSError that no room has put into a sentence: no permission, no room; not our fault."""
 
 
 class Terminated(BaseException):
@@ -65,6 +68,10 @@ def guarded(command: Callable[[list[str]], int], argv: list[str]) -> int:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and _top(error) in _EXTRA_OF_MODULE:
             return _missing_module(error)
+        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"srgan: error: {where}{error.strerror}.", file=sys.stderr)
+            return 2
         import traceback
 
         traceback.print_exc()
