@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -176,7 +177,8 @@ def _partners() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        reason = re.sub(r"^\[[^]]*\]\s*", "", str(error).strip().splitlines()[0]).split(". ")[0]
         raise SrganError(
             f"this process (rank {os.environ.get('RANK', '0')}) lost another one of its job, which died or cannot be "
-            f"reached: {str(error).strip().splitlines()[0]} Look at that one's last message, then go on with --resume."
+            f"reached ({reason}). Look at that one's last message, then start the job again with --resume."
         ) from error
