@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
     folder = RunFolder(settings.output or Path("runs") / settings.recipe)
     if settings.fetch:
         root = stages.fetch_all(settings)
-        going_on = (folder.root / "journal.jsonl").exists()
+        going_on = folder.used()
         settings = dataclasses.replace(settings, data=root, evaluate=True, resume=settings.resume or going_on)
     code = train(settings)
     if code == 0 and settings.evaluate:

@@ -46,9 +46,10 @@ class RunFolder:
         return self.root / "samples" / f"{phase}_{step:07d}.png"
 
     def used(self) -> bool:
-        """Whether there is anything but what a run that failed before its first line leaves: a pack, empty files."""
-        files = (path for path in self.root.rglob("*") if path.is_file() and "data.pack" not in path.name)
-        return any(path.stat().st_size for path in files)
+        """Whether there is more than a run leaves that stopped before its first line: a pack, curves, empty files."""
+        files = (path for path in self.root.rglob("*") if path.is_file())
+        early = ("data.pack", ".data.pack", "events.out.tfevents")
+        return any(path.stat().st_size for path in files if not path.name.startswith(early))
 
     def prepare(self, *, resume: bool) -> None:
         """Make the folder; refuse one with a run in it unless that run is gone on with."""

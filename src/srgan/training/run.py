@@ -223,7 +223,7 @@ class Run:
     def _last_checkpoint(self) -> Checkpoint | None:
         if not self.settings.resume:
             return None
-        if not self.journal.had_lines:
+        if not (self.journal.had_lines or self.folder.settings.exists()):
             raise CheckpointError(
                 f"there is no run in {self.folder.root} to go on with. Leave --resume away to start one, "
                 "or name the right folder with --output."
