@@ -84,7 +84,7 @@ def test_without_h5py_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path = tmp_path / "notop.h5"
     path.touch()
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(MissingExtra, match="h5py.*'train', which is not installed"):
+    with pytest.raises(MissingExtra, match=r"h5py.*'train', which is not installed"):
         read_vgg(path)
 
 
