@@ -161,7 +161,8 @@ def save(
     try:
         image = _fitted(_dressed(image, metadata, provenance), form)
         with replacing(target) as temporary:
-            keep = 2 | 4 | 8 | (1 if metadata.exif else 0)  # XMP, IPTC, ICC, EXIF
+            density_in_exif = form.name == "JPEG" and metadata.density is not None  # libvips has no other way
+            keep = 2 | 4 | 8 | (1 if metadata.exif or density_in_exif else 0)  # XMP, IPTC, ICC, EXIF
             getattr(image, form.saver)(str(temporary), keep=keep, **options)
             if metadata.exif:
                 embed_exif(temporary, form.name, metadata.exif)
