@@ -28,7 +28,7 @@ DOOR = 6.5
 """Level of each room's command.py: above every room, below cli, imported by nobody but its room's __init__."""
 TRAINING_WORLD = ("networks", "losses", "data.loader", "training", "export", "bench", "recipes")
 TORCH_ALLOWED = ("networks", "losses", "data.loader", "training", "export", "bench", "upscaling.pytorch")
-HEAVY = ("numpy", "torch", "openvino", "pyvips", "tyro", "yaml", "rich", "safetensors", "pooch", "gradio")
+HEAVY = ("numpy", "torch", "openvino", "pyvips", "tyro", "yaml", "rich", "safetensors", "gradio")
 
 
 def modules() -> dict[str, Path]:

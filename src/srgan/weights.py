@@ -98,7 +98,7 @@ def write(
     }
     contiguous = {name: np.ascontiguousarray(tensors[name]) for name in expected}
     try:
-        write_atomically(path, _ordered(safetensors.numpy.save(contiguous, metadata=full)))
+        write_atomically(path, ordered(safetensors.numpy.save(contiguous, metadata=full)))
     except OSError as error:
         raise WeightsError(f"{path} could not be written: {error.strerror or error}.") from error
 
@@ -232,7 +232,7 @@ def _float32(tensor: NDArray[Any], name: str, path: Path) -> NDArray[np.float32]
     return converted
 
 
-def _ordered(content: bytes) -> bytes:
+def ordered(content: bytes) -> bytes:
     """The same file with its metadata in order of name, which safetensors shuffles: the same generator, the same bytes."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from srgan.architecture import layers
 from srgan.errors import WeightsError
-from srgan.weights import Weights, find, packaged, write_atomically
+from srgan.weights import Weights, find, ordered, packaged, write_atomically
 
 FORMAT = "1"
 MOST_LOST = 0.05
@@ -82,7 +82,7 @@ def write(path: Path, form: Form) -> None:
         **form.metadata, "srgan.int8": FORMAT, "sha256": form.sha256, "lost": json.dumps(form.lost),
     }  # fmt: skip
     tensors = {name: np.ascontiguousarray(form.tensors[name], np.float32) for name in sorted(form.tensors)}
-    write_atomically(path, safetensors.numpy.save(tensors, metadata=dict(sorted(metadata.items()))))
+    write_atomically(path, ordered(safetensors.numpy.save(tensors, metadata=metadata)))
 
 
 def _check(form: Form, weights: Weights, path: Path) -> None:
