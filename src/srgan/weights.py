@@ -36,6 +36,8 @@ class Weights:
     name: str
     sha256: str
     """Of the config and the tensors' float32 values, so that renaming or re-describing a file leaves it."""
+    parents: tuple[Weights, Weights] | None = None
+    """The two generators that `interpolate` mixed it from."""
 
 
 def packaged() -> tuple[str, ...]:
@@ -158,7 +160,7 @@ def interpolate(a: Weights, b: Weights, t: float) -> Weights:
     metadata = {"interpolated": json.dumps({a.name: 1.0 - t, b.name: t, "sha256": [a.sha256, b.sha256]})}
     return Weights(
         tensors=tensors, config=a.config, metadata=metadata,
-        name=f"{a.name}-{b.name}-{t:g}", sha256=content_hash(tensors, a.config),
+        name=f"{a.name}-{b.name}-{t:g}", sha256=content_hash(tensors, a.config), parents=(a, b),
     )  # fmt: skip
 
 
