@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from srgan.architecture import GeneratorConfig
 from srgan.picture.files import write_array
 from srgan.upscaling.command import main as upscale_command
 from srgan.web.app import application
+from srgan.web.command import Serve
 from srgan.web.service import Bounds, Service
 from srgan.web.serving import Server, server
 from srgan.web.shelf import Shelf
@@ -59,6 +60,9 @@ class Running:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
 
+DEFAULTS = {field.name: getattr(Serve(), field.name) for field in fields(Bounds)}
+
+
 @pytest.fixture(scope="package")
 def run_service(models: Path) -> Iterator[Callable[..., Running]]:
     """Starts services: bounds by name; token, hosts, any_host, niqe."""
@@ -68,7 +72,7 @@ def run_service(models: Path) -> Iterator[Callable[..., Running]]:
         *, token: str | None = None, hosts: tuple[str, ...] = (), any_host: bool = False,
         niqe: Path | None = None, connections: int = 64, model: tuple[str, ...] = (), **bounds: Any,
     ) -> Running:  # fmt: skip
-        service = Service(Shelf(model), Bounds(**bounds), niqe=niqe)
+        service = Service(Shelf(model), Bounds(**DEFAULTS | bounds), niqe=niqe)
         app = application(service, token=token, hosts=hosts, any_host=any_host)
         listener = socket.create_server(("127.0.0.1", 0))
         serving = server(

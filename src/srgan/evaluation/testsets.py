@@ -66,7 +66,7 @@ def matched(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise DataError(
-            f"--pictures {folder} is not a folder; give one with a super-resolved file per picture."
+            f"{folder} is not a folder; it should hold a super-resolved file per picture of the set."
         )
     files = list(_pictures(folder))
     names = sorted((pair.name for pair in pairs), key=len, reverse=True)
@@ -86,7 +86,7 @@ def _the_one(files: list[Path], pair: Pair, folder: Path, count: int) -> Path:
     if not files:
         raise DataError(
             f"{folder} has no picture for {pair.name} among its {count}; wanted {pair.name}.png, or with an "
-            "ending such as _SRF_4_LR or _x4. Does --sets name the set that they belong to?"
+            "ending such as _SRF_4_LR or _x4. Do they belong to another test set?"
         )
     if len(files) > 1:
         both = " and ".join(file.name for file in files[:2])

@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -100,10 +100,7 @@ def _serve(settings: Serve, token: str | None, exposed: bool) -> int:
         shelf = Shelf(
             settings.model, engine=settings.engine, precision=settings.precision, memory=settings.memory
         )
-        bounds = Bounds(
-            pixels=settings.pixels, size=settings.size, budget=settings.budget, workers=settings.workers,
-            queue=settings.queue, seconds=settings.seconds, patience=settings.patience,
-        )  # fmt: skip
+        bounds = Bounds(**{field.name: getattr(settings, field.name) for field in fields(Bounds)})
         niqe = settings.data / "niqe" / "niqe_pris_params.npz"
         service = Service(shelf, bounds, niqe=niqe if niqe.is_file() else None)
         app = application(service, token=token, hosts=settings.allow_host, any_host=exposed)

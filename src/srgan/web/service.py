@@ -31,15 +31,15 @@ YIELDED = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What one client, and all clients together, may ask of this machine."""
+    """What one client, and all clients together, may ask of this machine: `Serve` says what each is."""
 
-    pixels: int = 4_000_000
-    size: int = 32 * 2**20
-    budget: int = 256 * 2**20
-    workers: int = 1
-    queue: int = 16
-    seconds: float = 300.0
-    patience: float = 15.0
+    pixels: int
+    size: int
+    budget: int
+    workers: int
+    queue: int
+    seconds: float
+    patience: float
 
 
 @dataclass(frozen=True, kw_only=True)
