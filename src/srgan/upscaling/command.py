@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -14,9 +17,13 @@ from srgan.settings import parse
 from srgan.upscaling.engine import EngineName, Precision
 
 if TYPE_CHECKING:
+    from srgan.upscaling.batch import Failure
+    from srgan.upscaling.onefile import FileOptions
     from srgan.upscaling.worklist import Item
 
 DESCRIPTION = "Make pictures 2, 3 or 4 times larger."
+_ADDRESS = re.compile(r"local|auto|ray://.+|[\w.-]+:\d+|\[[\da-f:]+\]:\d+")
+"""What after --ray is an address and no path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +61,12 @@ class UpscaleSettings:
     """Replace results that exist; else they are skipped."""
     shard: str | None = None
     """I/N: only the I-th of N parts of the list, for job arrays. No coordination is needed."""
+    ray: Annotated[str | None, tyro.conf.arg(metavar="[ADDRESS]")] = None
+    """Spread the list over a Ray cluster (needs the extra 'cluster'). Alone: a Ray of this machine's own. Or where one
+    runs: auto (that of this machine, or RAY_ADDRESS) or HOST:PORT; any other word after --ray is a path. All nodes must
+    see the same files."""
+    ray_actors: int | None = None
+    """Engines on the cluster, each with --memory of its own; default: one for each GPU, or else for 4 CPUs of a node."""
     provenance: bool = True
     """Write model, settings and version into the results' metadata."""
     quiet: bool = False
@@ -62,13 +75,20 @@ class UpscaleSettings:
 
 def main(argv: list[str]) -> int:
     """Run `srgan upscale` and return its exit code; the written paths go to stdout."""
-    settings: UpscaleSettings = parse(UpscaleSettings, argv, prog="srgan upscale", description=DESCRIPTION)
+    words = _with_address(argv)
+    settings: UpscaleSettings = parse(UpscaleSettings, words, prog="srgan upscale", description=DESCRIPTION)
     if settings.texture is not None and settings.model != "srgan":
         raise UsageError("--texture chooses between srresnet and srgan, so --model cannot be given with it.")
     if not settings.paths:
         raise UsageError(
             "srgan upscale takes at least one picture, folder or glob; --help lists the options."
         )
+    if settings.ray is not None and not _ADDRESS.fullmatch(settings.ray):
+        raise UsageError(f"--ray is local, auto or HOST:PORT; got '{settings.ray}'.")
+    if settings.ray is not None and settings.ray.startswith("ray://"):
+        raise UsageError("Ray's client (ray://) cannot do this; on a machine of the cluster, give --ray auto.")
+    if settings.ray_actors is not None and (settings.ray is None or settings.ray_actors < 1):
+        raise UsageError("--ray-actors is how many engines --ray has, 1 or more; it needs --ray.")
     from srgan.upscaling.worklist import worklist
 
     work = worklist(
@@ -83,41 +103,73 @@ def main(argv: list[str]) -> int:
     return _upscale(settings, todo, work.single) if todo else 0
 
 
+def _with_address(argv: Sequence[str]) -> list[str]:
+    """`--ray` alone becomes `--ray=local`: what follows is its address only if it looks like one."""
+    words = list(argv)
+    for index in (index for index, word in enumerate(argv) if word == "--ray"):
+        following = argv[index + 1] if index + 1 < len(argv) else ""
+        if not _ADDRESS.fullmatch(following):
+            words[index] = "--ray=local"
+        elif Path(following).exists():
+            raise UsageError(
+                f"'{following}' after --ray is an address, but also a file; write --ray={following} or ./{following}."
+            )
+    return words
+
+
 def _upscale(settings: UpscaleSettings, todo: list[Item], single: bool) -> int:
     # OpenVINO takes its model converter along where it can be imported: half of its import time, and no use here
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
-    from srgan.upscaling.batch import Batch
     from srgan.upscaling.onefile import FileOptions
+
+    options = FileOptions(
+        scale=settings.scale,
+        overwrite=settings.overwrite,
+        provenance=settings.provenance,
+        quality=settings.quality,
+        lossless=settings.lossless,
+    )
+    failures = (_here if settings.ray is None else _on_ray)(settings, todo, options)
+    if single and failures:
+        raise failures[0].error
+    if failures:
+        print(f"srgan: {len(failures)} of {len(todo)} pictures failed:", file=sys.stderr)
+        for failure in failures:
+            print(f"  {failure.error}", file=sys.stderr)
+        return PictureError.exit_code
+    return 0
+
+
+def _here(settings: UpscaleSettings, todo: list[Item], options: FileOptions) -> list[Failure]:
+    from srgan.upscaling.batch import Batch
     from srgan.upscaling.progress import display
     from srgan.upscaling.upscaler import Upscaler
 
     with display(len(todo), quiet=settings.quiet) as shown:
-        upscaler = Upscaler(
-            settings.model,
-            engine=settings.engine,
-            precision=settings.precision,
-            texture=settings.texture,
-            memory=settings.memory,
-            fast=settings.fast,
-            self_ensemble=settings.self_ensemble,
-            notify=shown.say,
-        )
-        options = FileOptions(
-            scale=settings.scale,
-            overwrite=settings.overwrite,
-            provenance=settings.provenance,
-            quality=settings.quality,
-            lossless=settings.lossless,
-        )
-        batch = Batch(
-            upscaler, options, shown, lambda path: None if settings.quiet else print(path, flush=True)
-        )
+        batch = Batch(Upscaler(**_how(settings), notify=shown.say), options, shown, _told(settings))
         batch.run(todo)
-    if single and batch.failures:
-        raise batch.failures[0].error
-    if batch.failures:
-        print(f"srgan: {len(batch.failures)} of {len(todo)} pictures failed:", file=sys.stderr)
-        for failure in batch.failures:
-            print(f"  {failure.error}", file=sys.stderr)
-        return PictureError.exit_code
-    return 0
+    return batch.failures
+
+
+def _on_ray(settings: UpscaleSettings, todo: list[Item], options: FileOptions) -> list[Failure]:
+    from srgan.upscaling.cluster import upscale_on_ray
+
+    assert settings.ray is not None
+    told = _told(settings)
+    with contextlib.redirect_stdout(sys.stderr):  # Ray's messages
+        return upscale_on_ray(
+            todo, _how(settings), options,
+            address=settings.ray, actors=settings.ray_actors, quiet=settings.quiet, written=told,
+        )  # fmt: skip
+
+
+def _how(settings: UpscaleSettings) -> dict[str, Any]:
+    """The arguments of `Upscaler`."""
+    names = ("model", "engine", "precision", "texture", "memory", "fast", "self_ensemble")
+    return {name: getattr(settings, name) for name in names}
+
+
+def _told(settings: UpscaleSettings) -> Callable[[Path], None]:
+    """Puts the path of a finished file on today's stdout."""
+    stdout = sys.stdout
+    return lambda path: None if settings.quiet else print(path, file=stdout, flush=True)

@@ -57,11 +57,13 @@ def choose(
     precision: Precision,
     notify: Callable[[str], None],
     path: Path | None = None,
+    threads: int | None = None,
 ) -> Engine:
     """The engine for these weights on this machine. Raises UsageError, MissingExtra.
 
     auto: PyTorch where it is installed and sees a GPU, else OpenVINO; there int8 where the weights have an int8
     form that loses little, else fp32. `path`: the weights' file, if they are not packaged.
+    `threads`: of OpenVINO's, by default one for each core.
     """
     if engine == "auto":
         engine = "pytorch" if precision in ("auto", "bf16", "fp16") and _sees_gpu() else "openvino"
@@ -75,7 +77,7 @@ def choose(
         )
     from srgan.upscaling.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(weights, _form(weights, precision, notify, path))
+    return OpenVinoEngine(weights, _form(weights, precision, notify, path), threads)
 
 
 def _form(

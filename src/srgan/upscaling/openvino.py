@@ -24,8 +24,8 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, weights: Weights, form: Form | None = None) -> None:
-        """In int8 where its `form` is given, else in fp32."""
+    def __init__(self, weights: Weights, form: Form | None = None, threads: int | None = None) -> None:
+        """In int8 where its `form` is given, else in fp32; `threads`: by default one for each core."""
         self.config = weights.config
         # measured with 64 maps at x4: 1,280 and 5,510 bytes a pixel; the rest is for converting the result
         self.body_bytes = 20 * weights.config.width + 20
@@ -34,6 +34,7 @@ class OpenVinoEngine:
         self._int8 = None if form is None else form.tensors
         self._tensors = weights_module.fold(weights)
         self._core = openvino.Core()
+        self._threads = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
         self._lock = threading.Lock()
 
     @cached_property
@@ -68,7 +69,7 @@ class OpenVinoEngine:
 
     def _compiled(self, part: Part) -> _Compiled:
         model = build(self.config, self._tensors, part, self._int8)
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", **FLAT}
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", **FLAT, **self._threads}
         return _Compiled(self._core.compile_model(model, "CPU", settings), self._lock)
 
 

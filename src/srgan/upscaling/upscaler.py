@@ -40,8 +40,9 @@ class Upscaler:
 
     model: "srgan", "srresnet", the path of a weights file, or `Weights`; texture: 0 (srresnet) to 1 (srgan)
     in place of the model; memory: of the activations held at once ("1GB"); self_ensemble: the mean over eight
-    flips and rotations; fast: tiles overlap less than the network sees, and the error is measured; notify:
-    takes sentences that a user should see (default: a warning). Raises SrganError.
+    flips and rotations; fast: tiles overlap less than the network sees, and the error is measured; threads:
+    of OpenVINO's (default: one for each core); notify: takes sentences that a user should see (default: a
+    warning). Raises SrganError.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Upscaler:
         memory: str | int = "1GB",
         self_ensemble: bool = False,
         fast: bool = False,
+        threads: int | None = None,
         notify: Callable[[str], None] | None = None,
     ) -> None:
         self.weights = _weights(model, texture)
@@ -64,7 +66,7 @@ class Upscaler:
         self.notify = notify or _warn
         self._halo = _FAST if fast else reach(self.weights.config)
         path = _own_file(model) if texture is None else None
-        self._engine = choose(self.weights, engine, precision, self.notify, path)
+        self._engine = choose(self.weights, engine, precision, self.notify, path, threads)
 
     def describe(self) -> dict[str, str]:
         """What makes the pictures: model, sha256, version, engine, precision, and texture where given."""
