@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,19 @@ def _signed(compute: Callable[[Any], Any]) -> Run:
     return run
 
 
-def _eager(weights: Weights, path: Path | None) -> Run:
-    """The network that is trained, as PyTorch runs it."""
+def _eager(weights: Weights, path: Path | None, *, channels_last: bool = False) -> Run:
+    """The network that is trained, as PyTorch runs it; in its own memory format, or as an expert would place it."""
     import torch
 
     from srgan.networks.generator import generator_from_weights
 
-    generator = generator_from_weights(weights).eval()
+    form = torch.channels_last if channels_last else torch.contiguous_format
+    generator = generator_from_weights(weights).eval().to(memory_format=form)
 
     def compute(lr_unit: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            found: NDArray[np.float32] = generator(torch.from_numpy(lr_unit)).numpy()
+            lr = torch.from_numpy(lr_unit).contiguous(memory_format=form)
+            found: NDArray[np.float32] = generator(lr).contiguous().numpy()
         return found
 
     return _signed(compute)
@@ -79,6 +82,7 @@ def _int8(weights: Weights, path: Path | None) -> Run | None:
 
 RIVALS: dict[str, Callable[[Weights, Path | None], Run | None]] = {
     "pytorch eager": _eager,
+    "pytorch channels_last": partial(_eager, channels_last=True),
     "onnxruntime": _onnx,
     "srgan pytorch fp32": _engine,
     "srgan openvino fp32": _fp32,
@@ -88,6 +92,7 @@ RIVALS: dict[str, Callable[[Weights, Path | None], Run | None]] = {
 
 _CHILD = """
 import json, resource, sys
+from pathlib import Path
 import numpy as np
 from srgan import weights
 from srgan.bench.rivals import RIVALS
@@ -96,7 +101,11 @@ generator = weights.random() if model == "random" else weights.read(model)
 run = RIVALS[name](generator, None if model == "random" else weights.find(model))
 lr = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
 run(lr)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+status = Path("/proc/self/status")
+if status.exists():  # Linux hands ru_maxrss down to whoever is started
+    print(1024 * int(status.read_text().split("VmHWM:")[1].split()[0]))
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
@@ -104,11 +113,10 @@ def peak_memory(name: str, model: str, side: int) -> float | None:
     """Peak resident memory, MB, of a fresh process that upscales one picture; None where it cannot be known."""
     if sys.platform == "win32":
         return None
-    unit = 1 if sys.platform == "darwin" else 1024
     done = subprocess.run(
         [sys.executable, "-c", _CHILD, json.dumps([name, model, side])],
         capture_output=True,
         text=True,
         check=True,
     )
-    return int(done.stdout) * unit / 1e6
+    return int(done.stdout) / 1e6
