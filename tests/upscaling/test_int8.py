@@ -14,6 +14,7 @@ from srgan.architecture import GeneratorConfig
 from srgan.errors import UsageError, WeightsError
 from srgan.upscaling import int8, quantise
 from srgan.upscaling.openvino import OpenVinoEngine
+from srgan.upscaling.upscaler import Upscaler
 from srgan.weights import Weights
 
 
@@ -193,6 +194,11 @@ def test_a_mixture_s_ranges_hold_those_of_both() -> None:
     for name, (low, high) in between.tensors.items():
         assert low == min(form.tensors[name][0] for form in forms if form)
         assert high == max(form.tensors[name][1] for form in forms if form)
+
+
+def test_a_mixture_is_fp32_unless_int8_is_asked_for() -> None:
+    assert Upscaler(texture=0.5, engine="openvino").describe()["precision"] == "fp32"
+    assert Upscaler(texture=0.5, engine="openvino", precision="int8").describe()["precision"] == "int8"
 
 
 def test_a_mixture_with_a_model_that_has_no_form_has_none(small: Weights) -> None:

@@ -62,7 +62,8 @@ def choose(
     """The engine for these weights on this machine. Raises UsageError, MissingExtra.
 
     auto: PyTorch where it is installed and sees a GPU, else OpenVINO; there int8 where the weights have an int8
-    form that loses little, else fp32. `path`: the weights' file, if they are not packaged.
+    form that loses little, else fp32; a mixture of two models is fp32 unless int8 is asked for.
+    `path`: the weights' file, if they are not packaged.
     `threads`: of OpenVINO's, by default one for each core.
     """
     if engine == "auto":
@@ -84,7 +85,7 @@ def _form(
     weights: Weights, precision: Precision, notify: Callable[[str], None], path: Path | None
 ) -> Form | None:
     """The int8 form to compute with, or None for fp32."""
-    if precision == "fp32":
+    if precision == "fp32" or (precision == "auto" and weights.parents is not None):
         return None
     try:
         form = form_of(weights, path)
