@@ -14,7 +14,6 @@ from srgan.architecture import GeneratorConfig
 from srgan.errors import UsageError, WeightsError
 from srgan.upscaling import int8, quantise
 from srgan.upscaling.openvino import OpenVinoEngine
-from srgan.upscaling.upscaler import Upscaler
 from srgan.weights import Weights
 
 
