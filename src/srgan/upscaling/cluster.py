@@ -103,6 +103,8 @@ def upscale_on_ray(
 
 def _connected(address: str) -> Any:
     os.environ.update(_SURROUNDINGS)
+    if address != "local":  # a cluster that is gone would be asked for many minutes
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
     import ray
     import ray.data
 
