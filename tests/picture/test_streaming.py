@@ -229,23 +229,24 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from srgan.picture.streaming import Sink, open_source
-path, side = Path(sys.argv[1]), int(sys.argv[2])
-row = np.random.default_rng(0).integers(0, 256, (250, side, 3), dtype=np.uint8) // 16
-with Sink(path, height=side, width=side, channels=3, dtype=np.uint8) as sink:
-    for top in range(0, side, 250):
+path, height = Path(sys.argv[1]), int(sys.argv[2])
+row = np.random.default_rng(0).integers(0, 256, (250, 2000, 3), dtype=np.uint8) // 16
+with Sink(path, height=height, width=2000, channels=3, dtype=np.uint8) as sink:
+    for top in range(0, height, 250):
         sink.put(top, 0, row)
     sink.finish()
 with open_source(path, scratch=path.parent, memory=0) as source:
-    for top in range(0, side, 250):
-        source.region(top, 0, 250, side)
+    for top in range(0, height, 250):
+        source.region(top, 0, 250, 2000)
 status = Path("/proc/self/status")  # Linux hands ru_maxrss down to whoever is started
 found = status.read_text().split("VmHWM:")[1].split()[0] if status.exists() else 0
 print(found or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
-    def peak(side: int) -> int:
+    def peak(height: int) -> int:
         """MB resident at most."""
-        command = [sys.executable, "-c", program, str(tmp_path / f"a{ending}"), str(side)]
+        command = [sys.executable, "-c", program, str(tmp_path / f"a{ending}"), str(height)]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) // 1024
 
-    assert peak(4000) - peak(500) < 24  # the larger one has 48 MB of pixels, 47 more
+    small, large = peak(1000), peak(12000)
+    assert large - small < 20  # the larger one has 72 MB of pixels, 66 more
