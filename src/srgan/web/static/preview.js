@@ -3,7 +3,7 @@
 import { sentence } from "./frames.js";
 import { visible } from "./viewer.js";
 
-const SIDE = 96; // LR pixels
+const SIDE = 72; // LR pixels
 const made = new Map(); // by place and settings
 let busy = false, next = null; // one at a time; of those that wait only the last one is wanted
 
