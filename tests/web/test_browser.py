@@ -194,7 +194,7 @@ def test_another_texture_shows_on_a_tile_before_the_whole_is_done(
     page.done()
     gate = Gate(served, monkeypatch)
     page.set_range("texture", 0.35)
-    page.until(lambda: page["tile"].is_displayed() and page["tile"].get_property("naturalWidth") == 384)
+    page.until(lambda: page["tile"].is_displayed() and page["tile"].get_property("naturalWidth") == 4 * 72)
     assert page["tile"].get_attribute("data-texture") == "texture 0.35"
     assert page["after-name"].text == "texture 0.35 (preview)"
     page.until(lambda: page["work"].is_displayed())
