@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from srgan.networks.batchnorm import BatchNorm
+from srgan.networks.batchnorm import BatchNorm, Synchronised, freeze
 
 
 def test_trains_and_evaluates_like_pytorch_s() -> None:
@@ -32,3 +32,21 @@ def test_evaluation_leaves_the_statistics_alone() -> None:
 
 def test_state_is_the_four_tensors_of_a_weights_file() -> None:
     assert list(BatchNorm(2).state_dict()) == ["weight", "bias", "running_mean", "running_var"]
+
+
+def test_frozen_it_trains_as_it_evaluates() -> None:
+    norm = BatchNorm(3).double()
+    for layer in (norm, Synchronised(norm, lambda total: total)):
+        layer.running_mean.copy_(torch.tensor([1.0, -2.0, 0.5]))
+        layer.running_var.copy_(torch.tensor([4.0, 0.25, 1.0]))
+        freeze(layer)
+        before = {name: tensor.clone() for name, tensor in layer.named_buffers()}
+        x = torch.randn(4, 3, 5, 5, dtype=torch.float64, requires_grad=True)
+        trained = layer.train()(x)
+        trained.sum().backward()
+        assert torch.equal(trained, layer.eval()(x))
+        assert all(torch.equal(tensor, before[name]) for name, tensor in layer.named_buffers())
+        # an affine map: no picture of the batch, nor any pixel, has a part in another one's gradient
+        slope = (1 / (torch.tensor([4.0, 0.25, 1.0], dtype=torch.float64) + 1e-5).sqrt()).view(1, 3, 1, 1)
+        assert x.grad is not None
+        torch.testing.assert_close(x.grad, slope.expand_as(x))

@@ -225,10 +225,11 @@ def test_formats_that_cannot_hold_it_and_limits_are_checked_at_once(tmp_path: Pa
 )
 def test_memory_does_not_grow_with_the_picture(tmp_path: Path, ending: str) -> None:
     program = """
-import resource, sys
+import sys
 from pathlib import Path
 import numpy as np
 from srgan.picture.streaming import Sink, open_source
+from srgan.upscaling.memory import peak_resident
 path, height = Path(sys.argv[1]), int(sys.argv[2])
 row = np.random.default_rng(0).integers(0, 256, (250, 2000, 3), dtype=np.uint8) // 16
 with Sink(path, height=height, width=2000, channels=3, dtype=np.uint8) as sink:
@@ -238,15 +239,13 @@ with Sink(path, height=height, width=2000, channels=3, dtype=np.uint8) as sink:
 with open_source(path, scratch=path.parent, memory=0) as source:
     for top in range(0, height, 250):
         source.region(top, 0, 250, 2000)
-status = Path("/proc/self/status")  # Linux hands ru_maxrss down to whoever is started
-found = status.read_text().split("VmHWM:")[1].split()[0] if status.exists() else 0
-print(found or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_resident())
 """
 
     def peak(height: int) -> int:
         """MB resident at most."""
         command = [sys.executable, "-c", program, str(tmp_path / f"a{ending}"), str(height)]
-        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) // 1024
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) // 1_000_000
 
     small, large = peak(1000), peak(12000)
     assert large - small < 20  # the larger one has 72 MB of pixels, 66 more

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from srgan import weights
@@ -192,3 +193,17 @@ def _tiny():  # type: ignore[no-untyped-def]
     from srgan.architecture import GeneratorConfig
 
     return GeneratorConfig(blocks=1, width=4)
+
+
+def test_frozen_batchnorm_keeps_the_statistics_of_its_first_generator(
+    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = undisturbed / "srresnet.safetensors"
+    assert train(tmp_path / "run", "--freeze-batchnorm", "--init", str(first), "--ema", "0") == 0
+    before = weights.read(first).tensors
+    for name in ("srresnet", "srgan"):
+        after = weights.read(tmp_path / "run" / f"{name}.safetensors").tensors
+        kept = {key for key in before if np.array_equal(before[key], after[key])}
+        assert kept == {key for key in before if ".running_" in key}
+    assert train(tmp_path / "other", "--freeze-batchnorm") == 2
+    assert "name one with init (srresnet, or a .safetensors file)" in capsys.readouterr().err

@@ -11,22 +11,8 @@ import pytest
 from srgan import Upscaler
 from srgan.cli import run
 from srgan.picture import files
-from srgan.picture.files import Picture
 from srgan.upscaling import batch, onefile
 from srgan.weights import Weights
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """in/a.png (RGB), in/sub/b.png (grey, 16 bit), in/c.png (RGBA), in/z.png (no picture)."""
-    (tmp_path / "in/sub").mkdir(parents=True)
-    random = np.random.default_rng(0)
-    files.write_array(tmp_path / "in/a.png", random.integers(0, 256, (9, 14, 3), np.uint8))
-    files.write_array(tmp_path / "in/sub/b.png", random.integers(0, 65536, (8, 8), np.uint16))
-    pixels, alpha = random.integers(0, 256, (10, 6, 3), np.uint8), random.integers(0, 256, (10, 6), np.uint8)
-    files.write(tmp_path / "in/c.png", Picture(pixels=pixels, alpha=alpha))
-    (tmp_path / "in/z.png").write_text("no picture")
-    return tmp_path
 
 
 def upscale(model: Path, *arguments: object) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import time
@@ -16,6 +17,7 @@ from torch import nn
 
 from srgan.data.loader import Loader
 from srgan.training.phases import Phase
+from srgan.upscaling.memory import peak_resident
 
 
 class Contestant(Protocol):
@@ -135,11 +137,7 @@ def peak_mb(device: torch.device) -> float:
     """Peak of the device's allocated, or this process's resident, memory since `forget_peak`, MB (1e6)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next(
-        (int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM")), float("nan")
-    )
+    return (peak_resident() or math.nan) / 1e6
 
 
 def step_flop(

@@ -91,32 +91,26 @@ RIVALS: dict[str, Callable[[Weights, Path | None], Run | None]] = {
 """By name; None where the weights have no such form."""
 
 _CHILD = """
-import json, resource, sys
-from pathlib import Path
+import json, sys
 import numpy as np
 from srgan import weights
 from srgan.bench.rivals import RIVALS
+from srgan.upscaling.memory import peak_resident
 name, model, side = json.loads(sys.argv[1])
 generator = weights.random() if model == "random" else weights.read(model)
 run = RIVALS[name](generator, None if model == "random" else weights.find(model))
 lr = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
 run(lr)
-status = Path("/proc/self/status")
-if status.exists():  # Linux hands ru_maxrss down to whoever is started
-    print(1024 * int(status.read_text().split("VmHWM:")[1].split()[0]))
-else:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_resident() or "")
 """
 
 
 def peak_memory(name: str, model: str, side: int) -> float | None:
     """Peak resident memory, MB, of a fresh process that upscales one picture; None where it cannot be known."""
-    if sys.platform == "win32":
-        return None
     done = subprocess.run(
         [sys.executable, "-c", _CHILD, json.dumps([name, model, side])],
         capture_output=True,
         text=True,
         check=True,
     )
-    return int(done.stdout) / 1e6
+    return int(done.stdout) / 1e6 if done.stdout.strip() else None

@@ -19,6 +19,8 @@ class BatchNorm(nn.Module):
 
     running_mean: Tensor
     running_var: Tensor
+    frozen = False
+    """Normalise by the running statistics in training too, and leave them as they are."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -28,10 +30,10 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W): normalised by the batch in training, by the running statistics in evaluation."""
+        """(N, C, H, W): normalised by the batch in training unless frozen, by the running statistics otherwise."""
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias,
-            training=self.training, momentum=MOMENTUM, eps=BATCH_NORM_EPSILON,
+            training=self.training and not self.frozen, momentum=MOMENTUM, eps=BATCH_NORM_EPSILON,
         )  # fmt: skip
 
 
@@ -45,11 +47,12 @@ class Synchronised(BatchNorm):
         self.register_buffer("running_mean", other.running_mean)
         self.register_buffer("running_var", other.running_var)
         self.total = total
+        self.frozen = other.frozen
         self.train(other.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W), as `BatchNorm`; mean and variance in fp32 at least, each by one exchange."""
-        if not self.training:
+        if not self.training or self.frozen:
             return super().forward(x)
         wide = x.to(self.weight.dtype)
         count = self.total(wide.new_tensor(float(x.numel() // x.shape[1])))
@@ -61,3 +64,10 @@ class Synchronised(BatchNorm):
             self.running_var.lerp_(variance * count / (count - 1), MOMENTUM)
         scale = self.weight * torch.rsqrt(variance + BATCH_NORM_EPSILON)
         return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
+
+
+def freeze(network: nn.Module) -> None:
+    """From now on every BatchNorm of the network is an affine map by its present statistics."""
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.frozen = True

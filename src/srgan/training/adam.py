@@ -1,25 +1,39 @@
-"""Adam's state as named tensors, and the moving average of a generator's weights."""
+"""Adam and Muon with their state as named tensors, and the moving average of a generator's weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_PARTS = ("exp_avg", "exp_avg_sq", "step")
+from srgan.training.muon import Muon
+
+_PARTS = ("exp_avg", "exp_avg_sq", "step", "momentum")
 
 
 def adam(network: nn.Module, *, b1: float, b2: float) -> torch.optim.Adam:
-    """Adam over a network's parameters, fused where the device has it; the rate is set at every step.
+    """Adam over a network's parameters, fused where the device has it; the rate is set at every step."""
+    return torch.optim.Adam(network.parameters(), **_options(network, b1, b2))
 
-    On CUDA the rate is a tensor, so that a captured step (`compute.Update`) reads the rate of the moment.
-    """
+
+def muon(generator: nn.Module, *, b1: float, b2: float) -> Muon:
+    """Muon over the kernels between a generator's first and last layer, Adam over the rest."""
+    kernels: list[Tensor] = []
+    others: list[Tensor] = []
+    for name, parameter in generator.named_parameters():
+        inside = parameter.dim() == 4 and not name.startswith(("head.", "tail."))
+        (kernels if inside else others).append(parameter)
+    return Muon(kernels, others, **_options(generator, b1, b2))
+
+
+def _options(network: nn.Module, b1: float, b2: float) -> dict[str, Any]:
+    """Of Adam. On CUDA the rate is a tensor, so that a captured step (`compute.Update`) reads that of the moment."""
     device = next(network.parameters()).device
     cuda = device.type == "cuda"
     rate = torch.tensor(1e-4, device=device) if cuda else 1e-4
-    fused = cuda or device.type == "cpu"
-    return torch.optim.Adam(network.parameters(), lr=rate, betas=(b1, b2), fused=fused, capturable=cuda)
+    return {"lr": rate, "betas": (b1, b2), "fused": cuda or device.type == "cpu", "capturable": cuda}
 
 
 def set_learning_rate(optimizer: torch.optim.Adam, rate: float) -> None:

@@ -47,7 +47,8 @@ class Pretraining:
         self.settings, self.ranks = settings, ranks
         self.generator = _placed(generator, settings, device).train()
         self.mean = _copied(self.generator) if settings.ema else None
-        self.optimizer = adam.adam(self.generator, b1=settings.b1, b2=settings.b2)
+        optimizer = {"adam": adam.adam, "muon": adam.muon}[settings.pretrain_optimizer]
+        self.optimizer = optimizer(self.generator, b1=settings.b1, b2=settings.b2)
         self.autocast = compute.autocast(settings, device)
         self.forward = Forward(self.generator, fuse=compute.fused(settings, device))
         self.update = compute.update(self._update, self, [self.forward], settings, device, ranks, say)

@@ -14,6 +14,7 @@ import torch
 from srgan import settings as flags
 from srgan.data.loader import Plan, loader
 from srgan.errors import CheckpointError, Diverged, UsageError
+from srgan.networks.batchnorm import freeze
 from srgan.networks.generator import Generator
 from srgan.networks.initial import initialise
 from srgan.training import checkpoints, compute, distributed, inputs, loop
@@ -147,6 +148,8 @@ class Run:
             generator = inputs.initial(best, self.settings)
         else:
             initialise(generator, seed=self.settings.seed, icnr=self.settings.icnr)
+        if self.settings.freeze_batchnorm:
+            freeze(generator)
         if self.settings.sync_batchnorm and self.ranks.world > 1:
             distributed.synchronise_batchnorm(generator)
         phase: Phase

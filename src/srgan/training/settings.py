@@ -54,6 +54,8 @@ class TrainSettings:
     """Factor of the drop half-way."""
     warmup: int = 0
     """Steps at the start of each phase over which the learning rate climbs."""
+    pretrain_optimizer: Literal["adam", "muon"] = "adam"
+    """Of pretraining. muon: Muon for the kernels inside the generator, Adam for the rest. The adversarial phase has Adam."""
     b1: float = 0.9
     """Adam's beta 1."""
     b2: float = 0.999
@@ -80,6 +82,10 @@ class TrainSettings:
     """PReLU slopes: one per channel or one per layer."""
     icnr: bool = False
     """Start the sub-pixel convolutions without a checkerboard (Aitken et al. 2017)."""
+
+    freeze_batchnorm: bool = False
+    """Train the generator with BatchNorm's statistics as they are at the start of each phase; pretraining
+    then needs --init."""
 
     seed: int = 0
     """Decides the first weights and the crops of every step."""
@@ -139,6 +145,11 @@ class TrainSettings:
         for name in ("b1", "b2", "ema"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise SettingsError(f"{name} is a number from 0 to less than 1, got {getattr(self, name)}.")
+        if self.freeze_batchnorm and self.phase != "adversarial" and not self.init:
+            raise SettingsError(
+                "freeze_batchnorm keeps the statistics of a trained generator, and pretraining has none to start "
+                "from: name one with init (srresnet, or a .safetensors file)."
+            )
         if self.crop % 16:
             raise SettingsError(
                 f"crop is a multiple of 16 (the discriminator halves it four times), got {self.crop}."

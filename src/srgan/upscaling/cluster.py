@@ -39,6 +39,7 @@ _SURROUNDINGS = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray's internals stay off stderr
 }
 
+
 def share(
     nodes: Sequence[Mapping[str, float]], actors: int | None, *, gpu: bool
 ) -> tuple[int, dict[str, float]]:

@@ -117,9 +117,11 @@ class PyTorchEngine:
         return {name: self._put(tensor, precision) for name, tensor in self._folded.items()}
 
     def _put(self, array: Planes, precision: str) -> torch.Tensor:
-        """On the device, channels last: 2.3 times faster on a CPU."""
+        """On the device; channels last but on Apple's: 2.3 times faster on a CPU."""
         placed = torch.tensor(array).to(self.device, _TYPES[precision])
-        return placed.contiguous(memory_format=torch.channels_last) if placed.ndim == 4 else placed
+        if placed.ndim == 4 and self.device.type != "mps":
+            return placed.contiguous(memory_format=torch.channels_last)
+        return placed
 
 
 def _precision(asked: Precision, device: torch.device) -> str:
