@@ -41,24 +41,36 @@ def test_content_is_equation_5_on_the_layer_that_was_asked_for(layer: str) -> No
     assert steps.content_loss(features, layer, sr, hr, OFF) == wanted
 
 
+def gradient(layer: str, **weights: float) -> Tensor:
+    """Of the first kernel of a small generator, float64, in the adversarial step."""
+    torch.manual_seed(0)
+    generator, discriminator = (
+        Generator(GeneratorConfig(blocks=1, width=4)).double(),
+        Discriminator(crop=16, width=2).double(),
+    )
+    of_g, of_d = (torch.optim.SGD(n.parameters(), lr=0.0) for n in (generator, discriminator))
+    lr, hr = (torch.rand(2, 3, side, side, dtype=torch.float64) for side in (4, 16))
+    weights = {"content_weight": 1.0, "adversarial_weight": 1e-3, "total_variation_weight": 0.0} | weights
+    steps.adversarial_step(
+        generator, discriminator, lambda x: {layer: x}, layer, of_g, of_d, lr, hr, autocast=OFF, **weights
+    )
+    assert generator.head.conv.weight.grad is not None
+    return generator.head.conv.weight.grad
+
+
+def test_pixels_count_only_where_that_is_asked_for() -> None:
+    """Equation 3 has no such term; with it the gradient grows by that of the mean absolute error."""
+    one, three = (gradient("54", pixel_weight=weight) - gradient("54") for weight in (1.0, 3.0))
+    assert one.norm() > 0
+    torch.testing.assert_close(three, 3 * one)
+    alone = {"content_weight": 0.0, "adversarial_weight": 0.0}
+    torch.testing.assert_close(gradient("54", **alone, pixel_weight=1.0), one)
+    assert recipes.paper().pixel_weight == 0.0
+
+
 @pytest.mark.parametrize(("layer", "counts"), [("22", True), ("54", False)])
 def test_total_variation_goes_with_vgg22_alone(layer: str, counts: bool) -> None:
     """The paper's weight is 2e-8; a heavy one here shows in the gradient where the loss takes part."""
 
-    def gradient(weight: float) -> Tensor:
-        torch.manual_seed(0)
-        generator, discriminator = (
-            Generator(GeneratorConfig(blocks=1, width=4)),
-            Discriminator(crop=16, width=2),
-        )
-        of_g, of_d = (torch.optim.SGD(n.parameters(), lr=0.0) for n in (generator, discriminator))
-        steps.adversarial_step(
-            generator, discriminator, lambda x: {layer: x}, layer, of_g, of_d, torch.rand(2, 3, 4, 4),
-            torch.rand(2, 3, 16, 16), content_weight=1.0, adversarial_weight=1e-3,
-            total_variation_weight=weight, autocast=OFF,
-        )  # fmt: skip
-        assert generator.head.conv.weight.grad is not None
-        return generator.head.conv.weight.grad
-
-    assert torch.equal(gradient(0.0), gradient(10.0)) is not counts
+    assert torch.equal(gradient(layer), gradient(layer, total_variation_weight=10.0)) is not counts
     assert recipes.paper().total_variation_weight == losses.TOTAL_VARIATION_WEIGHT == 2e-8

@@ -120,7 +120,7 @@ class Adversarial:
             self.optimizer_g, self.optimizer_d, *_floats(batch, self.settings),
             content_weight=self.settings.content_weight, adversarial_weight=self.settings.adversarial_weight,
             total_variation_weight=self.settings.total_variation_weight,
-            autocast=self.autocast, share=self.ranks.average_gradients,
+            autocast=self.autocast, share=self.ranks.average_gradients, pixel_weight=self.settings.pixel_weight,
         )  # fmt: skip
 
     def tensors(self) -> dict[str, Tensor]:

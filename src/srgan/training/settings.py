@@ -71,6 +71,8 @@ class TrainSettings:
     """Factor on the content loss, beside the paper's 1/12.75 on the features."""
     adversarial_weight: float = 1e-3
     """Factor on the adversarial loss (Equation 3)."""
+    pixel_weight: float = 0.0
+    """Factor on the pixels' mean absolute error in adversarial training; keeps colours, which phi_54 hardly sees."""
     total_variation_weight: float = 2e-8
     """Factor on the total variation loss; only with --content vgg22."""
 
@@ -136,7 +138,7 @@ class TrainSettings:
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is a whole number of at least 1, got {getattr(self, name)}.")
         for name in ("pretrain_steps", "train_steps", "warmup", "validation_pictures", "seed", "max_rollbacks", "content_weight",
-                     "adversarial_weight", "total_variation_weight"):  # fmt: skip
+                     "adversarial_weight", "pixel_weight", "total_variation_weight"):  # fmt: skip
             if not getattr(self, name) >= 0:
                 raise SettingsError(f"{name} is at least 0, got {getattr(self, name)}.")
         for name in ("pretrain_learning_rate", "learning_rate", "drop"):
