@@ -24,6 +24,7 @@ from srgan.picture import files
 from srgan.training.distributed import ALONE, joined
 from srgan.training.heartbeat import Watch
 from tests.training.ranks import CPU, STEPS, Features, SmallDiscriminator, first_generator
+from tests.training.small import SMALL, assert_same, last_state
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -191,18 +192,25 @@ def test_killing_one_process_ends_the_job_with_a_sentence(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_the_command_under_torchrun(tmp_path: Path) -> None:
-    """Both phases, one writer, and a resume by one process alone."""
-    with start(tmp_path, "--pretrain-steps", "4", "--train-steps", "3") as job:
-        _, said = job.communicate(timeout=500)
-    assert job.returncode == 0, said
-    text = (tmp_path / "run/journal.jsonl").read_text()
+    """Both phases, one writer; and stopped before its last step and gone on with, it comes to the same bits."""
+
+    def done(name: str, *more: str) -> Path:
+        (tmp_path / name).mkdir(exist_ok=True)
+        with start(tmp_path / name, "--pretrain-steps", "4", *more) as job:
+            _, said = job.communicate(timeout=500)
+        assert job.returncode == 0, said
+        return tmp_path / name / "run"
+
+    straight = done("straight", "--train-steps", "3")
+    text = (straight / "journal.jsonl").read_text()
     assert text.count('"kind": "start"') == 1 and "Training with 2 processes, 1 crops each" in text
-    assert (tmp_path / "run/srresnet.safetensors").exists() and (tmp_path / "run/srgan.safetensors").exists()
+    assert (straight / "srresnet.safetensors").exists() and (straight / "srgan.safetensors").exists()
+    done("stopped", "--train-steps", "2")  # which has the rate dropped after step 1, as 3 steps have
+    stopped = done("stopped", "--train-steps", "3", "--resume", "--allow-change", "train_steps")
+    assert_same(last_state(straight), last_state(stopped))
 
 
 def start(folder: Path, *more: str) -> subprocess.Popen[str]:
-    from tests.training.small import SMALL
-
     command = [*TORCHRUN, "-m", "srgan", *SMALL, "--output", str(folder / "run"), *more]
     return subprocess.Popen(command, env=environment(), cwd=folder, stderr=subprocess.PIPE, text=True)
 
