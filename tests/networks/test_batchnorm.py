@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from srgan.networks.batchnorm import BatchNorm, Synchronised, freeze
+from srgan.networks.batchnorm import BatchNorm, Synchronised, anchor, freeze
 
 
 def test_trains_and_evaluates_like_pytorch_s() -> None:
@@ -50,3 +50,17 @@ def test_frozen_it_trains_as_it_evaluates() -> None:
         slope = (1 / (torch.tensor([4.0, 0.25, 1.0], dtype=torch.float64) + 1e-5).sqrt()).view(1, 3, 1, 1)
         assert x.grad is not None
         torch.testing.assert_close(x.grad, slope.expand_as(x))
+
+
+def test_anchored_it_does_the_same_by_other_statistics() -> None:
+    norm = BatchNorm(2).double().eval()
+    norm.running_mean.copy_(torch.tensor([3.0, -1.0]))
+    norm.running_var.copy_(torch.tensor([0.5, 2.0]))
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([-1.5, 0.25]))
+        norm.bias.copy_(torch.tensor([0.1, -0.2]))
+    x = torch.randn(6, 2, 40, 40, dtype=torch.float64) * 2 + 1
+    before = norm(x)
+    anchor(norm, x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0))
+    torch.testing.assert_close(norm(x), before)
+    torch.testing.assert_close(norm.train()(x), before)  # now the batch's own statistics say the same

@@ -205,5 +205,7 @@ def test_frozen_batchnorm_keeps_the_statistics_of_its_first_generator(
         after = weights.read(tmp_path / "run" / f"{name}.safetensors").tensors
         kept = {key for key in before if np.array_equal(before[key], after[key])}
         assert kept == {key for key in before if ".running_" in key}
+    lines = map(json.loads, (tmp_path / "run/journal.jsonl").read_text().splitlines())
+    assert {line["health"]["bn_gap"] for line in lines if line["kind"] == "report"} == {0.0}
     assert train(tmp_path / "other", "--freeze-batchnorm") == 2
     assert "name one with init (srresnet, or a .safetensors file)" in capsys.readouterr().err

@@ -66,6 +66,16 @@ class Synchronised(BatchNorm):
         return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
 
 
+@torch.no_grad()
+def anchor(norm: BatchNorm, mean: Tensor, variance: Tensor) -> None:
+    """Give a BatchNorm other running statistics (C,) and a slope and offset with which it does the same as before."""
+    slope = norm.weight / torch.sqrt(norm.running_var + BATCH_NORM_EPSILON)
+    norm.bias.add_(slope * (mean - norm.running_mean))
+    norm.weight.copy_(slope * torch.sqrt(variance + BATCH_NORM_EPSILON))
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
+
+
 def freeze(network: nn.Module) -> None:
     """From now on every BatchNorm of the network is an affine map by its present statistics."""
     for module in network.modules():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from srgan import evaluation
 from srgan.data.folders import Pair
+from srgan.networks.batchnorm import BatchNorm, freeze
 from srgan.networks.generator import Generator
 from srgan.picture import files, resize
 from srgan.picture.niqe import NiqeModel
@@ -91,11 +92,13 @@ def _sheet(pictures: Sequence[NDArray[np.uint8]], columns: int = 3) -> NDArray[n
 
 @torch.no_grad()
 def batchnorm_gap(generator: Generator, lr_unit: torch.Tensor) -> float:
-    """Mean difference, in levels of 255, between the output in training mode and in evaluation mode."""
+    """Mean difference, in levels of 255, between the output in training mode and in evaluation mode; 0 when frozen."""
     was = generator.training
     evaluated = generator.eval()(lr_unit)
     twin = Generator(generator.config).to(lr_unit).train()  # with BatchNorms that wait for no other process
     twin.load_state_dict(generator.state_dict())
+    if any(isinstance(layer, BatchNorm) and layer.frozen for layer in generator.modules()):
+        freeze(twin)
     gap = (twin(lr_unit) - evaluated).abs().mean() * 127.5
     generator.train(was)
     return float(gap)
