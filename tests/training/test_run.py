@@ -213,14 +213,15 @@ def test_frozen_batchnorm_keeps_the_statistics_of_its_first_generator(
 
 @pytest.mark.slow
 def test_bf16_validates_like_fp32(tmp_path: Path) -> None:
-    """Within 0.05 dB after a short run; on a CPU, where bf16 is emulated."""
+    """Within 0.05 dB after a short run from trained weights; on a CPU, where bf16 is emulated."""
 
     def validated(precision: str) -> float:
-        more = "--phase pretrain --pretrain-steps 120 --validation-interval 120 --width 8 --batch-size 4".split()
+        more = ("--phase pretrain --init srresnet --blocks 16 --width 64 --pretrain-steps 20 --validation-interval 20 "
+                "--checkpoint-interval 20 --crop 48 --ema 0 --pretrain-learning-rate 3e-5").split()  # fmt: skip
         assert train(tmp_path / precision, *more, "--precision", precision) == 0
         lines = map(json.loads, (tmp_path / precision / "journal.jsonl").read_text().splitlines())
         return float([line["scores"]["psnr_y"] for line in lines if line["kind"] == "validation"][-1])
 
     fp32, bf16 = validated("fp32"), validated("bf16")
-    assert fp32 > 15 and fp32 != bf16
+    assert fp32 > 25 and fp32 != bf16
     assert bf16 == pytest.approx(fp32, abs=0.05)
