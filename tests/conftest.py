@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 hypothesis.settings.register_profile("srgan", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("srgan")
+# A background shell, as a CI's, has Ctrl-C ignored, and what it starts inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
