@@ -15,7 +15,7 @@ from srgan.architecture import GeneratorConfig
 from srgan.data import loader, plan
 from srgan.networks.discriminator import Discriminator
 from srgan.networks.generator import Generator
-from srgan.training import adam, steps
+from srgan.training import optimizers, steps
 from srgan.training.schedule import learning_rate
 
 OFF = torch.autocast("cpu", torch.bfloat16, enabled=False)
@@ -174,7 +174,7 @@ def test_schedule_of_the_original_project_halves_at_the_floor_half() -> None:
 
 def test_adam_with_beta_1_of_0_9() -> None:
     paper = recipes.paper()
-    optimizer = adam.adam(Generator(GeneratorConfig(blocks=1, width=2)), b1=paper.b1, b2=paper.b2)
+    optimizer = optimizers.adam(Generator(GeneratorConfig(blocks=1, width=2)), b1=paper.b1, b2=paper.b2)
     assert isinstance(optimizer, torch.optim.Adam)
     assert optimizer.param_groups[0]["betas"] == (0.9, 0.999)
     assert optimizer.param_groups[0]["weight_decay"] == 0
@@ -184,8 +184,8 @@ def test_adam_s_first_step_is_the_learning_rate() -> None:
     """Kingma & Ba: after one step m / sqrt(v) is the gradient's sign, so each parameter moves by the rate."""
     parameter = nn.Linear(1, 1, bias=False)
     nn.init.constant_(parameter.weight, 2.0)
-    optimizer = adam.adam(parameter, b1=0.9, b2=0.999)
-    adam.set_learning_rate(optimizer, 1e-3)
+    optimizer = optimizers.adam(parameter, b1=0.9, b2=0.999)
+    optimizers.set_learning_rate(optimizer, 1e-3)
     (parameter.weight.sum() * 7).backward()
     optimizer.step()
     assert parameter.weight.item() == pytest.approx(2.0 - 1e-3, abs=1e-6)
@@ -221,6 +221,6 @@ def test_the_moving_average_leans_on_the_past() -> None:
     mean, network = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     nn.init.constant_(mean.weight, 1.0)
     nn.init.constant_(network.weight, 0.0)
-    adam.average(mean, network, 0.9, step=10_000)
+    optimizers.average(mean, network, 0.9, step=10_000)
     assert mean.weight.item() == pytest.approx(0.9)
     assert math.isclose(network.weight.item(), 0.0)

@@ -70,8 +70,8 @@ def test_rollback_goes_on_at_half_the_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rates: list[float] = []
-    plain = phases.adam.set_learning_rate
-    monkeypatch.setattr(phases.adam, "set_learning_rate", lambda o, rate: (rates.append(rate), plain(o, rate)))
+    plain = phases.optimizers.set_learning_rate
+    monkeypatch.setattr(phases.optimizers, "set_learning_rate", lambda o, rate: (rates.append(rate), plain(o, rate)))
     Plant(monkeypatch, 5, "gradient")
     words = ["--on-divergence", "rollback", "--phase", "pretrain", "--pretrain-decay", "none"]
     assert train(tmp_path / "run", *words) == 0

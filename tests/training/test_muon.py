@@ -7,7 +7,7 @@ import torch
 
 from srgan.architecture import GeneratorConfig
 from srgan.networks.generator import Generator
-from srgan.training import adam
+from srgan.training import optimizers
 from srgan.training.muon import STRIDE, Muon, orthogonal
 
 
@@ -44,8 +44,8 @@ def test_a_kernel_moves_as_by_pytorch_s_muon() -> None:
 def test_the_step_s_length_is_the_stride_and_the_others_are_adam_s() -> None:
     generator = Generator(GeneratorConfig(blocks=1, width=8)).to(memory_format=torch.channels_last)
     before = {name: p.detach().clone() for name, p in generator.named_parameters()}
-    optimizer = adam.muon(generator, b1=0.9, b2=0.999)
-    adam.set_learning_rate(optimizer, 1e-3)
+    optimizer = optimizers.muon(generator, b1=0.9, b2=0.999)
+    optimizers.set_learning_rate(optimizer, 1e-3)
     for parameter in generator.parameters():
         parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
     optimizer.step()
@@ -68,18 +68,18 @@ def test_its_state_goes_through_names_and_back() -> None:
     def fresh() -> tuple[Generator, Muon]:
         torch.manual_seed(0)
         generator = Generator(GeneratorConfig(blocks=1, width=4)).to(memory_format=torch.channels_last)
-        return generator, adam.muon(generator, b1=0.9, b2=0.999)
+        return generator, optimizers.muon(generator, b1=0.9, b2=0.999)
 
     straight, first = fresh()
     stepped(5, straight, first)
     before, second = fresh()
     stepped(3, before, second)
-    state = {name: tensor.clone() for name, tensor in adam.state_tensors(second, before)}
+    state = {name: tensor.clone() for name, tensor in optimizers.state_tensors(second, before)}
     assert "body.0.conv1.weight.momentum" in state and "head.conv.weight.exp_avg" in state
     assert "body.0.conv1.weight.exp_avg" not in state
     after, third = fresh()
     after.load_state_dict(before.state_dict())
-    adam.load_state(third, after, state)
+    optimizers.load_state(third, after, state)
     stepped(2, after, third, first=3)
     for (name, a), b in zip(straight.named_parameters(), after.parameters(), strict=True):
         assert torch.equal(a, b), name

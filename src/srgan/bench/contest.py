@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from srgan.bench.memory import peak_resident
 from srgan.data.loader import Loader
 from srgan.training.phases import Phase
-from srgan.upscaling.memory import peak_resident
 
 
 class Contestant(Protocol):

@@ -95,7 +95,7 @@ import json, sys
 import numpy as np
 from srgan import weights
 from srgan.bench.rivals import RIVALS
-from srgan.upscaling.memory import peak_resident
+from srgan.bench.memory import peak_resident
 name, model, side = json.loads(sys.argv[1])
 generator = weights.random() if model == "random" else weights.read(model)
 run = RIVALS[name](generator, None if model == "random" else weights.find(model))

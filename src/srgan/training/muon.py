@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-STEPS = (3.4445, -4.7750, 2.0315)
-"""a, b, c of X <- aX + bXX'X + cXX'XX'X, which moves all singular values towards 1 and most of the way in five rounds."""
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""a, b, c of X <- aX + bXX'X + cXX'XX'X, which moves all singular values towards 1 and most of the way in a few rounds."""
+ROUNDS = 5
 MOMENTUM = 0.95
 STRIDE = 0.6
 """Root mean square of a kernel's change, in learning rates. Adam's is about 0.2 to 0.4 (Liu et al. 2025, section 2.2)."""
@@ -59,8 +60,8 @@ def orthogonal(matrices: Tensor) -> Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x: Tensor = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-20)
-    a, b, c = STEPS
-    for _ in range(5):
+    a, b, c = COEFFICIENTS
+    for _ in range(ROUNDS):
         square = x @ x.mT
         x = a * x + (b * square + c * (square @ square)) @ x
     return x.mT if tall else x

@@ -14,10 +14,11 @@ from srgan.errors import CheckpointError
 from srgan.networks.discriminator import Discriminator
 from srgan.networks.generator import Generator
 from srgan.networks.initial import initialise
-from srgan.training import adam, compute, steps
+from srgan.training import compute, optimizers, steps
 from srgan.training.compute import Forward, Say
 from srgan.training.distributed import ALONE, Ranks, synchronise_batchnorm
 from srgan.training.settings import TrainSettings
+from srgan.training.shift import Shift
 from srgan.training.steps import Losses
 
 N = TypeVar("N", bound=nn.Module)
@@ -47,7 +48,7 @@ class Pretraining:
         self.settings, self.ranks = settings, ranks
         self.generator = _placed(generator, settings, device).train()
         self.mean = _copied(self.generator) if settings.ema else None
-        optimizer = {"adam": adam.adam, "muon": adam.muon}[settings.pretrain_optimizer]
+        optimizer = {"adam": optimizers.adam, "muon": optimizers.muon}[settings.pretrain_optimizer]
         self.optimizer = optimizer(self.generator, b1=settings.b1, b2=settings.b2)
         self.autocast = compute.autocast(settings, device)
         self.forward = Forward(self.generator, fuse=compute.fused(settings, device))
@@ -55,10 +56,10 @@ class Pretraining:
 
     def step(self, step: int, batch: Batch, learning_rate: float) -> Losses:
         """One update; `step` counts from 0."""
-        adam.set_learning_rate(self.optimizer, learning_rate)
+        optimizers.set_learning_rate(self.optimizer, learning_rate)
         losses = self.update(batch)
         if self.mean is not None:
-            adam.average(self.mean, self.generator, self.settings.ema, step)
+            optimizers.average(self.mean, self.generator, self.settings.ema, step)
         return losses
 
     def _update(self, batch: Batch) -> Losses:
@@ -93,8 +94,9 @@ class Adversarial:
         if settings.sync_batchnorm and ranks.world > 1:
             synchronise_batchnorm(discriminator)
         self.discriminator = _placed(discriminator, settings, device).train()
-        self.optimizer_g = adam.adam(self.generator, b1=settings.b1, b2=settings.b2)
-        self.optimizer_d = adam.adam(self.discriminator, b1=settings.b1, b2=settings.b2)
+        self.optimizer_g = optimizers.adam(self.generator, b1=settings.b1, b2=settings.b2)
+        self.optimizer_d = optimizers.adam(self.discriminator, b1=settings.b1, b2=settings.b2)
+        self.shift = Shift(settings.crop, device) if settings.shift else None
         self.autocast = compute.autocast(settings, device)
         fuse = compute.fused(settings, device)
         self.forward_g = Forward(self.generator, fuse=fuse)
@@ -108,10 +110,12 @@ class Adversarial:
     def step(self, step: int, batch: Batch, learning_rate: float) -> Losses:
         """One update of each network; `step` counts from 0."""
         for optimizer in (self.optimizer_g, self.optimizer_d):
-            adam.set_learning_rate(optimizer, learning_rate)
+            optimizers.set_learning_rate(optimizer, learning_rate)
+        if self.shift is not None:
+            self.shift.turn(step)
         losses = self.update(batch)
         if self.mean is not None:
-            adam.average(self.mean, self.generator, self.settings.ema, step)
+            optimizers.average(self.mean, self.generator, self.settings.ema, step)
         return losses
 
     def _update(self, batch: Batch) -> Losses:
@@ -121,6 +125,7 @@ class Adversarial:
             content_weight=self.settings.content_weight, adversarial_weight=self.settings.adversarial_weight,
             total_variation_weight=self.settings.total_variation_weight,
             autocast=self.autocast, share=self.ranks.average_gradients, pixel_weight=self.settings.pixel_weight,
+            moved=self.shift or steps.unmoved,
         )  # fmt: skip
 
     def tensors(self) -> dict[str, Tensor]:
@@ -167,7 +172,7 @@ def _network_tensors(
     prefix: str, network: nn.Module, optimizer: torch.optim.Adam, mean: nn.Module | None
 ) -> dict[str, Tensor]:
     found = {f"{prefix}.{name}": tensor for name, tensor in network.state_dict().items()}
-    found |= {f"{prefix}.adam.{name}": t for name, t in adam.state_tensors(optimizer, network)}
+    found |= {f"{prefix}.adam.{name}": t for name, t in optimizers.state_tensors(optimizer, network)}
     if mean is not None:
         found |= {f"{prefix}.mean.{name}": tensor for name, tensor in mean.state_dict().items()}
     return found
@@ -189,6 +194,6 @@ def _load_network(
             f"the checkpoint belongs to other networks: {str(error).splitlines()[0]}"
         ) from error
     start = f"{prefix}.adam."
-    adam.load_state(
+    optimizers.load_state(
         optimizer, network, {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
     )

@@ -73,6 +73,9 @@ class TrainSettings:
     """Factor on the adversarial loss (Equation 3)."""
     pixel_weight: float = 0.0
     """Factor on the pixels' mean absolute error in adversarial training; keeps colours, which phi_54 hardly sees."""
+    shift: bool = False
+    """Show the discriminator each step's crops moved by another 0 to 2 pixels, so that the generator does not
+    learn the grid of its strides."""
     total_variation_weight: float = 2e-8
     """Factor on the total variation loss; only with --content vgg22."""
 

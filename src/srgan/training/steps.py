@@ -21,6 +21,11 @@ def alone(optimizer: torch.optim.Optimizer) -> None:
     """One process has nothing to average."""
 
 
+def unmoved(pictures: Tensor) -> Tensor:
+    """The discriminator sees pictures as they are."""
+    return pictures
+
+
 def pretrain_step(
     generator: Network,
     optimizer: torch.optim.Optimizer,
@@ -47,19 +52,20 @@ def adversarial_step(
     generator: Network, discriminator: Network, features: Features | None, layer: str,
     optimizer_g: torch.optim.Optimizer, optimizer_d: torch.optim.Optimizer, lr_unit: Tensor, hr_signed: Tensor, *,
     content_weight: float, adversarial_weight: float, total_variation_weight: float, pixel_weight: float = 0.0,
-    autocast: torch.autocast, share: Share = alone,
+    autocast: torch.autocast, share: Share = alone, moved: Network = unmoved,
 ) -> Losses:  # fmt: skip
     """SRGAN: the discriminator one step (Equation 2), then the generator one (Equation 3), on the same crops.
 
     `features` None: the content loss is the pixels' mean squared error (SRGAN-MSE of table 1).
     `pixel_weight`: factor on the pixels' mean absolute error, which is not part of Equation 3.
+    `moved`: what the discriminator is shown of pictures (`shift.Shift`).
     """
     with autocast:
         sr = generator(lr_unit)
 
     # Equation 2: the discriminator, on pictures that the generator is not asked about.
     with autocast:
-        logits_hr, logits_sr = discriminator(hr_signed), discriminator(sr.detach())
+        logits_hr, logits_sr = discriminator(moved(hr_signed)), discriminator(moved(sr.detach()))
     loss_d = losses.discriminator(wide(logits_hr), wide(logits_sr))
     optimizer_d.zero_grad(set_to_none=True)
     _backward(loss_d)
@@ -70,7 +76,7 @@ def adversarial_step(
     # Equation 3: the generator, against the discriminator as it now is.
     with frozen(optimizer_d):
         with autocast:
-            adversarial = losses.adversarial(wide(discriminator(sr)))
+            adversarial = losses.adversarial(wide(discriminator(moved(sr))))
         content = content_loss(features, layer, wide(sr), hr_signed, autocast)
         loss_g = losses.perceptual(content_weight * content, adversarial, adversarial_weight)
         if layer == "22":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,21 +24,6 @@ class Plan:
     tail_pixels: int
     whole: bool
     """The picture goes through in one piece, without a halo."""
-
-
-def peak_resident() -> int | None:
-    """Bytes of memory that this process has had resident at most; None where it cannot be known.
-
-    On Linux not from `ru_maxrss`, which whoever is started inherits.
-    """
-    if sys.platform == "win32":
-        return None
-    status = Path("/proc/self/status")
-    if status.exists():
-        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def bytes_from_text(text: str) -> int:
