@@ -40,6 +40,19 @@ def adversarial(logits_sr: Tensor) -> Tensor:
     return F.softplus(-logits_sr).mean()
 
 
+def grid(sr: Tensor, hr: Tensor, *, factor: int = 4, cells: int = 12) -> Tensor:
+    """How much of sr - hr is a pattern that repeats at every LR pixel: mean square; not the paper's.
+
+    Over windows of `cells` x `cells` LR pixels: the mean error at each of the factor x factor places, less the window's
+    mean error. An error that knows nothing of where LR pixels begin has none.
+    """
+    places = F.pixel_unshuffle(sr - hr, factor)
+    means = F.avg_pool2d(places, min(cells, *places.shape[2:]))
+    n, channels, height, width = means.shape
+    means = means.view(n, channels // factor**2, factor**2, height, width)
+    return (means - means.mean(2, keepdim=True)).square().mean()
+
+
 # Equation 3: l_SR = l_X + 10^-3 l_Gen
 def perceptual(content: Tensor, adversarial: Tensor, weight: float = ADVERSARIAL_WEIGHT) -> Tensor:
     """The generator's loss: content (Equation 4 or 5) and adversarial part (Equation 6)."""

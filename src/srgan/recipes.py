@@ -37,6 +37,7 @@ def best() -> TrainSettings:
     return TrainSettings(
         recipe="best", pretrain_steps=300_000, train_steps=60_000, pretrain_learning_rate=2e-4,
         pretrain_decay="cosine", decay="cosine", pixel_loss="l1", ema=0.999, warmup=200, icnr=True,
+        grid_weight=10.0, shift=True,
         validation_interval=5_000, checkpoint_interval=5_000,
     )  # fmt: skip
 

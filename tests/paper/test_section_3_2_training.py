@@ -143,7 +143,7 @@ def test_the_paper_s_recipe() -> None:
     assert (paper.pixel_loss, paper.content) == ("mse", "vgg54")
     assert (paper.content_weight, paper.adversarial_weight) == (1.0, 1e-3)
     assert (paper.ema, paper.icnr, paper.warmup) == (0.0, False, 0)  # ours, and off
-    assert (paper.pretrain_optimizer, paper.freeze_batchnorm) == ("adam", False)
+    assert (paper.pretrain_optimizer, paper.freeze_batchnorm, paper.shift) == ("adam", False, False)
 
 
 def test_schedule_of_the_paper() -> None:

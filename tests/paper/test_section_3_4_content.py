@@ -58,14 +58,15 @@ def gradient(layer: str, **weights: float) -> Tensor:
     return generator.head.conv.weight.grad
 
 
-def test_pixels_count_only_where_that_is_asked_for() -> None:
-    """Equation 3 has no such term; with it the gradient grows by that of the mean absolute error."""
-    one, three = (gradient("54", pixel_weight=weight) - gradient("54") for weight in (1.0, 3.0))
+@pytest.mark.parametrize("term", ["pixel_weight", "grid_weight"])
+def test_what_equation_3_lacks_counts_only_where_it_is_asked_for(term: str) -> None:
+    """The pixels' mean absolute error, and the grid in the error: each adds its own gradient, times its weight."""
+    one, three = (gradient("54", **{term: weight}) - gradient("54") for weight in (1.0, 3.0))
     assert one.norm() > 0
     torch.testing.assert_close(three, 3 * one)
     alone = {"content_weight": 0.0, "adversarial_weight": 0.0}
-    torch.testing.assert_close(gradient("54", **alone, pixel_weight=1.0), one)
-    assert recipes.paper().pixel_weight == 0.0
+    torch.testing.assert_close(gradient("54", **alone, **{term: 1.0}), one)
+    assert getattr(recipes.paper(), term) == 0.0
 
 
 @pytest.mark.parametrize(("layer", "counts"), [("22", True), ("54", False)])

@@ -125,7 +125,7 @@ class Adversarial:
             content_weight=self.settings.content_weight, adversarial_weight=self.settings.adversarial_weight,
             total_variation_weight=self.settings.total_variation_weight,
             autocast=self.autocast, share=self.ranks.average_gradients, pixel_weight=self.settings.pixel_weight,
-            moved=self.shift or steps.unmoved,
+            grid_weight=self.settings.grid_weight, moved=self.shift or steps.unmoved,
         )  # fmt: skip
 
     def tensors(self) -> dict[str, Tensor]:

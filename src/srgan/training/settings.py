@@ -73,6 +73,8 @@ class TrainSettings:
     """Factor on the adversarial loss (Equation 3)."""
     pixel_weight: float = 0.0
     """Factor on the pixels' mean absolute error in adversarial training; keeps colours, which phi_54 hardly sees."""
+    grid_weight: float = 0.0
+    """Factor on the part of the error that repeats at every LR pixel, a grid, in adversarial training."""
     shift: bool = False
     """Show the discriminator each step's crops moved by another 0 to 2 pixels, so that the generator does not
     learn the grid of its strides."""
@@ -141,7 +143,7 @@ class TrainSettings:
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is a whole number of at least 1, got {getattr(self, name)}.")
         for name in ("pretrain_steps", "train_steps", "warmup", "validation_pictures", "seed", "max_rollbacks", "content_weight",
-                     "adversarial_weight", "pixel_weight", "total_variation_weight"):  # fmt: skip
+                     "adversarial_weight", "pixel_weight", "grid_weight", "total_variation_weight"):  # fmt: skip
             if not getattr(self, name) >= 0:
                 raise SettingsError(f"{name} is at least 0, got {getattr(self, name)}.")
         for name in ("pretrain_learning_rate", "learning_rate", "drop"):
@@ -170,6 +172,5 @@ FREE_TO_CHANGE = frozenset({
 
 def changed(before: dict[str, Any], after: TrainSettings) -> dict[str, tuple[Any, Any]]:
     """Settings of a checkpoint that differ now: name -> (then, now)."""
-    now = to_mapping(after)
-    known = {name: value for name, value in now.items() if name in before}  # an older version has fewer
-    return {name: (before[name], value) for name, value in known.items() if before[name] != value}
+    then = to_mapping(TrainSettings()) | before  # an older version has fewer, and did as the defaults do
+    return {name: (then[name], value) for name, value in to_mapping(after).items() if then[name] != value}

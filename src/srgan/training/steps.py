@@ -52,12 +52,13 @@ def adversarial_step(
     generator: Network, discriminator: Network, features: Features | None, layer: str,
     optimizer_g: torch.optim.Optimizer, optimizer_d: torch.optim.Optimizer, lr_unit: Tensor, hr_signed: Tensor, *,
     content_weight: float, adversarial_weight: float, total_variation_weight: float, pixel_weight: float = 0.0,
-    autocast: torch.autocast, share: Share = alone, moved: Network = unmoved,
+    grid_weight: float = 0.0, autocast: torch.autocast, share: Share = alone, moved: Network = unmoved,
 ) -> Losses:  # fmt: skip
     """SRGAN: the discriminator one step (Equation 2), then the generator one (Equation 3), on the same crops.
 
     `features` None: the content loss is the pixels' mean squared error (SRGAN-MSE of table 1).
-    `pixel_weight`: factor on the pixels' mean absolute error, which is not part of Equation 3.
+    `pixel_weight`, `grid_weight`: factors on the pixels' mean absolute error and on the grid in it, which are not part of
+    Equation 3.
     `moved`: what the discriminator is shown of pictures (`shift.Shift`).
     """
     with autocast:
@@ -83,6 +84,8 @@ def adversarial_step(
             loss_g = loss_g + total_variation_weight * losses.total_variation(wide(sr))
         if pixel_weight:
             loss_g = loss_g + pixel_weight * losses.pixel_l1(wide(sr), hr_signed)
+        if grid_weight:
+            loss_g = loss_g + grid_weight * losses.grid(wide(sr), hr_signed)
         optimizer_g.zero_grad(set_to_none=True)
         _backward(loss_g)
     share(optimizer_g)
