@@ -30,6 +30,7 @@ def first_pictures(page: Page, picture: Path) -> str:
 
 def look(page: Page, picture: Path, folder: Path) -> None:
     """Screenshots at two widths in two schemes."""
+    folder.mkdir(parents=True, exist_ok=True)
     for width, height in ((1280, 900), (390, 844)):
         for dark in (False, True):
             page.open(width, height, dark=dark)
