@@ -50,7 +50,11 @@ def main() -> None:
     for name, loss in wanted.items():
         for ways, turns in (("still", [STILL]), ("16 ways", list(range(16)))):
             found = gradient(loss, sr, hr, shift, turns)
-            print(f"{name}, {ways}: {found.square().mean().sqrt():.2e}, pattern {pattern(found):.2e}")
+            print(
+                f"{name}, {ways}: {found.square().mean().sqrt():.2e}, pattern {pattern(found):.2e}, "
+                f"by chance {pattern(rolled(found)):.2e}",
+                flush=True,
+            )
 
 
 def pictures(data: Path, count: int) -> tuple[Tensor, Tensor]:
@@ -82,6 +86,12 @@ def gradient(
             mean += torch.autograd.grad(loss(x, y), x)[0] / len(turns)
         found.append(mean)
     return torch.cat(found)
+
+
+def rolled(gradient: Tensor) -> Tensor:
+    """Each crop's gradient moved by a way of its own: what is left of the pattern is chance."""
+    ways = np.random.default_rng(0).integers(0, 4, (len(gradient), 2)).tolist()
+    return torch.stack([torch.roll(one, way, (1, 2)) for one, way in zip(gradient, ways, strict=True)])
 
 
 def pattern(gradient: Tensor) -> float:
