@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from srgan.errors import SettingsError
-from srgan.networks.discriminator import Discriminator, check_crop
+from srgan.networks.discriminator import SCALES, Discriminator, FeatureDiscriminator, check_crop
+from srgan.networks.vgg import VGG19
+from srgan.networks.vgg_files import LAYERS
+from srgan.picture import files
 from tests.networks import numpy_networks
 
 
@@ -50,3 +55,37 @@ def test_logits_are_not_probabilities() -> None:
         network.dense[2].bias.fill_(7.5)
         network.dense[2].weight.zero_()
     assert network(torch.zeros(1, 3, 16, 16)).item() == 7.5
+
+
+def _maps(n: int, crop: int) -> dict[str, torch.Tensor]:
+    return {
+        layer: 100 * torch.randn(n, LAYERS[layer].shape[0], *2 * [crop >> int(layer[0]) - 1], dtype=torch.float64)
+        for layer in SCALES
+    }
+
+
+def test_features_every_place_of_phi_44_has_a_logit_from_each_map_and_sees_what_lies_around_it() -> None:
+    torch.manual_seed(0)
+    network, maps = FeatureDiscriminator(width=4).double(), _maps(2, 48)
+    logits = network(maps).detach().view(2, len(SCALES), 6, 6)
+    for row, layer in enumerate(SCALES):
+        changed = dict(maps)
+        changed[layer] = maps[layer].clone()
+        changed[layer][1, :, 0, 0] += 1000.0
+        moved = (network(changed).detach().view(2, len(SCALES), 6, 6) - logits) != 0
+        places = torch.zeros(6, 6, dtype=torch.bool)
+        places[: 2 if layer == "44" else 1, : 2 if layer == "44" else 1] = True  # a 3x3 kernel reaches its neighbours
+        assert torch.equal(moved[1, row], places)
+        moved[1, row] = False
+        assert not moved.any()
+
+
+def test_features_hundreds_of_levels_reach_the_small_convolutions_as_ones(vgg19_file: Path, data: Path) -> None:
+    vgg = VGG19(vgg19_file, layers=tuple(SCALES))
+    squares: dict[str, list[float]] = {layer: [] for layer in SCALES}
+    for path in sorted((data / "valid/Kodak24").glob("*.png"))[:8]:
+        hr = torch.from_numpy(files.read_array(path)[100:292, 100:292].copy()).permute(2, 0, 1)[None] / 127.5 - 1
+        for layer, map_ in vgg(hr.float()).items():
+            squares[layer].append(float((map_ * SCALES[layer]).square().mean()))
+    for layer, found in squares.items():
+        assert 0.5 < np.mean(found) ** 0.5 < 2.0, layer

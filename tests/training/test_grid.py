@@ -88,7 +88,7 @@ def test_photographs_and_made_pictures_move_alike_and_for_the_discriminator_alon
     shift.turn(0)
     steps.adversarial_step(
         generator, judge, features, "54", of_g, of_d, x, hr, content_weight=1.0, adversarial_weight=1.0,
-        total_variation_weight=0.0, autocast=torch.autocast("cpu", enabled=False), moved=shift,
+        total_variation_weight=0.0, autocast=torch.autocast("cpu", enabled=False), shown=shift,
     )  # fmt: skip
     sr = generator(x)
     for found, wanted in zip(seen, (hr, sr, sr), strict=True):

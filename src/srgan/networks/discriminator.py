@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan.errors import SettingsError
 from srgan.networks.batchnorm import BatchNorm
+from srgan.networks.vgg_files import LAYERS
 
 SLOPE = 0.2
 """Leaky ReLU's slope (section 2.1, after Radford et al. 2016)."""
 STRIDE = 16
 """Four of the eight convolutions halve the picture."""
+
+SCALES = {"12": 1 / 200, "22": 1 / 250, "34": 1 / 800, "44": 1 / 150}
+"""VGG19's maps that `FeatureDiscriminator` sees, each with what brings it to a root mean square of about 1 (photographs)."""
 
 
 class Discriminator(nn.Module):
@@ -47,6 +55,35 @@ class Discriminator(nn.Module):
             raise ValueError(f"this discriminator was built for crops of {self.crop}, got {height}x{width}")
         logits: Tensor = self.dense(self.convs(signed).flatten(1))
         return logits
+
+
+class FeatureDiscriminator(nn.Module):
+    """VGG19's maps {"22": phi_22, "34": phi_34, "44": phi_44} of crops -> logits (N, places); not the paper's.
+
+    Small convolutions on the maps of a network that knows photographs already need fewer crops than figure 4 from
+    nothing (Sauer et al. 2021, arXiv 2111.01007). Every place of phi_44 has a logit from each of the three maps.
+    """
+
+    def __init__(self, width: int = 48) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict({layer: _head(LAYERS[layer].shape[0], width) for layer in SCALES})
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        logits = []
+        for layer, head in self.heads.items():
+            place = 2 ** (4 - int(layer[0]))
+            logits.append(F.avg_pool2d(head(features[layer] * SCALES[layer]), place).flatten(1))
+        return torch.cat(logits, 1)
+
+
+def _head(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, width, 1),
+        nn.LeakyReLU(SLOPE),
+        nn.Conv2d(width, width, 3, padding=1),
+        nn.LeakyReLU(SLOPE),
+        nn.Conv2d(width, 1, 1),
+    )
 
 
 def check_crop(crop: int) -> None:

@@ -14,6 +14,7 @@ from srgan.data.folders import Pair, training_pairs, validation_pairs
 from srgan.data.pack import Pack, pack_pairs
 from srgan.data.unpacked import Unpacked, unpacked
 from srgan.errors import UsageError
+from srgan.networks.discriminator import SCALES
 from srgan.networks.generator import Generator, generator_from_weights
 from srgan.networks.vgg import VGG19
 from srgan.picture.niqe import NiqeModel, read_niqe_model
@@ -66,28 +67,31 @@ def pictures(
 
 
 def vgg_file(settings: TrainSettings) -> Path | None:
-    """VGG19's file for the content loss; None where the content loss is the pixels', as it may be for `quick`."""
+    """VGG19's file; None where the content loss is the pixels', as it may be for `quick`."""
     root = data_root(settings) or Path("data")
     path = settings.vgg or _vgg_below(root / "vgg19")
-    if settings.content == "mse" or (path is None and settings.recipe == "quick"):
+    judges = settings.discriminator == "features"
+    if settings.content == "mse" or (path is None and settings.recipe == "quick" and not judges):
         return None
     if path is None or not path.is_file():
+        needing = "the discriminator on features" if judges else f"the content loss {settings.content}"
+        without = "--discriminator figure4" if judges else "--content mse"
         raise UsageError(
-            f"the content loss {settings.content} needs VGG19's weights, and there are none in "
-            f"{settings.vgg or root / 'vgg19'}. Fetch them with `srgan data fetch vgg19`, name the file "
-            "with --vgg, or train with --content mse."
+            f"{needing} needs VGG19's weights, and there are none in {settings.vgg or root / 'vgg19'}. Fetch them "
+            f"with `srgan data fetch vgg19`, name the file with --vgg, or train with {without}."
         )
     return path
 
 
 def features(settings: TrainSettings, say: Say) -> VGG19 | None:
-    """VGG19 for the content loss; None where the content loss is the pixels'."""
+    """VGG19 for the content loss and the discriminator on features; None where neither needs it."""
     path = vgg_file(settings)
     if path is None:
         if settings.content != "mse":
             say("There is no VGG19 file: the content loss is the pixels' mean squared error (--content mse).")
         return None
-    return VGG19(path, layers=(settings.content.removeprefix("vgg"),))
+    seen = SCALES if settings.discriminator == "features" else ()
+    return VGG19(path, layers=(settings.content.removeprefix("vgg"), *seen))
 
 
 def initial(name: str | Path, settings: TrainSettings) -> Generator:

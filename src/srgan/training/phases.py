@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from srgan.data.loader import Batch, hr_signed, lr_unit
 from srgan.errors import CheckpointError
-from srgan.networks.discriminator import Discriminator
+from srgan.networks.discriminator import Discriminator, FeatureDiscriminator
 from srgan.networks.generator import Generator
 from srgan.networks.initial import initialise
 from srgan.training import compute, optimizers, steps
@@ -89,7 +89,8 @@ class Adversarial:
         self.settings, self.ranks = settings, ranks
         self.generator = _placed(generator, settings, device).train()
         self.mean = _copied(self.generator) if settings.ema else None
-        discriminator = Discriminator(settings.crop)
+        on_features = settings.discriminator == "features"
+        discriminator: nn.Module = FeatureDiscriminator() if on_features else Discriminator(settings.crop)
         initialise(discriminator, seed=settings.seed + 1)
         if settings.sync_batchnorm and ranks.world > 1:
             synchronise_batchnorm(discriminator)
@@ -104,13 +105,14 @@ class Adversarial:
         self.features = (
             None if features is None else Forward(_placed(features, settings, device).eval(), fuse=fuse)
         )
+        self.look = self.features if on_features else None
         forwards = [f for f in (self.forward_g, self.forward_d, self.features) if f is not None]
         self.update = compute.update(self._update, self, forwards, settings, device, ranks, say)
 
     def step(self, step: int, batch: Batch, learning_rate: float) -> Losses:
         """One update of each network; `step` counts from 0."""
-        for optimizer in (self.optimizer_g, self.optimizer_d):
-            optimizers.set_learning_rate(optimizer, learning_rate)
+        optimizers.set_learning_rate(self.optimizer_g, learning_rate)
+        optimizers.set_learning_rate(self.optimizer_d, learning_rate * self.settings.discriminator_rate)
         if self.shift is not None:
             self.shift.turn(step)
         losses = self.update(batch)
@@ -125,8 +127,13 @@ class Adversarial:
             content_weight=self.settings.content_weight, adversarial_weight=self.settings.adversarial_weight,
             total_variation_weight=self.settings.total_variation_weight,
             autocast=self.autocast, share=self.ranks.average_gradients, pixel_weight=self.settings.pixel_weight,
-            grid_weight=self.settings.grid_weight, moved=self.shift or steps.unmoved,
+            grid_weight=self.settings.grid_weight, shown=self._shown,
         )  # fmt: skip
+
+    def _shown(self, pictures: Tensor) -> Any:
+        """What the discriminator takes: pictures, moved if that is wanted, or VGG19's maps of such."""
+        moved = pictures if self.shift is None else self.shift(pictures)
+        return moved if self.look is None else self.look(moved)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that the next step depends on, by name."""

@@ -40,7 +40,7 @@ RANGES: dict[str, tuple[float, float, str]] = {
         0.9,
         "the discriminator takes nearly everything for a photograph: it has stopped learning",
     ),
-    "content_to_adversarial": (0.5, 1e5, "one of content and adversarial loss drowns the other"),
+    "content_to_adversarial": (0.05, 1e5, "one of content and adversarial loss drowns the other"),
     "bn_gap": (0.0, 8.0, "BatchNorm's statistics do not fit the batches: pictures will look unlike training"),
     "checkerboard": (0.0, 2.0, "the output carries a pattern that repeats every 4 pixels"),
 }

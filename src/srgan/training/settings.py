@@ -46,6 +46,8 @@ class TrainSettings:
     """Adam's step at its highest, pretraining."""
     learning_rate: float = 1e-4
     """Adam's step at its highest, adversarial training (both networks)."""
+    discriminator_rate: float = 1.0
+    """The discriminator's learning rate, in those of the generator."""
     pretrain_decay: Decay = "none"
     """Learning rate over pretraining: constant, dropped half-way, or cosine to zero."""
     decay: Decay = "half"
@@ -65,6 +67,9 @@ class TrainSettings:
 
     pixel_loss: Literal["mse", "l1"] = "mse"
     """Loss of pretraining."""
+    discriminator: Literal["figure4", "features"] = "figure4"
+    """figure4: the paper's, which sees pictures. features: small convolutions on VGG19's maps (Sauer et al. 2021), for
+    hundreds or thousands of steps in place of a hundred thousand; needs a VGG19, and so the content loss of one."""
     content: Literal["vgg54", "vgg22", "mse"] = "vgg54"
     """Content loss of adversarial training (table 1)."""
     content_weight: float = 1.0
@@ -143,7 +148,7 @@ class TrainSettings:
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is a whole number of at least 1, got {getattr(self, name)}.")
         for name in ("pretrain_steps", "train_steps", "warmup", "validation_pictures", "seed", "max_rollbacks", "content_weight",
-                     "adversarial_weight", "pixel_weight", "grid_weight", "total_variation_weight"):  # fmt: skip
+                     "adversarial_weight", "pixel_weight", "grid_weight", "discriminator_rate", "total_variation_weight"):  # fmt: skip
             if not getattr(self, name) >= 0:
                 raise SettingsError(f"{name} is at least 0, got {getattr(self, name)}.")
         for name in ("pretrain_learning_rate", "learning_rate", "drop"):
@@ -156,6 +161,11 @@ class TrainSettings:
             raise SettingsError(
                 "freeze_batchnorm keeps the statistics of a trained generator, and pretraining has none to start "
                 "from: name one with init (srresnet, or a .safetensors file)."
+            )
+        if self.discriminator == "features" and self.content == "mse":
+            raise SettingsError(
+                "discriminator features looks through VGG19, which content mse does without: take --content vgg54 "
+                "with it, or --discriminator figure4."
             )
         if self.crop % 16:
             raise SettingsError(

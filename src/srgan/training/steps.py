@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from srgan import losses
 
-Network = Callable[[Tensor], Tensor]
+Network = Callable[[Any], Tensor]
 Features = Callable[[Tensor], Mapping[str, Tensor]]
+View = Callable[[Tensor], Any]
+"""Pictures -> what a discriminator takes: pictures, or feature maps by name."""
 Losses = dict[str, Tensor]
 Share = Callable[[torch.optim.Optimizer], None]
 """Averages gradients over the processes of a job (`distributed.Ranks.average_gradients`)."""
@@ -21,7 +24,7 @@ def alone(optimizer: torch.optim.Optimizer) -> None:
     """One process has nothing to average."""
 
 
-def unmoved(pictures: Tensor) -> Tensor:
+def as_is(pictures: Tensor) -> Tensor:
     """The discriminator sees pictures as they are."""
     return pictures
 
@@ -52,21 +55,25 @@ def adversarial_step(
     generator: Network, discriminator: Network, features: Features | None, layer: str,
     optimizer_g: torch.optim.Optimizer, optimizer_d: torch.optim.Optimizer, lr_unit: Tensor, hr_signed: Tensor, *,
     content_weight: float, adversarial_weight: float, total_variation_weight: float, pixel_weight: float = 0.0,
-    grid_weight: float = 0.0, autocast: torch.autocast, share: Share = alone, moved: Network = unmoved,
+    grid_weight: float = 0.0, autocast: torch.autocast, share: Share = alone, shown: View = as_is,
 ) -> Losses:  # fmt: skip
     """SRGAN: the discriminator one step (Equation 2), then the generator one (Equation 3), on the same crops.
 
     `features` None: the content loss is the pixels' mean squared error (SRGAN-MSE of table 1).
     `pixel_weight`, `grid_weight`: factors on the pixels' mean absolute error and on the grid in it, which are not part of
     Equation 3.
-    `moved`: what the discriminator is shown of pictures (`shift.Shift`).
+    `shown`: what the discriminator is shown of pictures: moved ones (`shift.Shift`), or VGG19's maps of them, which then
+    serve the content loss too.
     """
     with autocast:
         sr = generator(lr_unit)
+        view_sr = shown(sr)
+        with torch.no_grad():
+            view_hr = shown(hr_signed)
 
     # Equation 2: the discriminator, on pictures that the generator is not asked about.
     with autocast:
-        logits_hr, logits_sr = discriminator(moved(hr_signed)), discriminator(moved(sr.detach()))
+        logits_hr, logits_sr = discriminator(view_hr), discriminator(_detached(view_sr))
     loss_d = losses.discriminator(wide(logits_hr), wide(logits_sr))
     optimizer_d.zero_grad(set_to_none=True)
     _backward(loss_d)
@@ -77,8 +84,11 @@ def adversarial_step(
     # Equation 3: the generator, against the discriminator as it now is.
     with frozen(optimizer_d):
         with autocast:
-            adversarial = losses.adversarial(wide(discriminator(moved(sr))))
-        content = content_loss(features, layer, wide(sr), hr_signed, autocast)
+            adversarial = losses.adversarial(wide(discriminator(view_sr)))
+        if isinstance(view_sr, Mapping):
+            content = losses.content(wide(view_sr[layer]), wide(view_hr[layer]))
+        else:
+            content = content_loss(features, layer, wide(sr), hr_signed, autocast)
         loss_g = losses.perceptual(content_weight * content, adversarial, adversarial_weight)
         if layer == "22":
             loss_g = loss_g + total_variation_weight * losses.total_variation(wide(sr))
@@ -112,6 +122,12 @@ def content_loss(
             wanted = features(hr)[layer]
         got = features(sr)[layer]
     return losses.content(wide(got), wide(wanted))
+
+
+def _detached(view: Any) -> Any:
+    if isinstance(view, Mapping):
+        return {name: maps.detach() for name, maps in view.items()}
+    return view.detach()
 
 
 def gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
