@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from srgan import losses, weights
 from srgan.data.folders import validation_pairs
-from srgan.networks.discriminator import Discriminator
+from srgan.networks.discriminator import Discriminator, FeatureDiscriminator
 from srgan.networks.generator import generator_from_weights
 from srgan.picture import files, resize
 from srgan.training import checkpoints, inputs
@@ -37,14 +37,20 @@ def main() -> None:
     chosen = parser.parse_args()
 
     state = checkpoints.read(chosen.checkpoint).tensors
-    discriminator = Discriminator(SIDE)
+    on_features = any(name.startswith("d.heads.") for name in state)
+    discriminator: nn.Module = FeatureDiscriminator() if on_features else Discriminator(SIDE)
     discriminator.load_state_dict({name: state[f"d.{name}"] for name in discriminator.state_dict()})
-    vgg = inputs.features(TrainSettings(data=chosen.data), print)
+    vgg = inputs.features(TrainSettings(data=chosen.data, discriminator="features"), print)
     assert vgg is not None
+
+    def judged(pictures: Tensor) -> Tensor:
+        logits: Tensor = discriminator(vgg(pictures) if on_features else pictures)
+        return logits
+
     shift = Shift(SIDE, torch.device("cpu"))
     hr, sr = pictures(chosen.data, chosen.crops)
     wanted = {
-        "adversarial": lambda x, _: losses.adversarial(discriminator(shift(x))),
+        "adversarial": lambda x, _: losses.adversarial(judged(shift(x))),
         "content": lambda x, y: losses.content(vgg(shift(x))["54"], vgg(shift(y))["54"]),
     }
     for name, loss in wanted.items():

@@ -66,15 +66,19 @@ def _maps(n: int, crop: int) -> dict[str, torch.Tensor]:
 
 def test_features_every_place_of_phi_44_has_a_logit_from_each_map_and_sees_what_lies_around_it() -> None:
     torch.manual_seed(0)
-    network, maps = FeatureDiscriminator(width=4).double(), _maps(2, 48)
-    logits = network(maps).detach().view(2, len(SCALES), 6, 6)
+    network, maps = FeatureDiscriminator(width=4).double(), _maps(2, 96)
+    shape = (2, len(SCALES), 12, 12)
+    logits = network(maps).detach().view(shape)
     for row, layer in enumerate(SCALES):
+        pool = 2 ** (4 - int(layer[0]))
+        middle = 6 * pool
         changed = dict(maps)
         changed[layer] = maps[layer].clone()
-        changed[layer][1, :, 0, 0] += 1000.0
-        moved = (network(changed).detach().view(2, len(SCALES), 6, 6) - logits) != 0
-        places = torch.zeros(6, 6, dtype=torch.bool)
-        places[: 2 if layer == "44" else 1, : 2 if layer == "44" else 1] = True  # a 3x3 kernel reaches its neighbours
+        changed[layer][1, :, middle, middle] += 1000.0
+        moved = (network(changed).detach().view(shape) - logits) != 0
+        places = torch.zeros(12, 12, dtype=torch.bool)
+        near = slice((middle - 4) // pool, (middle + 4) // pool + 1)  # 9x9 places of its own map
+        places[near, near] = True
         assert torch.equal(moved[1, row], places)
         moved[1, row] = False
         assert not moved.any()

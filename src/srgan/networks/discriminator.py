@@ -77,10 +77,13 @@ class FeatureDiscriminator(nn.Module):
 
 
 def _head(inputs: int, width: int) -> nn.Sequential:
+    """A map's logits, each from 9x9 of its places: phi_12's then see 13 pixels, three LR pixels and what they repeat."""
     return nn.Sequential(
         nn.Conv2d(inputs, width, 1),
         nn.LeakyReLU(SLOPE),
         nn.Conv2d(width, width, 3, padding=1),
+        nn.LeakyReLU(SLOPE),
+        nn.Conv2d(width, width, 3, padding=3, dilation=3),
         nn.LeakyReLU(SLOPE),
         nn.Conv2d(width, 1, 1),
     )

@@ -68,8 +68,8 @@ class TrainSettings:
     pixel_loss: Literal["mse", "l1"] = "mse"
     """Loss of pretraining."""
     discriminator: Literal["figure4", "features"] = "figure4"
-    """figure4: the paper's, which sees pictures. features: small convolutions on VGG19's maps (Sauer et al. 2021), for
-    hundreds or thousands of steps in place of a hundred thousand; needs a VGG19, and so the content loss of one."""
+    """figure4: the paper's, which sees pictures. features: small convolutions on VGG19's maps (after Sauer et al. 2021), for
+    runs of thousands of steps in place of a hundred thousand; with it the content loss has to be one of VGG19."""
     content: Literal["vgg54", "vgg22", "mse"] = "vgg54"
     """Content loss of adversarial training (table 1)."""
     content_weight: float = 1.0
