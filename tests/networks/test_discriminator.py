@@ -77,7 +77,7 @@ def test_features_every_place_of_phi_44_has_a_logit_from_each_map_and_sees_what_
         changed[layer][1, :, middle, middle] += 1000.0
         moved = (network(changed).detach().view(shape) - logits) != 0
         places = torch.zeros(12, 12, dtype=torch.bool)
-        near = slice((middle - 4) // pool, (middle + 4) // pool + 1)  # 9x9 places of its own map
+        near = slice((middle - 1) // pool, (middle + 1) // pool + 1)  # 3x3 places of its own map
         places[near, near] = True
         assert torch.equal(moved[1, row], places)
         moved[1, row] = False

@@ -1,4 +1,4 @@
-"""The discriminator of figure 4: is this crop a photograph, or was it made by the generator?"""
+"""Is this crop a photograph, or was it made by the generator? Figure 4's discriminator, and one on VGG19's maps."""
 
 from __future__ import annotations
 
@@ -58,10 +58,11 @@ class Discriminator(nn.Module):
 
 
 class FeatureDiscriminator(nn.Module):
-    """VGG19's maps {"22": phi_22, "34": phi_34, "44": phi_44} of crops -> logits (N, places); not the paper's.
+    """VGG19's maps {"12": phi_12, ...} of crops, one for each of `SCALES` -> logits (N, 4 * places); not the paper's.
 
-    Small convolutions on the maps of a network that knows photographs already need fewer crops than figure 4 from
-    nothing (Sauer et al. 2021, arXiv 2111.01007). Every place of phi_44 has a logit from each of the three maps.
+    Small convolutions on the maps of a network that knows photographs already need fewer crops than a discriminator from
+    nothing (Sauer et al. 2021, arXiv 2111.01007). Every place of phi_44, 8x8 pixels, has a logit from each of the four
+    maps: the mean over the places of that map that lie in it.
     """
 
     def __init__(self, width: int = 48) -> None:
@@ -77,13 +78,11 @@ class FeatureDiscriminator(nn.Module):
 
 
 def _head(inputs: int, width: int) -> nn.Sequential:
-    """A map's logits, each from 9x9 of its places: phi_12's then see 13 pixels, three LR pixels and what they repeat."""
+    """A map's logits, each from 3x3 of its places."""
     return nn.Sequential(
         nn.Conv2d(inputs, width, 1),
         nn.LeakyReLU(SLOPE),
         nn.Conv2d(width, width, 3, padding=1),
-        nn.LeakyReLU(SLOPE),
-        nn.Conv2d(width, width, 3, padding=3, dilation=3),
         nn.LeakyReLU(SLOPE),
         nn.Conv2d(width, 1, 1),
     )
