@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +12,8 @@ FEATURE_SCALE = 1 / 12.75
 """Section 3.2: feature maps are rescaled so that VGG losses are "of a scale comparable to the MSE loss"."""
 ADVERSARIAL_WEIGHT = 1e-3
 """Equation 3."""
+TEXTURE_LAYERS = ("12", "22", "34")
+"""VGG19's maps whose texture is compared."""
 TOTAL_VARIATION_WEIGHT = 2e-8
 """Section 3.4: added to the VGG22 content loss when SRResNet-VGG22 is trained (no adversarial part)."""
 
@@ -51,6 +55,30 @@ def grid(sr: Tensor, hr: Tensor, *, factor: int = 4, cells: int = 12) -> Tensor:
     n, channels, height, width = means.shape
     means = means.view(n, channels // factor**2, factor**2, height, width)
     return (means - means.mean(2, keepdim=True)).square().mean()
+
+
+def texture(maps_sr: Mapping[str, Tensor], maps_hr: Mapping[str, Tensor], *, side: int = 16) -> Tensor:
+    """How far the texture is from the original's: Gram matrices of VGG19's maps over every side x side pixels, compared.
+
+    Maps {"12": phi_12, ...} of (N, C, H', W'), of which `TEXTURE_LAYERS` count. For each map and patch the squared relative
+    error of the matrix (C, C) of the maps' products with each other, which says what the texture consists of and how
+    strong it is, but not where it lies (Gatys et al. 2015; in patches: Sajjadi et al. 2017). Mean over patches and maps. Not the
+    paper's. No gradient flows to `maps_hr`.
+    """
+    errors = []
+    for layer in TEXTURE_LAYERS:
+        places = side // 2 ** (int(layer[0]) - 1)
+        wanted, got = _grams(maps_hr[layer].detach(), places), _grams(maps_sr[layer], places)
+        errors.append(((got - wanted).square().sum((-2, -1)) / wanted.square().sum((-2, -1)).clamp_min(1e-12)).mean())
+    return torch.stack(errors).mean()
+
+
+def _grams(maps: Tensor, places: int) -> Tensor:
+    """(N, C, H, W) -> (N, H / places, W / places, C, C)."""
+    n, channels, height, width = maps.shape
+    patches = maps.view(n, channels, height // places, places, width // places, places)
+    rows = patches.permute(0, 2, 4, 1, 3, 5).flatten(-2)
+    return rows @ rows.mT / places**2
 
 
 # Equation 3: l_SR = l_X + 10^-3 l_Gen

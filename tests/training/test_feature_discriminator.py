@@ -41,6 +41,11 @@ def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 Watched = tuple[Generator, FeatureDiscriminator, dict[str, Tensor], list[Tensor]]
 
 
+def _crops() -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    return torch.rand(2, 3, 8, 8, generator=rng), torch.rand(2, 3, 32, 32, generator=rng) * 2 - 1
+
+
 def _step(vgg: VGG19, **weights: float) -> Watched:
     """Gradients and losses of one step that changes nothing, and what VGG19 looked at."""
     torch.manual_seed(0)
@@ -52,7 +57,7 @@ def _step(vgg: VGG19, **weights: float) -> Watched:
         looked.append(pictures.detach().clone())
         return vgg(pictures)  # type: ignore[no-any-return]
 
-    lr, hr = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 32, 32) * 2 - 1
+    lr, hr = _crops()
     found = steps.adversarial_step(
         generator, discriminator, None, "54", of_g, of_d, lr, hr, autocast=OFF, shown=shown, **(WEIGHTS | weights)
     )
@@ -79,6 +84,16 @@ def test_each_network_learns_from_its_own_loss_alone(vgg_file: Path) -> None:
         torch.testing.assert_close(parameter.grad, wanted)
     with_it, without = (_step(vgg, adversarial_weight=w)[0].head.conv.weight.grad for w in (2.0, 0.0))
     assert with_it is not None and without is not None and (with_it - without).norm() > 1e-3 * without.norm()
+
+
+def test_the_texture_counts_with_its_weight(vgg_file: Path) -> None:
+    vgg = VGG19(vgg_file, layers=("54", *SCALES))
+    without, once, thrice = (_step(vgg, texture_weight=w)[0].head.conv.weight.grad for w in (0.0, 1.0, 3.0))
+    assert without is not None and once is not None and thrice is not None
+    torch.testing.assert_close(thrice - without, 3 * (once - without), rtol=1e-3, atol=1e-6)
+    generator, (lr, hr) = _step(vgg)[0], _crops()
+    alone = torch.autograd.grad(losses.texture(vgg(generator(lr)), vgg(hr)), generator.head.conv.weight)[0]
+    torch.testing.assert_close(once - without, alone, rtol=1e-3, atol=1e-6)
 
 
 def test_a_run_with_moved_crops_stopped_and_resumed_moves_on(

@@ -127,7 +127,7 @@ class Adversarial:
             content_weight=self.settings.content_weight, adversarial_weight=self.settings.adversarial_weight,
             total_variation_weight=self.settings.total_variation_weight,
             autocast=self.autocast, share=self.ranks.average_gradients, pixel_weight=self.settings.pixel_weight,
-            grid_weight=self.settings.grid_weight, shown=self._shown,
+            texture_weight=self.settings.texture_weight, grid_weight=self.settings.grid_weight, shown=self._shown,
         )  # fmt: skip
 
     def _shown(self, pictures: Tensor) -> Any:

@@ -78,6 +78,9 @@ class TrainSettings:
     """Factor on the adversarial loss (Equation 3)."""
     pixel_weight: float = 0.0
     """Factor on the pixels' mean absolute error in adversarial training; keeps colours, which phi_54 hardly sees."""
+    texture_weight: float = 0.0
+    """Factor on the texture loss, on the maps of --discriminator features: the same texture everywhere, after Sajjadi et al.
+    2017."""
     grid_weight: float = 0.0
     """Factor on the part of the error that repeats at every LR pixel, a grid, in adversarial training."""
     shift: bool = False
@@ -148,7 +151,8 @@ class TrainSettings:
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is a whole number of at least 1, got {getattr(self, name)}.")
         for name in ("pretrain_steps", "train_steps", "warmup", "validation_pictures", "seed", "max_rollbacks", "content_weight",
-                     "adversarial_weight", "pixel_weight", "grid_weight", "discriminator_rate", "total_variation_weight"):  # fmt: skip
+                     "adversarial_weight", "pixel_weight", "texture_weight", "grid_weight", "discriminator_rate",
+                     "total_variation_weight"):  # fmt: skip
             if not getattr(self, name) >= 0:
                 raise SettingsError(f"{name} is at least 0, got {getattr(self, name)}.")
         for name in ("pretrain_learning_rate", "learning_rate", "drop"):
@@ -161,6 +165,11 @@ class TrainSettings:
             raise SettingsError(
                 "freeze_batchnorm keeps the statistics of a trained generator, and pretraining has none to start "
                 "from: name one with init (srresnet, or a .safetensors file)."
+            )
+        if self.texture_weight and self.discriminator != "features":
+            raise SettingsError(
+                "texture_weight compares VGG19's maps that the discriminator sees, and this one sees pictures: "
+                "set discriminator features, or texture_weight 0."
             )
         if self.discriminator == "features" and self.content == "mse":
             raise SettingsError(

@@ -55,13 +55,14 @@ def adversarial_step(
     generator: Network, discriminator: Network, features: Features | None, layer: str,
     optimizer_g: torch.optim.Optimizer, optimizer_d: torch.optim.Optimizer, lr_unit: Tensor, hr_signed: Tensor, *,
     content_weight: float, adversarial_weight: float, total_variation_weight: float, pixel_weight: float = 0.0,
-    grid_weight: float = 0.0, autocast: torch.autocast, share: Share = alone, shown: View = as_is,
+    texture_weight: float = 0.0, grid_weight: float = 0.0, autocast: torch.autocast, share: Share = alone,
+    shown: View = as_is,
 ) -> Losses:  # fmt: skip
     """SRGAN: the discriminator one step (Equation 2), then the generator one (Equation 3), on the same crops.
 
     `features` None: the content loss is the pixels' mean squared error (SRGAN-MSE of table 1).
-    `pixel_weight`, `grid_weight`: factors on the pixels' mean absolute error and on the grid in it, which are not part of
-    Equation 3.
+    `pixel_weight`, `grid_weight`, `texture_weight`: factors on the pixels' mean absolute error, on the grid in it, and on the
+    difference of texture (where `shown` gives VGG19's maps), which are not part of Equation 3.
     `shown`: what the discriminator is shown of pictures: moved ones (`shift.Shift`), or VGG19's maps of them, which then
     serve the content loss too.
     """
@@ -94,6 +95,9 @@ def adversarial_step(
             loss_g = loss_g + total_variation_weight * losses.total_variation(wide(sr))
         if pixel_weight:
             loss_g = loss_g + pixel_weight * losses.pixel_l1(wide(sr), hr_signed)
+        if texture_weight:
+            maps_sr, maps_hr = ({k: wide(view[k]) for k in losses.TEXTURE_LAYERS} for view in (view_sr, view_hr))
+            loss_g = loss_g + texture_weight * losses.texture(maps_sr, maps_hr)
         if grid_weight:
             loss_g = loss_g + grid_weight * losses.grid(wide(sr), hr_signed)
         optimizer_g.zero_grad(set_to_none=True)
