@@ -37,8 +37,8 @@ def best() -> TrainSettings:
     return TrainSettings(
         recipe="best", pretrain_steps=300_000, train_steps=60_000, pretrain_learning_rate=2e-4,
         pretrain_decay="cosine", decay="cosine", pixel_loss="l1", ema=0.999, warmup=200, icnr=True,
-        discriminator="features", discriminator_rate=4.0, adversarial_weight=0.02, content_weight=1 / 16, pixel_weight=1.0,
-        grid_weight=300.0, shift=True,
+        discriminator="features", discriminator_rate=8.0, adversarial_weight=0.07, content_weight=1 / 16,
+        texture_weight=0.35, pixel_weight=1.0, grid_weight=300.0, shift=True,
         validation_interval=5_000, checkpoint_interval=5_000,
     )  # fmt: skip
 
