@@ -14,6 +14,8 @@ ADVERSARIAL_WEIGHT = 1e-3
 """Equation 3."""
 TEXTURE_LAYERS = ("12", "22", "34")
 """VGG19's maps whose texture is compared."""
+TEXTURE_SIDE = 16
+"""Pixels a side over which texture is taken for one; every crop is a multiple of it."""
 TOTAL_VARIATION_WEIGHT = 2e-8
 """Section 3.4: added to the VGG22 content loss when SRResNet-VGG22 is trained (no adversarial part)."""
 
@@ -57,8 +59,8 @@ def grid(sr: Tensor, hr: Tensor, *, factor: int = 4, cells: int = 12) -> Tensor:
     return (means - means.mean(2, keepdim=True)).square().mean()
 
 
-def texture(maps_sr: Mapping[str, Tensor], maps_hr: Mapping[str, Tensor], *, side: int = 16) -> Tensor:
-    """How far the texture is from the original's: Gram matrices of VGG19's maps over every side x side pixels, compared.
+def texture(maps_sr: Mapping[str, Tensor], maps_hr: Mapping[str, Tensor]) -> Tensor:
+    """How far the texture is from the original's: Gram matrices of VGG19's maps over patches of `TEXTURE_SIDE` pixels.
 
     Maps {"12": phi_12, ...} of (N, C, H', W'), of which `TEXTURE_LAYERS` count. For each map and patch the squared relative
     error of the matrix (C, C) of the maps' products with each other, which says what the texture consists of and how
@@ -67,7 +69,7 @@ def texture(maps_sr: Mapping[str, Tensor], maps_hr: Mapping[str, Tensor], *, sid
     """
     errors = []
     for layer in TEXTURE_LAYERS:
-        places = side // 2 ** (int(layer[0]) - 1)
+        places = TEXTURE_SIDE // 2 ** (int(layer[0]) - 1)
         wanted, got = _grams(maps_hr[layer].detach(), places), _grams(maps_sr[layer], places)
         errors.append(((got - wanted).square().sum((-2, -1)) / wanted.square().sum((-2, -1)).clamp_min(1e-12)).mean())
     return torch.stack(errors).mean()

@@ -27,7 +27,7 @@ def maps(seed: int, side: int = 32) -> dict[str, Tensor]:
 
 def test_it_is_the_relative_error_of_each_patch_s_products() -> None:
     sr, hr = maps(0), maps(1)
-    errors = {name: [] for name in CHANNELS}  # type: dict[str, list[float]]
+    errors: dict[str, list[float]] = {name: [] for name in CHANNELS}
     for name in CHANNELS:
         p = {"12": 16, "22": 8, "34": 4}[name]
         for n in range(2):
@@ -48,7 +48,7 @@ def test_places_within_a_patch_do_not_count_and_the_patch_does() -> None:
     assert losses.texture(exchanged, hr) > 1e-3
 
 
-def test_as_strong_everywhere_is_as_wrong_everywhere() -> None:
+def test_the_error_is_relative() -> None:
     """Maps half as strong: products a quarter, and the relative error does not know how strong they were."""
     hr = maps(0)
     for strength in (1.0, 100.0):

@@ -79,8 +79,7 @@ class TrainSettings:
     pixel_weight: float = 0.0
     """Factor on the pixels' mean absolute error in adversarial training; keeps colours, which phi_54 hardly sees."""
     texture_weight: float = 0.0
-    """Factor on the texture loss, on the maps of --discriminator features: the same texture everywhere, after Sajjadi et al.
-    2017."""
+    """Factor on the difference of texture: Gram matrices, patch by patch, of the maps that --discriminator features sees."""
     grid_weight: float = 0.0
     """Factor on the part of the error that repeats at every LR pixel, a grid, in adversarial training."""
     shift: bool = False
