@@ -6,10 +6,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = ["Upscaler", "__version__"]
+
+# Importing OpenVINO's converter would look up an analytics host and write an id into HOME.
+# OpenVINO does without the package where it cannot be imported, and every entry point passes here first.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
     from srgan.upscaling.upscaler import Upscaler

@@ -1,0 +1,52 @@
+"""No entry point opens a socket or writes into HOME unasked: the README and SECURITY promise it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srgan.picture import files
+
+BLOCKED = """
+import os, socket, sys
+def refused(*arguments, **named):
+    os.write(2, b"NETWORK CALL\\n")
+    raise OSError("the test refuses network calls")
+socket.getaddrinfo = socket.create_connection = socket.socket.connect = socket.socket.sendto = refused
+"""
+PROGRAMS = {
+    "Upscaler": "from srgan import Upscaler; Upscaler()",
+    "upscale": "from srgan.cli import run; sys.exit(run(['upscale', 'a.png']))",
+    "evaluate": "from srgan.cli import run; sys.exit(run(['evaluate', '--model', 'srresnet', '--data', '.', '--sets', 'Tiny']))",
+    "info": "from srgan.cli import run; sys.exit(run(['info', 'a.png']))",
+    "export": "from srgan.export import formats; import srgan.upscaling.quantise",
+    "serve": "import srgan.web.app, srgan.web.shelf, srgan.upscaling.openvino",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_no_network_call_and_nothing_in_home(name: str, tmp_path: Path) -> None:
+    home, work = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    (work / "Tiny").mkdir(parents=True)
+    files.write(work / "a.png", files.Picture(pixels=pixels))
+    files.write(work / "Tiny" / "a_HR.png", files.Picture(pixels=pixels))
+    environment = os.environ | {"HOME": str(home), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED + PROGRAMS[name]], cwd=work, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "NETWORK CALL" not in done.stderr
+    assert not [path for path in home.rglob("*") if path.is_file()]
+
+
+def test_the_block_notices_a_call(tmp_path: Path) -> None:
+    code = BLOCKED + "import urllib.request; urllib.request.urlopen('http://localhost:9')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert "NETWORK CALL" in done.stderr
