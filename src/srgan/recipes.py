@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from srgan.training.settings import TrainSettings
@@ -43,9 +44,20 @@ def best() -> TrainSettings:
     )  # fmt: skip
 
 
+def photo() -> TrainSettings:
+    """From the packaged SRResNet on degraded LRs, for compressed and noisy images; see docs/results.md."""
+    return dataclasses.replace(
+        best(), recipe="photo", init="srresnet", degrade=True, freeze_batchnorm=True, pretrain_optimizer="muon",
+        pretrain_steps=3_600, train_steps=1_500, batch_size=8, pretrain_learning_rate=3e-4, learning_rate=2e-4, warmup=50,
+        texture_weight=0.5, adversarial_weight=0.01, ema=0.998,
+        validation_interval=500, validation_pictures=8, checkpoint_interval=250,
+    )  # fmt: skip
+
+
 RECIPES: dict[str, Callable[[], TrainSettings]] = {
     "paper": paper,
     "div2k": div2k,
     "quick": quick,
     "best": best,
+    "photo": photo,
 }

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srgan.data.degrade import degrade_batch
 from srgan.data.pack import Pack
 from srgan.data.plan import Crops, crops, turned
 from srgan.data.unpacked import Unpacked
@@ -48,7 +49,8 @@ class Pictures(Protocol):
 class Plan:
     """Which crops a rank takes of each step: its part of a batch that does not depend on how many ranks there are.
 
-    `batch`: crops per step over all ranks. `crop`: side of the HR crops, pixels.
+    `batch`: crops per step over all ranks. `crop`: side of the HR crops, pixels. `degrade`: blur, noise and compression
+    for the LRs.
     """
 
     seed: int
@@ -57,6 +59,7 @@ class Plan:
     crop: int
     rank: int = 0
     world: int = 1
+    degrade: bool = False
 
     def of(self, pictures: Pictures, step: int) -> Crops:
         """This rank's crops of `step`."""
@@ -64,8 +67,19 @@ class Plan:
             seed=self.seed, phase=self.phase, step=step, batch=self.batch, crop=self.crop // SCALE,
             heights=pictures.heights // SCALE, widths=pictures.widths // SCALE,
         )  # fmt: skip
-        mine = slice(self.rank * self.batch // self.world, (self.rank + 1) * self.batch // self.world)
+        mine = slice(self.first, (self.rank + 1) * self.batch // self.world)
         return Crops(*(values[mine] for values in whole))
+
+    @property
+    def first(self) -> int:
+        """Index of this rank's first crop in the batch."""
+        return self.rank * self.batch // self.world
+
+    def degraded(self, lr: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+        """This rank's LR crops (N, H, W, 3) of `step` as they are trained on."""
+        if not self.degrade:
+            return lr
+        return degrade_batch(lr, seed=self.seed, phase=self.phase, step=step, first=self.first)
 
 
 class Loader:
@@ -95,13 +109,13 @@ class Loader:
         self._close()
 
 
-def chosen(source: Source, pictures: Pack | Unpacked, device: torch.device) -> Source:
+def chosen(source: Source, pictures: Pack | Unpacked, device: torch.device, *, degrade: bool = False) -> Source:
     """The loader that `auto` stands for: the device's memory where the pack fits into a share of it."""
     if source != "auto":
         return source
     if isinstance(pictures, Unpacked):
         return "files"
-    fits = device.type == "cuda" and pictures.pixels.nbytes < SHARE * torch.cuda.mem_get_info(device)[0]
+    fits = device.type == "cuda" and not degrade and pictures.pixels.nbytes < SHARE * torch.cuda.mem_get_info(device)[0]
     return "device" if fits else "mapped"
 
 
@@ -109,13 +123,14 @@ def loader(
     pictures: Pack | Unpacked, plan: Plan, *, device: torch.device, source: Source = "auto", workers: int = 2
 ) -> Loader:
     """Batches of a plan. `source`: from where; `workers`: threads that decode, where pictures stay in files."""
-    source = chosen(source, pictures, device)
+    source = chosen(source, pictures, device, degrade=plan.degrade)
     if source == "device" and isinstance(pictures, Pack):
         return Loader(partial(_places, pictures, plan, device), _Resident(pictures, plan.crop, device))
     pool = ThreadPoolExecutor(workers, "decoder") if source == "files" else None
 
     def prepare(step: int) -> Batch:
         lr, hr = gather(pictures, plan.of(pictures, step), plan.crop, pool)
+        lr = plan.degraded(lr, step)
         batch = Batch(torch.from_numpy(lr).permute(0, 3, 1, 2), torch.from_numpy(hr).permute(0, 3, 1, 2))
         return Batch(*(t.pin_memory() for t in batch)) if device.type == "cuda" else batch
 

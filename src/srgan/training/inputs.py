@@ -63,7 +63,7 @@ def pictures(
         made = pack_pairs(pairs, target, minimum=settings.crop, workers=settings.workers, say=say)
     if not valid:
         say("There is no valid/ folder: no validation, and the last generator counts as the best.")
-    return made, validation.examples(valid, settings.validation_pictures)
+    return made, validation.examples(valid, settings.validation_pictures, degrade=settings.degrade)
 
 
 def vgg_file(settings: TrainSettings) -> Path | None:

@@ -185,7 +185,7 @@ class Run:
         start = here.step if here else 0
         plan = Plan(
             seed=s.seed, phase=phase.name, batch=s.batch_size, crop=s.crop,
-            rank=self.ranks.rank, world=self.ranks.world,
+            rank=self.ranks.rank, world=self.ranks.world, degrade=s.degrade,
         )  # fmt: skip
         batches = loader(self.pack, plan, device=self.device, source=s.loader, workers=s.workers)
 

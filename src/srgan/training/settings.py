@@ -34,6 +34,9 @@ class TrainSettings:
     """VGG19's weights: a file made by `srgan data fetch vgg19`, Keras's "notop" file, or unpacked Caffe
     convolutions. Default: the one below <data>/vgg19."""
 
+    degrade: bool = False
+    """Train on LR crops with blur, noise and JPEG or WebP compression, as the images that people have; the HRs stay clean."""
+
     pretrain_steps: int = 1_000_000
     """Updates of the generator with the pixel loss alone (section 3.2: 1e6)."""
     train_steps: int = 200_000
@@ -175,6 +178,8 @@ class TrainSettings:
                 "discriminator features looks through VGG19, which content mse does without: take --content vgg54 "
                 "with it, or --discriminator figure4."
             )
+        if self.degrade and self.loader == "device":
+            raise SettingsError("degrade compresses the crops on the CPU: set loader auto, mapped or files.")
         if self.crop % 16:
             raise SettingsError(
                 f"crop is a multiple of 16 (the discriminator halves it four times), got {self.crop}."

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from srgan import evaluation
+from srgan.data.degrade import degrade_batch
 from srgan.data.folders import Pair
 from srgan.networks.batchnorm import BatchNorm, freeze
 from srgan.networks.generator import Generator
@@ -29,12 +30,17 @@ class Example(NamedTuple):
     hr: NDArray[np.uint8]
 
 
-def examples(pairs: Sequence[Pair], count: int) -> list[Example]:
-    """The first `count` validation pictures, decoded; LR by the exact bicubic where no file is given."""
+def examples(pairs: Sequence[Pair], count: int, *, degrade: bool = False) -> list[Example]:
+    """The first `count` validation pictures, decoded; LR by the exact bicubic where no file is given.
+
+    `degrade`: each LR with its own blur, noise and compression, the same ones in every run.
+    """
     found = []
-    for pair in pairs[:count]:
+    for index, pair in enumerate(pairs[:count]):
         hr = resize.cropped(files.read_rgb8(pair.hr))
         lr = files.read_rgb8(pair.lr) if pair.lr is not None else resize.downscaled(hr)
+        if degrade:
+            lr = degrade_batch(lr[None], seed=0, phase="validation", step=0, first=index)[0]
         found.append(Example(pair.name, lr, hr))
     return found
 
