@@ -17,13 +17,9 @@ RESULTS = Path("results")
 
 def options(argv: list[str]) -> argparse.Namespace:
     """Both arguments are required: which network, and which moment of its training."""
-    p = argparse.ArgumentParser(
-        "infer.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    p = argparse.ArgumentParser("infer.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--infer_model", required=True, type=str.lower, choices=("srgan", "srresnet"))
-    p.add_argument(
-        "--infer_step", required=True, type=str.lower, help="final, or the step of a saved generator"
-    )
+    p.add_argument("--infer_step", required=True, type=str.lower, help="final, or the step of a saved generator")
     return p.parse_args(argv)
 
 
@@ -52,17 +48,13 @@ def main(argv: list[str]) -> int:
 def model(name: str, step: str) -> Path:
     """The file of a generator that train.py wrote; a missing one is an error that lists what there is."""
     if step == "final":
-        path = Path(
-            "models/srgan_final.safetensors" if name == "srgan" else "outputs/srresnet_final.safetensors"
-        )
+        path = Path("models/srgan_final.safetensors" if name == "srgan" else "outputs/srresnet_final.safetensors")
     elif step.isdecimal():
         path = Path("outputs/generators") / f"{name}_{int(step):07d}.safetensors"
     else:
         raise UsageError(f"--infer_step is 'final' or a step number, got '{step}'.")
     if not path.is_file():
-        steps = sorted(
-            int(p.stem.rsplit("_", 1)[1]) for p in Path("outputs/generators").glob(f"{name}_*.safetensors")
-        )
+        steps = sorted(int(p.stem.rsplit("_", 1)[1]) for p in Path("outputs/generators").glob(f"{name}_*.safetensors"))
         there = (
             f"outputs/generators has {name} at steps {', '.join(map(str, steps))}"
             if steps

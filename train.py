@@ -27,9 +27,7 @@ FINAL_SRGAN = Path("models") / "srgan_final.safetensors"
 
 def options(argv: list[str]) -> argparse.Namespace:
     """The flags that users of the original project know."""
-    p = argparse.ArgumentParser(
-        "train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    p = argparse.ArgumentParser("train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in outputs/")
     p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     p.add_argument("--dataset_name", default="DIV2K", help="folder below data/ (default: DIV2K)")
@@ -54,10 +52,17 @@ def as_before() -> dict[str, object]:
     """The flags of the run in outputs/, which --resume goes on with."""
     s = from_mapping(div2k(), read_yaml(SETTINGS), where=str(SETTINGS))
     return {
-        "device": s.device, "dataset_name": s.data.name if s.data else "DIV2K", "batch_size": s.batch_size,
-        "lr": s.learning_rate, "b1": s.b1, "b2": s.b2, "checkpoint_interval": s.checkpoint_interval,
-        "pretrain_steps": s.pretrain_steps, "train_steps": s.train_steps, "num_res_blocks": s.blocks,
-    }  # fmt: skip
+        "device": s.device,
+        "dataset_name": s.data.name if s.data else "DIV2K",
+        "batch_size": s.batch_size,
+        "lr": s.learning_rate,
+        "b1": s.b1,
+        "b2": s.b2,
+        "checkpoint_interval": s.checkpoint_interval,
+        "pretrain_steps": s.pretrain_steps,
+        "train_steps": s.train_steps,
+        "num_res_blocks": s.blocks,
+    }
 
 
 def main(argv: list[str]) -> int:
@@ -85,12 +90,24 @@ def main(argv: list[str]) -> int:
         raise DataError("VGG19's weights belong into data/vgg19/; fetch them: srgan data fetch vgg19 --to data")
 
     settings = dataclasses.replace(
-        div2k(), data=data, output=OUTPUTS, vgg=vgg, resume=chosen.resume, device=chosen.device,
-        batch_size=chosen.batch_size, pretrain_learning_rate=chosen.lr, learning_rate=chosen.lr,
-        b1=chosen.b1, b2=chosen.b2, blocks=chosen.num_res_blocks, pretrain_steps=chosen.pretrain_steps,
-        train_steps=chosen.train_steps, checkpoint_interval=chosen.checkpoint_interval,
-        validation_interval=chosen.checkpoint_interval, allow_change=LONGER if chosen.resume else (),
-    )  # fmt: skip
+        div2k(),
+        data=data,
+        output=OUTPUTS,
+        vgg=vgg,
+        resume=chosen.resume,
+        device=chosen.device,
+        batch_size=chosen.batch_size,
+        pretrain_learning_rate=chosen.lr,
+        learning_rate=chosen.lr,
+        b1=chosen.b1,
+        b2=chosen.b2,
+        blocks=chosen.num_res_blocks,
+        pretrain_steps=chosen.pretrain_steps,
+        train_steps=chosen.train_steps,
+        checkpoint_interval=chosen.checkpoint_interval,
+        validation_interval=chosen.checkpoint_interval,
+        allow_change=LONGER if chosen.resume else (),
+    )
     from srgan.training.run import train  # PyTorch: not before the arguments are right
 
     code = train(settings)

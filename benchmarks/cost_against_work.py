@@ -51,9 +51,7 @@ def step_seconds(batch: int, crop: int, repeats: int) -> float:
     generator = Generator(GeneratorConfig())
     initialise(generator, seed=0)
     phase = Pretraining(generator, TrainSettings(batch_size=batch, crop=crop, device="cpu"), CPU)
-    pictures = [
-        np.random.default_rng(0).integers(0, 256, (batch, s, s, 3), dtype=np.uint8) for s in (crop // 4, crop)
-    ]
+    pictures = [np.random.default_rng(0).integers(0, 256, (batch, s, s, 3), dtype=np.uint8) for s in (crop // 4, crop)]
     made = Batch(*(torch.from_numpy(p).permute(0, 3, 1, 2) for p in pictures))
     return least(lambda n: phase.step(n, made, 1e-4), repeats)
 

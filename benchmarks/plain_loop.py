@@ -50,9 +50,7 @@ def to_tensor(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float() / 255.0
 
 
-def batches(
-    paths: list[Path], *, batch: int, crop: int, workers: int, device: torch.device
-) -> Iterator[Pair]:
+def batches(paths: list[Path], *, batch: int, crop: int, workers: int, device: torch.device) -> Iterator[Pair]:
     """Batches without end, decoded by worker processes."""
     loader = DataLoader(
         PngCrops(paths, crop, 1_000_000),
@@ -69,9 +67,7 @@ def batches(
             yield lr.to(device, non_blocking=True), hr.to(device, non_blocking=True)
 
 
-def pretrain_step(
-    generator: nn.Module, optimizer: torch.optim.Optimizer, lr: Tensor, hr: Tensor
-) -> dict[str, float]:
+def pretrain_step(generator: nn.Module, optimizer: torch.optim.Optimizer, lr: Tensor, hr: Tensor) -> dict[str, float]:
     """SRResNet: pixel loss."""
     sr = generator(lr)
     loss = nn.functional.mse_loss(sr, hr)
@@ -82,9 +78,14 @@ def pretrain_step(
 
 
 def adversarial_step(
-    generator: nn.Module, discriminator: nn.Module, features: nn.Module,
-    optimizer_g: torch.optim.Optimizer, optimizer_d: torch.optim.Optimizer, lr: Tensor, hr: Tensor,
-) -> dict[str, float]:  # fmt: skip
+    generator: nn.Module,
+    discriminator: nn.Module,
+    features: nn.Module,
+    optimizer_g: torch.optim.Optimizer,
+    optimizer_d: torch.optim.Optimizer,
+    lr: Tensor,
+    hr: Tensor,
+) -> dict[str, float]:
     """SRGAN: the discriminator, then the generator, with the losses that src/srgan/losses.py writes out."""
     criterion = nn.BCEWithLogitsLoss()
     sr = generator(lr)
@@ -92,9 +93,7 @@ def adversarial_step(
         parameter.requires_grad = True
     optimizer_d.zero_grad()
     logits_hr, logits_sr = discriminator(hr), discriminator(sr.detach())
-    loss_d = criterion(logits_hr, torch.ones_like(logits_hr)) + criterion(
-        logits_sr, torch.zeros_like(logits_sr)
-    )
+    loss_d = criterion(logits_hr, torch.ones_like(logits_hr)) + criterion(logits_sr, torch.zeros_like(logits_sr))
     loss_d.backward()
     optimizer_d.step()
 

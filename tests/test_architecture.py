@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 from srgan.architecture import GeneratorConfig, layers, reach, stages, tensor_shapes
 
 CONFIGS = st.builds(
-    GeneratorConfig, blocks=st.integers(1, 20), width=st.integers(1, 64), scale=st.sampled_from([2, 4]),
-    slopes=st.sampled_from(["channel", "layer"]), tail=st.sampled_from(["linear", "tanh"]),
-)  # fmt: skip
+    GeneratorConfig,
+    blocks=st.integers(1, 20),
+    width=st.integers(1, 64),
+    scale=st.sampled_from([2, 4]),
+    slopes=st.sampled_from(["channel", "layer"]),
+    tail=st.sampled_from(["linear", "tanh"]),
+)
 
 
 def learned(config: GeneratorConfig) -> int:

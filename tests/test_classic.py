@@ -78,8 +78,10 @@ def test_train_writes_the_classic_places(trained: Path) -> None:
     outputs = trained / "outputs"
     assert weights.read(outputs / "srresnet_final.safetensors").config == GeneratorConfig(blocks=1)
     assert {path.name for path in (outputs / "generators").iterdir()} == {
-        "srresnet_0000002.safetensors", "srresnet_0000003.safetensors", "srgan_0000002.safetensors",
-    }  # fmt: skip
+        "srresnet_0000002.safetensors",
+        "srresnet_0000003.safetensors",
+        "srgan_0000002.safetensors",
+    }
     final = weights.read(trained / "models/srgan_final.safetensors")
     assert final.sha256 == weights.read(outputs / "generators/srgan_0000002.safetensors").sha256
     assert final.sha256 != weights.read(outputs / "srresnet_final.safetensors").sha256
@@ -219,4 +221,6 @@ def test_the_commands_with_the_networks_and_batches_of_their_defaults(data: Path
         done = run(line, tmp_path, compile=True)
         assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "results/metrics.json").read_text())
-    assert found["count"] == 14 and weights.read(tmp_path / "models/srgan_final.safetensors").config == GeneratorConfig()
+    assert (
+        found["count"] == 14 and weights.read(tmp_path / "models/srgan_final.safetensors").config == GeneratorConfig()
+    )

@@ -62,7 +62,9 @@ def commands(text: str, place: str) -> Iterator[Command]:
     """Ours among the lines of a shell block, however they are started."""
     for line in text.replace("\\\n", " ").splitlines():
         line = line.strip().removeprefix("$ ")
-        if not re.match(r"(([A-Z_]+=\S+|uv run|python|torchrun|srun|pip|time) .*)?\b(srgan|train\.py|infer\.py|test\.py)\b", line):
+        if not re.match(
+            r"(([A-Z_]+=\S+|uv run|python|torchrun|srun|pip|time) .*)?\b(srgan|train\.py|infer\.py|test\.py)\b", line
+        ):
             continue
         lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;>")
         lexer.whitespace_split = True
@@ -129,7 +131,9 @@ def test_there_are_commands_on_every_page_that_should_have_some() -> None:
     """Guards the reading itself: a block that is not found is not checked."""
     pages = {command.place.partition(":")[0] for command in COMMANDS}
     assert {"README.md", "start.md", "evaluation.md", "data.md", "export.md", "report.md"} <= pages
-    shell = "$ uv run --extra train srgan train --recipe quick  # minutes\npython test.py | tee srgan.log && srgan info x"
+    shell = (
+        "$ uv run --extra train srgan train --recipe quick  # minutes\npython test.py | tee srgan.log && srgan info x"
+    )
     words = [command.words for command in commands(shell, "x")]
     assert words == [("srgan", "train", "--recipe", "quick"), ("test.py",), ("srgan", "info", "x")]
     assert not list(commands('pip install "srgan[train]"\ncd srgan\nls src/srgan\ntrain.py  the command', "x"))

@@ -14,16 +14,25 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 
 LEVELS = {
-    "errors": 0, "settings": 0.5,  # a half: same storey in the drawing, but the second stands on the first
+    "errors": 0,
+    "settings": 0.5,  # a half: same storey in the drawing, but the second stands on the first
     "picture": 1,
-    "architecture": 2, "weights": 2.5,
-    "networks": 3, "losses": 3, "upscaling": 3,
-    "data": 4, "evaluation": 4,
+    "architecture": 2,
+    "weights": 2.5,
+    "networks": 3,
+    "losses": 3,
+    "upscaling": 3,
+    "data": 4,
+    "evaluation": 4,
     "training": 5,
-    "web": 6, "report": 6, "export": 6, "recipes": 6, "bench": 6.25,
+    "web": 6,
+    "report": 6,
+    "export": 6,
+    "recipes": 6,
+    "bench": 6.25,
     "cli": 7,
     "__main__": 8,
-}  # fmt: skip
+}
 DOOR = 6.5
 """Level of each room's command.py: above every room, below cli, imported by nobody but its room's __init__."""
 TRAINING_WORLD = ("networks", "losses", "data.loader", "training", "export", "bench", "recipes")
@@ -88,11 +97,7 @@ def test_every_room_has_a_level() -> None:
 
 
 def test_an_import_only_points_down() -> None:
-    wrong = [
-        (a, b)
-        for a, b in ours()
-        if a and a.partition(".")[0] != b.partition(".")[0] and not level(b) < level(a)
-    ]
+    wrong = [(a, b) for a, b in ours() if a and a.partition(".")[0] != b.partition(".")[0] and not level(b) < level(a)]
     assert not wrong
 
 

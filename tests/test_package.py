@@ -41,7 +41,9 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def alone(**more: str) -> dict[str, str]:
     """This environment without a trace of the checkout's."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "UV_"))} | more
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "UV_"))
+    } | more
 
 
 def offline(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -109,6 +111,9 @@ def test_its_types_are_seen(environment: Path, tmp_path: Path) -> None:
     (tmp_path / "use.py").write_text("from srgan import Upscaler\nreveal_type(Upscaler().describe())\n")
     seen = subprocess.run(
         [sys.executable, "-m", "mypy", "--python-executable", str(environment / "bin/python"), "use.py"],
-        cwd=tmp_path, capture_output=True, text=True, env=alone(),
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=alone(),
+    )
     assert re.search(r'Revealed type is "(builtins\.)?dict\[', seen.stdout), seen.stdout

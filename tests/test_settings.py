@@ -37,10 +37,15 @@ class Oven:
 
 PRINTED = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=12)
 OVENS = st.builds(
-    Oven, learning_rate=st.floats(0, 1), train_steps=st.integers(0, 10**9), name=PRINTED,
+    Oven,
+    learning_rate=st.floats(0, 1),
+    train_steps=st.integers(0, 10**9),
+    name=PRINTED,
     data=st.none() | st.sampled_from([Path("data"), Path("a b/ü: x"), Path("#1"), Path("~"), Path("1e-4")]),
-    content=st.sampled_from(["vgg54", "mse"]), names=st.lists(PRINTED, max_size=3).map(tuple), quiet=st.booleans(),
-)  # fmt: skip
+    content=st.sampled_from(["vgg54", "mse"]),
+    names=st.lists(PRINTED, max_size=3).map(tuple),
+    quiet=st.booleans(),
+)
 
 
 def flags(*argv: str) -> Oven:
@@ -167,7 +172,9 @@ def test_keys_with_hyphen_or_underscore() -> None:
 
 
 def test_an_unknown_key_names_the_nearest() -> None:
-    with pytest.raises(SettingsError, match=r"run\.yaml: there is no setting 'learning_rat'\. Did you mean 'learning_rate'\?"):
+    with pytest.raises(
+        SettingsError, match=r"run\.yaml: there is no setting 'learning_rat'\. Did you mean 'learning_rate'\?"
+    ):
         mapped(learning_rat=1)
     with pytest.raises(SettingsError, match="Known are: learning_rate, train_steps, name"):
         mapped(zzz=1)

@@ -37,9 +37,7 @@ def pictures(folder: Path) -> Case:
         files.read_provenance(path, limits=limits)
         height, width = picture.pixels.shape[:2]
         assert files.size(path, limits=limits) == (height, width)
-        with streaming.open_source(
-            path, scratch=folder, limits=limits, memory=0 if number % 2 else 1 << 27
-        ) as source:
+        with streaming.open_source(path, scratch=folder, limits=limits, memory=0 if number % 2 else 1 << 27) as source:
             part = source.region(height // 2, width // 2, height - height // 2, width - width // 2)
             if picture.alpha is None:
                 assert np.array_equal(part, picture.pixels[height // 2 :, width // 2 :])
@@ -78,9 +76,33 @@ def weights(folder: Path) -> Case:
 
 
 _STRANGE: tuple[Any, ...] = (
-    None, True, -1, 0, 1, 2, 3, 2**31, 2**63, 2**64, 10**30, 1.5, 1e308, "", "F32", "F64", "BF16", "srgan", "\0\x1b[31m",
-    "x" * 5000, [], [0], [-1, 4], [2**62, 8], {}, {"a": {}},
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2,
+    3,
+    2**31,
+    2**63,
+    2**64,
+    10**30,
+    1.5,
+    1e308,
+    "",
+    "F32",
+    "F64",
+    "BF16",
+    "srgan",
+    "\0\x1b[31m",
+    "x" * 5000,
+    [],
+    [0],
+    [-1, 4],
+    [2**62, 8],
+    {},
+    {"a": {}},
+)
 
 
 def _other_header(data: bytes, random: np.random.Generator) -> bytes:

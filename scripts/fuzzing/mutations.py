@@ -97,5 +97,16 @@ def _mended(data: bytearray) -> bytearray:
 
 
 _MUTATIONS: tuple[Callable[[bytearray, Sequence[bytes], Random], None], ...] = (
-    _flip, _flip, _number, _number, _number, _noise, _truncate, _delete, _repeat, _insert, _fill, _splice,
-)  # fmt: skip
+    _flip,
+    _flip,
+    _number,
+    _number,
+    _number,
+    _noise,
+    _truncate,
+    _delete,
+    _repeat,
+    _insert,
+    _fill,
+    _splice,
+)

@@ -27,9 +27,16 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "info": ("srgan.upscaling.info", "what a weights file, or a picture made by srgan, says of itself", None),
 }
 _EXTRA_OF_MODULE = {
-    "torch": "train", "tensorboard": "train", "python_multipart": "web", "starlette": "web", "uvicorn": "web",
-    "onnx": "export", "onnxruntime": "export", "onnxscript": "export", "ray": "cluster",
-}  # fmt: skip
+    "torch": "train",
+    "tensorboard": "train",
+    "python_multipart": "web",
+    "starlette": "web",
+    "uvicorn": "web",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
+    "ray": "cluster",
+}
 _OF_THE_MACHINE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE})
 """Of an OSError that no room has put into a sentence: no permission, no room; not our fault."""
 

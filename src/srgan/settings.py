@@ -33,9 +33,13 @@ def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description:
     default = tyro.MISSING_NONPROP if isinstance(settings, type) else settings
     try:
         return tyro.cli(
-            kind, args=list(argv), prog=prog, description=description, default=default,
+            kind,
+            args=list(argv),
+            prog=prog,
+            description=description,
+            default=default,
             config=(tyro.conf.OmitArgPrefixes,),
-        )  # fmt: skip
+        )
     except (ValueError, TypeError) as error:  # a field's own check
         raise SettingsError(str(error)) from error
 
@@ -48,9 +52,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         with path.open(encoding="utf-8") as file:
             text = file.read(_LONGEST + 1)
         if len(text) > _LONGEST:
-            raise SettingsError(
-                f"{path} is longer than {_LONGEST:,} characters; a settings file is a few lines."
-            )
+            raise SettingsError(f"{path} is longer than {_LONGEST:,} characters; a settings file is a few lines.")
         _refuse_depth(text, path)
         loaded = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
@@ -189,6 +191,4 @@ def to_json(values: Mapping[str, Any]) -> str:
     """Plain values as one line of JSON, keys sorted."""
     import json
 
-    return json.dumps(
-        {name: _plain(value) for name, value in values.items()}, sort_keys=True, ensure_ascii=False
-    )
+    return json.dumps({name: _plain(value) for name, value in values.items()}, sort_keys=True, ensure_ascii=False)

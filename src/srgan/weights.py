@@ -159,9 +159,13 @@ def interpolate(a: Weights, b: Weights, t: float) -> Weights:
     }
     metadata = {"interpolated": json.dumps({a.name: 1.0 - t, b.name: t, "sha256": [a.sha256, b.sha256]})}
     return Weights(
-        tensors=tensors, config=a.config, metadata=metadata,
-        name=f"{a.name}-{b.name}-{t:g}", sha256=content_hash(tensors, a.config), parents=(a, b),
-    )  # fmt: skip
+        tensors=tensors,
+        config=a.config,
+        metadata=metadata,
+        name=f"{a.name}-{b.name}-{t:g}",
+        sha256=content_hash(tensors, a.config),
+        parents=(a, b),
+    )
 
 
 def random(config: GeneratorConfig | None = None, seed: int = 0) -> Weights:

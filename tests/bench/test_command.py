@@ -29,9 +29,7 @@ def test_bench_data_writes_every_way(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.slow
 def test_bench_train_measures_both_loops_in_turns(tmp_path: Path) -> None:
     target = tmp_path / "train.json"
-    small = (
-        "--phase pretrain --blocks 1 --crop 32 --batch-size 2 --seconds 0 --turn 0 --pictures 2 --device cpu"
-    )
+    small = "--phase pretrain --blocks 1 --crop 32 --batch-size 2 --seconds 0 --turn 0 --pictures 2 --device cpu"
     assert run(["bench", "train", *small.split(), "--json", str(target)]) == 0
     found = json.loads(target.read_text())["phases"]["pretrain"]
     assert found["turns"] == 1 and found["speedup"] > 0 and found["matrix_rate_gflop_per_s"] > 0

@@ -31,9 +31,7 @@ class Features(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer(
-            "weight", torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(0)) * 5
-        )
+        self.register_buffer("weight", torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(0)) * 5)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         return {"54": torch.relu(torch.conv2d(x, self.get_buffer("weight")))}

@@ -43,9 +43,7 @@ def test_the_table_and_the_figures(model: Path, tmp_path: Path, capsys: pytest.C
     rows = {row["name"]: row for row in report["rows"]}
     assert set(rows) == set(RIVALS) - {"srgan openvino int8"}  # this model has no int8 form
     assert all(row["levels"] <= 1 and row["bytes_off"] < 1e-2 for row in rows.values())
-    assert all(
-        row["turns"] == 2 and row["fastest_s"] <= row["median_s"] <= row["slowest_s"] for row in rows.values()
-    )
+    assert all(row["turns"] == 2 and row["fastest_s"] <= row["median_s"] <= row["slowest_s"] for row in rows.values())
     assert rows["pytorch eager"]["times_eager"] == 1.0
     assert all(name in capsys.readouterr().out for name in list(rows)[:1])
 

@@ -76,10 +76,7 @@ def test_leaks_by_content(root: Path, seed: int) -> None:
     report = check(root)
     assert not report.usable
     (text,) = texts(report, "leak")
-    assert (
-        "deep/innocent.jpg shows the same picture as" in text
-        and ("10.png" if seed == 10 else "img_001") in text
-    )
+    assert "deep/innocent.jpg shows the same picture as" in text and ("10.png" if seed == 10 else "img_001") in text
 
 
 def test_leaks_into_sets_elsewhere(root: Path, tmp_path: Path) -> None:

@@ -17,9 +17,7 @@ def use(display: Display) -> None:
         display.stage("fetching")(1234, 0)
 
 
-def test_lines_where_there_is_no_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(module, "EVERY", -1.0)
     use(Display(quiet=False))
     told = capsys.readouterr()

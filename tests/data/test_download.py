@@ -85,9 +85,7 @@ def test_starts_over_when_the_file_changed(site: Site, target: Path) -> None:
     site.moods["/a/file.zip"] += [lambda answer, body: answer.honest(b"old" * 500_000, send=1_000_000)]
     download([site.url("/a/file.zip")], target, patience=QUICK)
     whole(target)
-    assert site.requests[-1][1] == "bytes=1000000-", (
-        "asked to go on, with If-Range, and got the new file whole"
-    )
+    assert site.requests[-1][1] == "bytes=1000000-", "asked to go on, with If-Range, and got the new file whole"
 
 
 def test_server_without_ranges(site: Site, target: Path) -> None:
@@ -168,9 +166,7 @@ def test_only_http(target: Path, url: str) -> None:
         download([url], target, patience=QUICK)
 
 
-def test_small_file_of_unknown_length_is_bounded(
-    site: Site, target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_small_file_of_unknown_length_is_bounded(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LARGEST", 1_000_000)
 
     def endless(answer: object, body: bytes) -> None:

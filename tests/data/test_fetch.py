@@ -53,9 +53,7 @@ def div2k(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     members: dict[str, dict[str, bytes]] = {}
     for split, numbers in (("train", (1, 2, 3)), ("valid", (801,))):
         hrs = {n: resize.cropped(scene(n % 7)) for n in numbers}
-        members[f"DIV2K_{split}_HR"] = {
-            f"DIV2K_{split}_HR/{n:04d}.png": png(p, tmp_path) for n, p in hrs.items()
-        }
+        members[f"DIV2K_{split}_HR"] = {f"DIV2K_{split}_HR/{n:04d}.png": png(p, tmp_path) for n, p in hrs.items()}
         lr = f"DIV2K_{split}_LR_bicubic/X4"
         members[lr] = {f"{lr}/{n:04d}x4.png": png(resize.downscaled(p), tmp_path) for n, p in hrs.items()}
     route = []
@@ -89,9 +87,7 @@ def test_div2k_from_nothing(div2k: Site, tmp_path: Path) -> None:
     ]
     assert [p.name for p in training_pairs(root)] == ["0001.png", "0002.png", "0003.png"]
     assert [p.name for p in validation_pairs(root)] == ["0801.png"]
-    assert [p.name for p in (root / ".fetch").rglob("*") if p.is_file()] == ["div2k.json"], (
-        "archives are removed"
-    )
+    assert [p.name for p in (root / ".fetch").rglob("*") if p.is_file()] == ["div2k.json"], "archives are removed"
     asked = len(div2k.requests)
     said: list[str] = []
     fetch("div2k", root, patience=QUICK, voice=Voice(say=said.append))
@@ -156,9 +152,7 @@ def test_what_the_user_has_is_verified_and_never_replaced(div2k: Site, tmp_path:
     assert len(list((root / "DIV2K/DIV2K_train_HR").iterdir())) == 2
 
 
-def test_lr_of_another_kernel_is_refused(
-    div2k: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lr_of_another_kernel_is_refused(div2k: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The archive has the hash of the table, and yet not the right content."""
     table = json.loads((tmp_path / "table.json").read_text())
     item = table["div2k"]["routes"][0][1]
@@ -274,14 +268,9 @@ def test_the_table() -> None:
     for known in CATALOGUE.values():
         for route in known.routes:
             for item in route:
-                assert item.urls and all(
-                    url.startswith(("https://", "http://data.vision")) for url in item.urls
-                )
+                assert item.urls and all(url.startswith(("https://", "http://data.vision")) for url in item.urls)
                 assert not item.folder or (item.digest and item.length and item.pictures)
-    assert (
-        "80c21c333bbf6ceb5308b7243761f8284478274413a97b96f1d63e9045fd93e8"
-        in CATALOGUE["set5"].routes[1][0].digest
-    )
+    assert "80c21c333bbf6ceb5308b7243761f8284478274413a97b96f1d63e9045fd93e8" in CATALOGUE["set5"].routes[1][0].digest
     assert CATALOGUE["vgg19"].routes[0][0].digest == "md5:253f8cb515780f3b799900260a226db6"
     assert {name: len(found) for name, found in digests.DIGESTS.items()} == {
         "Set5": 5,

@@ -58,9 +58,7 @@ def test_the_same_picture_is_found_in_disguise(disguise: str) -> None:
     found = same_pictures(known, others + hidden)
     assert [(same.left, same.right) for same in found] == [(3, 10), (7, 11)]
     found = same_pictures(others + hidden, known)
-    assert [(same.left, same.right) for same in found] == [(10, 3), (11, 7)], (
-        "either may be cut out of the other"
-    )
+    assert [(same.left, same.right) for same in found] == [(10, 3), (11, 7)], "either may be cut out of the other"
 
 
 def test_unlike_pictures_are_not_found() -> None:
@@ -82,9 +80,7 @@ def test_area_means_are_exact() -> None:
 
 @pytest.mark.slow
 def test_every_picture_of_the_test_sets_is_found(data: Path) -> None:
-    paths = [
-        p for s in ("Set5", "Set14", "BSD100") for p in sorted((data / s / "image_SRF_4").glob("*_HR.png"))
-    ]
+    paths = [p for s in ("Set5", "Set14", "BSD100") for p in sorted((data / s / "image_SRF_4").glob("*_HR.png"))]
     pictures = [files.read_array(path) for path in paths]
     hidden = [thumbnail(jpeg(half(picture)[:, ::-1])) for picture in pictures]
     found = {(same.left, same.right) for same in same_pictures([thumbnail(p) for p in pictures], hidden)}

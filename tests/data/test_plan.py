@@ -19,7 +19,14 @@ WIDTHS = np.array([90, 24, 31, 24, 57])
 
 
 def drawn(**changes: Any) -> Crops:
-    given: dict[str, Any] = {"seed": 0, "phase": "pretrain", "step": 1, "batch": 4, "heights": HEIGHTS, "widths": WIDTHS}
+    given: dict[str, Any] = {
+        "seed": 0,
+        "phase": "pretrain",
+        "step": 1,
+        "batch": 4,
+        "heights": HEIGHTS,
+        "widths": WIDTHS,
+    }
     return crops(**{**given, **changes})
 
 
@@ -57,9 +64,14 @@ def test_distinct_pictures_while_there_are_enough() -> None:
 
 @given(
     sizes=st.lists(st.tuples(st.integers(8, 300), st.integers(8, 300)), min_size=1, max_size=12),
-    crop=st.integers(1, 8), batch=st.integers(1, 20), seed=st.integers(0, 2**40), step=st.integers(0, 2**31),
-)  # fmt: skip
-def test_crops_lie_inside_their_pictures(sizes: list[tuple[int, int]], crop: int, batch: int, seed: int, step: int) -> None:
+    crop=st.integers(1, 8),
+    batch=st.integers(1, 20),
+    seed=st.integers(0, 2**40),
+    step=st.integers(0, 2**31),
+)
+def test_crops_lie_inside_their_pictures(
+    sizes: list[tuple[int, int]], crop: int, batch: int, seed: int, step: int
+) -> None:
     heights, widths = np.array(sizes).T
     found = drawn(heights=heights, widths=widths, crop=crop, batch=batch, seed=seed, step=step)
     assert all(len(values) == batch and values.dtype == np.int64 for values in found)
@@ -108,9 +120,7 @@ def test_the_eight_symmetries() -> None:
 @pytest.mark.parametrize(("batch", "world"), [(16, 2), (16, 4), (7, 3), (5, 5)])
 def test_the_ranks_parts_make_the_batch_of_one_process(batch: int, world: int) -> None:
     pictures = SimpleNamespace(heights=4 * HEIGHTS, widths=4 * WIDTHS)
-    plans = [
-        Plan(seed=3, phase="adversarial", batch=batch, crop=96, rank=rank, world=world) for rank in range(world)
-    ]
+    plans = [Plan(seed=3, phase="adversarial", batch=batch, crop=96, rank=rank, world=world) for rank in range(world)]
     whole = Plan(seed=3, phase="adversarial", batch=batch, crop=96).of(pictures, 9)
     parts = [plan.of(pictures, 9) for plan in plans]
     assert same(Crops(*(np.concatenate(values) for values in zip(*parts, strict=True))), whole)

@@ -53,9 +53,7 @@ def test_tar_with_leading_dot(tmp_path: Path) -> None:
     assert unpack(archive, "b/Set5/HR", tmp_path / "out") == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["../evil.png", "HR/../../evil.png", "/evil.png", "HR\\..\\evil.png", "C:evil.png"]
-)
+@pytest.mark.parametrize("name", ["../evil.png", "HR/../../evil.png", "/evil.png", "HR\\..\\evil.png", "C:evil.png"])
 def test_ways_out_are_refused(tmp_path: Path, name: str) -> None:
     for archive in (zipped(tmp_path / "a.zip", **{name: b"x"}), tarred(tmp_path / "a.tar", tarinfo(name))):
         with pytest.raises(DataError, match="leads out"):

@@ -82,9 +82,7 @@ def test_set5_by_a_folder_of_bicubic_pictures(data: Path, tmp_path: Path, capsys
     assert written["model"] == {"name": str(results), "sha256": None, "engine": None, "precision": None}
 
 
-def test_a_model_scores_as_the_pictures_that_it_saves(
-    model: Path, small: Path, tmp_path: Path, capsys: CAP
-) -> None:
+def test_a_model_scores_as_the_pictures_that_it_saves(model: Path, small: Path, tmp_path: Path, capsys: CAP) -> None:
     file = tmp_path / "model.json"
     argv = ["evaluate", "--model", str(model), "--data", str(small), "--sets", "Set5", "--json", str(file)]
     assert cli.run(argv) == 0
@@ -149,9 +147,7 @@ def test_several_sets_of_pictures_lie_in_a_folder_each(small: Path, tmp_path: Pa
         ),
     ],
 )
-def test_a_wrong_call_is_a_sentence_and_exit_code_2(
-    small: Path, capsys: CAP, argv: list[str], sentence: str
-) -> None:
+def test_a_wrong_call_is_a_sentence_and_exit_code_2(small: Path, capsys: CAP, argv: list[str], sentence: str) -> None:
     data = [] if "--data" in argv else ["--data", str(small)]
     assert cli.run(["evaluate", *data, *argv]) == 2
     out, err = capsys.readouterr()
@@ -198,9 +194,7 @@ def keys(value: Any) -> Any:
 
 def test_the_document_has_the_promised_shape() -> None:
     scores = SetScores(mean=ONE, pictures={"img_001": ONE})
-    made = document(
-        Subject(name="m", sha256="00", engine="openvino", precision="fp32"), {"Set5": (scores, scores)}
-    )
+    made = document(Subject(name="m", sha256="00", engine="openvino", precision="fp32"), {"Set5": (scores, scores)})
     numbers = dict.fromkeys(("psnr_y", "psnr_rgb", "ssim_wang", "ssim_daala", "niqe"))
     entry = {"mean": numbers, "pictures": {"img_001": numbers}}
     assert keys(made) == {

@@ -108,9 +108,7 @@ def test_the_saved_bytes_score_the_same_as_the_array(pair: Pair, tmp_path: Path)
 
 def test_each_picture_is_reported_as_it_comes(pair: Pair) -> None:
     heard: list[str] = []
-    evaluate(
-        bicubic_x4, [pair, pair], report=lambda name, scores: heard.append(f"{name} {scores.psnr_y:.1f}")
-    )
+    evaluate(bicubic_x4, [pair, pair], report=lambda name, scores: heard.append(f"{name} {scores.psnr_y:.1f}"))
     assert len(heard) == 2 and heard[0].startswith("a ")
 
 

@@ -77,9 +77,7 @@ def test_the_data_folder_may_be_the_set_itself(tmp_path: Path) -> None:
 
 
 def test_a_missing_set_says_what_was_looked_for_and_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"there is no .*Set5; looked for .*image_SRF_4.*srgan data fetch set5"
-    ):
+    with pytest.raises(DataError, match=r"there is no .*Set5; looked for .*image_SRF_4.*srgan data fetch set5"):
         testsets.test_pairs(tmp_path, "Set5")
     put(tmp_path / "Set14" / "image_SRF_2", "img_001_SRF_2_HR.png", "img_001_SRF_2_LR.png")
     with pytest.raises(DataError, match="Set14 holds no pictures"):
@@ -104,9 +102,7 @@ def three(tmp_path: Path) -> list[Pair]:
     return [Pair(name=name, hr=tmp_path / "hr" / f"{name}.png", lr=None) for name in names]
 
 
-@pytest.mark.parametrize(
-    "ending", [".png", "_SRF_4_LR.png", "_x4.webp", "x4.png", "-sr.PNG", "_SRF_4_SRGAN.png"]
-)
+@pytest.mark.parametrize("ending", [".png", "_SRF_4_LR.png", "_x4.webp", "x4.png", "-sr.PNG", "_SRF_4_SRGAN.png"])
 def test_results_are_found_by_name(tmp_path: Path, three: list[Pair], ending: str) -> None:
     folder = tmp_path / "results"
     put(folder, *(f"{pair.name.upper()}{ending}" for pair in three), "other.png", "metrics.png")

@@ -36,9 +36,7 @@ class Tree(nn.Module):
         return self.compute(self, x)
 
 
-def lornatang(
-    width: int = 8, blocks: int = 2, stages: int = 2, prefix: str = "conv", slopes: int = 1
-) -> Tree:
+def lornatang(width: int = 8, blocks: int = 2, stages: int = 2, prefix: str = "conv", slopes: int = 1) -> Tree:
     def block() -> Tree:
         first, second = conv(width, width, 3, False), conv(width, width, 3, False)
         parts = (first, nn.BatchNorm2d(width), nn.PReLU(slopes), second, nn.BatchNorm2d(width))
@@ -70,13 +68,20 @@ def leftthomas(width: int = 8, blocks: int = 3, stages: int = 2) -> Tree:
     def block() -> Tree:
         return Tree(
             lambda m, x: x + m.bn2(m.conv2(m.prelu(m.bn1(m.conv1(x))))),
-            conv1=conv(width, width, 3), bn1=nn.BatchNorm2d(width), prelu=nn.PReLU(),
-            conv2=conv(width, width, 3), bn2=nn.BatchNorm2d(width),
-        )  # fmt: skip
+            conv1=conv(width, width, 3),
+            bn1=nn.BatchNorm2d(width),
+            prelu=nn.PReLU(),
+            conv2=conv(width, width, 3),
+            bn2=nn.BatchNorm2d(width),
+        )
 
     def stage() -> Tree:
-        return Tree(lambda m, x: m.prelu(m.shuffle(m.conv(x))), conv=conv(width, 4 * width, 3),
-                    shuffle=nn.PixelShuffle(2), prelu=nn.PReLU())  # fmt: skip
+        return Tree(
+            lambda m, x: m.prelu(m.shuffle(m.conv(x))),
+            conv=conv(width, 4 * width, 3),
+            shuffle=nn.PixelShuffle(2),
+            prelu=nn.PReLU(),
+        )
 
     def forward(self: Tree, x: Tensor) -> Tensor:
         head = x = self.block1(x)
@@ -102,12 +107,19 @@ def aladdinpersson(width: int = 8, blocks: int = 2) -> Tree:
         return Tree(forward, cnn=conv(inputs, width, kernel, not norm), bn=bn, act=nn.PReLU(width))
 
     def block() -> Tree:
-        return Tree(lambda m, x: x + m.block2(m.block1(x)), block1=unit(width, 3, True, True),
-                    block2=unit(width, 3, True, False))  # fmt: skip
+        return Tree(
+            lambda m, x: x + m.block2(m.block1(x)),
+            block1=unit(width, 3, True, True),
+            block2=unit(width, 3, True, False),
+        )
 
     def stage() -> Tree:
-        return Tree(lambda m, x: m.act(m.ps(m.conv(x))), conv=conv(width, 4 * width, 3),
-                    ps=nn.PixelShuffle(2), act=nn.PReLU(width))  # fmt: skip
+        return Tree(
+            lambda m, x: m.act(m.ps(m.conv(x))),
+            conv=conv(width, 4 * width, 3),
+            ps=nn.PixelShuffle(2),
+            act=nn.PReLU(width),
+        )
 
     def forward(m: Tree, x: Tensor) -> Tensor:
         head = m.initial(x)
@@ -133,8 +145,12 @@ def sgrvinod(width: int = 8, blocks: int = 2, imagenet: bool = True, wrapped: bo
         return Tree(lambda m, x: x + m.conv_block2(m.conv_block1(x)), conv_block1=one, conv_block2=two)
 
     def stage() -> Tree:
-        return Tree(lambda m, x: m.prelu(m.pixel_shuffle(m.conv(x))), conv=conv(width, 4 * width, 3),
-                    pixel_shuffle=nn.PixelShuffle(2), prelu=nn.PReLU())  # fmt: skip
+        return Tree(
+            lambda m, x: m.prelu(m.pixel_shuffle(m.conv(x))),
+            conv=conv(width, 4 * width, 3),
+            pixel_shuffle=nn.PixelShuffle(2),
+            prelu=nn.PReLU(),
+        )
 
     def forward(m: Tree, x: Tensor) -> Tensor:
         x = (x - IMAGENET_MEAN) / IMAGENET_DEVIATION if imagenet else x
@@ -212,9 +228,11 @@ def twtygqyy(width: int = 8, blocks: int = 2) -> Tree:
     def block() -> Tree:
         return Tree(
             lambda m, x: x + m.bn2(m.conv2(relu(m.bn1(m.conv1(x))))),
-            conv1=conv(width, width, 3, False), bn1=nn.BatchNorm2d(width),
-            conv2=conv(width, width, 3, False), bn2=nn.BatchNorm2d(width),
-        )  # fmt: skip
+            conv1=conv(width, width, 3, False),
+            bn1=nn.BatchNorm2d(width),
+            conv2=conv(width, width, 3, False),
+            bn2=nn.BatchNorm2d(width),
+        )
 
     def forward(m: Tree, x: Tensor) -> Tensor:
         head = relu(m.conv_input(x))

@@ -76,9 +76,7 @@ def metadata_of(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("format", ["onnx", "openvino", SLOW])
-def test_a_stranger_gets_the_same_picture_at_sizes_never_tried(
-    tmp_path: Path, format: str, kind: str
-) -> None:
+def test_a_stranger_gets_the_same_picture_at_sizes_never_tried(tmp_path: Path, format: str, kind: str) -> None:
     path = written(tmp_path / "m.safetensors", CONFIGS[kind])
     target = tmp_path / f"out{SUFFIXES[format]}"
     assert main([str(path), "--format", format, "-o", str(target), "--quiet"]) == 0
@@ -106,9 +104,7 @@ def test_the_module_that_is_traced(kind: str, half: bool) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_the_file_says_what_it_is_and_how_far_from_its_source(
-    tmp_path: Path, model: Path, format: str
-) -> None:
+def test_the_file_says_what_it_is_and_how_far_from_its_source(tmp_path: Path, model: Path, format: str) -> None:
     target = tmp_path / f"out{SUFFIXES[format]}"
     main([str(model), "--format", format, "-o", str(target), "--quiet"])
     told = metadata_of(target)
@@ -125,9 +121,7 @@ def test_half_precision_is_half_the_size_and_near(tmp_path: Path, format: str) -
     sizes = {}
     for precision in ("fp32", "fp16"):
         target = tmp_path / f"{precision}{SUFFIXES[format]}"
-        assert (
-            main([str(path), "--format", format, "-o", str(target), "--precision", precision, "--quiet"]) == 0
-        )
+        assert main([str(path), "--format", format, "-o", str(target), "--precision", precision, "--quiet"]) == 0
         sizes[precision] = sum(file.stat().st_size for file in tmp_path.glob(f"{precision}.*"))
     assert sizes["fp16"] < 0.75 * sizes["fp32"]
     mean = max(one["mean"] for one in json.loads(metadata_of(target)["srgan.difference"]))
@@ -169,9 +163,7 @@ def written_form(model: Path) -> Path:
 def test_int8_computes_in_int8_and_stays_near(tmp_path: Path, model: Path) -> None:
     written_form(model)
     target = tmp_path / "out.xml"
-    assert (
-        main([str(model), "--format", "openvino", "--precision", "int8", "-o", str(target), "--quiet"]) == 0
-    )
+    assert main([str(model), "--format", "openvino", "--precision", "int8", "-o", str(target), "--quiet"]) == 0
     assert target.read_text().count('type="FakeQuantize"') == 2 * 5, "input and weights of five convolutions"
     lr = pictures((1, 20, 12), seed=9)
     difference = np.abs(run_file(target, lr) - source(weights.read(model))(lr)) * 255

@@ -27,10 +27,7 @@ def module() -> nn.Module:
 def take(content: object, folder: Path, *options: str) -> weights.Weights:
     """`content` through torch.save and `srgan import-weights`."""
     torch.save(content, folder / "theirs.pth")
-    assert (
-        import_main([str(folder / "theirs.pth"), "-o", str(folder / "ours.safetensors"), "--quiet", *options])
-        == 0
-    )
+    assert import_main([str(folder / "theirs.pth"), "-o", str(folder / "ours.safetensors"), "--quiet", *options]) == 0
     return weights.read(folder / "ours.safetensors")
 
 
@@ -44,10 +41,7 @@ def same(module: nn.Module, taken: weights.Weights) -> bool:
 def test_a_state_dict(module: nn.Module, tmp_path: Path) -> None:
     taken = take(module.state_dict(), tmp_path)
     assert same(module, taken)
-    assert (
-        taken.metadata["imported_from"] == "Lornatang/SRGAN-PyTorch"
-        and taken.metadata["layout"] == "lornatang"
-    )
+    assert taken.metadata["imported_from"] == "Lornatang/SRGAN-PyTorch" and taken.metadata["layout"] == "lornatang"
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module.", "net."])
@@ -65,13 +59,9 @@ def test_wrapped_by_others(module: nn.Module, tmp_path: Path, prefix: str, where
 
 def test_several_generators_want_a_key(module: nn.Module, tmp_path: Path) -> None:
     averaged = others.trained(others.lornatang(), seed=8)
-    ema = {f"module.{name}": tensor for name, tensor in averaged.state_dict().items()} | {
-        "n_averaged": torch.tensor(5)
-    }
+    ema = {f"module.{name}": tensor for name, tensor in averaged.state_dict().items()} | {"n_averaged": torch.tensor(5)}
     content = {"state_dict": module.state_dict(), "ema_state_dict": ema, "epoch": 1}
-    with pytest.raises(
-        WeightsError, match=r"holds 2 generators: state_dict, ema_state_dict\. Choose one with --key"
-    ):
+    with pytest.raises(WeightsError, match=r"holds 2 generators: state_dict, ema_state_dict\. Choose one with --key"):
         take(content, tmp_path)
     assert same(averaged, take(content, tmp_path, "--key", "ema_state_dict"))
 
@@ -88,10 +78,7 @@ def test_safetensors(module: nn.Module, tmp_path: Path) -> None:
     state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
     safetensors.torch.save_file(state, tmp_path / "theirs.safetensors")
     assert (
-        import_main(
-            [str(tmp_path / "theirs.safetensors"), "-o", str(tmp_path / "a" / "o.safetensors"), "--quiet"]
-        )
-        == 0
+        import_main([str(tmp_path / "theirs.safetensors"), "-o", str(tmp_path / "a" / "o.safetensors"), "--quiet"]) == 0
     )
     assert same(module, weights.read(tmp_path / "a" / "o.safetensors"))
 

@@ -16,9 +16,7 @@ def convolution(x: Array, kernel: Array, bias: Array | None = None, stride: int 
     """(C, H, W) correlated with (out, C, k, k), zeros beyond the border."""
     reach = kernel.shape[-1] // 2
     padded = np.pad(x, ((0, 0), (reach, reach), (reach, reach)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[-2:], axis=(1, 2))[
-        :, ::stride, ::stride
-    ]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[-2:], axis=(1, 2))[:, ::stride, ::stride]
     result: Array = np.einsum("chwij,ocij->ohw", windows, kernel, optimize=True)
     return result if bias is None else result + bias[:, None, None]
 
@@ -73,9 +71,7 @@ def judged(signed: Array, t: Mapping[str, Array]) -> Array:
     x = leaky(convolution(signed, t["convs.0.weight"], t["convs.0.bias"]), 0.2)
     for i, stride in enumerate((2, 1, 2, 1, 2, 1, 2)):
         at = 2 + 3 * i
-        x = leaky(
-            normalised(convolution(x, t[f"convs.{at}.weight"], stride=stride), t, f"convs.{at + 1}"), 0.2
-        )
+        x = leaky(normalised(convolution(x, t[f"convs.{at}.weight"], stride=stride), t, f"convs.{at + 1}"), 0.2)
     hidden = leaky(t["dense.0.weight"] @ x.ravel() + t["dense.0.bias"], 0.2)
     logit: Array = t["dense.2.weight"] @ hidden + t["dense.2.bias"]
     return logit
@@ -88,9 +84,7 @@ def vgg_features(rgb_signed: Array, tensors: Mapping[str, NDArray[np.float32]], 
     for block, convolutions in enumerate((2, 2, 4, 4, 4), start=1):
         for conv in range(1, convolutions + 1):
             name = f"conv{block}_{conv}"
-            x = np.maximum(
-                convolution(x, tensors[f"{name}.weight"].astype(float), tensors[f"{name}.bias"]), 0
-            )
+            x = np.maximum(convolution(x, tensors[f"{name}.weight"].astype(float), tensors[f"{name}.bias"]), 0)
             if last == f"{block}{conv}":
                 return x
         height, width = x.shape[1] // 2, x.shape[2] // 2

@@ -37,9 +37,7 @@ def test_is_built_for_any_crop_that_is_a_multiple_of_16(crop: int) -> None:
 
 @pytest.mark.parametrize(("crop", "nearest"), [(0, 16), (-96, 16), (8, 16), (86, 80), (90, 96), (100, 96)])
 def test_another_crop_is_refused_with_the_nearest_that_will_do(crop: int, nearest: int) -> None:
-    with pytest.raises(
-        SettingsError, match=rf"crop is {crop} pixels.*multiple of 16; {nearest} is the nearest"
-    ):
+    with pytest.raises(SettingsError, match=rf"crop is {crop} pixels.*multiple of 16; {nearest} is the nearest"):
         Discriminator(crop=crop)
     check_crop(nearest)
 

@@ -26,9 +26,7 @@ CONFIGS = [
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_tensors_are_those_of_the_one_description_in_order(config: GeneratorConfig) -> None:
     state = Generator(config).state_dict()
-    assert [(name, tuple(tensor.shape)) for name, tensor in state.items()] == list(
-        tensor_shapes(config).items()
-    )
+    assert [(name, tuple(tensor.shape)) for name, tensor in state.items()] == list(tensor_shapes(config).items())
 
 
 @settings(max_examples=15, deadline=None)
@@ -86,9 +84,7 @@ def test_tensors_that_do_not_fit_are_not_passed_over(change: str) -> None:
         Generator(SMALL).load_state_dict(state)
 
 
-@pytest.mark.parametrize(
-    "config", [GeneratorConfig(blocks=16, width=2), GeneratorConfig(blocks=3, width=2, scale=2)]
-)
+@pytest.mark.parametrize("config", [GeneratorConfig(blocks=16, width=2), GeneratorConfig(blocks=3, width=2, scale=2)])
 def test_a_pixel_reaches_exactly_as_far_as_the_layers_say(config: GeneratorConfig) -> None:
     """With every kernel positive nothing cancels: an SR pixel sees the LR pixels within reach, no others."""
     generator = generator_from_weights(_positive(config)).double()

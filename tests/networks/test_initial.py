@@ -56,9 +56,7 @@ def test_icnr_starts_as_nearest_neighbour_enlargement() -> None:
     with torch.no_grad():
         for stage in _started(0, icnr=True).up:
             enlarged = stage.shuffle(stage.conv(features))
-            assert torch.equal(
-                enlarged, enlarged[..., ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3)
-            )
+            assert torch.equal(enlarged, enlarged[..., ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3))
         plain = _started(0).up[0]
         enlarged = plain.shuffle(plain.conv(features))
     assert not torch.allclose(enlarged[..., ::2, ::2], enlarged[..., 1::2, ::2])

@@ -44,9 +44,7 @@ def test_agrees_with_numpy_at_every_layer_that_is_asked_for(tensors: dict[str, N
     ]
     for layer in ("11", "22", "54"):
         expected = numpy_networks.vgg_features(rgb_signed, tensors, layer)
-        np.testing.assert_allclose(
-            features[layer][0].numpy(), expected, rtol=1e-6, atol=1e-4
-        )  # the mean is float32
+        np.testing.assert_allclose(features[layer][0].numpy(), expected, rtol=1e-6, atol=1e-4)  # the mean is float32
 
 
 def test_computes_no_further_than_the_deepest_layer(tensors: dict[str, NDArray[np.float32]]) -> None:
@@ -73,7 +71,5 @@ def test_an_unknown_layer_is_named(tensors: dict[str, NDArray[np.float32]]) -> N
 def test_nothing_needs_torchvision() -> None:
     """Its exact pairing with torch is the field's first install failure."""
     sources = Path(srgan.__file__).parent.rglob("*.py")
-    importing = [
-        path for path in sources if re.search(r"^\s*(import|from) torchvision", path.read_text(), re.M)
-    ]
+    importing = [path for path in sources if re.search(r"^\s*(import|from) torchvision", path.read_text(), re.M)]
     assert importing == []

@@ -25,9 +25,7 @@ def made_up() -> Tensors:
     tensors = {}
     for layer in LAYERS.values():
         tensors[f"{layer.name}.weight"] = np.zeros(layer.shape, np.float32)
-        tensors[f"{layer.name}.bias"] = np.full(
-            layer.shape[0], int(layer.name[4] + layer.name[6]), np.float32
-        )
+        tensors[f"{layer.name}.bias"] = np.full(layer.shape[0], int(layer.name[4] + layer.name[6]), np.float32)
     for name in ("conv1_1.weight", "conv2_1.weight"):
         shape = tensors[name].shape
         tensors[name] = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
@@ -53,9 +51,7 @@ def _whole_model(layer: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("names", [_keras_1, _keras_2, _whole_model])
-def test_reads_keras_s_notop_file(
-    tmp_path: Path, made_up: Tensors, names: Callable[[str], tuple[str, str]]
-) -> None:
+def test_reads_keras_s_notop_file(tmp_path: Path, made_up: Tensors, names: Callable[[str], tuple[str, str]]) -> None:
     path = tmp_path / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
     with h5py.File(path, "w") as file:
         for block in range(1, 6):
@@ -74,9 +70,7 @@ def test_theano_s_order_of_axes_is_refused(tmp_path: Path) -> None:
         for layer in LAYERS.values():
             file.create_dataset(f"{layer.keras}/{layer.keras}_W_1:0", shape=layer.shape, dtype="f4")
             file.create_dataset(f"{layer.keras}/{layer.keras}_b_1:0", shape=layer.shape[:1], dtype="f4")
-    with pytest.raises(
-        WeightsError, match=r"conv1_1\.weight is \(3, 3, 64, 3\), but VGG19's is \(64, 3, 3, 3\)"
-    ):
+    with pytest.raises(WeightsError, match=r"conv1_1\.weight is \(3, 3, 64, 3\), but VGG19's is \(64, 3, 3, 3\)"):
         read_vgg(path)
 
 
@@ -140,9 +134,7 @@ class _Trap:
         return (Path.touch, (Path("sprung"),))  # type: ignore[return-value]
 
 
-def test_damaged_foreign_and_hostile_files_give_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_damaged_foreign_and_hostile_files_give_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("a.h5", "a.npz", "a.safetensors", "a.pth"):
         (tmp_path / name).write_bytes(b"not at all" * 50)

@@ -50,11 +50,7 @@ def test_one_slope_per_channel_or_one_per_layer() -> None:
 def test_sixteen_identical_blocks_of_conv_bn_prelu_conv_bn() -> None:
     body = Generator().body
     assert len(body) == 16
-    names = [
-        (layer.name.partition(".0.")[2], layer.kind)
-        for layer in layers(GeneratorConfig())
-        if ".0." in layer.name
-    ]
+    names = [(layer.name.partition(".0.")[2], layer.kind) for layer in layers(GeneratorConfig()) if ".0." in layer.name]
     kinds = {"conv1": "conv", "bn1": "norm", "act": "prelu", "conv2": "conv", "bn2": "norm", "add": "add"}
     assert names[:6] == list(kinds.items())
     assert len({str(block) for block in body}) == 1
@@ -106,8 +102,15 @@ def test_nothing_bounds_the_output_and_the_gradient_survives_beyond_the_range() 
 def test_discriminator_layers_with_kernel_maps_and_stride() -> None:
     drawn = [(c.kernel_size[0], c.out_channels, c.stride[0]) for c in _convolutions(Discriminator())]
     assert drawn == [
-        (3, 64, 1), (3, 64, 2), (3, 128, 1), (3, 128, 2), (3, 256, 1), (3, 256, 2), (3, 512, 1), (3, 512, 2),
-    ]  # fmt: skip
+        (3, 64, 1),
+        (3, 64, 2),
+        (3, 128, 1),
+        (3, 128, 2),
+        (3, 256, 1),
+        (3, 256, 2),
+        (3, 512, 1),
+        (3, 512, 2),
+    ]
 
 
 def test_discriminator_parameters_counted_by_hand() -> None:

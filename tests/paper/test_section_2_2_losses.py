@@ -124,9 +124,7 @@ def test_with_caffe_s_vgg19_the_parts_have_the_scale_that_the_paper_speaks_of(
     measured = {"pixel": [losses.pixel_mse(a, b) for a, b in zip(sr, hr, strict=True)]}
     for layer in ("22", "54"):
         measured[f"std {layer}"] = [picture.std() for picture in of_hr[layer]]
-        measured[f"content {layer}"] = [
-            losses.content(a, b) for a, b in zip(of_sr[layer], of_hr[layer], strict=True)
-        ]
+        measured[f"content {layer}"] = [losses.content(a, b) for a, b in zip(of_sr[layer], of_hr[layer], strict=True)]
     ranges = {"pixel": (0.002, 0.05), "std 22": (130, 370), "content 22": (30, 540)}
     ranges |= {"std 54": (5, 9), "content 54": (0.1, 0.3)}
     for name, (low, high) in ranges.items():

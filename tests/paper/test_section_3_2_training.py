@@ -58,10 +58,19 @@ class Update:
         self.of_g, self.of_d = Watched(self.generator, both), Watched(self.discriminator, both)
         self.lr_unit, self.hr_signed = torch.rand(3, 3, 4, 4), torch.rand(3, 3, 16, 16) * 2 - 1
         self.losses = steps.adversarial_step(
-            self.generator, self.discriminator, _features, "54", self.of_g, self.of_d,
-            self.lr_unit, self.hr_signed,
-            content_weight=1.0, adversarial_weight=1e-3, total_variation_weight=0.0, autocast=OFF,
-        )  # fmt: skip
+            self.generator,
+            self.discriminator,
+            _features,
+            "54",
+            self.of_g,
+            self.of_d,
+            self.lr_unit,
+            self.hr_signed,
+            content_weight=1.0,
+            adversarial_weight=1e-3,
+            total_variation_weight=0.0,
+            autocast=OFF,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +160,7 @@ def test_schedule_of_the_paper() -> None:
     p = recipes.paper()
 
     def pretraining(step: int) -> float:
-        return learning_rate(
-            step, steps=p.pretrain_steps, peak=p.pretrain_learning_rate, decay=p.pretrain_decay
-        )
+        return learning_rate(step, steps=p.pretrain_steps, peak=p.pretrain_learning_rate, decay=p.pretrain_decay)
 
     def adversarial(step: int) -> float:
         return learning_rate(step, steps=p.train_steps, peak=p.learning_rate, decay=p.decay, drop=p.drop)
@@ -166,9 +173,7 @@ def test_schedule_of_the_paper() -> None:
 def test_schedule_of_the_original_project_halves_at_the_floor_half() -> None:
     d = recipes.div2k()
     assert (d.pretrain_steps, d.train_steps) == (2286, 457)
-    rates = [
-        learning_rate(s, steps=457, peak=d.learning_rate, decay=d.decay, drop=d.drop) for s in (227, 228)
-    ]
+    rates = [learning_rate(s, steps=457, peak=d.learning_rate, decay=d.decay, drop=d.drop) for s in (227, 228)]
     assert rates == [1e-4, 5e-5]
 
 

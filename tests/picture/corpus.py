@@ -154,9 +154,7 @@ def _palettes(image: Image.Image) -> Iterator[Case]:
     yield Case(name="palette-one-transparent.png", data=data, pixels=colour, alpha=alpha)
     table = bytes(range(0, 256, 16))
     data = pillow(paletted, "PNG", transparency=table)
-    yield Case(
-        name="palette-alpha.png", data=data, pixels=colour, alpha=np.array(list(table), np.uint8)[seen]
-    )
+    yield Case(name="palette-alpha.png", data=data, pixels=colour, alpha=np.array(list(table), np.uint8)[seen])
     array = np.asarray(image)
     key = tuple(int(v) for v in array[2, 3])
     alpha = np.where((array == key).all(2), 0, 255).astype(np.uint8)
@@ -201,10 +199,7 @@ def lossy() -> Iterator[Case]:
 def refused() -> Iterator[tuple[str, bytes, str]]:
     """Names, bytes, and words that the refusal must hold."""
     image, other = Image.fromarray(smooth(3)), Image.fromarray(255 - smooth(3))
-    whole = {
-        form: pillow(image.resize((200, 150)), form)
-        for form in ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "GIF")
-    }
+    whole = {form: pillow(image.resize((200, 150)), form) for form in ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "GIF")}
     for form, data in whole.items():
         yield f"truncated.{form.lower()}", data[: len(data) // 2], "damaged"
         yield f"head-only.{form.lower()}", data[:20], "damaged"

@@ -38,12 +38,8 @@ def test_visible_pixels_stay_and_far_hidden_ones_too() -> None:
 
 
 @settings(max_examples=20)
-@given(
-    st.integers(0, 2**32), st.integers(0, 119), st.integers(0, 149), st.integers(1, 40), st.integers(1, 40)
-)
-def test_a_region_with_a_margin_gives_the_bytes_of_the_whole(
-    seed: int, top: int, left: int, h: int, w: int
-) -> None:
+@given(st.integers(0, 2**32), st.integers(0, 119), st.integers(0, 149), st.integers(1, 40), st.integers(1, 40))
+def test_a_region_with_a_margin_gives_the_bytes_of_the_whole(seed: int, top: int, left: int, h: int, w: int) -> None:
     random = np.random.default_rng(seed)
     pixels = random.integers(0, 65536, (120, 150, 3), dtype=np.uint16)
     alpha = random.integers(0, 65536, (120, 150), dtype=np.uint16) * (random.random((120, 150)) < 0.002)
@@ -70,8 +66,6 @@ def test_no_dark_halo_round_a_disc_with_a_hard_or_soft_edge(edge: float) -> None
     y, x = np.mgrid[0:40, 0:40]
     cover = np.clip((12 - np.hypot(y - 20, x - 20)) / edge, 0, 1)
     alpha = np.round(255 * cover).astype(np.uint8)
-    pixels = np.where((alpha > 0)[..., None], np.array([230, 20, 20]), 0).astype(
-        np.uint8
-    )  # black where hidden
+    pixels = np.where((alpha > 0)[..., None], np.array([230, 20, 20]), 0).astype(np.uint8)  # black where hidden
     assert halo(bled(pixels, alpha), alpha) < 3
     assert edge > 1 or halo(pixels, alpha) > 30  # what an upscaler without bleeding shows

@@ -94,13 +94,18 @@ def test_orientation_is_applied_and_reset(tmp_path: Path, form: str, orientation
     upright = corpus.smooth(3, height=24, width=40)
     # Pillow's own constants say how a stored picture becomes upright; its inverse makes the stored one.
     turn: Any = Image.Transpose
-    undo = {2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE,
-            6: turn.ROTATE_90, 7: turn.TRANSVERSE, 8: turn.ROTATE_270}  # fmt: skip
+    undo = {
+        2: turn.FLIP_LEFT_RIGHT,
+        3: turn.ROTATE_180,
+        4: turn.FLIP_TOP_BOTTOM,
+        5: turn.TRANSPOSE,
+        6: turn.ROTATE_90,
+        7: turn.TRANSVERSE,
+        8: turn.ROTATE_270,
+    }
     stored = Image.fromarray(upright)
     stored = stored if orientation == 1 else stored.transpose(undo[orientation])
-    options: dict[str, Any] = {"WebP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}.get(
-        form, {}
-    )
+    options: dict[str, Any] = {"WebP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}.get(form, {})
     if form == "TIFF":
         options["tiffinfo"] = {0x0112: orientation}
     else:
@@ -122,9 +127,7 @@ DEPTHS = [np.uint8, np.uint16]
 @pytest.mark.parametrize(("ending", "lossless"), [(".png", False), (".tif", False), (".webp", True)])
 @settings(max_examples=30)
 @given(data=st.data())
-def test_lossless_round_trips(
-    tmp_path_factory: pytest.TempPathFactory, ending: str, lossless: bool, data: Any
-) -> None:
+def test_lossless_round_trips(tmp_path_factory: pytest.TempPathFactory, ending: str, lossless: bool, data: Any) -> None:
     dtype = np.uint8 if ending == ".webp" else data.draw(st.sampled_from(DEPTHS))
     height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
     channels = 3 if ending == ".webp" else data.draw(st.sampled_from([1, 3]))
@@ -169,9 +172,7 @@ def test_avif_keeps_twelve_of_sixteen_bits(tmp_path: Path) -> None:
     files.write(tmp_path / "a.avif", Picture(pixels=deep), lossless=False, quality=100)
     again = files.read(tmp_path / "a.avif").pixels
     assert again.dtype == np.uint16
-    assert (
-        np.abs(again.astype(int) - deep).mean() < 100
-    )  # an 8-bit copy is off by 64 on average before any loss
+    assert np.abs(again.astype(int) - deep).mean() < 100  # an 8-bit copy is off by 64 on average before any loss
 
 
 def test_grey_is_repeated_for_those_who_want_colour(tmp_path: Path) -> None:
@@ -234,9 +235,7 @@ def test_targets_that_cannot_hold_the_picture_are_refused(tmp_path: Path) -> Non
         check(tmp_path / "none" / "a.png", height=9, width=9, alpha=False)
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = placed(tmp_path, "a.png", b"old")
     picture = Picture(pixels=corpus.smooth(3))
 

@@ -43,9 +43,7 @@ def test_exif_is_kept_byte_for_byte(tmp_path: Path, ending: str, size: int) -> N
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.product(ENDINGS, ENDINGS)))
-def test_what_exif_says_goes_from_every_format_to_every_other(
-    tmp_path: Path, first: str, second: str
-) -> None:
+def test_what_exif_says_goes_from_every_format_to_every_other(tmp_path: Path, first: str, second: str) -> None:
     (tmp_path / "one").mkdir()
     here = written(tmp_path / "one", first, Metadata(exif=corpus.exif()))
     there = written(tmp_path, second, files.read(here).metadata)
@@ -123,9 +121,7 @@ def test_a_broken_profile_is_left_out_and_stops_nothing(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize(
-    "block", [b"", b"\0", b"\0\1\2", b"<rdf:RDF>" * 999], ids=["empty", "one", "three", "long"]
-)
+@pytest.mark.parametrize("block", [b"", b"\0", b"\0\1\2", b"<rdf:RDF>" * 999], ids=["empty", "one", "three", "long"])
 def test_blocks_of_nonsense_harm_nobody(tmp_path: Path, ending: str, block: bytes) -> None:
     for metadata in (Metadata(xmp=block), Metadata(exif=block), Metadata(iptc=block), Metadata(icc=block)):
         again = files.read(written(tmp_path, ending, metadata))
@@ -154,9 +150,7 @@ def test_orientation_in_xmp_is_reset(tmp_path: Path) -> None:
     turned = corpus.XMP.replace(b'dc:format="image/png"', b'xmlns:tiff="t" tiff:Orientation="6"')
     for xmp in (
         turned,
-        turned.replace(
-            b'Orientation="6"/>', b'x=""><tiff:Orientation>6</tiff:Orientation></rdf:Description>'
-        ),
+        turned.replace(b'Orientation="6"/>', b'x=""><tiff:Orientation>6</tiff:Orientation></rdf:Description>'),
     ):
         kept = files.read(written(tmp_path, ".png", Metadata(xmp=xmp))).metadata.xmp
         assert kept == xmp.replace(b'"6"', b'"1"').replace(b">6<", b">1<") != xmp
@@ -165,9 +159,7 @@ def test_orientation_in_xmp_is_reset(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_provenance_comes_back_from_every_format(tmp_path: Path, ending: str) -> None:
     said = {"model": "srgan", "sha256": "ab" * 32, "tile_grid": "3x4", "note": "<&>\"' é 漢"}
-    for number, metadata in enumerate(
-        [Metadata(), Metadata(xmp=corpus.XMP, exif=corpus.exif(), icc=corpus.profile())]
-    ):
+    for number, metadata in enumerate([Metadata(), Metadata(xmp=corpus.XMP, exif=corpus.exif(), icc=corpus.profile())]):
         path = tmp_path / f"{number}{ending}"
         files.write(path, Picture(pixels=PIXELS, metadata=metadata), provenance=said)
         assert files.read_provenance(path) == said

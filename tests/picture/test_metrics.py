@@ -34,9 +34,7 @@ pairs = st.tuples(st.integers(11, 30), st.integers(11, 30)).flatmap(
 
 
 def upscaled(lr: NDArray[np.uint8], method: str) -> NDArray[np.uint8]:
-    return (
-        bicubic(lr, lr.shape[0] * 4, lr.shape[1] * 4) if method == "bicubic" else lr.repeat(4, 0).repeat(4, 1)
-    )
+    return bicubic(lr, lr.shape[0] * 4, lr.shape[1] * 4) if method == "bicubic" else lr.repeat(4, 0).repeat(4, 1)
 
 
 @pytest.mark.parametrize(("name", "method"), ROWS)
@@ -48,9 +46,7 @@ def test_the_control_rows_come_out_picture_by_picture(data: Path, name: str, met
         sr_y, hr_y = (shave(y_from_picture(x)) for x in (upscaled(lr, method), hr))
         scores[picture] = [metric(sr_y, hr_y) for metric in METRICS]
     for picture, wanted in CONTROL[name][method]["pictures"].items():
-        np.testing.assert_array_less(
-            np.abs(np.subtract(scores[picture], wanted)), [5e-4, 1e-4, 1e-4], picture
-        )
+        np.testing.assert_array_less(np.abs(np.subtract(scores[picture], wanted)), [5e-4, 1e-4, 1e-4], picture)
     mean = np.mean(list(scores.values()), axis=0)
     np.testing.assert_array_less(np.abs(mean - CONTROL[name][method]["mean"]), [5e-4, 1e-4, 1e-4])
 
@@ -90,9 +86,7 @@ def test_ssim_of_two_flat_pictures_is_their_luminance_term() -> None:
 @given(pairs)
 def test_wang_agrees_with_scikit_image(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
     a, b = (x.astype(np.float64) for x in pair)
-    other = structural_similarity(
-        a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-    )
+    other = structural_similarity(a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
     assert ssim_wang(a, b) == pytest.approx(other, abs=1e-10)
 
 

@@ -82,9 +82,7 @@ def plain_niqe(y: NDArray[np.float64], model: NiqeModel) -> float:
                     features += [shape, (right - left) * gamma(2 / shape) / gamma(1 / shape), left, right]
             rows.append(features)
     difference = np.mean(rows, axis=0) - model.mean
-    return math.sqrt(
-        difference @ np.linalg.inv((np.cov(rows, rowvar=False) + model.covariance) / 2) @ difference
-    )
+    return math.sqrt(difference @ np.linalg.inv((np.cov(rows, rowvar=False) + model.covariance) / 2) @ difference)
 
 
 def test_it_agrees_with_a_plain_implementation() -> None:

@@ -41,9 +41,7 @@ def test_the_same_size_is_the_same_picture_in_its_own_memory(picture: NDArray[An
     assert not np.shares_memory(same, picture)
 
 
-@given(
-    st.tuples(sides, sides).flatmap(lambda s: arrays(np.uint8, (s[0] * 4, s[1] * 4))), st.sampled_from((0, 1))
-)
+@given(st.tuples(sides, sides).flatmap(lambda s: arrays(np.uint8, (s[0] * 4, s[1] * 4))), st.sampled_from((0, 1)))
 def test_flipping_commutes_with_both_directions(picture: NDArray[Any], axis: int) -> None:
     assert np.array_equal(np.flip(downscaled(picture), axis), downscaled(np.flip(picture, axis)))
     larger = picture.shape[0] * 4, picture.shape[1] * 4
@@ -60,9 +58,7 @@ def test_weights_sum_to_one_and_point_inside(inputs: int, outputs: int) -> None:
 
 def test_the_kernel_interpolates_and_has_slope_minus_a_half_at_one() -> None:
     np.testing.assert_array_equal(cubic(np.array([-2.0, -1, 0, 1, 2, 3])), [0, 0, 1, 0, 0, 0])
-    assert (cubic(np.array([1 + 1e-6]))[0] - cubic(np.array([1 - 1e-6]))[0]) / 2e-6 == pytest.approx(
-        -0.5, abs=1e-4
-    )
+    assert (cubic(np.array([1 + 1e-6]))[0] - cubic(np.array([1 - 1e-6]))[0]) / 2e-6 == pytest.approx(-0.5, abs=1e-4)
 
 
 @pytest.mark.parametrize("target", [(15, 20), (37, 23), (120, 160), (61, 95)])
@@ -93,9 +89,7 @@ def test_overshoot_is_clipped_not_wrapped() -> None:
 
 
 @given(arrays(np.uint8, st.tuples(sides, sides), elements=st.integers(100, 155)), sides, sides)
-def test_sixteen_bits_and_floats_agree_where_nothing_clips(
-    picture: NDArray[Any], height: int, width: int
-) -> None:
+def test_sixteen_bits_and_floats_agree_where_nothing_clips(picture: NDArray[Any], height: int, width: int) -> None:
     deep = bicubic(picture.astype(np.uint16) * 257, height, width)
     floats = bicubic(picture.astype(np.float64) * 257, height, width)
     singles = bicubic(picture.astype(np.float32) * 257, height, width)

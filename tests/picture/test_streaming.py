@@ -68,9 +68,10 @@ def test_grey_of_sixteen_bits_stays_so(tmp_path: Path, memory: int) -> None:
 
 
 CASES = [
-    case for case in itertools.product([".png", ".tif", ".webp", ".avif", ".jpg"], DEPTHS, [1, 3], [False, True])
+    case
+    for case in itertools.product([".png", ".tif", ".webp", ".avif", ".jpg"], DEPTHS, [1, 3], [False, True])
     if not (case[0] == ".jpg" and case[3])
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("ending", "dtype", "channels", "alpha"), CASES)
@@ -79,9 +80,7 @@ def test_a_sink_gives_the_bytes_that_write_gives(
 ) -> None:
     array = corpus.smooth(channels + alpha, dtype, 50, 70)
     pixels = array[..., 0] if channels == 1 else array[..., :3]
-    metadata = Metadata(
-        icc=None if channels == 1 else corpus.profile(), exif=corpus.exif(), density=(11.811, 11.811)
-    )
+    metadata = Metadata(icc=None if channels == 1 else corpus.profile(), exif=corpus.exif(), density=(11.811, 11.811))
     said = {"model": "m"}
     picture = Picture(pixels=pixels, alpha=array[..., -1] if alpha else None, metadata=metadata)
     files.write(tmp_path / f"one{ending}", picture, provenance=said)
@@ -123,9 +122,7 @@ def test_any_rectangles_in_any_order(tmp_path_factory: pytest.TempPathFactory, d
 def test_several_threads_may_put_and_read(tmp_path: Path) -> None:
     pixels = corpus.smooth(3, height=64, width=96)
     with Sink(tmp_path / "a.png", height=64, width=96, channels=3, dtype=np.uint8) as sink:
-        work = [
-            threading.Thread(target=lambda x=x: sink.put(0, x, pixels[:, x : x + 8])) for x in range(0, 96, 8)
-        ]
+        work = [threading.Thread(target=lambda x=x: sink.put(0, x, pixels[:, x : x + 8])) for x in range(0, 96, 8)]
         for thread in work:
             thread.start()
         for thread in work:

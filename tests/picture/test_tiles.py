@@ -44,9 +44,7 @@ def test_no_other_grid_computes_less(height: int, width: int, halo: int, limit: 
         windows = [core.widened(halo, bounds) for core in grid.cores(bounds)]
         return sum(w.pixels for w in windows) if max(w.pixels for w in windows) <= limit else np.inf
 
-    grids = [
-        Grid(r, c) for r in range(1, max(height // 16, 1) + 1) for c in range(1, max(width // 16, 1) + 1)
-    ]
+    grids = [Grid(r, c) for r in range(1, max(height // 16, 1) + 1) for c in range(1, max(width // 16, 1) + 1)]
     best = min(map(cost, grids))
     found = cheapest_grid(height, width, halo, limit)
     if found is None:  # the bound reckons with the longest window of a side; at most a pixel more than any

@@ -14,14 +14,27 @@ START = 1_790_000_000.0
 
 
 def write_run(
-    folder: Path, *, steps: int = 2000, every: int = 50, seed: int = 0, phases: tuple[str, ...] = ("pretrain", "adversarial"),
-    sheets: bool = True, **settings: Any,
-) -> Path:  # fmt: skip
+    folder: Path,
+    *,
+    steps: int = 2000,
+    every: int = 50,
+    seed: int = 0,
+    phases: tuple[str, ...] = ("pretrain", "adversarial"),
+    sheets: bool = True,
+    **settings: Any,
+) -> Path:
     """A whole run of both phases, with a restart in the second; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
-    written = {"recipe": "paper", "batch_size": 16, "learning_rate": 1e-4, "seed": seed,
-               "pretrain_steps": steps, "train_steps": steps, **settings}  # fmt: skip
+    written = {
+        "recipe": "paper",
+        "batch_size": 16,
+        "learning_rate": 1e-4,
+        "seed": seed,
+        "pretrain_steps": steps,
+        "train_steps": steps,
+        **settings,
+    }
     lines: list[dict[str, Any]] = [_start(written, 0.0)]
     clock = 0.0
     for phase in phases:
@@ -46,15 +59,23 @@ def write_evaluation(folder: Path, models: tuple[str, ...] = ("srresnet", "srgan
     sets = {
         name: {
             "count": count,
-            "mean": {"psnr_y": 28.25 + count, "psnr_rgb": 26.0, "ssim_wang": 0.78125, "ssim_daala": 0.8125, "niqe": None},
+            "mean": {
+                "psnr_y": 28.25 + count,
+                "psnr_rgb": 26.0,
+                "ssim_wang": 0.78125,
+                "ssim_daala": 0.8125,
+                "niqe": None,
+            },
             "pictures": {f"img_{i:03d}": {"psnr_y": 20.0 + i, "ssim_daala": 0.5} for i in range(1, count + 1)},
             "bicubic": {"mean": {"psnr_y": 25.9970, "ssim_daala": 0.7486, "ssim_wang": 0.7029, "niqe": 7.5}},
-            "paper": {"bicubic": {"psnr_y": 25.99, "ssim_daala": 0.7486},
-                      "srresnet": {"psnr_y": 28.49, "ssim_daala": 0.8184},
-                      "srgan": {"psnr_y": 26.02, "ssim_daala": 0.7397}},
+            "paper": {
+                "bicubic": {"psnr_y": 25.99, "ssim_daala": 0.7486},
+                "srresnet": {"psnr_y": 28.49, "ssim_daala": 0.8184},
+                "srgan": {"psnr_y": 26.02, "ssim_daala": 0.7397},
+            },
         }
         for name, count in names.items()
-    }  # fmt: skip
+    }
     document = {"protocol": "srgan-1: x4, 8-bit", "sets": sets}
     found = {model: {**document, "model": {"name": model, "sha256": "ab" * 32}} for model in models}
     (folder / "evaluation.json").write_text(json.dumps(found))
@@ -68,19 +89,19 @@ def write_sheet(path: Path, quality: float, random: np.random.Generator) -> None
     sharp = np.tanh(wave * (0.3 + 5 * quality))
     grain = random.normal(0, 12 * (1 - quality), (128, 192))
     grey = np.clip(128 + 100 * sharp + grain, 0, 255).astype(np.uint8)
-    pyvips.Image.new_from_array(np.stack([grey, 255 - grey, np.roll(grey, 9, 1)], -1)).write_to_file(
-        str(path)
-    )
+    pyvips.Image.new_from_array(np.stack([grey, 255 - grey, np.roll(grey, 9, 1)], -1)).write_to_file(str(path))
 
 
 def _start(settings: dict[str, Any], elapsed: float) -> dict[str, Any]:
     return {
-        "kind": "start", "time": START + elapsed, "settings": settings,
+        "kind": "start",
+        "time": START + elapsed,
+        "settings": settings,
         "hardware": {"device": "cpu", "machine": "x86_64", "threads": 2},
         "versions": {"srgan": "0.1.0", "python": "3.11.7", "torch": "2.15.0"},
         "git": {"commit": "0123456789abcdef", "dirty": False},
         "data": {"fingerprint": "f" * 64, "pictures": 800, "megapixels": 2230.1, "left_out": []},
-    }  # fmt: skip
+    }
 
 
 def _report(phase: str, step: int, clock: float, steps: int, random: np.random.Generator) -> dict[str, Any]:
@@ -90,25 +111,49 @@ def _report(phase: str, step: int, clock: float, steps: int, random: np.random.G
     if phase == "pretrain":
         loss = {"pixel": (0.005 + 0.4 * far) * noise, "gradient": 0.3 * noise}
     else:
-        loss = {"content": (0.12 + 0.1 * far) * noise, "adversarial": 2.5 * noise, "discriminator": 0.6 * noise,
-                "pixel": 0.02 * noise, "gradient": 0.5 * noise, "gradient_d": 0.9 * noise}  # fmt: skip
-        health = {"d_real": 0.75 + 0.05 * random.normal(), "d_fake": 0.25 + 0.05 * random.normal(),
-                  "d_accuracy": 0.85, "content_to_adversarial": 60 * noise}  # fmt: skip
+        loss = {
+            "content": (0.12 + 0.1 * far) * noise,
+            "adversarial": 2.5 * noise,
+            "discriminator": 0.6 * noise,
+            "pixel": 0.02 * noise,
+            "gradient": 0.5 * noise,
+            "gradient_d": 0.9 * noise,
+        }
+        health = {
+            "d_real": 0.75 + 0.05 * random.normal(),
+            "d_fake": 0.25 + 0.05 * random.normal(),
+            "d_accuracy": 0.85,
+            "content_to_adversarial": 60 * noise,
+        }
     return {
-        "kind": "report", "time": START + clock, "phase": phase, "step": step, "elapsed_s": clock,
-        "learning_rate": 1e-4 if step <= steps // 2 else 1e-5, "steps_per_s": 24.0 + random.normal(),
-        "loss": loss, "health": health, "data_wait": 0.01,
-    }  # fmt: skip
+        "kind": "report",
+        "time": START + clock,
+        "phase": phase,
+        "step": step,
+        "elapsed_s": clock,
+        "learning_rate": 1e-4 if step <= steps // 2 else 1e-5,
+        "steps_per_s": 24.0 + random.normal(),
+        "loss": loss,
+        "health": health,
+        "data_wait": 0.01,
+    }
 
 
-def _validation(
-    phase: str, step: int, clock: float, steps: int, random: np.random.Generator
-) -> dict[str, Any]:
+def _validation(phase: str, step: int, clock: float, steps: int, random: np.random.Generator) -> dict[str, Any]:
     gain = 1 - math.exp(-3 * step / steps)
     sharp = phase == "pretrain"
-    scores = {"psnr_y": 25.0 + (3.0 if sharp else 0.6) * gain + 0.05 * random.normal(),
-              "ssim_daala": 0.7 + 0.1 * gain, "niqe": (6.5 if sharp else 4.0) - gain}  # fmt: skip
+    scores = {
+        "psnr_y": 25.0 + (3.0 if sharp else 0.6) * gain + 0.05 * random.normal(),
+        "ssim_daala": 0.7 + 0.1 * gain,
+        "niqe": (6.5 if sharp else 4.0) - gain,
+    }
     return {
-        "kind": "validation", "time": START + clock, "phase": phase, "step": step, "scores": scores,
-        "bn_gap": 0.8, "checkerboard": 0.2 * (1 - gain), "best": step <= steps * 7 // 8,
-    }  # fmt: skip
+        "kind": "validation",
+        "time": START + clock,
+        "phase": phase,
+        "step": step,
+        "scores": scores,
+        "bn_gap": 0.8,
+        "checkerboard": 0.2 * (1 - gain),
+        "best": step <= steps * 7 // 8,
+    }

@@ -55,9 +55,7 @@ def test_lines_differ_in_dashes_and_markers() -> None:
 
 
 def test_names_are_escaped() -> None:
-    html = draw(
-        "<b>", [Series(name="<i>&\"'", points=[(0, 1), (1, 2)]), Series(name="x", points=[(0, 1), (1, 2)])]
-    )
+    html = draw("<b>", [Series(name="<i>&\"'", points=[(0, 1), (1, 2)]), Series(name="x", points=[(0, 1), (1, 2)])])
     assert "<b>" not in html and "<i>" not in html
     svg(html)
 

@@ -28,9 +28,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.links += [
-            value or "" for name, value in attrs if name in ("src", "href", "srcset", "action", "data")
-        ]
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
@@ -111,9 +109,7 @@ def test_half_a_run_is_a_page_too(tmp_path: Path, kept: int) -> None:
     (folder / "settings.yaml").write_text("a: [")
     (folder / "samples" / "pretrain_0000010.png").write_bytes(b"\x89PNG broken")
     text = " ".join(page(write([folder])).texts)
-    assert (
-        "1 broken line" in text and "not finished" in text and "pretrain_0000010.png cannot be read" in text
-    )
+    assert "1 broken line" in text and "not finished" in text and "pretrain_0000010.png cannot be read" in text
     assert ("No step has been reported yet" in text) == (kept < 2)
 
 
@@ -127,9 +123,9 @@ def test_numbers_that_are_none_leave_gaps_and_are_told(tmp_path: Path) -> None:
     assert "1 reports hold a number that is not finite" in target.read_text()
     steps = [
         step
-        for step, _ in json.loads(target.with_suffix(".json").read_text())["runs"][0]["phases"]["pretrain"][
-            "loss"
-        ]["pixel"]
+        for step, _ in json.loads(target.with_suffix(".json").read_text())["runs"][0]["phases"]["pretrain"]["loss"][
+            "pixel"
+        ]
     ]
     assert steps == [10, 20, 30, 50, 60, 70, 80]
 

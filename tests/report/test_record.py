@@ -42,9 +42,7 @@ def test_a_run_killed_in_the_middle_of_a_line(tmp_path: Path) -> None:
     assert state(record) == "unfinished"
 
 
-@pytest.mark.parametrize(
-    "junk", [b"", b"\n\n", b"\xff\xfe\n", b"[1]\nnull\n", b"[" * 100_000, b'{"kind": 3}\n']
-)
+@pytest.mark.parametrize("junk", [b"", b"\n\n", b"\xff\xfe\n", b"[1]\nnull\n", b"[" * 100_000, b'{"kind": 3}\n'])
 def test_a_journal_of_nothing(tmp_path: Path, junk: bytes) -> None:
     (tmp_path / "journal.jsonl").write_bytes(junk)
     record = read(tmp_path)

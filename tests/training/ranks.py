@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 STEPS = 5
 SETTINGS = TrainSettings(
     blocks=1, width=8, crop=32, batch_size=16, precision="fp64", compile=False, content="vgg54", ema=0.9
-)  # fmt: skip
+)
 
 
 SmallDiscriminator = functools.partial(Discriminator, width=8)

@@ -49,9 +49,7 @@ def two_ranks(pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two gloo processes come to, with BatchNorm per rank and synchronised."""
     folder = tmp_path_factory.mktemp("ranks")
     script = str(Path(__file__).with_name("ranks.py"))
-    subprocess.run(
-        [*TORCHRUN, script, str(pack.path), str(folder)], check=True, env=environment(), timeout=500
-    )
+    subprocess.run([*TORCHRUN, script, str(pack.path), str(folder)], check=True, env=environment(), timeout=500)
     return folder
 
 
@@ -100,9 +98,7 @@ def reference(pack: Pack, name: str, count: int) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", ["pretrain", "adversarial"])
 @pytest.mark.parametrize(("mode", "count"), [("rank", 2), ("sync", 1)])
-def test_two_processes_are_one_that_averages(
-    two_ranks: Path, pack: Pack, name: str, mode: str, count: int
-) -> None:
+def test_two_processes_are_one_that_averages(two_ranks: Path, pack: Pack, name: str, mode: str, count: int) -> None:
     """BatchNorm per rank: as one process with two half batches; synchronised: as one with the whole batch."""
     together = torch.load(two_ranks / f"{mode}_{name}.pt")
     alone = reference(pack, name, count)

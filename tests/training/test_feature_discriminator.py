@@ -99,8 +99,21 @@ def test_the_texture_counts_with_its_weight(vgg_file: Path) -> None:
 def test_a_run_with_moved_crops_stopped_and_resumed_moves_on(
     vgg_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    how = ("--pretrain-steps", "1", "--decay", "none", "--shift", "--discriminator", "features", "--discriminator-rate", "4",
-           "--content", "vgg54", "--vgg", str(vgg_file))  # fmt: skip
+    how = (
+        "--pretrain-steps",
+        "1",
+        "--decay",
+        "none",
+        "--shift",
+        "--discriminator",
+        "features",
+        "--discriminator-rate",
+        "4",
+        "--content",
+        "vgg54",
+        "--vgg",
+        str(vgg_file),
+    )
     again = ("--resume", *how, "--train-steps", "4", "--allow-change", "train_steps")
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     assert train(whole, *how, "--train-steps", "4") == 0
@@ -121,8 +134,24 @@ def test_it_needs_vgg19(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_the_discriminator_s_rate_is_a_factor(vgg_file: Path, tmp_path: Path) -> None:
     """Adam's first step is as long as the learning rate, whatever the gradient."""
-    how = ("--pretrain-steps", "1", "--train-steps", "1", "--decay", "none", "--learning-rate", "1e-3",
-           "--discriminator", "features", "--content", "vgg54", "--vgg", str(vgg_file), "--checkpoint-interval", "1")  # fmt: skip
+    how = (
+        "--pretrain-steps",
+        "1",
+        "--train-steps",
+        "1",
+        "--decay",
+        "none",
+        "--learning-rate",
+        "1e-3",
+        "--discriminator",
+        "features",
+        "--content",
+        "vgg54",
+        "--vgg",
+        str(vgg_file),
+        "--checkpoint-interval",
+        "1",
+    )
     states = []
     for rate in ("1", "4"):
         assert train(tmp_path / rate, *how, "--discriminator-rate", rate) == 0

@@ -30,10 +30,7 @@ def test_sixteen_steps_move_in_all_ways_and_repeat_the_edges() -> None:
             shift.turn(step)
             moved = shift(picture).numpy()
             ways |= {
-                (y, x)
-                for y in range(4)
-                for x in range(4)
-                if np.array_equal(moved, around[..., y : y + 8, x : x + 8])
+                (y, x) for y in range(4) for x in range(4) if np.array_equal(moved, around[..., y : y + 8, x : x + 8])
             }
         assert len(ways) == 16
 
@@ -87,9 +84,20 @@ def test_photographs_and_made_pictures_move_alike_and_for_the_discriminator_alon
 
     shift.turn(0)
     steps.adversarial_step(
-        generator, judge, features, "54", of_g, of_d, x, hr, content_weight=1.0, adversarial_weight=1.0,
-        total_variation_weight=0.0, autocast=torch.autocast("cpu", enabled=False), shown=shift,
-    )  # fmt: skip
+        generator,
+        judge,
+        features,
+        "54",
+        of_g,
+        of_d,
+        x,
+        hr,
+        content_weight=1.0,
+        adversarial_weight=1.0,
+        total_variation_weight=0.0,
+        autocast=torch.autocast("cpu", enabled=False),
+        shown=shift,
+    )
     sr = generator(x)
     for found, wanted in zip(seen, (hr, sr, sr), strict=True):
         assert torch.equal(found, shift(wanted)) and not torch.equal(found, wanted)

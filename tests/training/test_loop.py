@@ -53,7 +53,11 @@ class Plant:
 
 @pytest.mark.parametrize(
     ("spoil", "named"),
-    [("batch", "the pixel"), ("gradient", "the gradient"), ("statistic", "the BatchNorm statistic trunk.bn.running_mean")],
+    [
+        ("batch", "the pixel"),
+        ("gradient", "the gradient"),
+        ("statistic", "the BatchNorm statistic trunk.bn.running_mean"),
+    ],
 )
 def test_a_planted_nan_stops_the_run_at_its_step(
     spoil: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

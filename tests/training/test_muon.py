@@ -51,7 +51,13 @@ def test_the_step_s_length_is_the_stride_and_the_others_are_adam_s() -> None:
     optimizer.step()
     for name, parameter in generator.named_parameters():
         length = (parameter - before[name]).square().mean().sqrt()
-        if name in ("body.0.conv1.weight", "body.0.conv2.weight", "trunk.conv.weight", "up.0.conv.weight", "up.1.conv.weight"):
+        if name in (
+            "body.0.conv1.weight",
+            "body.0.conv2.weight",
+            "trunk.conv.weight",
+            "up.0.conv.weight",
+            "up.1.conv.weight",
+        ):
             assert 0.6 < length / (STRIDE * 1e-3) < 1.3, name
         else:
             torch.testing.assert_close(length, torch.tensor(1e-3), rtol=1e-3, atol=0.0, msg=name)

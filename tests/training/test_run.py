@@ -53,8 +53,11 @@ def test_the_journal_tells_losses_speed_and_health(undisturbed: Path) -> None:
     assert lines[0]["kind"] == "event" and "scikit-image" in lines[0]["text"]
     reports = [line for line in lines if line["kind"] == "report"]
     assert [(r["phase"], r["step"]) for r in reports] == [
-        ("pretrain", 3), ("pretrain", 6), ("adversarial", 3), ("adversarial", 4),
-    ]  # fmt: skip
+        ("pretrain", 3),
+        ("pretrain", 6),
+        ("adversarial", 3),
+        ("adversarial", 4),
+    ]
     health = reports[-1]["health"]
     assert {"d_real", "d_fake", "d_accuracy", "content_to_adversarial", "bn_gap", "checkerboard"} == health.keys()
     assert 0 < health["d_real"] < 1 and health["content_to_adversarial"] > 0
@@ -216,8 +219,10 @@ def test_bf16_validates_like_fp32(tmp_path: Path) -> None:
     """Within 0.05 dB after a short run from trained weights; on a CPU, where bf16 is emulated."""
 
     def validated(precision: str) -> float:
-        more = ("--phase pretrain --init srresnet --blocks 16 --width 64 --pretrain-steps 20 --validation-interval 20 "
-                "--checkpoint-interval 20 --crop 48 --ema 0 --pretrain-learning-rate 3e-5").split()  # fmt: skip
+        more = (
+            "--phase pretrain --init srresnet --blocks 16 --width 64 --pretrain-steps 20 --validation-interval 20 "
+            "--checkpoint-interval 20 --crop 48 --ema 0 --pretrain-learning-rate 3e-5"
+        ).split()
         assert train(tmp_path / precision, *more, "--precision", precision) == 0
         lines = map(json.loads, (tmp_path / precision / "journal.jsonl").read_text().splitlines())
         return float([line["scores"]["psnr_y"] for line in lines if line["kind"] == "validation"][-1])

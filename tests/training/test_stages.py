@@ -90,9 +90,7 @@ def _test_set(site: Site, tmp_path: Path, name: str, seed: int) -> tuple[Known, 
 
 
 @pytest.mark.slow
-def test_killed_at_every_stage_and_finished(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_at_every_stage_and_finished(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as site:
         table = {"div2k": _div2k(site, tmp_path)}
         known_digests = {}

@@ -18,9 +18,7 @@ def maps(seed: int, side: int = 32) -> dict[str, Tensor]:
     """As VGG19 gives them: each block of it halves the picture."""
     rng = torch.Generator().manual_seed(seed)
     return {
-        name: torch.rand(
-            (2, c, *[side // 2 ** (int(name[0]) - 1)] * 2), generator=rng, dtype=torch.float64
-        )
+        name: torch.rand((2, c, *[side // 2 ** (int(name[0]) - 1)] * 2), generator=rng, dtype=torch.float64)
         for name, c in CHANNELS.items()
     }
 

@@ -68,9 +68,7 @@ def test_a_path_after_ray_stays_a_path(words: list[str], expected: list[str]) ->
     assert _with_address(words) == expected
 
 
-def test_a_path_that_looks_like_an_address_is_asked_about(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_path_that_looks_like_an_address_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "auto").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"--ray=auto or \./auto"):
@@ -207,15 +205,17 @@ def command(*arguments: object) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(
         [sys.executable, "-m", "srgan", "upscale", "--ray", *map(str, arguments), "--ray-actors", "2"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_two_actors_make_the_same_bytes(
-    folder: Path, precision: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_actors_make_the_same_bytes(folder: Path, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(1)
     for number in range(6):
         pixels = random.integers(0, 256, (30 + number, 40, 3), np.uint8)

@@ -19,9 +19,7 @@ def upscale(model: Path, *arguments: object) -> int:
     return run(["upscale", *map(str, arguments), "--model", str(model)])
 
 
-def test_a_folder_with_a_broken_picture(
-    folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_with_a_broken_picture(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert upscale(small_file, folder / "in", "-o", folder / "out") == 2
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [f"{folder}/out/{name}" for name in ("a.png", "c.png", "sub/b.png")]
@@ -33,9 +31,7 @@ def test_a_folder_with_a_broken_picture(
     assert sorted(path.name for path in folder.rglob("*") if path.name.startswith(".")) == []
 
 
-def test_running_again_skips_what_is_done(
-    folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_running_again_skips_what_is_done(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "in/z.png").unlink()
     assert upscale(small_file, folder / "in", "-o", folder / "out") == 0
     stamp = (folder / "out/a.png").stat().st_mtime_ns
@@ -85,9 +81,13 @@ def test_quiet_says_nothing(folder: Path, small_file: Path, capsys: pytest.Captu
     ],
 )
 def test_mistakes_are_sentences(
-    folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-    arguments: list[str], said: str,
-) -> None:  # fmt: skip
+    folder: Path,
+    small_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    said: str,
+) -> None:
     monkeypatch.chdir(folder)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert upscale(small_file, *arguments) == 2
@@ -161,9 +161,6 @@ def test_a_large_picture_takes_the_same_way(folder: Path, small_file: Path) -> N
     """Tiles change no byte of the file but the provenance."""
     files.write_array(folder / "l.png", np.random.default_rng(1).integers(0, 256, (120, 90, 3), np.uint8))
     for name, memory in (("one.png", "1GB"), ("many.png", "2MB")):
-        assert (
-            upscale(small_file, folder / "l.png", "-o", folder / name, "--memory", memory, "--no-provenance")
-            == 0
-        )
+        assert upscale(small_file, folder / "l.png", "-o", folder / name, "--memory", memory, "--no-provenance") == 0
     one, many = (files.read(folder / name).pixels.astype(int) for name in ("one.png", "many.png"))
     assert np.abs(one - many).max() <= 1 and (one != many).mean() <= 1e-4

@@ -21,9 +21,7 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 @pytest.mark.parametrize("size", [(1, 1), (5, 9), (24, 17)], ids=str)
-def test_both_engines_agree_with_the_network_that_is_trained(
-    config: GeneratorConfig, size: tuple[int, int]
-) -> None:
+def test_both_engines_agree_with_the_network_that_is_trained(config: GeneratorConfig, size: tuple[int, int]) -> None:
     torch = pytest.importorskip("torch")
     from srgan.networks.generator import generator_from_weights
     from srgan.upscaling.pytorch import PyTorchEngine
@@ -36,9 +34,7 @@ def test_both_engines_agree_with_the_network_that_is_trained(
         found = engine.run(lr_unit)
         assert found.shape == (1, 3, config.scale * size[0], config.scale * size[1])
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-        np.testing.assert_allclose(
-            engine.tail(engine.body(lr_unit)), found, rtol=0, atol=1e-6 * np.abs(found).max()
-        )
+        np.testing.assert_allclose(engine.tail(engine.body(lr_unit)), found, rtol=0, atol=1e-6 * np.abs(found).max())
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 9])
@@ -53,9 +49,7 @@ def test_a_kernel_moved_before_the_shuffle_does_the_same(size: int) -> None:
 
 def _correlated(maps: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """A zero-padded convolution layer, (C, H, W) and (O, C, k, k) -> (O, H, W)."""
-    return np.stack(
-        [sum(correlate2d(m, k, "same") for m, k in zip(maps, one, strict=True)) for one in kernel]
-    )
+    return np.stack([sum(correlate2d(m, k, "same") for m, k in zip(maps, one, strict=True)) for one in kernel])
 
 
 def _shuffled(maps: np.ndarray) -> np.ndarray:

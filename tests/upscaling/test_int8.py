@@ -46,18 +46,16 @@ def test_int8_is_near_fp32_and_not_it(small: Weights, form: int8.Form) -> None:
 def test_a_statistic_is_there_for_every_convolution(small: Weights) -> None:
     found = quantise.statistics(small, crops(2))
     assert set(found) == {
-        f"{name}.input" for name in
-        ("head.conv", "body.0.conv1", "body.0.conv2", "trunk.conv", "up.0.conv", "up.1.conv", "tail.conv")
-    }  # fmt: skip
+        f"{name}.input"
+        for name in ("head.conv", "body.0.conv1", "body.0.conv2", "trunk.conv", "up.0.conv", "up.1.conv", "tail.conv")
+    }
     np.testing.assert_allclose(found["head.conv.input"], [0, 1], atol=0.02)
     assert all(low < high for low, high in found.values())
 
 
 def test_the_best_range_has_no_larger_error_than_any_other() -> None:
     random = np.random.default_rng(0)
-    values = np.where(
-        random.random(20_000) < 0.5, random.normal(0, 1, 20_000), 0.2 * random.normal(0, 1, 20_000)
-    )
+    values = np.where(random.random(20_000) < 0.5, random.normal(0, 1, 20_000), 0.2 * random.normal(0, 1, 20_000))
     values = np.maximum(values, -0.5).astype(np.float32)
     low, high = quantise.best_range(values)
 
@@ -79,9 +77,7 @@ def test_the_best_range_has_no_larger_error_than_any_other() -> None:
 def test_zero_is_one_of_the_steps() -> None:
     """Zero padding must stay zero."""
     for seed in range(5):
-        low, high = quantise.best_range(
-            np.random.default_rng(seed).normal(seed - 2, 1, 500).astype(np.float32)
-        )
+        low, high = quantise.best_range(np.random.default_rng(seed).normal(seed - 2, 1, 500).astype(np.float32))
         places = -low / ((high - low) / 255)
         assert low <= 0 <= high and places == pytest.approx(round(places), abs=1e-3)
 
@@ -214,8 +210,7 @@ def test_a_deep_generator_s_ranges_are_its_own() -> None:
         4 * weights.tensors[f"up.0.conv.{x}"] for x in ("weight", "bias")
     )
     quiet, loud = (
-        quantise.statistics(dataclasses.replace(weights, tensors=t), crops(2))
-        for t in (weights.tensors, louder)
+        quantise.statistics(dataclasses.replace(weights, tensors=t), crops(2)) for t in (weights.tensors, louder)
     )
     assert loud["up.1.conv.input"][1] > 2 * quiet["up.1.conv.input"][1]
     np.testing.assert_array_equal(loud["up.0.conv.input"], quiet["up.0.conv.input"])

@@ -29,9 +29,7 @@ def test_half_precision_is_near_and_not_it(small: Weights) -> None:
 
 def test_a_result_that_is_not_finite_is_computed_again_in_fp32_and_said_once(small: Weights) -> None:
     tensors = dict(small.tensors)
-    tensors["head.conv.weight"] = tensors["head.conv.weight"] * np.float32(
-        1e6
-    )  # beyond fp16, not beyond fp32
+    tensors["head.conv.weight"] = tensors["head.conv.weight"] * np.float32(1e6)  # beyond fp16, not beyond fp32
     loud, said = dataclasses.replace(small, tensors=tensors), list[str]()
     lr_unit = np.random.default_rng(0).random((1, 3, 9, 9), np.float32)
     engine = PyTorchEngine(loud, "fp16", device=CPU, notify=said.append)
@@ -53,9 +51,7 @@ def test_int8_is_for_openvino(small: Weights) -> None:
         Upscaler(small, engine="pytorch", precision="int8")
 
 
-def test_out_of_memory_is_said_so_that_tiles_can_shrink(
-    small: Weights, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_of_memory_is_said_so_that_tiles_can_shrink(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = PyTorchEngine(small, "fp32", device=CPU)
 
     def fail(*_: object) -> None:

@@ -36,9 +36,7 @@ def test_one_pixel_reaches_as_far_as_the_layers_say(blocks: int) -> None:
     for found in (rows, columns):
         assert found.min() >= middle - seen.total
         assert found.max() <= middle + seen.total
-        assert (
-            found.min() <= middle - seen.total + 1 and found.max() >= middle + seen.total - 1
-        )  # it is not loose
+        assert found.min() <= middle - seen.total + 1 and found.max() >= middle + seen.total - 1  # it is not loose
 
 
 @settings(max_examples=12)

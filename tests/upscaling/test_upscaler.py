@@ -44,9 +44,12 @@ def picture(seed: int, *shape: int, depth: str = "uint8") -> np.ndarray:
 
 @settings(max_examples=15)
 @given(
-    st.integers(1, 60), st.integers(1, 60), st.sampled_from([(), (3,), (4,)]), st.sampled_from(list(DEPTHS)),
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.sampled_from([(), (3,), (4,)]),
+    st.sampled_from(list(DEPTHS)),
     st.sampled_from([2, 3, 4]),
-)  # fmt: skip
+)
 def test_tiled_is_whole_in_every_kind_of_picture(
     upscaler: Upscaler,
     tiled: Upscaler,
@@ -162,9 +165,7 @@ def test_progress_counts_every_pixel_and_may_stop_the_work(tiled: Upscaler) -> N
         tiled.upscale(picture(6, 60, 50, 3), progress=stop)
 
 
-def _failing(
-    engine: OpenVinoEngine, part: str, most: int, error: type[Exception]
-) -> Callable[[Planes], Planes]:
+def _failing(engine: OpenVinoEngine, part: str, most: int, error: type[Exception]) -> Callable[[Planes], Planes]:
     real = getattr(engine, part)
 
     def run(planes: Planes) -> Planes:
@@ -193,9 +194,7 @@ def test_a_tile_that_does_not_fit_is_halved_and_done_again(
     assert told[-1] == 3000
 
 
-def test_memory_that_never_suffices_ends_in_a_sentence(
-    small: Weights, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_that_never_suffices_ends_in_a_sentence(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     upscaler = Upscaler(small, notify=lambda sentence: None)
     for part in ("run", "body"):
         monkeypatch.setattr(upscaler._engine, part, _failing(upscaler._engine, part, 0, OutOfMemory))
@@ -203,9 +202,7 @@ def test_memory_that_never_suffices_ends_in_a_sentence(
         upscaler.upscale(picture(0, 60, 50, 3))
 
 
-def test_little_free_memory_makes_tiles_smaller_and_says_so(
-    small: Weights, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_little_free_memory_makes_tiles_smaller_and_says_so(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     upscaler, lr = Upscaler(small, notify=said.append), picture(8, 60, 60, 3)
     expected = upscaler.upscale(lr)

@@ -69,9 +69,15 @@ def run_service(models: Path) -> Iterator[Callable[..., Running]]:
     started: list[tuple[Server, threading.Thread]] = []
 
     def run(
-        *, token: str | None = None, hosts: tuple[str, ...] = (), any_host: bool = False,
-        niqe: Path | None = None, connections: int = 64, model: tuple[str, ...] = (), **bounds: Any,
-    ) -> Running:  # fmt: skip
+        *,
+        token: str | None = None,
+        hosts: tuple[str, ...] = (),
+        any_host: bool = False,
+        niqe: Path | None = None,
+        connections: int = 64,
+        model: tuple[str, ...] = (),
+        **bounds: Any,
+    ) -> Running:
         service = Service(Shelf(model), Bounds(**DEFAULTS | bounds), niqe=niqe)
         app = application(service, token=token, hosts=hosts, any_host=any_host)
         listener = socket.create_server(("127.0.0.1", 0))

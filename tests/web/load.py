@@ -68,10 +68,7 @@ class Figures:
         return max(size for at, size in self.memory if start <= at <= end)
 
     def text(self) -> str:
-        lines = [
-            f"  {kind:<12} {dict(sorted(seen.items(), key=str))}"
-            for kind, seen in sorted(self.statuses.items())
-        ]
+        lines = [f"  {kind:<12} {dict(sorted(seen.items(), key=str))}" for kind, seen in sorted(self.statuses.items())]
         if self.seconds:
             middle, slow = np.percentile(self.seconds, [50, 95])
             lines.append(f"  good answers: {len(self.seconds)}, median {middle:.2f} s, 95 % {slow:.2f} s")
@@ -87,9 +84,15 @@ class Client:
         place = urlsplit(url)
         self.address = (str(place.hostname), int(place.port or 80))
         self.behaviours: list[Callable[[], None]] = [self.good] * 8 + [
-            self.form, self.truncated, self.bomb, self.wrong_type, self.too_large,
-            self.slow, self.leaves_early, self.leaves_waiting,
-        ]  # fmt: skip
+            self.form,
+            self.truncated,
+            self.bomb,
+            self.wrong_type,
+            self.too_large,
+            self.slow,
+            self.leaves_early,
+            self.leaves_waiting,
+        ]
         self.big = bomb()
 
     def run(self, end: float) -> None:
@@ -100,9 +103,7 @@ class Client:
             except requests.RequestException as error:
                 self.figures.note(behaviour.__name__, type(error).__name__)
 
-    def ask(
-        self, kind: str, data: bytes, media_type: str = "image/png", query: str = ""
-    ) -> requests.Response:
+    def ask(self, kind: str, data: bytes, media_type: str = "image/png", query: str = "") -> requests.Response:
         answer = requests.post(
             f"{self.url}/v1/upscale?{query}", data=data, headers={"Content-Type": media_type}, timeout=120
         )
@@ -140,9 +141,7 @@ class Client:
         self.ask("bomb", self.big)
 
     def wrong_type(self) -> None:
-        data, kind = self.chance.choice(
-            [(b"<svg/>", "image/svg+xml"), (b"{}", "application/json"), (b"", "image/png")]
-        )
+        data, kind = self.chance.choice([(b"<svg/>", "image/svg+xml"), (b"{}", "application/json"), (b"", "image/png")])
         self.ask("wrong type", data, kind)
 
     def too_large(self) -> None:
@@ -175,8 +174,7 @@ def load(url: str, expected: Expected, *, seconds: float, clients: int = 16) -> 
     """So many clients for so long; the service's memory is looked at four times a second."""
     figures, end = Figures(), time.monotonic() + seconds
     threads = [
-        threading.Thread(target=Client(url, expected, figures, seed).run, args=(end,))
-        for seed in range(clients)
+        threading.Thread(target=Client(url, expected, figures, seed).run, args=(end,)) for seed in range(clients)
     ]
     for thread in threads:
         thread.start()
@@ -197,9 +195,12 @@ def resident(url: str) -> int:
 if __name__ == "__main__":
     known = {
         (name, query): requests.post(
-            f"{sys.argv[1]}/v1/upscale?{query}", data=data,
-            headers={"Content-Type": "application/octet-stream"}, timeout=120,
+            f"{sys.argv[1]}/v1/upscale?{query}",
+            data=data,
+            headers={"Content-Type": "application/octet-stream"},
+            timeout=120,
         ).content
-        for name, data in pictures().items() for query in QUERIES
-    }  # fmt: skip
+        for name, data in pictures().items()
+        for query in QUERIES
+    }
     print(load(sys.argv[1], known, seconds=60).text())

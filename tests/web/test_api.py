@@ -51,9 +51,13 @@ def detail(answer: requests.Response, status: int) -> str:
     ],
 )
 def test_the_answer_is_the_file_that_the_command_writes(
-    running: Running, picture_file: Callable[..., Path], name: str, how: dict[str, Any], query: dict[str, Any],
+    running: Running,
+    picture_file: Callable[..., Path],
+    name: str,
+    how: dict[str, Any],
+    query: dict[str, Any],
     options: list[str],
-) -> None:  # fmt: skip
+) -> None:
     source = picture_file(name, **how)
     answer = post(running, source.read_bytes(), **query)
     assert answer.status_code == 200, answer.text
@@ -62,9 +66,7 @@ def test_the_answer_is_the_file_that_the_command_writes(
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "webp", "tiff", "avif"])
-def test_another_format_is_the_commands_too(
-    running: Running, picture_file: Callable[..., Path], form: str
-) -> None:
+def test_another_format_is_the_commands_too(running: Running, picture_file: Callable[..., Path], form: str) -> None:
     suffix = {"jpeg": ".jpg", "tiff": ".tif"}.get(form, f".{form}")
     source = picture_file()
     answer = post(running, source.read_bytes(), format=form)
@@ -72,9 +74,7 @@ def test_another_format_is_the_commands_too(
     assert answer.content == by_command(source, source.with_name(f"ours{suffix}"))
 
 
-def test_alpha_profile_and_depth_come_through_as_on_the_command_line(
-    running: Running, tmp_path: Path
-) -> None:
+def test_alpha_profile_and_depth_come_through_as_on_the_command_line(running: Running, tmp_path: Path) -> None:
     from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -88,9 +88,7 @@ def test_alpha_profile_and_depth_come_through_as_on_the_command_line(
     assert made.alpha is not None and made.pixels.dtype == alpha.dtype and made.icc == profile
 
 
-def test_forms_are_taken_and_no_name_in_them_is_opened(
-    running: Running, picture_file: Callable[..., Path]
-) -> None:
+def test_forms_are_taken_and_no_name_in_them_is_opened(running: Running, picture_file: Callable[..., Path]) -> None:
     source = picture_file()
     expected = by_command(source, source.with_name("ours.png"))
     for name in ("photo.png", "../../../etc/passwd", "/etc/passwd", "C:\\x.png", 'a"b\r\nX: y.png', ""):
@@ -104,9 +102,7 @@ def test_forms_are_taken_and_no_name_in_them_is_opened(
         assert "/" not in disposition and "\\" not in disposition and "\n" not in disposition
 
 
-def test_headers_say_what_made_it_and_how_long_it_took(
-    running: Running, picture_file: Callable[..., Path]
-) -> None:
+def test_headers_say_what_made_it_and_how_long_it_took(running: Running, picture_file: Callable[..., Path]) -> None:
     source = picture_file()
     answer = post(running, source.read_bytes(), model="srresnet")
     assert answer.headers["X-Srgan-Model"] == "srresnet"
@@ -191,9 +187,7 @@ def test_a_served_weights_file_is_offered_by_its_stem(
     listed = requests.get(f"{served.url}/v1/models", timeout=SECONDS).json()
     assert [model["model"] for model in listed["models"]] == ["srresnet"] and not listed["texture"]
     source = picture_file()
-    expected = by_command(
-        source, source.with_name("ours.png"), "--model", str(models / "srresnet.safetensors")
-    )
+    expected = by_command(source, source.with_name("ours.png"), "--model", str(models / "srresnet.safetensors"))
     assert post(served, source.read_bytes()).content == expected
     assert "no texture" in detail(post(served, source.read_bytes(), texture=0.5), 409)
 
@@ -319,9 +313,7 @@ def test_nothing_of_a_picture_stays_on_disk(
     source, scratch = picture_file("photo.jpg"), tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    before = {
-        path: sorted(map(str, Path(path).iterdir())) for path in ("/dev/shm", ".") if Path(path).is_dir()
-    }
+    before = {path: sorted(map(str, Path(path).iterdir())) for path in ("/dev/shm", ".") if Path(path).is_dir()}
     for query in ({}, {"format": "avif"}):
         assert post(running, source.read_bytes(), "image/jpeg", **query).status_code == 200
     assert post(running, b"\xff\xd8\xff broken", "image/jpeg").status_code == 422

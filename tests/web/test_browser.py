@@ -28,9 +28,16 @@ pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="no Chromium: apt-get install chromium chromium-driver"
 )
 FLAGS = (
-    "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-    "disable-component-update", "disable-sync", "hide-scrollbars",
-)  # fmt: skip
+    "headless",
+    "no-sandbox",
+    "disable-gpu",
+    "disable-quic",
+    "no-first-run",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+    "hide-scrollbars",
+)
 
 
 class Page:
@@ -88,9 +95,7 @@ def start_browser(profile: Path, downloads: Path) -> webdriver.Chrome:
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    browser.execute_cdp_cmd(
-        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)}
-    )
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
     return browser
 
 
@@ -139,9 +144,7 @@ class Gate:
         monkeypatch.setattr(shelf, "upscaler", held)
 
 
-def test_upload_wait_and_download_give_the_commands_bytes(
-    page: Page, picture_file: Callable[..., Path]
-) -> None:
+def test_upload_wait_and_download_give_the_commands_bytes(page: Page, picture_file: Callable[..., Path]) -> None:
     source = picture_file("my photo.png", height=120, width=160)
     page["picture"].send_keys(str(source))
     page.done()
@@ -223,9 +226,7 @@ def test_cancel_stops_the_work_and_another_picture_goes_through(
     page.done()
 
 
-def test_zoom_and_movement_by_keyboard_wheel_buttons_and_region(
-    page: Page, picture_file: Callable[..., Path]
-) -> None:
+def test_zoom_and_movement_by_keyboard_wheel_buttons_and_region(page: Page, picture_file: Callable[..., Path]) -> None:
     page["picture"].send_keys(str(picture_file(height=120, width=160)))
     page.done()
 
@@ -293,14 +294,14 @@ def test_examples_paste_and_drop_start_too(page: Page, picture_file: Callable[..
             const event = new Event(arguments[1], {bubbles: true, cancelable: true});
             Object.defineProperty(event, arguments[2], {value: transfer});
             document.body.dispatchEvent(event);""",
-            data, kind, field,
-        )  # fmt: skip
+            data,
+            kind,
+            field,
+        )
         page.until(lambda kind=kind: page["download"].get_attribute("download") == f"{kind}_x4.png")  # type: ignore[misc]
 
 
-def test_everything_has_a_name_and_is_reached_by_keyboard(
-    page: Page, picture_file: Callable[..., Path]
-) -> None:
+def test_everything_has_a_name_and_is_reached_by_keyboard(page: Page, picture_file: Callable[..., Path]) -> None:
     page["picture"].send_keys(str(picture_file()))
     page.done()
     page.run("for (const one of document.querySelectorAll('details')) one.open = true")

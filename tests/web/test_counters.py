@@ -54,9 +54,7 @@ def test_every_line_is_of_the_format_and_every_metric_has_its_type_once() -> Non
 
 def test_counts_of_several_threads_add_up() -> None:
     counters = Counters(about={})
-    threads = [
-        threading.Thread(target=lambda: [counters.request("/x", 200) for _ in range(2000)]) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: [counters.request("/x", 200) for _ in range(2000)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

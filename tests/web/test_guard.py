@@ -93,9 +93,7 @@ def test_pages_of_other_sites_may_not_use_it(running: Running) -> None:
     for origin in ("http://evil.example.org", "null", f"http://{here}.evil.org", "http://localhost:1"):
         assert get(running, Origin=origin).status_code == 403, origin
     assert get(running, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}).status_code == 403
-    assert (
-        get(running, "/", **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}).status_code == 200
-    )
+    assert get(running, "/", **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}).status_code == 200
     assert get(running, **{"Sec-Fetch-Site": "same-origin"}).status_code == 200
 
 

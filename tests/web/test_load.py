@@ -17,10 +17,16 @@ from tests.web.test_serving import Process
 SECONDS, WARM = 60, 20
 GROWTH = 50 * 2**20
 ALLOWED = {
-    "good": {200, 429}, "form": {200, 429}, "truncated": {422, 429}, "bomb": {422, 429},
-    "wrong type": {400, 415, 422, 429}, "too large": {413, 429}, "slow": {408, 429},
-    "leaves early": {"gone"}, "leaves late": {"gone"},
-}  # fmt: skip
+    "good": {200, 429},
+    "form": {200, 429},
+    "truncated": {422, 429},
+    "bomb": {422, 429},
+    "wrong type": {400, 415, 422, 429},
+    "too large": {413, 429},
+    "slow": {408, 429},
+    "leaves early": {"gone"},
+    "leaves late": {"gone"},
+}
 
 
 @pytest.fixture
@@ -43,11 +49,7 @@ def expected_answers(folder: Path, models: dict[str, str]) -> dict[tuple[str, st
                 continue
             model = models.get(value if option == "model" else "srgan", "srgan")
             options = {"scale": ["--scale", value], "texture": ["--texture", value]}.get(option, [])
-            chosen = (
-                []
-                if option == "texture"
-                else ["--model", value if option == "model" and not models else model]
-            )
+            chosen = [] if option == "texture" else ["--model", value if option == "model" and not models else model]
             target = folder / f"ours{SUFFIX[value] if option == 'format' else Path(name).suffix}"
             expected[name, query] = by_command(folder / name, target, *options, *chosen)
     return expected
@@ -66,9 +68,7 @@ def test_good_and_hostile_clients_for_a_minute(
         warm, later = figures.peak(0, WARM), figures.peak(WARM, 10 * SECONDS)
         with capsys.disabled():
             print(f"\n{figures.text()}")
-            print(
-                f"  memory: peak {warm / 2**20:.0f} MiB in the first {WARM} s, {later / 2**20:.0f} MiB after,"
-            )
+            print(f"  memory: peak {warm / 2**20:.0f} MiB in the first {WARM} s, {later / 2**20:.0f} MiB after,")
             print(f"          {resident(served.url) / 2**20:.0f} MiB when idle again")
         assert figures.wrong == []
         for behaviour, statuses in figures.statuses.items():

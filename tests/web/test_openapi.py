@@ -21,12 +21,28 @@ def test_schemathesis_has_no_finding(run_service: Callable[..., Running], tmp_pa
     headers = ["--header", f"Authorization: Bearer {TOKEN}"]
     found = subprocess.run(
         [
-            sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/openapi.json", *headers,
-            "--checks", "all", "--max-examples", "30", "--seed", "7", "--no-color", "--suppress-health-check", "all",
+            sys.executable,
+            "-m",
+            "schemathesis.cli",
+            "run",
+            f"{served.url}/openapi.json",
+            *headers,
+            "--checks",
+            "all",
+            "--max-examples",
+            "30",
+            "--seed",
+            "7",
+            "--no-color",
+            "--suppress-health-check",
+            "all",
         ],
         env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.web.schemathesis_hooks", "PYTHONPATH": str(_root())},
-        cwd=tmp_path, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert found.returncode == 0, found.stdout + found.stderr
     assert "Tested: 5" in found.stdout and "No issues found" in found.stdout
     metrics = served.service.counters.text({})

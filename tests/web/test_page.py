@@ -16,9 +16,7 @@ from srgan.picture.resize import bicubic, downscaled
 from tests.web.conftest import Running, by_command, drawn
 
 
-def frames(
-    running: Running, data: bytes, name: str = "photo.png", **query: Any
-) -> list[tuple[dict[str, Any], bytes]]:
+def frames(running: Running, data: bytes, name: str = "photo.png", **query: Any) -> list[tuple[dict[str, Any], bytes]]:
     files = {"picture": (name, data)}
     answer = requests.post(f"{running.url}/page/upscale", params=query, files=files, timeout=60)
     assert answer.status_code == 200, answer.text
@@ -42,9 +40,7 @@ def test_the_stream_shows_bicubic_first_then_progress_then_the_commands_file(
     by_kind = {event["event"]: (event, data) for event, data in events}
     lr = read_rgb8(source)
     assert np.array_equal(read_rgb8(Buffer(data=by_kind["lr"][1], name="lr")), lr)
-    assert np.array_equal(
-        read_rgb8(Buffer(data=by_kind["bicubic"][1], name="bicubic")), bicubic(lr, 420, 450)
-    )
+    assert np.array_equal(read_rgb8(Buffer(data=by_kind["bicubic"][1], name="bicubic")), bicubic(lr, 420, 450))
     expected = by_command(source, source.with_name("ours.png"), "--texture", "0.5", "--scale", "3")
     assert by_kind["sr"][1] == expected
     assert by_kind["sr"][0]["headers"]["Content-Disposition"].endswith('"photo_x3.png"')
@@ -103,9 +99,12 @@ def test_the_reference_may_be_a_few_pixels_larger_and_without_a_model_there_is_n
 
 @pytest.mark.parametrize(
     ("sr", "hr", "words"),
-    [((64, 64), (64, 72), "is 72x64, but the result is 64x64"), ((20, 20), (20, 20), "at least 32"),
-     ((68, 64), (64, 64), "is 64x64, but the result is 64x68")],
-)  # fmt: skip
+    [
+        ((64, 64), (64, 72), "is 72x64, but the result is 64x64"),
+        ((20, 20), (20, 20), "at least 32"),
+        ((68, 64), (64, 64), "is 64x64, but the result is 64x68"),
+    ],
+)
 def test_unfit_references_are_a_sentence(
     running: Running, sr: tuple[int, int], hr: tuple[int, int], words: str
 ) -> None:

@@ -74,9 +74,7 @@ def test_sigterm_finishes_what_runs_refuses_the_rest_and_leaves_with_143(
 
     def ask() -> None:
         answers.append(
-            requests.post(
-                f"{served.url}/v1/upscale", data=data, headers={"Content-Type": "image/png"}, timeout=120
-            )
+            requests.post(f"{served.url}/v1/upscale", data=data, headers={"Content-Type": "image/png"}, timeout=120)
         )
 
     askers = [threading.Thread(target=ask) for _ in range(3)]
@@ -100,9 +98,7 @@ def test_sigterm_finishes_what_runs_refuses_the_rest_and_leaves_with_143(
 def doors(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str | None, bool]]:
     """(token, exposed) of the services that `main` would have started."""
     seen: list[tuple[str | None, bool]] = []
-    monkeypatch.setattr(
-        command, "_serve", lambda settings, token, exposed: seen.append((token, exposed)) or 143
-    )
+    monkeypatch.setattr(command, "_serve", lambda settings, token, exposed: seen.append((token, exposed)) or 143)
     monkeypatch.delenv("SRGAN_TOKEN", raising=False)
     return seen
 
@@ -137,9 +133,7 @@ def test_exit_codes_are_those_of_every_command(sign: signal.Signals | None, code
     assert exit_code(sign) == code
 
 
-def test_a_taken_port_and_wrong_settings_are_sentences(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_taken_port_and_wrong_settings_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SrganError, match="another --port"):
         main(["--port", str(taken.getsockname()[1])])
     with pytest.raises(SrganError, match=r"cannot listen on no-such-host\.invalid"):

@@ -53,9 +53,7 @@ def main(argv: list[str]) -> int:
         table.add_row(name, f"{rate:,.0f}", f"{rate / slowest:,.1f}x")
     Console(file=sys.stdout, width=100).print(table)
     if settings.json:
-        settings.json.write_text(
-            json.dumps({"settings": flags.to_mapping(settings), "crops_per_s": rates}, indent=1)
-        )
+        settings.json.write_text(json.dumps({"settings": flags.to_mapping(settings), "crops_per_s": rates}, indent=1))
     return 0
 
 

@@ -24,9 +24,7 @@ FOLDER = Path(__file__).parents[3] / "benchmarks"
 def plain_loop() -> ModuleType:
     """The module benchmarks/plain_loop.py. Raises UsageError outside a checkout."""
     if not (FOLDER / "plain_loop.py").is_file():
-        raise UsageError(
-            "this bench compares with benchmarks/plain_loop.py: run it from a checkout of the project."
-        )
+        raise UsageError("this bench compares with benchmarks/plain_loop.py: run it from a checkout of the project.")
     if str(FOLDER) not in sys.path:
         sys.path.insert(0, str(FOLDER))  # by name, so that worker processes find it, too
     return importlib.import_module("plain_loop")

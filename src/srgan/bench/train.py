@@ -78,19 +78,23 @@ def main(argv: list[str]) -> int:
         found = {name: measured(name, settings, Path(folder)) for name in phases}
     show(found)
     if settings.json:
-        settings.json.write_text(
-            json.dumps({"settings": flags.to_mapping(settings), "phases": found}, indent=1)
-        )
+        settings.json.write_text(json.dumps({"settings": flags.to_mapping(settings), "phases": found}, indent=1))
     return 0
 
 
 def measured(name: str, settings: TrainBench, folder: Path) -> dict[str, Any]:
     """All figures of one phase."""
     training = TrainSettings(
-        data=settings.data, vgg=settings.vgg, batch_size=settings.batch_size, crop=settings.crop,
-        blocks=settings.blocks, device=settings.device, precision=settings.precision,
-        compile=settings.compile, graph=settings.graph,
-    )  # fmt: skip
+        data=settings.data,
+        vgg=settings.vgg,
+        batch_size=settings.batch_size,
+        crop=settings.crop,
+        blocks=settings.blocks,
+        device=settings.device,
+        precision=settings.precision,
+        compile=settings.compile,
+        graph=settings.graph,
+    )
     device = inputs.device(training)
     compute.configure(training, device)
     packed, paths = plain.pictures(settings.data, folder, count=settings.pictures, minimum=settings.crop)
@@ -107,9 +111,11 @@ def measured(name: str, settings: TrainBench, folder: Path) -> dict[str, Any]:
         decoded = iter(lambda: ready, None)
     theirs = _plain(settings.crop, copy.deepcopy(generator), copy.deepcopy(features), decoded, device)
     batches = loader(
-        packed, Plan(seed=0, phase=name, batch=settings.batch_size, crop=settings.crop), device=device,
+        packed,
+        Plan(seed=0, phase=name, batch=settings.batch_size, crop=settings.crop),
+        device=device,
         source=settings.loader,
-    )  # fmt: skip
+    )
     phase: Phase = (
         Pretraining(generator, training, device, say=_say)
         if name == "pretrain"
@@ -154,13 +160,18 @@ def _figures(
 ) -> dict[str, Any]:
     loops = {
         name: {
-            "steps_per_s": 1 / m.typical_s, "pictures_per_s": settings.batch_size / m.typical_s,
-            "best_steps_per_s": 1 / min(m.step_s), "data_wait": sum(m.waited_s) / sum(m.step_s),
-            "peak_mb": max(m.peak_mb), "flop_per_s": flop / m.typical_s, "of_matrix_rate": flop / m.typical_s / peak,
-            "step_s": m.step_s, "cpu_s": m.cpu_s,
+            "steps_per_s": 1 / m.typical_s,
+            "pictures_per_s": settings.batch_size / m.typical_s,
+            "best_steps_per_s": 1 / min(m.step_s),
+            "data_wait": sum(m.waited_s) / sum(m.step_s),
+            "peak_mb": max(m.peak_mb),
+            "flop_per_s": flop / m.typical_s,
+            "of_matrix_rate": flop / m.typical_s / peak,
+            "step_s": m.step_s,
+            "cpu_s": m.cpu_s,
         }
         for name, m in found.items()
-    }  # fmt: skip
+    }
     ratios = [b / a for a, b in zip(found["srgan"].step_s, found["plain"].step_s, strict=True)]
     return {
         "device": str(device) if device.type != "cuda" else torch.cuda.get_device_name(device),
@@ -180,14 +191,17 @@ def show(found: dict[str, dict[str, Any]]) -> None:
     """A table, and what a recipe's whole schedule would take."""
     console = Console(file=sys.stdout, width=120)
     for name, figures in found.items():
-        table = Table(
-            "loop", "steps/s", "pictures/s", "data wait", "peak MB", "GFLOP/s", "of matrix rate", title=name
-        )
+        table = Table("loop", "steps/s", "pictures/s", "data wait", "peak MB", "GFLOP/s", "of matrix rate", title=name)
         for loop, f in figures["loops"].items():
             table.add_row(
-                loop, f"{f['steps_per_s']:.3f}", f"{f['pictures_per_s']:.1f}", f"{f['data_wait']:.2%}",
-                f"{f['peak_mb']:.0f}", f"{f['flop_per_s'] / 1e9:.0f}", f"{f['of_matrix_rate']:.0%}",
-            )  # fmt: skip
+                loop,
+                f"{f['steps_per_s']:.3f}",
+                f"{f['pictures_per_s']:.1f}",
+                f"{f['data_wait']:.2%}",
+                f"{f['peak_mb']:.0f}",
+                f"{f['flop_per_s'] / 1e9:.0f}",
+                f"{f['of_matrix_rate']:.0%}",
+            )
         console.print(table)
         console.print(
             f"{figures['speedup']:.2f}x the plain loop (median of {figures['turns']} pairs of turns; of the minima "
@@ -201,9 +215,7 @@ def show(found: dict[str, dict[str, Any]]) -> None:
         console.print(f"--recipe {recipe}, {' and '.join(found)}: {hours:,.1f} hours at this rate")
 
 
-def _plain(
-    crop: int, generator: nn.Module, features: nn.Module | None, decoded: Any, device: torch.device
-) -> Plain:
+def _plain(crop: int, generator: nn.Module, features: nn.Module | None, decoded: Any, device: torch.device) -> Plain:
     module = plain.plain_loop()
     generator.to(device).train()
     adam_g = torch.optim.Adam(generator.parameters(), lr=1e-4)
@@ -211,18 +223,19 @@ def _plain(
         return Plain(module.pretrain_step, (generator, adam_g), decoded)
     discriminator = Discriminator(crop).to(device).train()
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=1e-4)
-    return Plain(
-        module.adversarial_step, (generator, discriminator, features.to(device), adam_g, adam_d), decoded
-    )
+    return Plain(module.adversarial_step, (generator, discriminator, features.to(device), adam_g, adam_d), decoded)
 
 
 def _flop(generator: nn.Module, features: nn.Module | None, settings: TrainBench) -> float:
     meta = torch.device("meta")
     discriminator = None if features is None else Discriminator(settings.crop).to(meta)
     return contest.step_flop(
-        settings.batch_size, settings.crop, copy.deepcopy(generator).to(meta), discriminator,
+        settings.batch_size,
+        settings.crop,
+        copy.deepcopy(generator).to(meta),
+        discriminator,
         None if features is None else copy.deepcopy(features).to(meta),
-    )  # fmt: skip
+    )
 
 
 def _say(text: str) -> None:

@@ -145,22 +145,32 @@ def _report(rows: Sequence[Row], rate: float, generator: Weights, settings: Benc
     base = next((row for row in rows if row.name == BASE), rows[0])
     scale = generator.config.scale
     return {
-        "model": generator.name, "sha256": generator.sha256, "version": __version__, "side": settings.side,
+        "model": generator.name,
+        "sha256": generator.sha256,
+        "version": __version__,
+        "side": settings.side,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         "matrix_gflops": rate / 1e9,
         "rows": [
             {
-                "name": row.name, "median_s": row.median, "fastest_s": min(row.times), "slowest_s": max(row.times),
-                "turns": len(row.times), "times_eager": base.median / row.median,
-                "megapixels_per_s": (scale * settings.side) ** 2 / 1e6 / row.median, "peak_mb": row.peak_mb,
-                "of_matrix_rate": flop / row.median / rate, "levels": row.levels, "bytes_off": row.different,
+                "name": row.name,
+                "median_s": row.median,
+                "fastest_s": min(row.times),
+                "slowest_s": max(row.times),
+                "turns": len(row.times),
+                "times_eager": base.median / row.median,
+                "megapixels_per_s": (scale * settings.side) ** 2 / 1e6 / row.median,
+                "peak_mb": row.peak_mb,
+                "of_matrix_rate": flop / row.median / rate,
+                "levels": row.levels,
+                "bytes_off": row.different,
                 "psnr_y": row.psnr_y,
                 "lost_db": None if row.psnr_y is None or base.psnr_y is None else row.psnr_y - base.psnr_y,
             }
             for row in rows
         ],
         "settings": to_mapping(settings),
-    }  # fmt: skip
+    }
 
 
 def _picture(side: int) -> Picture:

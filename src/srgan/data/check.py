@@ -134,10 +134,7 @@ def _rooms(root: Path, *, tests_only: bool = False) -> list[_Room]:
             refused = error
     if root.is_dir() and (source_of_validation := folders.validation_source(root)):
         rooms.append(_room("validation", source_of_validation))
-    rooms += [
-        _Room(f"test {name}", folder, _test_pairs(folder))
-        for name, folder in folders.test_folders(root).items()
-    ]
+    rooms += [_Room(f"test {name}", folder, _test_pairs(folder)) for name, folder in folders.test_folders(root).items()]
     if not any(room.pairs for room in rooms):
         raise refused or DataError(f"No pictures in {root}; wanted {', '.join(sorted(files.SUFFIXES))}.")
     if refused:
@@ -155,18 +152,14 @@ def _room(role: str, source: folders.Source) -> _Room:
         if source.lr and lr is None:
             room.findings.append(Finding(kind="unpaired", text=f"{hr} has no LR in {source.lr}"))
         room.pairs.append(Pair(name=name.as_posix(), hr=hr, lr=lr))
-    room.findings += [
-        Finding(kind="unpaired", text=f"{lr} has no HR in {source.hr}") for lr in sorted(lrs.values())
-    ]
+    room.findings += [Finding(kind="unpaired", text=f"{lr} has no HR in {source.hr}") for lr in sorted(lrs.values())]
     return room
 
 
 def _test_pairs(folder: Path) -> list[Pair]:
     hrs = [path for path in folders.pictures(folder) if path.stem.endswith("_HR")]
     lrs = [hr.with_name(hr.name.replace("_HR.", "_LR.")) for hr in hrs]
-    return [
-        Pair(name=hr.name, hr=hr, lr=lr if lr.exists() else None) for hr, lr in zip(hrs, lrs, strict=True)
-    ]
+    return [Pair(name=hr.name, hr=hr, lr=lr if lr.exists() else None) for hr, lr in zip(hrs, lrs, strict=True)]
 
 
 def _look(pair: Pair) -> _Seen:

@@ -87,9 +87,7 @@ def _fetch(argv: list[str]) -> int:
     description = "Bring known sets below a data folder: resumed, retried, verified by content."
     settings: FetchSettings = parse(FetchSettings, argv, prog="srgan data fetch", description=description)
     if not settings.sets:
-        raise UsageError(
-            "srgan data fetch: which set? One or more of div2k, set5, set14, bsd100, vgg19, niqe."
-        )
+        raise UsageError("srgan data fetch: which set? One or more of div2k, set5, set14, bsd100, vgg19, niqe.")
     with Display(quiet=settings.quiet) as display:
         voice = Voice(say=display.say, stage=display.stage)
         for name in settings.sets:

@@ -102,9 +102,7 @@ def _by_route(
     return []
 
 
-def _div2k(
-    route: tuple[Download, ...], root: Path, shop: Path, patience: Patience, voice: Voice
-) -> list[Path]:
+def _div2k(route: tuple[Download, ...], root: Path, shop: Path, patience: Patience, voice: Voice) -> list[Path]:
     archives = []
     folders = {}
     for item in route:
@@ -199,9 +197,7 @@ def _bring_all(route: tuple[Download, ...], shop: Path, patience: Patience, voic
 
 def _numbered(item: Download, number: int) -> Download:
     text = f"{number:03d}"
-    return replace(
-        item, name=item.name.replace("{n}", text), urls=tuple(u.replace("{n}", text) for u in item.urls)
-    )
+    return replace(item, name=item.name.replace("{n}", text), urls=tuple(u.replace("{n}", text) for u in item.urls))
 
 
 def _unpack(archive: Path, item: Download, folder: Path, voice: Voice) -> None:

@@ -99,9 +99,7 @@ class _Signed:
         self.windows = np.stack([_signatures(grids, *window) for window in _windows()])
 
 
-def _candidates(
-    ones: _Signed, others: _Signed
-) -> Iterator[tuple[int, int, tuple[float, float, float], bool]]:
+def _candidates(ones: _Signed, others: _Signed) -> Iterator[tuple[int, int, tuple[float, float, float], bool]]:
     """(i, j, window, inner): likely pairs; the window is in the other j, or, where that is inner, in the one i."""
     windows = list(_windows())
     for inner in (False, True):

@@ -64,9 +64,14 @@ class Plan:
     def of(self, pictures: Pictures, step: int) -> Crops:
         """This rank's crops of `step`."""
         whole = crops(
-            seed=self.seed, phase=self.phase, step=step, batch=self.batch, crop=self.crop // SCALE,
-            heights=pictures.heights // SCALE, widths=pictures.widths // SCALE,
-        )  # fmt: skip
+            seed=self.seed,
+            phase=self.phase,
+            step=step,
+            batch=self.batch,
+            crop=self.crop // SCALE,
+            heights=pictures.heights // SCALE,
+            widths=pictures.widths // SCALE,
+        )
         mine = slice(self.first, (self.rank + 1) * self.batch // self.world)
         return Crops(*(values[mine] for values in whole))
 
@@ -86,9 +91,13 @@ class Loader:
     """The batch of a step: `prepare(step)` runs in a thread `depth` steps ahead, `finish` when it is asked for."""
 
     def __init__(
-        self, prepare: Callable[[int], Any], finish: Callable[[Any], Batch], *, depth: int = 1,
+        self,
+        prepare: Callable[[int], Any],
+        finish: Callable[[Any], Batch],
+        *,
+        depth: int = 1,
         close: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.prepare, self.finish, self.depth, self._close = prepare, finish, depth, close
         self.thread = ThreadPoolExecutor(1, "loader")
         self.ahead: dict[int, Future[Any]] = {}

@@ -18,9 +18,7 @@ def alone(target: Path) -> Iterator[None]:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock.touch()
     except OSError as error:
-        raise DataError(
-            f"Cannot write in {target.parent}: {error.strerror}; choose another place."
-        ) from error
+        raise DataError(f"Cannot write in {target.parent}: {error.strerror}; choose another place.") from error
     try:
         import fcntl
     except ImportError:  # Windows: no lock; the rename at the end is still atomic

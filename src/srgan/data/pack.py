@@ -105,9 +105,7 @@ def _build(
             if all(entry.left_out for entry in done):
                 part.unlink()
                 index.unlink()
-                raise DataError(
-                    f"None of the {len(done)} pictures can be used; the first: {done[0].left_out}"
-                )
+                raise DataError(f"None of the {len(done)} pictures can be used; the first: {done[0].left_out}")
             header = header_bytes(done, minimum)
             offset = len(prelude()) + done[-1].end
             data.seek(offset)

@@ -23,9 +23,16 @@ class Crops(NamedTuple):
 
 
 def crops(
-    *, seed: int, phase: str, step: int, batch: int, heights: NDArray[np.int64], widths: NDArray[np.int64],
-    crop: int = 24, turn: bool = True,
-) -> Crops:  # fmt: skip
+    *,
+    seed: int,
+    phase: str,
+    step: int,
+    batch: int,
+    heights: NDArray[np.int64],
+    widths: NDArray[np.int64],
+    crop: int = 24,
+    turn: bool = True,
+) -> Crops:
     """The batch of a step: distinct pictures where there are enough (section 3.2), a random place and turn in each.
 
     `heights`, `widths`: of the LR pictures, pixels (P,); `crop`: of the LR, pixels. The same arguments give the

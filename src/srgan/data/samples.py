@@ -18,6 +18,4 @@ def folder() -> Path:
     try:
         return Path(str(resources.files("skimage"))) / "data"
     except ModuleNotFoundError as error:
-        raise missing_extra(
-            "train", "Training without a data folder uses the pictures of scikit-image and"
-        ) from error
+        raise missing_extra("train", "Training without a data folder uses the pictures of scikit-image and") from error

@@ -27,9 +27,7 @@ class _Member:
     open: Callable[[], IO[bytes] | None]
 
 
-def unpack(
-    archive: Path, folder: str, target: Path, *, progress: Callable[[int, int], None] | None = None
-) -> int:
+def unpack(archive: Path, folder: str, target: Path, *, progress: Callable[[int, int], None] | None = None) -> int:
     """Write the pictures that lie directly in `folder` of an archive into `target`; their count comes back.
 
     Errors: DataError for a damaged archive; for a wanted member that is a link or has a path that leads out;
@@ -57,9 +55,7 @@ def _wanted(member: _Member, folder: str, archive: Path) -> bool:
     if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
         return False
     if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name:
-        raise DataError(
-            f"{archive} holds {member.name!r}, a path that leads out of its folder; it is not used."
-        )
+        raise DataError(f"{archive} holds {member.name!r}, a path that leads out of its folder; it is not used.")
     if str(path.parent) != folder:
         return False
     if not member.plain:

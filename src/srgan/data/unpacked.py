@@ -76,9 +76,7 @@ def unpacked(pairs: list[Pair], *, minimum: int, workers: int = 8) -> Unpacked:
     if not taken:
         raise DataError(f"None of the {len(pairs)} pictures can be used; the first: {left_out[0]}")
     sizes = np.array([found[i] for i in taken], dtype=np.int64) // 4 * 4
-    about = [
-        (pairs[i].name, *size, *_lengths(pairs[i])) for i, size in zip(taken, sizes.tolist(), strict=True)
-    ]
+    about = [(pairs[i].name, *size, *_lengths(pairs[i])) for i, size in zip(taken, sizes.tolist(), strict=True)]
     return Unpacked(
         pairs=tuple(pairs[i] for i in taken),
         heights=sizes[:, 0].copy(),

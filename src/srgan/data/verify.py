@@ -27,15 +27,11 @@ def verify_split(hr: Path, lr: Path, count: int, progress: Progress | None = Non
     pairs = paired(Source(hr=hr, lr=lr))
     spare = len(pictures(lr)) - len(pairs)
     if len(pairs) != count or spare:
-        raise DataError(
-            f"{hr} holds {len(pairs)} pictures and {lr} {len(pairs) + spare}; wanted {count} each."
-        )
+        raise DataError(f"{hr} holds {len(pairs)} pictures and {lr} {len(pairs) + spare}; wanted {count} each.")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for done, error in enumerate(pool.map(_lr_mse, pairs), 1):
             if error > _ROUNDING_MSE:
-                raise DataError(
-                    f"{pairs[done - 1].lr} is not the bicubic of {pairs[done - 1].hr} (MSE {error:.1f})."
-                )
+                raise DataError(f"{pairs[done - 1].lr} is not the bicubic of {pairs[done - 1].hr} (MSE {error:.1f}).")
             if progress:
                 progress(done, count)
 
@@ -68,9 +64,7 @@ def verify_test_set(name: str, folder: Path, count: int) -> None:
         if name in DIGESTS and digest(hr) != DIGESTS[name][number - 1]:
             raise DataError(f"{hr_path} is not picture {number} of {name}; scores on it would not compare.")
         if not np.array_equal(_as_rgb(resize.downscaled(hr)), _as_rgb(lr)):
-            raise DataError(
-                f"{lr_path} is not the exact bicubic of {hr_path}; scores on it would not compare."
-            )
+            raise DataError(f"{lr_path} is not the exact bicubic of {hr_path}; scores on it would not compare.")
 
 
 def write_test_set(name: str, found: Sequence[Path], folder: Path) -> None:

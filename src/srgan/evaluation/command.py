@@ -57,9 +57,7 @@ def main(argv: Sequence[str]) -> int:
     pairs = {name: test_pairs(settings.data, name) for name in settings.sets}
     niqe_path = settings.data / NIQE_FILE
     niqe_model = read_niqe_model(niqe_path) if niqe_path.exists() else None
-    subject, scorer = (
-        _of_pictures(settings.pictures, pairs) if settings.pictures else _of_model(settings, pairs)
-    )
+    subject, scorer = _of_pictures(settings.pictures, pairs) if settings.pictures else _of_model(settings, pairs)
     print(f"protocol {PROTOCOL}\n{subject.line()}", flush=True)
     results = {name: _scored(name, pairs[name], scorer, niqe_model) for name in pairs}
     if niqe_model is None:
@@ -81,9 +79,7 @@ def _check(settings: EvaluateSettings) -> None:
     if not settings.sets:
         raise UsageError("--sets names no test set; give one or more, such as: --sets Set5 Set14 BSD100")
     if not settings.data.is_dir():
-        raise DataError(
-            f"there is no data folder {settings.data}; give --data DIR, the one that holds Set5, Set14 ..."
-        )
+        raise DataError(f"there is no data folder {settings.data}; give --data DIR, the one that holds Set5, Set14 ...")
     if settings.json and (settings.json.is_dir() or not settings.json.absolute().parent.is_dir()):
         raise UsageError(f"--json {settings.json} cannot be written: give a file in a folder that exists.")
 
@@ -95,9 +91,7 @@ def _of_model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -
         if not settings.quiet:
             print(f"srgan: {sentence}", file=sys.stderr)
 
-    upscaler = Upscaler(
-        settings.model or "", engine=settings.engine, precision=settings.precision, notify=say
-    )
+    upscaler = Upscaler(settings.model or "", engine=settings.engine, precision=settings.precision, notify=say)
     said = upscaler.describe()
     subject = Subject(**{key: said[key] for key in ("sha256", "engine", "precision")}, name=said["model"])
     made = [name for name in pairs if any(pair.lr is None for pair in pairs[name])]
@@ -138,7 +132,5 @@ def _scored(
     control = evaluate(bicubic_x4, pairs, niqe_model=niqe_model)
     print("\n".join(table.control(name, control.mean)), flush=True)
     ours = scorer(name, niqe_model, lambda title, scores: print(table.row(title, scores), flush=True))
-    print(
-        "\n".join([*table.conclusion(name, ours.mean), *caveats(name, len(pairs), control.mean)]), flush=True
-    )
+    print("\n".join([*table.conclusion(name, ours.mean), *caveats(name, len(pairs), control.mean)]), flush=True)
     return ours, control

@@ -149,9 +149,7 @@ def _evaluate(
     for pair in pairs:
         hr = cropped(read_array(pair.hr), SCALE)
         if min(hr.shape[:2]) < SMALLEST:
-            raise DataError(
-                f"{pair.hr} is {_size(hr)}; scoring needs at least {SMALLEST} x {SMALLEST} pixels."
-            )
+            raise DataError(f"{pair.hr} is {_size(hr)}; scoring needs at least {SMALLEST} x {SMALLEST} pixels.")
         pictures[pair.name] = score(sr(pair, hr), hr, niqe_model=niqe_model)
         if report:
             report(pair.name, pictures[pair.name])

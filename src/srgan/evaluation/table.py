@@ -45,9 +45,7 @@ class Table:
     def row(self, title: str, scores: Scores) -> str:
         """One row of ours; a score that is not there is a dash."""
         given = dataclasses.asdict(scores)
-        return self._line(
-            title, {name: "-" if given[name] is None else f"{given[name]:.4f}" for name in COLUMNS}
-        )
+        return self._line(title, {name: "-" if given[name] is None else f"{given[name]:.4f}" for name in COLUMNS})
 
     def control(self, set_name: str, scores: Scores) -> list[str]:
         """Bicubic here, and the paper's beneath."""
@@ -77,9 +75,7 @@ class Table:
 def caveats(set_name: str, count: int, control: Scores) -> list[str]:
     """Why a set's figures must not be put beside the paper's; nothing for the paper's own pictures."""
     if count != COUNTS.get(set_name, count):
-        return [
-            f"note: {set_name} has {COUNTS[set_name]} pictures, here are {count}; the means do not compare."
-        ]
+        return [f"note: {set_name} has {COUNTS[set_name]} pictures, here are {count}; the means do not compare."]
     wanted, got = CONTROL.get(set_name), control.psnr_y
     if wanted is None or abs(got - wanted) <= 5e-4:
         return []

@@ -65,9 +65,7 @@ def matched(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
     and not called HR are taken. Errors: DataError for a picture without a file, or with several.
     """
     if not folder.is_dir():
-        raise DataError(
-            f"{folder} is not a folder; it should hold a super-resolved file per picture of the set."
-        )
+        raise DataError(f"{folder} is not a folder; it should hold a super-resolved file per picture of the set.")
     files = list(_pictures(folder))
     names = sorted((pair.name for pair in pairs), key=len, reverse=True)
     owners: dict[str, list[Path]] = {name: [] for name in names}
@@ -98,9 +96,7 @@ def _belongs(stem: str, name: str) -> bool:
     """Whether a file's stem is a picture's name, alone or with something marked off behind it."""
     stem, name = stem.lower(), name.lower()
     rest = stem.removeprefix(name)
-    return stem.startswith(name) and (
-        not rest or rest[0] in "_-. " or _SCALE_MARK.fullmatch(rest) is not None
-    )
+    return stem.startswith(name) and (not rest or rest[0] in "_-. " or _SCALE_MARK.fullmatch(rest) is not None)
 
 
 def _homes(root: Path, set_name: str) -> Iterator[Path]:
@@ -122,9 +118,7 @@ def _descend(folder: Path, names: Sequence[str]) -> Path | None:
     for name in names:
         if not folder.is_dir():
             return None
-        below = sorted(
-            path for path in folder.iterdir() if path.name.lower() == name.lower() and path.is_dir()
-        )
+        below = sorted(path for path in folder.iterdir() if path.name.lower() == name.lower() and path.is_dir())
         if not below:
             return None
         folder = folder / name if folder / name in below else below[0]

@@ -35,9 +35,12 @@ class Meaning:
 def usual(layout: Layout, *, accept_border: bool = False) -> Meaning:
     """What the layout's own project means."""
     return Meaning(
-        input=layout.input, output=layout.output, tail=layout.tail_function,
-        epsilon=layout.epsilon, accept_border=accept_border,
-    )  # fmt: skip
+        input=layout.input,
+        output=layout.output,
+        tail=layout.tail_function,
+        epsilon=layout.epsilon,
+        accept_border=accept_border,
+    )
 
 
 def recognise(state: State) -> tuple[Layout, GeneratorConfig] | None:
@@ -78,9 +81,7 @@ def ours(state: State, layout: Layout, config: GeneratorConfig, meaning: Meaning
     _from_input(found, meaning)
     _to_signed(found, meaning)
     tensors = _checked(found, config)
-    return Weights(
-        tensors=tensors, config=config, metadata={}, name=layout.name, sha256=content_hash(tensors, config)
-    )
+    return Weights(tensors=tensors, config=config, metadata={}, name=layout.name, sha256=content_hash(tensors, config))
 
 
 def theirs(weights: Weights, layout: Layout) -> dict[str, NDArray[np.float32]]:

@@ -145,15 +145,11 @@ class StateDict:
         return {target: self._save(self._state, metadata=dict(sorted(metadata.items())))}
 
 
-def make(
-    format: Format, weights: Weights, *, precision: str, layout: str, form: Form | None = None
-) -> Exported:
+def make(format: Format, weights: Weights, *, precision: str, layout: str, form: Form | None = None) -> Exported:
     """The network in a format; int8 with `form`. Raises UsageError, and WeightsError where `layout` cannot be it."""
     half = precision == "fp16"
     if precision == "int8" and (format != "openvino" or form is None):
-        reason = (
-            f"the format {format} has fp32 and fp16" if format != "openvino" else "the model has no int8 form"
-        )
+        reason = f"the format {format} has fp32 and fp16" if format != "openvino" else "the model has no int8 form"
         raise UsageError(f"--precision int8 cannot be: {reason}.")
     if format == "onnx":
         return Onnx(weights, half=half)

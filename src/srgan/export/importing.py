@@ -84,6 +84,4 @@ def taken_over(settings: ImportSettings) -> Weights:
         "norm_epsilon": repr(meaning.epsilon),
         "version": __version__,
     }
-    return dataclasses.replace(
-        ours(state, layout, config, meaning), name=settings.output.stem, metadata=metadata
-    )
+    return dataclasses.replace(ours(state, layout, config, meaning), name=settings.output.stem, metadata=metadata)

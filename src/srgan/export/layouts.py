@@ -102,12 +102,18 @@ def _eriklindernoren(name: str, slope: float | None, epsilon: float, pictures: R
         block=lambda i: _five(f"res_blocks.{i}.conv_block", 0, 1, 2 if act else "", 3, 4),
         trunk=lambda blocks: ("conv2.0", "conv2.1"),
         up=lambda i, blocks: (
-            f"upsampling.{4 * i}", f"upsampling.{4 * i + 1}", f"upsampling.{4 * i + 3}" if act else ""
+            f"upsampling.{4 * i}",
+            f"upsampling.{4 * i + 1}",
+            f"upsampling.{4 * i + 3}" if act else "",
         ),
         tail=lambda blocks, stages: "conv3.0",
-        bias_before_norm=True, slope=slope, epsilon=epsilon, tail_function="tanh",
-        input=pictures, output=pictures,
-    )  # fmt: skip
+        bias_before_norm=True,
+        slope=slope,
+        epsilon=epsilon,
+        tail_function="tanh",
+        input=pictures,
+        output=pictures,
+    )
 
 
 _ALL = (
@@ -139,15 +145,11 @@ _ALL = (
         name="aladdinpersson",
         project="aladdinpersson/Machine-Learning-Collection",
         head=("initial.cnn", "initial.act"),
-        block=lambda i: _five(
-            f"residuals.{i}", "block1.cnn", "block1.bn", "block1.act", "block2.cnn", "block2.bn"
-        ),
+        block=lambda i: _five(f"residuals.{i}", "block1.cnn", "block1.bn", "block1.act", "block2.cnn", "block2.bn"),
         trunk=lambda blocks: ("convblock.cnn", "convblock.bn"),
         up=lambda i, blocks: (f"upsamples.{i}.conv", "", f"upsamples.{i}.act"),
         tail=lambda blocks, stages: "final",
-        idle=lambda blocks: (
-            *(f"residuals.{i}.block2.act.weight" for i in range(blocks)), "convblock.act.weight"
-        ),
+        idle=lambda blocks: (*(f"residuals.{i}.block2.act.weight" for i in range(blocks)), "convblock.act.weight"),
         tail_function="tanh",
         output="signed",
     ),
@@ -156,15 +158,24 @@ _ALL = (
         project="sgrvinod/a-PyTorch-Tutorial-to-Super-Resolution",
         head=("conv_block1.conv_block.0", "conv_block1.conv_block.1"),
         block=lambda i: _five(
-            f"residual_blocks.{i}", "conv_block1.conv_block.0", "conv_block1.conv_block.1",
-            "conv_block1.conv_block.2", "conv_block2.conv_block.0", "conv_block2.conv_block.1",
+            f"residual_blocks.{i}",
+            "conv_block1.conv_block.0",
+            "conv_block1.conv_block.1",
+            "conv_block1.conv_block.2",
+            "conv_block2.conv_block.0",
+            "conv_block2.conv_block.1",
         ),
         trunk=lambda blocks: ("conv_block2.conv_block.0", "conv_block2.conv_block.1"),
         up=lambda i, blocks: (
-            f"subpixel_convolutional_blocks.{i}.conv", "", f"subpixel_convolutional_blocks.{i}.prelu"
+            f"subpixel_convolutional_blocks.{i}.conv",
+            "",
+            f"subpixel_convolutional_blocks.{i}.prelu",
         ),
         tail=lambda blocks, stages: "conv_block3.conv_block.0",
-        bias_before_norm=True, tail_function="tanh", input="imagenet", output="signed",
+        bias_before_norm=True,
+        tail_function="tanh",
+        input="imagenet",
+        output="signed",
     ),
     _eriklindernoren("eriklindernoren", None, 0.8, "imagenet"),
     _eriklindernoren("eriklindernoren-relu", 0.0, BN_EPSILON, "signed"),
@@ -190,6 +201,6 @@ _ALL = (
         bias=False,
         slope=0.2,
     ),
-)  # fmt: skip
+)
 
 LAYOUTS = {layout.name: layout for layout in _ALL}

@@ -67,9 +67,7 @@ def _node(layer: Layer, outputs: Mapping[str, str]) -> onnx.NodeProto:
     if layer.kind == "conv":
         pads = [layer.kernel // 2] * 4
         inputs = [source, weight, f"{layer.name}.bias"]
-        return helper.make_node(
-            "Conv", inputs, [layer.name], layer.name, kernel_shape=[layer.kernel] * 2, pads=pads
-        )
+        return helper.make_node("Conv", inputs, [layer.name], layer.name, kernel_shape=[layer.kernel] * 2, pads=pads)
     if layer.kind == "prelu":
         return helper.make_node("PRelu", [source, weight], [layer.name], name=layer.name)
     if layer.kind == "add":
@@ -79,9 +77,7 @@ def _node(layer: Layer, outputs: Mapping[str, str]) -> onnx.NodeProto:
     return helper.make_node("Tanh", [source], [layer.name], name=layer.name)
 
 
-def _model(
-    config: GeneratorConfig, nodes: list[onnx.NodeProto], values: Mapping[str, NDArray[Any]]
-) -> onnx.ModelProto:
+def _model(config: GeneratorConfig, nodes: list[onnx.NodeProto], values: Mapping[str, NDArray[Any]]) -> onnx.ModelProto:
     small: list[str | int | None] = ["batch", config.channels, "height", "width"]
     lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, small)
     large: list[str | int | None] = [

@@ -74,9 +74,7 @@ def _read_torch(path: Path) -> Tree:
         ) from error
     except OSError:
         raise
-    except (
-        Exception
-    ) as error:  # what the unpickler meets in a damaged file: RuntimeError, EOFError, IndexError ...
+    except Exception as error:  # what the unpickler meets in a damaged file: RuntimeError, EOFError, IndexError ...
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path} is not a file of torch.save ({reason}).") from error
     if not isinstance(loaded, Mapping):

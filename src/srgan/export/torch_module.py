@@ -42,9 +42,7 @@ class FoldedGenerator(nn.Module):
         return ((outputs[last].float() + 1) / 2).clamp(0, 1)
 
 
-def exported(
-    config: GeneratorConfig, tensors: Tensors, *, half: bool = False
-) -> torch.export.ExportedProgram:
+def exported(config: GeneratorConfig, tensors: Tensors, *, half: bool = False) -> torch.export.ExportedProgram:
     """The generator's program with batch, height and width free from 1 up."""
     module = FoldedGenerator(config, tensors, half=half).eval()
     example = torch.zeros(2, config.channels, 16, 24)

@@ -32,9 +32,15 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W): normalised by the batch in training unless frozen, by the running statistics otherwise."""
         return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias,
-            training=self.training and not self.frozen, momentum=MOMENTUM, eps=BATCH_NORM_EPSILON,
-        )  # fmt: skip
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=self.training and not self.frozen,
+            momentum=MOMENTUM,
+            eps=BATCH_NORM_EPSILON,
+        )
 
 
 class Synchronised(BatchNorm):

@@ -84,9 +84,7 @@ def tensors_of(generator: Generator) -> dict[str, NDArray[np.float32]]:
 
 def _upscaling(config: GeneratorConfig) -> nn.Sequential:
     """One x2 sub-pixel stage (Shi et al. 2016): four times the channels, of which four become 2x2 pixels."""
-    return _named(
-        conv=_conv(config.width, 4 * config.width, 3), shuffle=nn.PixelShuffle(2), act=_prelu(config)
-    )
+    return _named(conv=_conv(config.width, 4 * config.width, 3), shuffle=nn.PixelShuffle(2), act=_prelu(config))
 
 
 def _conv(inputs: int, outputs: int, kernel: int, *, bias: bool = True) -> nn.Conv2d:

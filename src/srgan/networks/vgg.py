@@ -46,9 +46,7 @@ class VGG19(nn.Module):
         for layer in self.computed:
             if layer.endswith("1") and layer != "11":
                 x = F.max_pool2d(x, 2)
-            x = F.relu(
-                F.conv2d(x, self.get_buffer(f"weight_{layer}"), self.get_buffer(f"bias_{layer}"), padding=1)
-            )
+            x = F.relu(F.conv2d(x, self.get_buffer(f"weight_{layer}"), self.get_buffer(f"bias_{layer}"), padding=1))
             if layer in self.wanted:
                 features[layer] = x
         return features
@@ -56,7 +54,5 @@ class VGG19(nn.Module):
 
 def _depth(layer: str) -> int:
     if layer not in LAYERS:
-        raise SettingsError(
-            f"VGG19 has no phi_{layer}; it has {', '.join(LAYERS)} (the paper uses 22 and 54)."
-        )
+        raise SettingsError(f"VGG19 has no phi_{layer}; it has {', '.join(LAYERS)} (the paper uses 22 and 54).")
     return tuple(LAYERS).index(layer)

@@ -55,9 +55,7 @@ def read_vgg(path: Path) -> dict[str, NDArray[np.float32]]:
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise WeightsError(
-            f"{path}: VGG19 is read from .safetensors, .npz or Keras's .h5, not from '{path.suffix}'."
-        )
+        raise WeightsError(f"{path}: VGG19 is read from .safetensors, .npz or Keras's .h5, not from '{path.suffix}'.")
     try:
         tensors = reader(path)
     except (WeightsError, MissingExtra):

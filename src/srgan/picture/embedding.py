@@ -56,9 +56,7 @@ def _png(source: BinaryIO, sink: BinaryIO, exif: bytes) -> None:
         length, kind = struct.unpack(">I4s", head)
         if kind == b"eXIf":
             source.seek(length + 4, os.SEEK_CUR)
-            sink.write(
-                struct.pack(">I", len(exif)) + kind + exif + struct.pack(">I", zlib.crc32(kind + exif))
-            )
+            sink.write(struct.pack(">I", len(exif)) + kind + exif + struct.pack(">I", zlib.crc32(kind + exif)))
         elif kind == b"IDAT":
             sink.write(head)
             shutil.copyfileobj(source, sink, 1 << 20)

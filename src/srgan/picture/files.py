@@ -30,9 +30,24 @@ from srgan.picture.opening import (
 from srgan.picture.saving import WRITTEN, check_target, losses, save
 
 __all__ = [
-    "SUFFIXES", "WRITTEN", "Buffer", "Limits", "Metadata", "Picture", "check_target", "eight_bit", "encoded",
-    "losses", "read", "read_array", "read_provenance", "read_rgb8", "size", "write", "write_array",
-]  # fmt: skip
+    "SUFFIXES",
+    "WRITTEN",
+    "Buffer",
+    "Limits",
+    "Metadata",
+    "Picture",
+    "check_target",
+    "eight_bit",
+    "encoded",
+    "losses",
+    "read",
+    "read_array",
+    "read_provenance",
+    "read_rgb8",
+    "size",
+    "write",
+    "write_array",
+]
 
 StrPath = str | os.PathLike[str]
 

@@ -103,9 +103,7 @@ def _fit(blocks: Map) -> tuple[Map, Map, Map, Map]:
     """
     values = blocks.reshape(len(blocks), -1)
     squares = values**2
-    left, right = (
-        np.sqrt((squares * side).sum(axis=1) / side.sum(axis=1)) for side in (values < 0, values > 0)
-    )
+    left, right = (np.sqrt((squares * side).sum(axis=1) / side.sum(axis=1)) for side in (values < 0, values > 0))
     ratio = np.abs(values).mean(axis=1) ** 2 / squares.mean(axis=1)
     skew = left / right
     ratio *= (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2

@@ -77,9 +77,7 @@ def reason(error: Exception) -> str:
 def not_decoded(source: Path | Buffer, error: Exception, limits: Limits) -> PictureError:
     """The error for pixels that cannot be had: the time is up, or the file is damaged."""
     if "killed" in str(error):
-        return PictureError(
-            f"{shown(source)} takes longer than {limits.seconds:g} s to decode (Limits.seconds)."
-        )
+        return PictureError(f"{shown(source)} takes longer than {limits.seconds:g} s to decode (Limits.seconds).")
     return PictureError(f"{shown(source)} is damaged: {reason(error)}.")
 
 

@@ -41,17 +41,20 @@ class _Format:
 
 _PNG = _Format(name="PNG", saver="pngsave")
 _JPEG = _Format(name="JPEG", saver="jpegsave", deep=8, alpha=False, side=65_500, quality=95)
-_WEBP = _Format(
-    name="WebP", saver="webpsave", deep=8, grey=False, side=16_383, pixels=100_000_000, quality=95
-)
+_WEBP = _Format(name="WebP", saver="webpsave", deep=8, grey=False, side=16_383, pixels=100_000_000, quality=95)
 _TIFF = _Format(name="TIFF", saver="tiffsave")
-_AVIF = _Format(
-    name="AVIF", saver="heifsave", deep=12, grey=False, side=16_384, pixels=50_000_000, quality=90
-)
+_AVIF = _Format(name="AVIF", saver="heifsave", deep=12, grey=False, side=16_384, pixels=50_000_000, quality=90)
 _BY_ENDING = {
-    ".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".jpe": _JPEG, ".jfif": _JPEG,
-    ".webp": _WEBP, ".tif": _TIFF, ".tiff": _TIFF, ".avif": _AVIF,
-}  # fmt: skip
+    ".png": _PNG,
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".jpe": _JPEG,
+    ".jfif": _JPEG,
+    ".webp": _WEBP,
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".avif": _AVIF,
+}
 
 WRITTEN = tuple(_BY_ENDING)
 """The endings of the files that can be written."""
@@ -72,8 +75,7 @@ def check_target(path: str | os.PathLike[str], *, height: int, width: int, alpha
     form = _format(target)
     if alpha and not form.alpha:
         raise PictureError(
-            f"{shown(target)}: the picture has transparency, which {form.name} has not. "
-            "Write PNG, WebP, TIFF or AVIF."
+            f"{shown(target)}: the picture has transparency, which {form.name} has not. Write PNG, WebP, TIFF or AVIF."
         )
     if max(height, width) > form.side or height * width > form.pixels:
         most = f"a side of {form.side}" if max(height, width) > form.side else f"{form.pixels:,} pixels here"

@@ -141,8 +141,11 @@ class Sink:
         self._target = Path(path)
         self._alpha = alpha
         self._options: dict[str, Any] = {
-            "metadata": metadata, "provenance": provenance, "quality": quality, "lossless": lossless,
-        }  # fmt: skip
+            "metadata": metadata,
+            "provenance": provenance,
+            "quality": quality,
+            "lossless": lossless,
+        }
         check_target(path, height=height, width=width, alpha=alpha)
         shape = (height, width, channels + alpha)
         rehearse(self._target, shape[2], dtype, **self._options)
@@ -200,6 +203,5 @@ def _check_space(folder: Path, wanted: int, path: Path) -> None:
         raise PictureError(f"{shown(folder)} cannot be used: {reason(error)}.") from None
     if free < wanted:
         raise PictureError(
-            f"{shown(path)} needs up to {wanted / 1e9:.1f} GB in {shown(folder)}, "
-            f"where {free / 1e9:.1f} GB are free."
+            f"{shown(path)} needs up to {wanted / 1e9:.1f} GB in {shown(folder)}, where {free / 1e9:.1f} GB are free."
         )

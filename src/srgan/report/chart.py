@@ -60,9 +60,7 @@ class Axis:
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
-def draw(
-    title: str, series: Sequence[Series], *, unit: str = "", zero: bool = False, best: Point | None = None
-) -> str:
+def draw(title: str, series: Sequence[Series], *, unit: str = "", zero: bool = False, best: Point | None = None) -> str:
     """An <svg> with its legend in a <figure>; x is the step. Empty where no series has two points.
 
     `zero`: the y axis begins at 0. `best`: a point to be starred.
@@ -85,9 +83,7 @@ def draw(
     )
 
 
-def _axis(
-    values: Sequence[float], start: float, end: float, *, logarithmic: bool = False, margin: float = 0.0
-) -> Axis:
+def _axis(values: Sequence[float], start: float, end: float, *, logarithmic: bool = False, margin: float = 0.0) -> Axis:
     low, high = min(values), max(values)
     if logarithmic:
         low = max(low, high * DEEPEST)
@@ -157,8 +153,7 @@ def _marker(index: int, a: float, b: float, title: str = "") -> str:
 
 def _star(a: float, b: float) -> str:
     corners = [
-        (a + r * math.sin(math.pi * i / 5), b - r * math.cos(math.pi * i / 5))
-        for i, r in enumerate((9.0, 3.8) * 5)
+        (a + r * math.sin(math.pi * i / 5), b - r * math.cos(math.pi * i / 5)) for i, r in enumerate((9.0, 3.8) * 5)
     ]
     return f'<polygon class="star" points="{_path(corners)}"><title>best</title></polygon>'
 

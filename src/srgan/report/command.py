@@ -53,9 +53,7 @@ def write(runs: Sequence[Path], output: Path | None = None) -> Path:
     if target.suffix not in (".html", ".htm"):
         raise UsageError(f"-o {target}: the page's name ends in .html.")
     records = [read(folder) for folder in runs]
-    shown = [
-        _shown(record, title, len(runs)) for record, title in zip(records, _titles(records), strict=True)
-    ]
+    shown = [_shown(record, title, len(runs)) for record, title in zip(records, _titles(records), strict=True)]
     numbers = {"srgan.report": 1, "runs": [{**run.numbers, "name": run.title} for run in shown]}
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

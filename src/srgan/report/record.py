@@ -157,11 +157,7 @@ def _evaluation(folder: Path, notes: list[str]) -> dict[str, Any]:
         model = found.get("model")
         return {str(model.get("name", "model")) if isinstance(model, dict) else "model": found}
     documents = found.items() if isinstance(found, dict) else ()
-    return {
-        str(name): one
-        for name, one in documents
-        if isinstance(one, dict) and isinstance(one.get("sets"), dict)
-    }
+    return {str(name): one for name, one in documents if isinstance(one, dict) and isinstance(one.get("sets"), dict)}
 
 
 def _samples(folder: Path) -> list[Sample]:

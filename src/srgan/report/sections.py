@@ -87,9 +87,7 @@ def crops(runs: Sequence[Shown]) -> str:
         if not run.frames:
             continue
         known = {
-            (phase, line["step"]): scores(line)
-            for phase, lines in run.record.validations.items()
-            for line in lines
+            (phase, line["step"]): scores(line) for phase, lines in run.record.validations.items() for line in lines
         }
         heading = f"<h3>{escape(run.title)}</h3>" if len(runs) > 1 else ""
         sheets = "".join(_figure(frame, "", {}) for frame in run.fixed)
@@ -111,9 +109,7 @@ def _gallery(frames: Sequence[Frame], known: dict[tuple[str, int], dict[str, flo
 
 
 def _figure(frame: Frame, kept: str, found: dict[str, float]) -> str:
-    told = " · ".join(
-        f"{name} {value:.{2 if name.startswith('psnr') else 4}f}" for name, value in found.items()
-    )
+    told = " · ".join(f"{name} {value:.{2 if name.startswith('psnr') else 4}f}" for name, value in found.items())
     return (
         f'<figure class="frame{kept}"><img src="{frame.uri}" width="{frame.width}" height="{frame.height}" '
         f'alt="crops, {escape(frame.title)}"><figcaption><b>{escape(frame.title)}</b>{escape(told)}</figcaption></figure>'
@@ -178,16 +174,16 @@ def losses(runs: Sequence[Shown]) -> str:
     return "".join(parts)
 
 
-def _charts(
-    runs: Sequence[Shown], find: Find, *, marked: bool = False, best: dict[str, Any] | None = None
-) -> str:
+def _charts(runs: Sequence[Shown], find: Find, *, marked: bool = False, best: dict[str, Any] | None = None) -> str:
     """A chart for each quantity, with a line for each run."""
     found = [(run.title, find(run.numbers)) for run in runs]
     names = list(dict.fromkeys(name for _, curves in found for name in curves))
     charts = []
     for name in names:
-        lines = [Series(name=title if len(runs) > 1 else name, points=curves.get(name, ()), marked=marked)
-                 for title, curves in found]  # fmt: skip
+        lines = [
+            Series(name=title if len(runs) > 1 else name, points=curves.get(name, ()), marked=marked)
+            for title, curves in found
+        ]
         star = (best["step"], best["scores"][name]) if best and name in best["scores"] else None
         charts.append(draw(name, lines, unit=UNITS.get(name, ""), best=star))
     return "".join(charts)

@@ -98,9 +98,7 @@ def _phase(lines: list[Line], record: Record) -> dict[str, Any]:
 
 def _not_finite(line: Line) -> bool:
     groups = (line.get("loss"), line.get("health"))
-    return any(
-        finite(value) is None for group in groups if isinstance(group, dict) for value in group.values()
-    )
+    return any(finite(value) is None for group in groups if isinstance(group, dict) for value in group.values())
 
 
 def _validation(lines: list[Line]) -> dict[str, Curve]:
@@ -110,11 +108,6 @@ def _validation(lines: list[Line]) -> dict[str, Curve]:
 
 
 def _last(record: Record) -> Line | None:
-    lines = [
-        line
-        for found in (record.reports, record.validations)
-        for part in found.values()
-        for line in part[-1:]
-    ]
+    lines = [line for found in (record.reports, record.validations) for part in found.values() for line in part[-1:]]
     lines += [*record.starts[-1:], *record.remarks[-1:], *record.ends[-1:]]
     return max(lines, key=lambda line: finite(line.get("time")) or 0.0, default=None)

@@ -29,9 +29,7 @@ def final(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _set_rows(name: str, evaluations: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     found = {
-        title: one
-        for title, document in evaluations.items()
-        if isinstance(one := document["sets"].get(name), dict)
+        title: one for title, document in evaluations.items() if isinstance(one := document["sets"].get(name), dict)
     }
     first = next(iter(found.values()), {})
     count = f", {count} pictures" if (count := first.get("count")) else ""

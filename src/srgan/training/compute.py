@@ -72,9 +72,14 @@ def fused(settings: TrainSettings, device: torch.device) -> bool:
 
 
 def update(
-    function: Callable[[Batch], Losses], state: State, forwards: list[Forward], settings: TrainSettings,
-    device: torch.device, ranks: Ranks, say: Say,
-) -> Update:  # fmt: skip
+    function: Callable[[Batch], Losses],
+    state: State,
+    forwards: list[Forward],
+    settings: TrainSettings,
+    device: torch.device,
+    ranks: Ranks,
+    say: Say,
+) -> Update:
     """A phase's `Update` as the settings want it; several processes do without a graph."""
     graph = settings.graph and device.type == "cuda" and ranks.world == 1
     return Update(function, state, forwards=forwards if fused(settings, device) else [], graph=graph, say=say)
@@ -115,9 +120,7 @@ class Update:
                 self.graph = _Graph(self.function, batch, self.stream)
             except RuntimeError as error:
                 self.stream = None
-                self.say(
-                    f"CUDA could not capture the step as a graph ({_first_line(error)}): going on without."
-                )
+                self.say(f"CUDA could not capture the step as a graph ({_first_line(error)}): going on without.")
                 return self.function(batch)
         return self.graph(batch)
 

@@ -32,7 +32,7 @@ class Heartbeat:
     def __init__(self, rank: int, world: int) -> None:
         store = dist.TCPStore(  # type: ignore[attr-defined]
             os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=timedelta(seconds=60)
-        )  # fmt: skip
+        )
         self.watch = Watch(store, rank, (rank + 1) % world)
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)

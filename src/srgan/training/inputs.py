@@ -39,9 +39,7 @@ def config(settings: TrainSettings) -> GeneratorConfig:
     return GeneratorConfig(blocks=settings.blocks, width=settings.width, slopes=settings.slopes)
 
 
-def pictures(
-    settings: TrainSettings, target: Path, say: Say
-) -> tuple[Pack | Unpacked, list[validation.Example]]:
+def pictures(settings: TrainSettings, target: Path, say: Say) -> tuple[Pack | Unpacked, list[validation.Example]]:
     """The training pictures, packed at `target` or left in their files, and the validation pictures, decoded."""
     root = data_root(settings)
     if root is not None:

@@ -60,8 +60,13 @@ class Journal:
         """Begin a progress bar; only where stderr is a terminal."""
         self.stop_bar()
         if self.console.is_terminal and not self.quiet:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                       TextColumn("{task.fields[note]}"), TimeRemainingColumn())  # fmt: skip
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(),
+            )
             self.progress = Progress(*columns, console=self.console)
             self.progress.start()
             self.task = self.progress.add_task(title, total=total, completed=done, note="")

@@ -35,11 +35,18 @@ class Intervals(NamedTuple):
 
 
 def run(
-    phase: Phase, batches: Callable[[int], Batch], *, start: int, stop: int,
-    learning_rate: Callable[[int], float], every: Intervals,
-    report: Callable[[Report], None], validate: Callable[[int], None], save: Callable[[int], None],
+    phase: Phase,
+    batches: Callable[[int], Batch],
+    *,
+    start: int,
+    stop: int,
+    learning_rate: Callable[[int], float],
+    every: Intervals,
+    report: Callable[[Report], None],
+    validate: Callable[[int], None],
+    save: Callable[[int], None],
     stopping: Callable[[], bool] = lambda: False,
-) -> int:  # fmt: skip
+) -> int:
     """Train `phase` from step `start` (updates already done) to `stop`; returns the updates done.
 
     `stopping` is asked after every step; when it says yes, the state is saved and the loop ends. Raises Diverged,

@@ -42,9 +42,14 @@ class Pretraining:
     name = "pretrain"
 
     def __init__(
-        self, generator: Generator, settings: TrainSettings, device: torch.device, *,
-        ranks: Ranks = ALONE, say: Say = print,
-    ) -> None:  # fmt: skip
+        self,
+        generator: Generator,
+        settings: TrainSettings,
+        device: torch.device,
+        *,
+        ranks: Ranks = ALONE,
+        say: Say = print,
+    ) -> None:
         self.settings, self.ranks = settings, ranks
         self.generator = _placed(generator, settings, device).train()
         self.mean = _copied(self.generator) if settings.ema else None
@@ -64,9 +69,13 @@ class Pretraining:
 
     def _update(self, batch: Batch) -> Losses:
         return steps.pretrain_step(
-            self.forward, self.optimizer, *_floats(batch, self.settings), loss=self.settings.pixel_loss,
-            autocast=self.autocast, share=self.ranks.average_gradients,
-        )  # fmt: skip
+            self.forward,
+            self.optimizer,
+            *_floats(batch, self.settings),
+            loss=self.settings.pixel_loss,
+            autocast=self.autocast,
+            share=self.ranks.average_gradients,
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that the next step depends on, by name."""
@@ -83,9 +92,15 @@ class Adversarial:
     name = "adversarial"
 
     def __init__(
-        self, generator: Generator, features: nn.Module | None, settings: TrainSettings, device: torch.device, *,
-        ranks: Ranks = ALONE, say: Say = print,
-    ) -> None:  # fmt: skip
+        self,
+        generator: Generator,
+        features: nn.Module | None,
+        settings: TrainSettings,
+        device: torch.device,
+        *,
+        ranks: Ranks = ALONE,
+        say: Say = print,
+    ) -> None:
         self.settings, self.ranks = settings, ranks
         self.generator = _placed(generator, settings, device).train()
         self.mean = _copied(self.generator) if settings.ema else None
@@ -102,9 +117,7 @@ class Adversarial:
         fuse = compute.fused(settings, device)
         self.forward_g = Forward(self.generator, fuse=fuse)
         self.forward_d = Forward(self.discriminator, fuse=fuse)
-        self.features = (
-            None if features is None else Forward(_placed(features, settings, device).eval(), fuse=fuse)
-        )
+        self.features = None if features is None else Forward(_placed(features, settings, device).eval(), fuse=fuse)
         self.look = self.features if on_features else None
         forwards = [f for f in (self.forward_g, self.forward_d, self.features) if f is not None]
         self.update = compute.update(self._update, self, forwards, settings, device, ranks, say)
@@ -122,13 +135,23 @@ class Adversarial:
 
     def _update(self, batch: Batch) -> Losses:
         return steps.adversarial_step(
-            self.forward_g, self.forward_d, self.features, self.settings.content.removeprefix("vgg"),
-            self.optimizer_g, self.optimizer_d, *_floats(batch, self.settings),
-            content_weight=self.settings.content_weight, adversarial_weight=self.settings.adversarial_weight,
+            self.forward_g,
+            self.forward_d,
+            self.features,
+            self.settings.content.removeprefix("vgg"),
+            self.optimizer_g,
+            self.optimizer_d,
+            *_floats(batch, self.settings),
+            content_weight=self.settings.content_weight,
+            adversarial_weight=self.settings.adversarial_weight,
             total_variation_weight=self.settings.total_variation_weight,
-            autocast=self.autocast, share=self.ranks.average_gradients, pixel_weight=self.settings.pixel_weight,
-            texture_weight=self.settings.texture_weight, grid_weight=self.settings.grid_weight, shown=self._shown,
-        )  # fmt: skip
+            autocast=self.autocast,
+            share=self.ranks.average_gradients,
+            pixel_weight=self.settings.pixel_weight,
+            texture_weight=self.settings.texture_weight,
+            grid_weight=self.settings.grid_weight,
+            shown=self._shown,
+        )
 
     def _shown(self, pictures: Tensor) -> Any:
         """What the discriminator takes: pictures, moved if that is wanted, or VGG19's maps of such."""
@@ -197,9 +220,7 @@ def _load_network(
         if mean is not None:
             mean.load_state_dict({name: tensors[f"{prefix}.mean.{name}"] for name in mean.state_dict()})
     except (KeyError, RuntimeError) as error:
-        raise CheckpointError(
-            f"the checkpoint belongs to other networks: {str(error).splitlines()[0]}"
-        ) from error
+        raise CheckpointError(f"the checkpoint belongs to other networks: {str(error).splitlines()[0]}") from error
     start = f"{prefix}.adam."
     optimizers.load_state(
         optimizer, network, {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}

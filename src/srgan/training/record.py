@@ -73,13 +73,19 @@ class Record:
         """The first line of a run, or of its going on: settings, versions, hardware, data."""
         pixels = int((self.pack.heights * self.pack.widths).sum())
         data = {
-            "fingerprint": self.pack.fingerprint, "pictures": len(self.pack.names),
-            "megapixels": round(pixels / 1e6, 1), "left_out": list(self.pack.left_out),
-        }  # fmt: skip
+            "fingerprint": self.pack.fingerprint,
+            "pictures": len(self.pack.names),
+            "megapixels": round(pixels / 1e6, 1),
+            "left_out": list(self.pack.left_out),
+        }
         self.journal.write(
-            "start", settings=flags.to_mapping(self.settings), versions=versions(), hardware=hardware(device), data=data,
+            "start",
+            settings=flags.to_mapping(self.settings),
+            versions=versions(),
+            hardware=hardware(device),
+            data=data,
             git=git_state(),
-        )  # fmt: skip
+        )
         for sentence in self.pack.left_out[:NAMED]:
             self.journal.warn(sentence)
         if len(self.pack.left_out) > NAMED:
@@ -97,10 +103,16 @@ class Record:
             health["content_to_adversarial"] = self.settings.content_weight * losses["content"] / adversarial
         health |= self._artefacts(phase)
         self.journal.write(
-            "report", phase=phase.name, step=found.step, elapsed_s=time.perf_counter() - self.began,
-            learning_rate=found.learning_rate, steps_per_s=found.steps_per_s, loss=losses, health=health,
+            "report",
+            phase=phase.name,
+            step=found.step,
+            elapsed_s=time.perf_counter() - self.began,
+            learning_rate=found.learning_rate,
+            steps_per_s=found.steps_per_s,
+            loss=losses,
+            health=health,
             data_wait=found.data_wait,
-        )  # fmt: skip
+        )
         shown = "pixel" if phase.name == "pretrain" else "content"
         note = f"{shown} {losses[shown]:.4f}  rate {found.learning_rate:.1e}  {found.steps_per_s:.2f} steps/s"
         self.journal.report(found.step, stop, note)
@@ -132,9 +144,13 @@ class Record:
         """The generator of this moment, and everything to go on with."""
         self._write_generator(phase, step, self.folder.generator(phase.name, step), {})
         facts = {
-            "settings": flags.to_mapping(self.settings), "data": self.pack.fingerprint, "best": self.best,
-            "rollbacks": self.rollbacks, "versions": versions(), "threads": torch.get_num_threads(),
-        }  # fmt: skip
+            "settings": flags.to_mapping(self.settings),
+            "data": self.pack.fingerprint,
+            "best": self.best,
+            "rollbacks": self.rollbacks,
+            "versions": versions(),
+            "threads": torch.get_num_threads(),
+        }
         state = Checkpoint(phase=phase.name, step=step, tensors=phase.tensors(), facts=facts)
         checkpoints.write(self.folder.checkpoints, state, keep=self.settings.keep_checkpoints)
 
@@ -150,11 +166,14 @@ class Record:
 
     def _write_generator(self, phase: Phase, step: int, path: Path, scores: dict[str, float]) -> None:
         about = {
-            "recipe": self.settings.recipe, "phase": phase.name, "step": str(step), "version": __version__,
+            "recipe": self.settings.recipe,
+            "phase": phase.name,
+            "step": str(step),
+            "version": __version__,
             "data": f"{len(self.pack.names)} pictures, {self.pack.fingerprint[:16]}",
             "scores": flags.to_json({name: round(value, 4) for name, value in scores.items()}),
             "settings": flags.to_json(_portable(self.settings)),
-        }  # fmt: skip
+        }
         generator = in_use(phase)
         weights.write(path, tensors_of(generator), config=generator.config, metadata=about)
 
@@ -199,7 +218,9 @@ def git_state() -> dict[str, Any]:
         return {}
     try:
         commit, changes = (
-            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True).stdout
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
+            ).stdout
             for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "src"))
         )
     except (OSError, subprocess.SubprocessError):
@@ -210,8 +231,10 @@ def git_state() -> dict[str, Any]:
 def hardware(used: torch.device) -> dict[str, Any]:
     """The machine, as far as it can be told."""
     about: dict[str, Any] = {
-        "device": str(used), "machine": platform.machine(), "threads": torch.get_num_threads(),
-    }  # fmt: skip
+        "device": str(used),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
     if used.type == "cuda":
         about |= {"gpu": torch.cuda.get_device_name(used), "gpus": torch.cuda.device_count()}
     return about
@@ -221,6 +244,6 @@ def _probe(pack: Pack | Unpacked, crop: int) -> torch.Tensor:
     """Four fixed training crops (4, 3, crop/4, crop/4) in [0, 1], on which artefacts are measured."""
     planned = crops(
         seed=0, phase="sample", step=0, batch=4, crop=crop // 4, heights=pack.heights // 4, widths=pack.widths // 4
-    )  # fmt: skip
+    )
     lr, _ = gather(pack, planned, crop)
     return lr_unit(torch.from_numpy(lr).permute(0, 3, 1, 2))

@@ -81,9 +81,7 @@ class Run:
             write_atomically(folder.settings, text.encode())
             self.record.start(self.device)
         if ranks.world > 1:
-            journal.say(
-                f"Training with {ranks.world} processes, {settings.batch_size // ranks.world} crops each."
-            )
+            journal.say(f"Training with {ranks.world} processes, {settings.batch_size // ranks.world} crops each.")
 
     def go(self) -> int:
         """Both phases, or the one that was asked for."""
@@ -96,9 +94,7 @@ class Run:
                 continue
             phase = self._finished(name, before)
             if self.signal:
-                self.journal.say(
-                    f"Stopped and saved. Go on with: srgan train --resume --output {self.folder.root}"
-                )
+                self.journal.say(f"Stopped and saved. Go on with: srgan train --resume --output {self.folder.root}")
                 return 128 + self.signal
             before = in_use(phase)
         self.journal.write("end", phase="run")
@@ -113,10 +109,7 @@ class Run:
                 self._train(phase)
                 return phase
             except Diverged as error:
-                if (
-                    self.settings.on_divergence == "stop"
-                    or self.record.rollbacks >= self.settings.max_rollbacks
-                ):
+                if self.settings.on_divergence == "stop" or self.record.rollbacks >= self.settings.max_rollbacks:
                     raise
                 self.checkpoint = self.ranks.from_first(
                     lambda: checkpoints.newest(self.folder.checkpoints, self.journal.warn)
@@ -157,9 +150,7 @@ class Run:
             phase = Pretraining(generator, self.settings, self.device, ranks=self.ranks, say=self.journal.say)
         else:
             features = inputs.features(self.settings, self.journal.say)
-            phase = Adversarial(
-                generator, features, self.settings, self.device, ranks=self.ranks, say=self.journal.say
-            )
+            phase = Adversarial(generator, features, self.settings, self.device, ranks=self.ranks, say=self.journal.say)
         if going_on and self.checkpoint is not None:
             phase.load(self.checkpoint.tensors)
         self.ranks.copy_from_first(phase.tensors().values())
@@ -169,24 +160,23 @@ class Run:
         s, record = self.settings, self.record
         pretraining = phase.name == "pretrain"
         stop = s.pretrain_steps if pretraining else s.train_steps
-        peak, decay = (
-            (s.pretrain_learning_rate, s.pretrain_decay) if pretraining else (s.learning_rate, s.decay)
-        )
+        peak, decay = (s.pretrain_learning_rate, s.pretrain_decay) if pretraining else (s.learning_rate, s.decay)
         slower = SLOWER**record.rollbacks
 
         def rate(step: int) -> float:
-            return slower * learning_rate(
-                step, steps=stop, peak=peak, decay=decay, drop=s.drop, warmup=s.warmup
-            )
+            return slower * learning_rate(step, steps=stop, peak=peak, decay=decay, drop=s.drop, warmup=s.warmup)
 
-        here = (
-            self.checkpoint if self.checkpoint is not None and self.checkpoint.phase == phase.name else None
-        )
+        here = self.checkpoint if self.checkpoint is not None and self.checkpoint.phase == phase.name else None
         start = here.step if here else 0
         plan = Plan(
-            seed=s.seed, phase=phase.name, batch=s.batch_size, crop=s.crop,
-            rank=self.ranks.rank, world=self.ranks.world, degrade=s.degrade,
-        )  # fmt: skip
+            seed=s.seed,
+            phase=phase.name,
+            batch=s.batch_size,
+            crop=s.crop,
+            rank=self.ranks.rank,
+            world=self.ranks.world,
+            degrade=s.degrade,
+        )
         batches = loader(self.pack, plan, device=self.device, source=s.loader, workers=s.workers)
 
         def report(found: loop.Report) -> None:
@@ -232,9 +222,7 @@ class Run:
                 "or name the right folder with --output."
             )
         if not checkpoints.found(self.folder.checkpoints):
-            self.journal.say(
-                "The run was stopped before its first checkpoint: starting it from the beginning."
-            )
+            self.journal.say("The run was stopped before its first checkpoint: starting it from the beginning.")
             return None
         return checkpoints.newest(self.folder.checkpoints, self.journal.warn)
 
@@ -266,8 +254,6 @@ class Run:
         self.record.rollbacks = int(checkpoint.facts["rollbacks"])
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if (
-            self.signal and self.ranks.world == 1
-        ):  # asked a second time: at once (torchrun passes signals on twice)
+        if self.signal and self.ranks.world == 1:  # asked a second time: at once (torchrun passes signals on twice)
             raise KeyboardInterrupt
         self.signal = number

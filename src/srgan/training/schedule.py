@@ -8,9 +8,7 @@ from typing import Literal
 Decay = Literal["none", "half", "cosine"]
 
 
-def learning_rate(
-    step: int, *, steps: int, peak: float, decay: Decay, drop: float = 0.1, warmup: int = 0
-) -> float:
+def learning_rate(step: int, *, steps: int, peak: float, decay: Decay, drop: float = 0.1, warmup: int = 0) -> float:
     """The rate of `step` (0 is the first) in a phase of `steps`.
 
     none: `peak` throughout. half: `peak`, then `peak * drop` from step `steps // 2` on (section 3.2: 1e-4 for 1e5

@@ -147,14 +147,35 @@ class TrainSettings:
     """No progress on stderr; warnings and errors remain."""
 
     def __post_init__(self) -> None:
-        positive = ("batch_size", "crop", "blocks", "width", "report_interval", "validation_interval",
-                    "checkpoint_interval", "keep_checkpoints", "workers")  # fmt: skip
+        positive = (
+            "batch_size",
+            "crop",
+            "blocks",
+            "width",
+            "report_interval",
+            "validation_interval",
+            "checkpoint_interval",
+            "keep_checkpoints",
+            "workers",
+        )
         for name in positive:
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is a whole number of at least 1, got {getattr(self, name)}.")
-        for name in ("pretrain_steps", "train_steps", "warmup", "validation_pictures", "seed", "max_rollbacks", "content_weight",
-                     "adversarial_weight", "pixel_weight", "texture_weight", "grid_weight", "discriminator_rate",
-                     "total_variation_weight"):  # fmt: skip
+        for name in (
+            "pretrain_steps",
+            "train_steps",
+            "warmup",
+            "validation_pictures",
+            "seed",
+            "max_rollbacks",
+            "content_weight",
+            "adversarial_weight",
+            "pixel_weight",
+            "texture_weight",
+            "grid_weight",
+            "discriminator_rate",
+            "total_variation_weight",
+        ):
             if not getattr(self, name) >= 0:
                 raise SettingsError(f"{name} is at least 0, got {getattr(self, name)}.")
         for name in ("pretrain_learning_rate", "learning_rate", "drop"):
@@ -181,15 +202,31 @@ class TrainSettings:
         if self.degrade and self.loader == "device":
             raise SettingsError("degrade compresses the crops on the CPU: set loader auto, mapped or files.")
         if self.crop % 16:
-            raise SettingsError(
-                f"crop is a multiple of 16 (the discriminator halves it four times), got {self.crop}."
-            )
+            raise SettingsError(f"crop is a multiple of 16 (the discriminator halves it four times), got {self.crop}.")
 
 
-FREE_TO_CHANGE = frozenset({
-    "output", "data", "vgg", "device", "graph", "loader", "workers", "report_interval", "validation_interval", "validation_pictures",
-    "checkpoint_interval", "keep_checkpoints", "resume", "allow_change", "quiet", "recipe", "fetch", "evaluate",
-})  # fmt: skip
+FREE_TO_CHANGE = frozenset(
+    {
+        "output",
+        "data",
+        "vgg",
+        "device",
+        "graph",
+        "loader",
+        "workers",
+        "report_interval",
+        "validation_interval",
+        "validation_pictures",
+        "checkpoint_interval",
+        "keep_checkpoints",
+        "resume",
+        "allow_change",
+        "quiet",
+        "recipe",
+        "fetch",
+        "evaluate",
+    }
+)
 """Settings that a resumed run may have otherwise without changing a weight (other data is noticed by its content)."""
 
 

@@ -52,12 +52,25 @@ def pretrain_step(
 
 
 def adversarial_step(
-    generator: Network, discriminator: Network, features: Features | None, layer: str,
-    optimizer_g: torch.optim.Optimizer, optimizer_d: torch.optim.Optimizer, lr_unit: Tensor, hr_signed: Tensor, *,
-    content_weight: float, adversarial_weight: float, total_variation_weight: float, pixel_weight: float = 0.0,
-    texture_weight: float = 0.0, grid_weight: float = 0.0, autocast: torch.autocast, share: Share = alone,
+    generator: Network,
+    discriminator: Network,
+    features: Features | None,
+    layer: str,
+    optimizer_g: torch.optim.Optimizer,
+    optimizer_d: torch.optim.Optimizer,
+    lr_unit: Tensor,
+    hr_signed: Tensor,
+    *,
+    content_weight: float,
+    adversarial_weight: float,
+    total_variation_weight: float,
+    pixel_weight: float = 0.0,
+    texture_weight: float = 0.0,
+    grid_weight: float = 0.0,
+    autocast: torch.autocast,
+    share: Share = alone,
     shown: View = as_is,
-) -> Losses:  # fmt: skip
+) -> Losses:
     """SRGAN: the discriminator one step (Equation 2), then the generator one (Equation 3), on the same crops.
 
     `features` None: the content loss is the pixels' mean squared error (SRGAN-MSE of table 1).
@@ -108,16 +121,19 @@ def adversarial_step(
 
     d_real, d_fake = torch.sigmoid(wide(logits_hr)).detach(), torch.sigmoid(wide(logits_sr)).detach()
     return {
-        "content": content.detach(), "adversarial": adversarial.detach(), "discriminator": loss_d.detach(),
-        "pixel": losses.pixel_mse(wide(sr.detach()), hr_signed), "gradient": norm_g, "gradient_d": norm_d,
-        "d_real": d_real.mean(), "d_fake": d_fake.mean(),
+        "content": content.detach(),
+        "adversarial": adversarial.detach(),
+        "discriminator": loss_d.detach(),
+        "pixel": losses.pixel_mse(wide(sr.detach()), hr_signed),
+        "gradient": norm_g,
+        "gradient_d": norm_d,
+        "d_real": d_real.mean(),
+        "d_fake": d_fake.mean(),
         "d_accuracy": 0.5 * ((d_real > 0.5).float().mean() + (d_fake <= 0.5).float().mean()),
-    }  # fmt: skip
+    }
 
 
-def content_loss(
-    features: Features | None, layer: str, sr: Tensor, hr: Tensor, autocast: torch.autocast
-) -> Tensor:
+def content_loss(features: Features | None, layer: str, sr: Tensor, hr: Tensor, autocast: torch.autocast) -> Tensor:
     """Equation 5 on phi_`layer`, or Equation 4 where there is no VGG19; sr and hr in [-1, 1]."""
     if features is None:
         return losses.pixel_mse(sr, hr)

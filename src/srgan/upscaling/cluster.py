@@ -40,9 +40,7 @@ _SURROUNDINGS = {
 }
 
 
-def share(
-    nodes: Sequence[Mapping[str, float]], actors: int | None, *, gpu: bool
-) -> tuple[int, dict[str, float]]:
+def share(nodes: Sequence[Mapping[str, float]], actors: int | None, *, gpu: bool) -> tuple[int, dict[str, float]]:
     """How many actors on nodes with these resources ("CPU", "GPU"), and what Ray reserves for each.
 
     A GPU each, or a part of one where more are wanted; without GPUs 4 CPUs each, or all CPUs in as many equal
@@ -61,9 +59,15 @@ def share(
 
 
 def upscale_on_ray(
-    items: Sequence[Item], how: Mapping[str, Any], options: FileOptions, *, address: str, actors: int | None,
-    quiet: bool, written: Callable[[Path], None],
-) -> list[Failure]:  # fmt: skip
+    items: Sequence[Item],
+    how: Mapping[str, Any],
+    options: FileOptions,
+    *,
+    address: str,
+    actors: int | None,
+    quiet: bool,
+    written: Callable[[Path], None],
+) -> list[Failure]:
     """Do all items by `Upscaler(**how)` in each actor; the failures, both in the order in which they came.
 
     `written` is told of each finished file. Raises what `Upscaler` does, and UsageError where no Ray is or goes on.
@@ -128,9 +132,14 @@ def _connected(address: str) -> Any:
 
 
 def _rows(
-    ray: Any, items: Sequence[Item], most: int, actors: int, each: Mapping[str, float],
-    given: Mapping[str, Any], quiet: bool,
-) -> Generator[Row]:  # fmt: skip
+    ray: Any,
+    items: Sequence[Item],
+    most: int,
+    actors: int,
+    each: Mapping[str, float],
+    given: Mapping[str, Any],
+    quiet: bool,
+) -> Generator[Row]:
     """What the actors answer, as it comes; Ray Data runs in another thread, for it kills them when interrupted.
 
     When closed early, it waits until the actors have removed what they began.
@@ -147,10 +156,13 @@ def _rows(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # max_task_retries has no other way in, and Ray 2.64 is to close this one
         rows = rows.map_batches(
-            Actor, fn_constructor_kwargs={**given, "desk": desk}, batch_size=len(items) // parts,
+            Actor,
+            fn_constructor_kwargs={**given, "desk": desk},
+            batch_size=len(items) // parts,
             compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
-            max_task_retries=RETRIES, **each,
-        )  # fmt: skip
+            max_task_retries=RETRIES,
+            **each,
+        )
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     stopped = threading.Event()
 

@@ -80,9 +80,7 @@ def main(argv: list[str]) -> int:
     if settings.texture is not None and settings.model != "srgan":
         raise UsageError("--texture chooses between srresnet and srgan, so --model cannot be given with it.")
     if not settings.paths:
-        raise UsageError(
-            "srgan upscale takes at least one picture, folder or glob; --help lists the options."
-        )
+        raise UsageError("srgan upscale takes at least one picture, folder or glob; --help lists the options.")
     if settings.ray is not None and not _ADDRESS.fullmatch(settings.ray):
         raise UsageError(f"--ray is local, auto or HOST:PORT; got '{settings.ray}'.")
     if settings.ray is not None and settings.ray.startswith("ray://"):
@@ -91,9 +89,7 @@ def main(argv: list[str]) -> int:
         raise UsageError("--ray-actors is how many engines --ray has, 1 or more; it needs --ray.")
     from srgan.upscaling.worklist import worklist
 
-    work = worklist(
-        settings.paths, settings.output, scale=settings.scale, format=settings.format, shard=settings.shard
-    )
+    work = worklist(settings.paths, settings.output, scale=settings.scale, format=settings.format, shard=settings.shard)
     todo = [item for item in work.items if settings.overwrite or not item.target.exists()]
     skipped = len(work.items) - len(todo)
     if work.single and skipped:
@@ -158,9 +154,14 @@ def _on_ray(settings: UpscaleSettings, todo: list[Item], options: FileOptions) -
     told = _told(settings)
     with contextlib.redirect_stdout(sys.stderr):  # Ray's messages
         return upscale_on_ray(
-            todo, _how(settings), options,
-            address=settings.ray, actors=settings.ray_actors, quiet=settings.quiet, written=told,
-        )  # fmt: skip
+            todo,
+            _how(settings),
+            options,
+            address=settings.ray,
+            actors=settings.ray_actors,
+            quiet=settings.quiet,
+            written=told,
+        )
 
 
 def _how(settings: UpscaleSettings) -> dict[str, Any]:

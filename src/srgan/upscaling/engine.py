@@ -73,17 +73,13 @@ def choose(
 
         return PyTorchEngine(weights, precision, notify=notify)
     if precision in ("bf16", "fp16"):
-        raise UsageError(
-            f"--precision {precision} needs the pytorch engine and a GPU; openvino has fp32 and int8."
-        )
+        raise UsageError(f"--precision {precision} needs the pytorch engine and a GPU; openvino has fp32 and int8.")
     from srgan.upscaling.openvino import OpenVinoEngine
 
     return OpenVinoEngine(weights, _form(weights, precision, notify, path), threads)
 
 
-def _form(
-    weights: Weights, precision: Precision, notify: Callable[[str], None], path: Path | None
-) -> Form | None:
+def _form(weights: Weights, precision: Precision, notify: Callable[[str], None], path: Path | None) -> Form | None:
     """The int8 form to compute with, or None for fp32."""
     if precision == "fp32" or (precision == "auto" and weights.parents is not None):
         return None
@@ -120,7 +116,5 @@ def _sees_gpu() -> bool:
 def _may_have_gpu() -> bool:
     """Whether it is worth importing torch, which takes seconds, to look: by the drivers' traces alone."""
     if sys.platform == "linux":
-        return (
-            any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists() or Path("/dev/kfd").exists()
-        )
+        return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists() or Path("/dev/kfd").exists()
     return sys.platform == "darwin" or ctypes.util.find_library("nvcuda") is not None

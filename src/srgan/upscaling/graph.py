@@ -18,9 +18,7 @@ Part = Literal["whole", "body", "tail"]
 Tensors = Mapping[str, NDArray[np.float32]]
 
 
-def build(
-    config: GeneratorConfig, tensors: Tensors, part: Part, int8: Tensors | None = None
-) -> openvino.Model:
+def build(config: GeneratorConfig, tensors: Tensors, part: Part, int8: Tensors | None = None) -> openvino.Model:
     """A part of the generator with free height and width.
 
     `tensors` are folded (`weights.fold`). whole: lr_unit (1,3,H,W) -> sr_signed (1,3,sH,sW); body: lr_unit ->
@@ -90,9 +88,7 @@ class _Graph:
             node = ops.prelu(node, ops.constant(slope if slope.size == 1 else slope.repeat(4)[order]))
             if not final:
                 node = ops.depth_to_space(node, "blocks_first", 2)
-        node = self._conv(
-            last.name, node, unshuffled(self._of(last, "weight")), self._of(last, "bias").repeat(4)
-        )
+        node = self._conv(last.name, node, unshuffled(self._of(last, "weight")), self._of(last, "bias").repeat(4))
         node = ops.depth_to_space(node, "depth_first", 2)
         return ops.tanh(node) if any(layer.kind == "tanh" for layer in network) else node
 

@@ -89,9 +89,7 @@ def read(path: Path) -> Form:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
         if metadata.get("srgan.int8") != FORMAT:
             raise WeightsError(f"{path} is not an int8 form of this version: srgan.int8 is not {FORMAT}.")
-        return Form(
-            tensors=tensors, sha256=metadata["sha256"], lost=float(metadata["lost"]), metadata=metadata
-        )
+        return Form(tensors=tensors, sha256=metadata["sha256"], lost=float(metadata["lost"]), metadata=metadata)
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as an int8 form: {error}.") from error
 
@@ -99,8 +97,11 @@ def read(path: Path) -> Form:
 def write(path: Path, form: Form) -> None:
     """Write an int8 form, atomically."""
     metadata = {
-        **form.metadata, "srgan.int8": FORMAT, "sha256": form.sha256, "lost": json.dumps(form.lost),
-    }  # fmt: skip
+        **form.metadata,
+        "srgan.int8": FORMAT,
+        "sha256": form.sha256,
+        "lost": json.dumps(form.lost),
+    }
     tensors = {name: np.ascontiguousarray(form.tensors[name], np.float32) for name in sorted(form.tensors)}
     write_atomically(path, ordered(safetensors.numpy.save(tensors, metadata=metadata)))
 
@@ -110,8 +111,6 @@ def _check(form: Form, weights: Weights, path: Path) -> None:
     convolutions = {layer.name for layer in layers(weights.config) if layer.kind == "conv"}
     for name, tensor in form.tensors.items():
         layer, _, part = name.rpartition(".")
-        fits = (
-            layer in convolutions and part == "input" and tensor.shape == (2,) and tensor.dtype == np.float32
-        )
+        fits = layer in convolutions and part == "input" and tensor.shape == (2,) and tensor.dtype == np.float32
         if not fits or not np.isfinite(tensor).all() or not tensor[0] < tensor[1]:
             raise WeightsError(f"{path}: the tensor {name} does not fit its generator; the file is damaged.")

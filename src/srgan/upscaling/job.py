@@ -107,9 +107,7 @@ class Job:
                 raise SrganError(
                     f"no memory is left, even for a tile of {core.height} x {core.width} pixels ({error})."
                 ) from error
-            self.work.notify(
-                f"out of memory at a tile of {core.height} x {core.width}: going on with its halves."
-            )
+            self.work.notify(f"out of memory at a tile of {core.height} x {core.width}: going on with its halves.")
         self.work.engine.release()
         least = (SMALLEST_CORE + 2 * (self.work.halo.tail + self.work.margin)) ** 2
         for half in core.halves():

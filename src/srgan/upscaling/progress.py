@@ -94,9 +94,14 @@ class Bar:
 
         text = TextColumn("{task.fields[label]}", markup=False)
         self._bar = Progress(
-            text, BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
-            console=Console(stderr=True), transient=True, speed_estimate_period=120,
-        )  # fmt: skip
+            text,
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            speed_estimate_period=120,
+        )
         self._pictures, self._index = pictures, 0
         self._task: Any = self._bar.add_task("", total=float(pictures), label="")
 

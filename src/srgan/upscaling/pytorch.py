@@ -129,8 +129,4 @@ def _precision(asked: Precision, device: torch.device) -> str:
         raise UsageError("--precision int8 needs --engine openvino; pytorch has fp32, bf16 and fp16.")
     if asked != "auto":
         return asked
-    return (
-        "bf16"
-        if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        else "fp32"
-    )
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

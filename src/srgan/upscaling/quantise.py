@@ -35,8 +35,10 @@ ALLOWED = 0.04
 SAMPLES = 2000
 """Values that are looked at of each activation of each crop, beside its extremes."""
 CHOICES: tuple[tuple[str, ...], ...] = (
-    ("head.conv",), ("head.conv", "tail.conv"), ("head.conv", "up.", "tail.conv"),
-)  # fmt: skip
+    ("head.conv",),
+    ("head.conv", "tail.conv"),
+    ("head.conv", "up.", "tail.conv"),
+)
 """What stays in fp32, by beginnings of names; the fastest first. The head always: 0.7 % of the work, most of the loss."""
 
 
@@ -103,9 +105,12 @@ def quantised(
         lost = exact - mean_psnr(OpenVinoEngine(weights, form), pairs)
         print(f"{weights.name}: fp32 {', '.join(kept)}: loses {lost:.4f} dB", file=sys.stderr)
         metadata = {
-            "model": weights.name, "version": __version__, "fp32": ", ".join(kept),
-            "calibration": f"{len(crops)} crops", "validation": f"{len(pairs)} pictures",
-        }  # fmt: skip
+            "model": weights.name,
+            "version": __version__,
+            "fp32": ", ".join(kept),
+            "calibration": f"{len(crops)} crops",
+            "validation": f"{len(pairs)} pictures",
+        }
         if best is None or lost < best.lost:
             best = dataclasses.replace(form, lost=round(lost, 4), metadata=metadata)
         if lost <= ALLOWED:

@@ -114,9 +114,7 @@ class Upscaler:
         self.deliver(source, put, scale=scale, progress=progress)
         return output
 
-    def upscale_picture(
-        self, picture: Picture, *, scale: int = 4, progress: Progress | None = None
-    ) -> Picture:
+    def upscale_picture(self, picture: Picture, *, scale: int = 4, progress: Progress | None = None) -> Picture:
         """A decoded picture with its metadata -> the same, `scale` times larger."""
         height, width = (scale * side for side in picture.pixels.shape[:2])
         pixels = np.empty((height, width, *picture.pixels.shape[2:]), picture.pixels.dtype)
@@ -146,13 +144,15 @@ class Upscaler:
         """Upscale `source` tile by tile into `put`, in rows of tiles and in constant memory; the tiles used."""
         most = self.weights.config.scale
         if scale not in range(2, most + 1):
-            raise UsageError(
-                f"{self.weights.name} makes pictures 2 to {most} times larger, got a scale of {scale}."
-            )
+            raise UsageError(f"{self.weights.name} makes pictures 2 to {most} times larger, got a scale of {scale}.")
         work = Work(
-            engine=self._engine, halo=self._halo, scale=scale, margin=self._margin(scale),
-            self_ensemble=self.self_ensemble, notify=self.notify,
-        )  # fmt: skip
+            engine=self._engine,
+            halo=self._halo,
+            scale=scale,
+            margin=self._margin(scale),
+            self_ensemble=self.self_ensemble,
+            notify=self.notify,
+        )
         made = self._plan_now(source.height, source.width, scale, source.has_alpha)
         job = Job(work, source, put, progress or _no_progress)
         job.run(made)
@@ -162,9 +162,7 @@ class Upscaler:
 
     def _plan(self, height: int, width: int, scale: int, alpha: bool, memory: int) -> Plan:
         copies = 1 + alpha + 2 * self.self_ensemble
-        return plan(
-            height, width, self._engine, self._halo, memory, margin=self._margin(scale), copies=copies
-        )
+        return plan(height, width, self._engine, self._halo, memory, margin=self._margin(scale), copies=copies)
 
     def _plan_now(self, height: int, width: int, scale: int, alpha: bool) -> Plan:
         """The plan, with smaller tiles where less memory is free than it takes."""

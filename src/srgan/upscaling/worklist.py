@@ -91,9 +91,7 @@ def _below(root: Path, output: Path | None) -> Iterator[tuple[Path, Path]]:
     pictures = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and (Path(folder) / name).resolve() != avoided
+            name for name in folders if not name.startswith(".") and (Path(folder) / name).resolve() != avoided
         )
         pictures += [
             Path(folder) / name
@@ -126,9 +124,7 @@ def _fixed_part(pattern: Path) -> Path:
     return Path(*fixed)
 
 
-def _target(
-    source: Path, relative: Path, output: Path | None, folder: bool, scale: int, format: str | None
-) -> Path:
+def _target(source: Path, relative: Path, output: Path | None, folder: bool, scale: int, format: str | None) -> Path:
     if output is not None and not folder:
         return output
     suffix = _ENDINGS[format] if format else source.suffix

@@ -66,9 +66,7 @@ def routes(service: Service, *, token: bool) -> Iterable[Route]:
             parts = await service.receiver.parts(request, taken)
             extra = sorted(set(parts) - {"picture"})
             if extra:
-                raise Problem(
-                    400, "body", f"The form's field {extra[0]!r} is not known; the picture is 'picture'."
-                )
+                raise Problem(400, "body", f"The form's field {extra[0]!r} is not known; the picture is 'picture'.")
             answer = await while_there(request.receive, service.upscale(parts["picture"], wish))
         return large_response(answer.data, answer.media_type, answer.headers)
 
@@ -83,9 +81,7 @@ def routes(service: Service, *, token: bool) -> Iterable[Route]:
         return PlainTextResponse("ready\n")
 
     async def metrics(request: Request) -> Response:
-        return PlainTextResponse(
-            service.counters.text(service.gauges()), media_type="text/plain; version=0.0.4"
-        )
+        return PlainTextResponse(service.counters.text(service.gauges()), media_type="text/plain; version=0.0.4")
 
     async def description(request: Request) -> Response:
         return Response(json.dumps(described, indent=1), media_type="application/json")

@@ -20,9 +20,7 @@ def application(
     """The application; `hosts` are the names it goes by beside this machine's own."""
 
     async def unknown(request: Request, error: Exception) -> Response:
-        return Problem(
-            404, "path", "There is nothing here; /docs describes the API, / is the page."
-        ).response()
+        return Problem(404, "path", "There is nothing here; /docs describes the API, / is the page.").response()
 
     routes = [*api.routes(service, token=token is not None), *page.routes(service)]
     app = Starlette(routes=routes, exception_handlers={404: unknown})

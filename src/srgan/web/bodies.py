@@ -92,9 +92,7 @@ class Receiver:
         taken.append(count)
 
     def _too_large(self) -> Problem:
-        return Problem(
-            413, "bytes", f"The request is larger than {self.limit:,} bytes, the limit of this service."
-        )
+        return Problem(413, "bytes", f"The request is larger than {self.limit:,} bytes, the limit of this service.")
 
 
 def _split(body: bytes, boundary: bytes) -> dict[str, Buffer]:
@@ -113,9 +111,7 @@ def _split(body: bytes, boundary: bytes) -> dict[str, Buffer]:
         field = options.get(b"name", b"").decode("utf-8", "replace")
         if field in parts:
             raise Problem(400, "body", f"The form holds the field {field!r} twice.")
-        parts[field] = Buffer(
-            data=bytes(data), name=options.get(b"filename", b"picture").decode("utf-8", "replace")
-        )
+        parts[field] = Buffer(data=bytes(data), name=options.get(b"filename", b"picture").decode("utf-8", "replace"))
         headers.clear()
         data.clear()
 

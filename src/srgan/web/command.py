@@ -69,9 +69,7 @@ class Serve:
 
 def main(argv: list[str]) -> int:
     """Serve until SIGTERM (143) or Ctrl-C (130)."""
-    settings: Serve = parse(
-        Serve, argv, prog="srgan serve", description="A page to try it, and an HTTP service."
-    )
+    settings: Serve = parse(Serve, argv, prog="srgan serve", description="A page to try it, and an HTTP service.")
     try:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
@@ -97,9 +95,7 @@ def _serve(settings: Serve, token: str | None, exposed: bool) -> int:
 
     listener = _listener(settings.host, settings.port)
     with listener:
-        shelf = Shelf(
-            settings.model, engine=settings.engine, precision=settings.precision, memory=settings.memory
-        )
+        shelf = Shelf(settings.model, engine=settings.engine, precision=settings.precision, memory=settings.memory)
         bounds = Bounds(**{field.name: getattr(settings, field.name) for field in fields(Bounds)})
         niqe = settings.data / "niqe" / "niqe_pris_params.npz"
         service = Service(shelf, bounds, niqe=niqe if niqe.is_file() else None)
@@ -114,9 +110,7 @@ def _serve(settings: Serve, token: str | None, exposed: bool) -> int:
         print(f"srgan: {_address(listener)} (API: /docs)", file=sys.stderr, flush=True)
         if not settings.quiet:
             texture = ", texture 0..1" if shelf.texture else ""
-            print(
-                f"srgan: serving {', '.join(shelf.names)}{texture}; Ctrl-C stops", file=sys.stderr, flush=True
-            )
+            print(f"srgan: serving {', '.join(shelf.names)}{texture}; Ctrl-C stops", file=sys.stderr, flush=True)
         serving.run(sockets=[listener])
     return exit_code(serving.stopped_by)
 
@@ -129,9 +123,7 @@ def _listener(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
-        raise UsageError(
-            f"cannot listen on {host}, port {port}: {error.strerror}. Choose another --port."
-        ) from None
+        raise UsageError(f"cannot listen on {host}, port {port}: {error.strerror}. Choose another --port.") from None
     return listener
 
 

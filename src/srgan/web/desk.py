@@ -51,9 +51,7 @@ class Desk:
     def admit(self) -> None:
         """Raise the refusal that a new job would meet now; asked before a body is read, too."""
         if self.draining:
-            raise Problem(
-                503, "stopping", "The service is shutting down; ask again elsewhere.", retry_after=10
-            )
+            raise Problem(503, "stopping", "The service is shutting down; ask again elsewhere.", retry_after=10)
         if self.running >= self.workers and self.waiting >= self.queue:
             seconds = min(600, math.ceil(self.typical * (self.waiting + 1) / self.workers))
             raise Problem(
@@ -84,9 +82,7 @@ class Desk:
             turn = self._line.popleft()
             if not turn.come.done():
                 turn.come.set_exception(
-                    Problem(
-                        503, "stopping", "The service is shutting down; ask again elsewhere.", retry_after=10
-                    )
+                    Problem(503, "stopping", "The service is shutting down; ask again elsewhere.", retry_after=10)
                 )
 
     async def _turn(self, moved: Callable[[int], None]) -> None:

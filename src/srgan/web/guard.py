@@ -94,9 +94,7 @@ class Guard:
         host = headers.get(b"host", "")
         name = _name(host)
         if not (self.any_host or is_loopback(name) or name in self.hosts):
-            raise Problem(
-                403, "host", "This service does not go by that name; `srgan serve --allow-host` adds one."
-            )
+            raise Problem(403, "host", "This service does not go by that name; `srgan serve --allow-host` adds one.")
         origin = headers.get(b"origin")
         foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
         if headers.get(b"sec-fetch-site") == "cross-site":
@@ -114,9 +112,7 @@ class Guard:
                 cookie = None
             given = cookie.value if cookie else ""
         if not secrets.compare_digest(given.strip().encode(), self.token.encode()):
-            problem = Problem(
-                401, "token", "This service needs its token: send 'Authorization: Bearer TOKEN'."
-            )
+            problem = Problem(401, "token", "This service needs its token: send 'Authorization: Bearer TOKEN'.")
             problem.headers = {"WWW-Authenticate": "Bearer"}
             raise problem
 
@@ -133,6 +129,4 @@ class Guard:
 
 def _name(host: str) -> str:
     """The name in a Host header, without its port."""
-    return (
-        host.partition("]")[0].strip("[").lower() if host.startswith("[") else host.partition(":")[0].lower()
-    )
+    return host.partition("]")[0].strip("[").lower() if host.startswith("[") else host.partition(":")[0].lower()

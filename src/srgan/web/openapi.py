@@ -23,9 +23,7 @@ _PROBLEM = {
 _MODEL = {
     "type": "object",
     "required": ["model", "sha256", "version", "engine", "precision"],
-    "properties": {
-        name: {"type": "string"} for name in ("model", "sha256", "version", "engine", "precision")
-    },
+    "properties": {name: {"type": "string"} for name in ("model", "sha256", "version", "engine", "precision")},
 }
 _REFUSALS = {
     "400": "A parameter or the form is wrong.",
@@ -51,9 +49,7 @@ _HEADERS = {
 }
 
 
-def description(
-    *, models: Sequence[str], texture: bool, token: bool, pixels: int, size: int
-) -> dict[str, Any]:
+def description(*, models: Sequence[str], texture: bool, token: bool, pixels: int, size: int) -> dict[str, Any]:
     """The whole description for a service with these models and limits."""
     operations: dict[str, Any] = {
         "/v1/upscale": {"post": _upscale(models, texture, pixels, size)},
@@ -62,9 +58,7 @@ def description(
         "/readyz": {"get": _plain("Whether it takes work now", "text/plain", "503") | {"security": []}},
         "/metrics": {"get": _plain("Counts and gauges for Prometheus", "text/plain")},
     }
-    schemes = {
-        "token": {"type": "http", "scheme": "bearer", "description": "the token that `srgan serve` printed"}
-    }
+    schemes = {"token": {"type": "http", "scheme": "bearer", "description": "the token that `srgan serve` printed"}}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -87,18 +81,12 @@ def _upscale(models: Sequence[str], texture: bool, pixels: int, size: int) -> di
     parameters = [
         _parameter("model", {"type": "string", "enum": list(models), "default": models[0]}, "Which network."),
         _parameter("scale", {"type": "integer", "enum": [2, 3, 4], "default": 4}, "How many times larger."),
-        _parameter(
-            "format", {"type": "string", "enum": list(FORMATS)}, "The answer's format; else the request's."
-        ),
-        _parameter(
-            "provenance", {"type": "boolean", "default": True}, "Say in the metadata what made the picture."
-        ),
+        _parameter("format", {"type": "string", "enum": list(FORMATS)}, "The answer's format; else the request's."),
+        _parameter("provenance", {"type": "boolean", "default": True}, "Say in the metadata what made the picture."),
     ]
     if texture:
         mixed = {"type": "number", "minimum": 0, "maximum": 1}
-        parameters.append(
-            _parameter("texture", mixed, "0 faithful (srresnet) to 1 sharp (srgan); excludes model.")
-        )
+        parameters.append(_parameter("texture", mixed, "0 faithful (srresnet) to 1 sharp (srgan); excludes model."))
     return {
         "operationId": "upscale",
         "summary": "A picture in, the larger picture out: the bytes that `srgan upscale` writes",
@@ -163,16 +151,14 @@ def page(described: dict[str, Any]) -> str:
             rows.append(_table("Parameter", _parameters(operation)))
             kinds = operation.get("requestBody", {}).get("content", {})
             if kinds:
-                rows.append(f"<p>Body: <code>{'</code>, <code>'.join(kinds)}</code> (the form's field is "
-                            "<code>picture</code>).</p>")  # fmt: skip
+                rows.append(
+                    f"<p>Body: <code>{'</code>, <code>'.join(kinds)}</code> (the form's field is "
+                    "<code>picture</code>).</p>"
+                )
             rows.append(_table("Answer", {s: r["description"] for s, r in operation["responses"].items()}))
             headers = operation["responses"]["200"].get("headers", {})
-            rows.append(
-                _table("Header of 200", {name: header["description"] for name, header in headers.items()})
-            )
-    return _PAGE.replace("{body}", "\n".join(rows)).replace(
-        "{about}", _text(described["info"]["description"])
-    )
+            rows.append(_table("Header of 200", {name: header["description"] for name, header in headers.items()}))
+    return _PAGE.replace("{body}", "\n".join(rows)).replace("{about}", _text(described["info"]["description"]))
 
 
 def _parameters(operation: dict[str, Any]) -> dict[str, str]:

@@ -36,17 +36,11 @@ CADENCE = 0.1
 def routes(service: Service) -> Iterable[Route]:
     """The page's routes; its files are read once, from the package, by names of ours."""
     here = resources.files("srgan.web")
-    files = {
-        f"/{folder}/{file.name}": file
-        for folder in ("static", "examples")
-        for file in (here / folder).iterdir()
-    }
+    files = {f"/{folder}/{file.name}": file for folder in ("static", "examples") for file in (here / folder).iterdir()}
     for path, file in {"/": here / "static" / "page.html", **files}.items():
         if any(path.endswith(suffix) for suffix in (*KINDS, "/")):
             yield _file(service, path, file)
-    yield endpoint(
-        service, "/page/about", "GET", _about(service, sorted(p for p in files if p.endswith(".png")))
-    )
+    yield endpoint(service, "/page/about", "GET", _about(service, sorted(p for p in files if p.endswith(".png"))))
     yield endpoint(service, "/page/upscale", "POST", _upscale(service))
     yield endpoint(service, "/page/score", "POST", _score(service))
 
@@ -84,9 +78,7 @@ def _upscale(service: Service) -> Any:
         service.large.admit()
         with service.receiver.holding() as taken:
             parts = await service.receiver.parts(request, taken)
-        return StreamingResponse(
-            _frames(service, parts["picture"], wish), media_type="application/x-srgan-frames"
-        )
+        return StreamingResponse(_frames(service, parts["picture"], wish), media_type="application/x-srgan-frames")
 
     return post
 
@@ -120,9 +112,12 @@ async def _frames(service: Service, source: Buffer, wish: Wish) -> AsyncIterator
     async def work() -> None:
         try:
             answer = await service.upscale(
-                source, wish, progress=progress, began=began,
+                source,
+                wish,
+                progress=progress,
+                began=began,
                 moved=lambda before: put("waiting", before=before),
-            )  # fmt: skip
+            )
             put("sr", answer.data, type=answer.media_type, headers=answer.headers)
             if answer.format == "tiff":
                 put("view", await service.work(service.small, lambda check: pictures.view(answer.data)))
@@ -154,9 +149,7 @@ def _score(service: Service) -> Any:
                 raise Problem(400, "body", "The form holds no reference: send it as the field 'reference'.")
 
             def work(check: Progress) -> dict[str, Any]:
-                return pictures.scored(
-                    parts["picture"].data, parts["reference"], service.limits, service.niqe
-                )
+                return pictures.scored(parts["picture"].data, parts["reference"], service.limits, service.niqe)
 
             with as_problems():
                 found = await while_there(request.receive, service.work(service.small, work))

@@ -89,9 +89,7 @@ def scored(sr: bytes, reference: Buffer, limits: Limits, niqe: Path | None) -> d
             "choose the picture that the small one was made from."
         )
     if min(height, width) < LEAST_SCORED:
-        raise PictureError(
-            f"the result is {width}x{height}; scores need at least {LEAST_SCORED} pixels a side."
-        )
+        raise PictureError(f"the result is {width}x{height}; scores need at least {LEAST_SCORED} pixels a side.")
     model = read_niqe_model(niqe) if niqe is not None else None
     scores = score(ours, true[:height, :width], niqe_model=model)
     values = {"psnr_y": scores.psnr_y, "ssim_daala": scores.ssim_daala, "niqe": scores.niqe}

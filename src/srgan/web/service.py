@@ -138,9 +138,7 @@ class Service:
         return await desk.run(work, moved=moved)
 
 
-def _headers(
-    made_by: dict[str, str], timing: dict[str, float], name: str, scale: int, kind: str
-) -> dict[str, str]:
+def _headers(made_by: dict[str, str], timing: dict[str, float], name: str, scale: int, kind: str) -> dict[str, str]:
     stem = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in Path(name).stem)[:100]
     return {
         "X-Srgan-Model": made_by["model"],

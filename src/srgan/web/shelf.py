@@ -31,14 +31,10 @@ class Shelf:
         packaged = weights.packaged()
         chosen = tuple(models) or tuple(sorted(packaged, key=lambda name: name != "srgan"))
         if not chosen:
-            raise UsageError(
-                "this package holds no model; name a weights file: srgan serve --model FILE.safetensors"
-            )
+            raise UsageError("this package holds no model; name a weights file: srgan serve --model FILE.safetensors")
         self._files = {Path(name).stem: name for name in chosen}
         if len(self._files) < len(chosen):
-            raise UsageError(
-                f"two of the models {', '.join(chosen)} have the same name; rename one of the files."
-            )
+            raise UsageError(f"two of the models {', '.join(chosen)} have the same name; rename one of the files.")
         self.names = tuple(self._files)
         self.texture = {"srresnet", "srgan"} <= set(packaged) and not models
         self._options = {"engine": engine, "precision": precision, "memory": memory}

@@ -49,20 +49,14 @@ def wish_from_query(query: Sequence[tuple[str, str]], *, models: Sequence[str], 
             raise Problem(400, "parameter", f"The parameter '{name}' is given twice.")
         values[name] = value
     if "texture" in values and not texture:
-        raise Problem(
-            409, "texture", "This service does not offer both srresnet and srgan, so it has no texture."
-        )
+        raise Problem(409, "texture", "This service does not offer both srresnet and srgan, so it has no texture.")
     if "texture" in values and "model" in values:
-        raise Problem(
-            409, "texture", "'texture' mixes srresnet and srgan, so it excludes 'model'; give one of them."
-        )
+        raise Problem(409, "texture", "'texture' mixes srresnet and srgan, so it excludes 'model'; give one of them.")
     return Wish(
         model=_one_of("model", values.get("model", models[0]), {name: name for name in models}),
         texture=_unit("texture", values["texture"]) if "texture" in values else None,
         scale=_one_of("scale", values.get("scale", "4"), {"2": 2, "3": 3, "4": 4}),
-        format=_one_of("format", values["format"], {name: name for name in FORMATS})
-        if "format" in values
-        else None,
+        format=_one_of("format", values["format"], {name: name for name in FORMATS}) if "format" in values else None,
         provenance=_one_of("provenance", values.get("provenance", "true"), {"true": True, "false": False}),
     )
 
