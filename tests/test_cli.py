@@ -64,7 +64,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "guess"), [("upscal", "upscale"), ("evalute", "evaluate"), ("import_weights", "import-weights")]
+    ("typed", "guess"), [("upscal", "upscale"), ("evalute", "evaluate")]
 )
 def test_an_unknown_command_is_guessed(typed: str, guess: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([typed]) == 2

@@ -115,7 +115,7 @@ def test_tensors_that_do_not_fit(change: dict[str, Any], sentence: str, tmp_path
 @pytest.mark.parametrize(
     ("metadata", "sentence"),
     [
-        ({}, r"not a generator written by srgan: its metadata has no 'srgan\.format'.*import-weights"),
+        ({}, r"not a generator written by srgan: its metadata has no 'srgan\.format'"),
         ({"srgan.format": "2", "config": "{}"}, r"its srgan\.format is 2, not 1"),
         ({"srgan.format": "1"}, "'config' does not describe a generator"),
         ({"srgan.format": "1", "config": "{blocks"}, "'config' does not describe a generator"),

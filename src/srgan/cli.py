@@ -19,8 +19,7 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "evaluate": ("srgan.evaluation", "score a model, or a folder of pictures, on test sets", None),
     "train": ("srgan.training.command", "train SRResNet, then SRGAN", "train"),
     "data": ("srgan.data.command", "fetch, check or pack pictures", None),
-    "export": ("srgan.export", "write a model as ONNX, OpenVINO, torch.export or safetensors", "export"),
-    "import-weights": ("srgan.export", "take over the weights of another SRResNet", None),
+    "export": ("srgan.export.command", "write a model as ONNX, OpenVINO or torch.export", "export"),
     "report": ("srgan.report", "one HTML page about one or more training runs", None),
     "serve": ("srgan.web", "a page to try it, and an HTTP service", "web"),
     "bench": ("srgan.bench.command", "measure upscaling, training or data loading", "train"),
@@ -100,8 +99,7 @@ def _dispatch(argv: list[str]) -> int:
     if name not in COMMANDS:
         raise UsageError(f"there is no command '{name}'.{_guess(name)} `srgan --help` lists them.")
     module = importlib.import_module(COMMANDS[name][0])
-    entry = module.import_main if name == "import-weights" else module.main
-    return int(entry(rest) or 0)
+    return int(module.main(rest) or 0)
 
 
 def _help() -> str:

@@ -206,8 +206,7 @@ def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
             else f"its srgan.format is {_first_line(got)}, not {FORMAT}"
         )
         raise WeightsError(
-            f"{path} is not a generator written by srgan: {reason}. "
-            "`srgan import-weights` takes the files of other projects."
+            f"{path} is not a generator written by srgan: {reason}."
         )
     try:
         return GeneratorConfig(**json.loads(metadata["config"]))

@@ -13,14 +13,13 @@ import onnx
 import onnxruntime
 import openvino
 import pytest
-import safetensors
 import torch
 
 from srgan import weights
 from srgan.architecture import GeneratorConfig, layers
 from srgan.errors import UsageError, WeightsError
-from srgan.export import main, onnx_graph, parity
-from srgan.export.command import SUFFIXES
+from srgan.export import onnx_graph, parity
+from srgan.export.command import SUFFIXES, main
 from srgan.export.parity import Planes, pictures, source
 from srgan.export.torch_module import FoldedGenerator
 from srgan.picture import files
@@ -28,9 +27,9 @@ from srgan.upscaling import int8
 from srgan.upscaling.upscaler import Upscaler
 from srgan.weights import Weights
 
-SLOW = pytest.param("torch-export", marks=pytest.mark.slow)
+SLOW = pytest.param("torch", marks=pytest.mark.slow)
 """Tracing and loading a program takes PyTorch many seconds, however small it is; the traced module is quick."""
-FORMATS = [SLOW if name == "torch-export" else name for name in SUFFIXES]
+FORMATS = [SLOW if name == "torch" else name for name in SUFFIXES]
 CONFIGS = {
     "x4": GeneratorConfig(blocks=2, width=8),
     "x2": GeneratorConfig(blocks=2, width=8, scale=2, slopes="layer"),
@@ -66,12 +65,9 @@ def metadata_of(path: Path) -> dict[str, Any]:
     if path.suffix == ".xml":
         told = openvino.Core().read_model(str(path)).get_rt_info()["srgan"]
         return {f"srgan.{key}": value.value for key, value in told.items()}
-    if path.suffix == ".pt2":
-        extra = {"srgan.json": ""}
-        torch.export.load(path, extra_files=extra)
-        return dict(json.loads(extra["srgan.json"]))
-    with safetensors.safe_open(path, "np") as file:
-        return dict(file.metadata())
+    extra = {"srgan.json": ""}
+    torch.export.load(path, extra_files=extra)
+    return dict(json.loads(extra["srgan.json"]))
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -222,7 +218,7 @@ def test_the_graph_is_small_and_standard() -> None:
 def test_onnx_needs_no_pytorch(model: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from srgan import weights; from srgan.export import formats\n"
-        f"made = formats.make('onnx', weights.read({str(model)!r}), precision='fp32', layout='')\n"
+        f"made = formats.make('onnx', weights.read({str(model)!r}), precision='fp32')\n"
         "import numpy as np; made.run(np.zeros((1, 3, 4, 4), np.float32)); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -234,29 +230,5 @@ def test_mistakes_are_sentences(tmp_path: Path, model: Path) -> None:
     (tmp_path / "out.onnx").write_bytes(b"")
     with pytest.raises(UsageError, match="--overwrite"):
         main([str(model), "--format", "onnx", "-o", str(tmp_path / "out.onnx")])
-    with pytest.raises(UsageError, match="'lornatang', 'lornatang-2022'"):
-        main(
-            [
-                str(model),
-                "--format",
-                "safetensors",
-                "-o",
-                str(tmp_path / "o.safetensors"),
-                "--layout",
-                "nobody",
-            ]
-        )
-    with pytest.raises(WeightsError, match="tanh"):
-        main(
-            [
-                str(model),
-                "--format",
-                "safetensors",
-                "-o",
-                str(tmp_path / "o.safetensors"),
-                "--layout",
-                "leftthomas",
-            ]
-        )
     with pytest.raises(WeightsError, match="no model"):
         main(["nothing", "--format", "onnx"])

@@ -12,11 +12,10 @@ import tyro
 
 from srgan import __version__, weights
 from srgan.errors import UsageError
-from srgan.export.layouts import LAYOUTS
 from srgan.settings import parse
 from srgan.weights import Weights
 
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2", "safetensors": ".safetensors"}
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +24,12 @@ class ExportSettings:
 
     model: tyro.conf.Positional[str]
     """srgan, srresnet, or a weights file."""
-    format: Literal["onnx", "openvino", "torch-export", "safetensors"] = "onnx"
-    """openvino: .xml and .bin; torch-export: .pt2; safetensors: a state dict in another project's names."""
+    format: Literal["onnx", "openvino", "torch"] = "onnx"
+    """onnx: .onnx; openvino: .xml and .bin; torch: a torch.export program, .pt2."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The file to write; by default the model's name with the format's suffix, here."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     """fp16: half the size, a little less exact. int8 (openvino, for models that have an int8 form): faster."""
-    layout: str = "lornatang"
-    """Of safetensors: whose names the tensors get (see docs/export.md)."""
     overwrite: bool = False
     """Replace the output."""
     quiet: bool = False
@@ -48,8 +45,6 @@ def main(argv: list[str]) -> int:
     target = settings.output or Path(source.name + suffix)
     if target.suffix != suffix:
         raise UsageError(f"-o {target}: the name of a file in the format {settings.format} ends in {suffix}.")
-    if settings.layout not in LAYOUTS:
-        raise UsageError(f"--layout {settings.layout} is none of {', '.join(map(repr, LAYOUTS))}.")
     if target.exists() and not settings.overwrite:
         raise UsageError(f"{target} exists; --overwrite replaces it.")
     lines = export(source, settings, target)
@@ -66,7 +61,7 @@ def export(source: Weights, settings: ExportSettings, target: Path) -> list[str]
     form = None
     if settings.precision == "int8":
         form = form_of(source, weights.find(settings.model))
-    made = formats.make(settings.format, source, precision=settings.precision, layout=settings.layout, form=form)
+    made = formats.make(settings.format, source, precision=settings.precision, form=form)
     differences = parity.compare(made.run, parity.source(source))
     parity.check(differences, settings.precision, f"{source.name} in the format {settings.format}")
     larger = f"{source.config.scale}H, {source.config.scale}W"
@@ -80,8 +75,6 @@ def export(source: Weights, settings: ExportSettings, target: Path) -> list[str]
         "srgan.output": f"sr: float32 (N, 3, {larger}), RGB, 0..1, clamped",
         "srgan.difference": json.dumps([vars(d) for d in differences]),
     }
-    if settings.format == "safetensors":
-        metadata["srgan.layout"] = settings.layout
     target.parent.mkdir(parents=True, exist_ok=True)
     written = made.files(target, metadata)
     for path, content in written.items():

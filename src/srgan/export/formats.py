@@ -13,13 +13,11 @@ import numpy as np
 
 from srgan import weights as weights_module
 from srgan.errors import UsageError
-from srgan.export import conversion
-from srgan.export.layouts import LAYOUTS
-from srgan.export.parity import Planes, Run
+from srgan.export.parity import Planes
 from srgan.upscaling.int8 import Form
 from srgan.weights import Weights
 
-Format = Literal["onnx", "openvino", "torch-export", "safetensors"]
+Format = Literal["onnx", "openvino", "torch"]
 Metadata = Mapping[str, str]
 
 
@@ -120,33 +118,8 @@ class TorchExport:
         return content.getvalue()
 
 
-class StateDict:
-    """A state dict in the names of another project, BatchNorm kept; run after reading it back."""
-
-    def __init__(self, weights: Weights, *, half: bool, layout: str) -> None:
-        import safetensors.numpy
-
-        self._save = safetensors.numpy.save
-        self._layout = LAYOUTS[layout]
-        state = conversion.theirs(weights, self._layout)
-        kind = np.float16 if half else np.float32
-        self._state = {name: value.astype(kind) for name, value in state.items()}
-
-    def run(self, lr_unit: Planes) -> Planes:
-        from srgan.export.parity import source
-
-        if not hasattr(self, "_run"):
-            found = conversion.recognise(self._state)
-            assert found is not None, "an exported state dict is recognised"
-            self._run: Run = source(conversion.ours(self._state, *found, conversion.usual(found[0])))
-        return self._run(lr_unit)
-
-    def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
-        return {target: self._save(self._state, metadata=dict(sorted(metadata.items())))}
-
-
-def make(format: Format, weights: Weights, *, precision: str, layout: str, form: Form | None = None) -> Exported:
-    """The network in a format; int8 with `form`. Raises UsageError, and WeightsError where `layout` cannot be it."""
+def make(format: Format, weights: Weights, *, precision: str, form: Form | None = None) -> Exported:
+    """The network in a format; int8 with `form`. Raises UsageError."""
     half = precision == "fp16"
     if precision == "int8" and (format != "openvino" or form is None):
         reason = f"the format {format} has fp32 and fp16" if format != "openvino" else "the model has no int8 form"
@@ -155,6 +128,4 @@ def make(format: Format, weights: Weights, *, precision: str, layout: str, form:
         return Onnx(weights, half=half)
     if format == "openvino":
         return OpenVino(weights, half=half, form=form if precision == "int8" else None)
-    if format == "torch-export":
-        return TorchExport(weights, half=half)
-    return StateDict(weights, half=half, layout=layout)
+    return TorchExport(weights, half=half)
