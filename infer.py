@@ -29,8 +29,8 @@ def main(argv: list[str]) -> int:
     path = model(chosen.infer_model, chosen.infer_step)
 
     from srgan import Upscaler
-    from srgan.evaluation import test_pairs
-    from srgan.picture.files import read_provenance
+    from srgan.evaluate.testsets import test_pairs
+    from srgan.image.files import read_provenance
 
     upscaler = Upscaler(path)
     RESULTS.mkdir(exist_ok=True)

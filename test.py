@@ -22,9 +22,12 @@ def main(argv: list[str]) -> int:
         "test.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args(argv)
 
-    from srgan.evaluation import PROTOCOL, Scores, evaluate_pictures, matched, test_pairs
-    from srgan.evaluation.table import entry
-    from srgan.weights import write_atomically
+    from srgan.evaluate.paper import PROTOCOL
+    from srgan.evaluate.scoring import evaluate_pictures
+    from srgan.evaluate.table import entry
+    from srgan.evaluate.testsets import matched, test_pairs
+    from srgan.image.metrics import Scores
+    from srgan.model.weights import write_atomically
 
     pairs = test_pairs(Path("data"), "Set14")
     if not RESULTS.is_dir():

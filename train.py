@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 from srgan.cli import guarded
+from srgan.config import from_mapping, read_yaml
 from srgan.errors import CheckpointError, DataError, UsageError
-from srgan.recipes import div2k
-from srgan.settings import from_mapping, read_yaml
-from srgan.training.folder import RunFolder
-from srgan.weights import write_atomically
+from srgan.model.weights import write_atomically
+from srgan.train.folder import RunFolder
+from srgan.train.recipes import div2k
 
 OUTPUTS = Path("outputs")
 SETTINGS = OUTPUTS / "settings.yaml"
@@ -108,7 +108,7 @@ def main(argv: list[str]) -> int:
         validation_interval=chosen.checkpoint_interval,
         allow_change=LONGER if chosen.resume else (),
     )
-    from srgan.training.run import train  # PyTorch: not before the arguments are right
+    from srgan.train.run import train  # PyTorch: not before the arguments are right
 
     code = train(settings)
     if code == 0:

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from srgan.architecture import GeneratorConfig
 from srgan.data.loader import Batch, Plan, gather
 from srgan.data.packfile import Pack
-from srgan.networks.generator import Generator
-from srgan.networks.initial import initialise
-from srgan.training.phases import Pretraining
-from srgan.training.settings import TrainSettings
+from srgan.model.config import GeneratorConfig
+from srgan.model.generator import Generator
+from srgan.model.initial import initialise
+from srgan.train.phases import Pretraining
+from srgan.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
 

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from srgan import losses, weights
 from srgan.data.folders import validation_pairs
-from srgan.networks.discriminator import Discriminator, FeatureDiscriminator
-from srgan.networks.generator import generator_from_weights
-from srgan.picture import files, resize
-from srgan.training import checkpoints, inputs
-from srgan.training.settings import TrainSettings
-from srgan.training.shift import Shift
+from srgan.image import files, resize
+from srgan.model import losses, weights
+from srgan.model.discriminator import Discriminator, FeatureDiscriminator
+from srgan.model.generator import generator_from_weights
+from srgan.train import checkpoints, inputs
+from srgan.train.settings import TrainSettings
+from srgan.train.shift import Shift
 
 SIDE, EDGE, STILL = 96, 16, 2
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srgan import weights
-from srgan.architecture import GeneratorConfig
-from srgan.picture import files, resize
+from srgan.image import files, resize
+from srgan.model import weights
+from srgan.model.config import GeneratorConfig
 
 ROOT = Path(__file__).parents[1]
 QUICK = "--pretrain_steps 3 --train_steps 2 --checkpoint_interval 2 --batch_size 2 --num_res_blocks 1 --device cpu"

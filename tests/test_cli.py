@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from srgan import __version__, cli, weights
-from srgan.architecture import GeneratorConfig
+from srgan import __version__, cli
 from srgan.errors import Diverged, PictureError
+from srgan.model import weights
+from srgan.model.config import GeneratorConfig
 
 
 @pytest.fixture(autouse=True)
@@ -63,9 +64,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"srgan {__version__}\n"
 
 
-@pytest.mark.parametrize(
-    ("typed", "guess"), [("upscal", "upscale"), ("evalute", "evaluate")]
-)
+@pytest.mark.parametrize(("typed", "guess"), [("upscal", "upscale"), ("evalute", "evaluate")])
 def test_an_unknown_command_is_guessed(typed: str, guess: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([typed]) == 2
     err = capsys.readouterr().err

@@ -19,9 +19,10 @@ import tyro
 import yaml
 
 import srgan
-from srgan import cli, weights
-from srgan.architecture import GeneratorConfig
-from srgan.picture import files
+from srgan import cli
+from srgan.image import files
+from srgan.model import weights
+from srgan.model.config import GeneratorConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]

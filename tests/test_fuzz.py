@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from srgan import recipes, settings
+from srgan import config as settings
 from srgan.errors import PictureError, SettingsError
+from srgan.train import recipes
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srgan.picture import files
+from srgan.image import files
 
 BLOCKED = """
 import os, socket, sys
@@ -24,8 +24,8 @@ PROGRAMS = {
     "upscale": "from srgan.cli import run; sys.exit(run(['upscale', 'a.png']))",
     "evaluate": "from srgan.cli import run; sys.exit(run(['evaluate', '--model', 'srresnet', '--data', '.', '--sets', 'Tiny']))",
     "info": "from srgan.cli import run; sys.exit(run(['info', 'a.png']))",
-    "export": "from srgan.export import formats; import srgan.upscaling.quantise",
-    "serve": "import srgan.web.app, srgan.web.shelf, srgan.upscaling.openvino",
+    "export": "from srgan.export import formats; import srgan.upscale.calibrate",
+    "serve": "import srgan.serve.app, srgan.serve.shelf, srgan.upscale.openvino",
 }
 
 

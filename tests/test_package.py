@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from srgan import __version__
-from srgan.picture import files
+from srgan.image import files
 
 ROOT = Path(__file__).parents[1]
-MODELS = ("srgan/models/srgan.safetensors", "srgan/models/srresnet.safetensors")
+MODELS = ("srgan/pretrained/srgan.safetensors", "srgan/pretrained/srresnet.safetensors")
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def test_the_wheel_holds_the_whole_package(wheel: Path) -> None:
     }
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert inside == ours
-    assert {"srgan/py.typed", "srgan/web/static/page.html", "srgan/report/page.css", *MODELS} <= inside
+    assert {"srgan/py.typed", "srgan/serve/static/page.html", "srgan/report/page.css", *MODELS} <= inside
 
 
 def test_the_core_asks_for_no_pytorch(wheel: Path) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tests.picture import corpus
+from tests.image import corpus
 
-from srgan import weights as room
-from srgan.architecture import GeneratorConfig
-from srgan.picture import files
+from srgan.image import files
+from srgan.model import weights as room
+from srgan.model.config import GeneratorConfig
 
 
 def pictures() -> list[bytes]:

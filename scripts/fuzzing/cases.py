@@ -22,7 +22,8 @@ def _random(seed: int, kind: int, number: int) -> np.random.Generator:
 
 def pictures(folder: Path) -> Case:
     """Size, pixels, provenance, rectangles; what can be read is written again and must come back the same."""
-    from srgan.picture import files, streaming
+    from srgan.image import files
+    from srgan.image import stream as streaming
 
     known = bases.pictures()
     limits = files.Limits(pixels=4_000_000, seconds=5.0)
@@ -56,7 +57,7 @@ def pictures(folder: Path) -> Case:
 
 def weights(folder: Path) -> Case:
     """Read; what is taken must be finite and fold."""
-    from srgan import weights as room
+    from srgan.model import weights as room
 
     known = bases.weights(folder)
     path = folder / "input"
@@ -131,8 +132,8 @@ def _other_header(data: bytes, random: np.random.Generator) -> bytes:
 
 def settings(folder: Path) -> Case:
     """Read the YAML and fill a run's settings with it."""
-    from srgan import recipes
-    from srgan import settings as room
+    from srgan import config as room
+    from srgan.train import recipes
 
     default = recipes.quick()
     base = room.to_yaml(default)

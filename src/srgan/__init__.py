@@ -17,13 +17,13 @@ __all__ = ["Upscaler", "__version__"]
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
-    from srgan.upscaling.upscaler import Upscaler
+    from srgan.upscale.upscaler import Upscaler
 
 
 def __getattr__(name: str) -> Any:
     """Load `Upscaler` when it is first asked for, so that `import srgan` stays instant."""
     if name == "Upscaler":
-        from srgan.upscaling.upscaler import Upscaler
+        from srgan.upscale.upscaler import Upscaler
 
         return Upscaler
     raise AttributeError(f"module 'srgan' has no attribute {name!r}")

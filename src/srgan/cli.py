@@ -15,15 +15,15 @@ from srgan.errors import SrganError, UsageError, missing_extra
 
 # command -> (module with `main(argv) -> int`, what it does, the extra that it needs)
 COMMANDS: dict[str, tuple[str, str, str | None]] = {
-    "upscale": ("srgan.upscaling.command", "make pictures four times larger", None),
-    "evaluate": ("srgan.evaluation", "score a model, or a folder of pictures, on test sets", None),
-    "train": ("srgan.training.command", "train SRResNet, then SRGAN", "train"),
-    "data": ("srgan.data.command", "fetch, check or pack pictures", None),
-    "export": ("srgan.export.command", "write a model as ONNX, OpenVINO or torch.export", "export"),
-    "report": ("srgan.report", "one HTML page about one or more training runs", None),
-    "serve": ("srgan.web", "a page to try it, and an HTTP service", "web"),
-    "bench": ("srgan.bench.command", "measure upscaling, training or data loading", "train"),
-    "info": ("srgan.upscaling.info", "what a weights file, or a picture made by srgan, says of itself", None),
+    "upscale": ("srgan.commands.upscale", "make pictures four times larger", None),
+    "evaluate": ("srgan.commands.evaluate", "score a model, or a folder of pictures, on test sets", None),
+    "train": ("srgan.commands.train", "train SRResNet, then SRGAN", "train"),
+    "data": ("srgan.commands.data", "fetch, check or pack pictures", None),
+    "export": ("srgan.commands.export", "write a model as ONNX, OpenVINO or torch.export", "export"),
+    "report": ("srgan.commands.report", "one HTML page about one or more training runs", None),
+    "serve": ("srgan.commands.serve", "a page to try it, and an HTTP service", "web"),
+    "bench": ("srgan.commands.bench", "measure upscaling, training or data loading", "train"),
+    "info": ("srgan.commands.info", "what a weights file, or a picture made by srgan, says of itself", None),
 }
 _EXTRA_OF_MODULE = {
     "torch": "train",

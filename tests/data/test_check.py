@@ -8,7 +8,7 @@ import pytest
 
 from srgan.data.check import Report, check
 from srgan.errors import DataError
-from srgan.picture import files, resize
+from srgan.image import files, resize
 from tests.data.test_likeness import half, scene
 
 

@@ -20,7 +20,7 @@ from srgan.data.download import Patience
 from srgan.data.fetch import Voice, fetch
 from srgan.data.folders import training_pairs, validation_pairs
 from srgan.errors import DataError
-from srgan.picture import files, resize
+from srgan.image import files, resize
 from tests.data.servers import Site, breaking_off, sending, status
 from tests.data.test_likeness import scene
 

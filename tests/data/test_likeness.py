@@ -10,7 +10,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from srgan.data.likeness import SIDE, area_means, same_pictures, thumbnail
-from srgan.picture import files, resize
+from srgan.image import files, resize
 
 Pixels = NDArray[np.uint8]
 

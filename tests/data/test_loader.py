@@ -10,13 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from srgan.data.crops import Crops, turned
 from srgan.data.folders import Pair
+from srgan.data.image_files import Unpacked, lr_of_region, unpacked
 from srgan.data.loader import Plan, chosen, gather, hr_signed, loader, lr_unit
 from srgan.data.pack import Pack, pack_pairs
-from srgan.data.plan import Crops, turned
-from srgan.data.unpacked import Unpacked, lr_of_region, unpacked
 from srgan.errors import DataError
-from srgan.picture import files, resize
+from srgan.image import files, resize
 
 CPU = torch.device("cpu")
 PLAN = Plan(seed=3, phase="pretrain", batch=7, crop=32)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from srgan.data.pack import open_pack, pack
 from srgan.errors import DataError
-from srgan.picture import files, resize
+from srgan.image import files, resize
 
 
 def picture(seed: int, height: int = 100, width: int = 132, channels: int = 3) -> NDArray[np.uint8]:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from srgan.architecture import GeneratorConfig, layers
-from srgan.networks.batchnorm import BatchNorm
-from srgan.networks.discriminator import Discriminator
-from srgan.networks.generator import Generator, ResidualBlock
+from srgan.model.batchnorm import BatchNorm
+from srgan.model.config import GeneratorConfig, layers
+from srgan.model.discriminator import Discriminator
+from srgan.model.generator import Generator, ResidualBlock
 
 
 def _parameters(network: nn.Module) -> int:

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from srgan import losses
-from srgan.architecture import GeneratorConfig
-from srgan.networks.discriminator import Discriminator
-from srgan.networks.generator import Generator
-from srgan.networks.vgg import VGG19
-from srgan.networks.vgg_files import LAYERS
-from srgan.picture.files import read_rgb8
-from srgan.picture.resize import bicubic
+from srgan.image.files import read_rgb8
+from srgan.image.resize import bicubic
+from srgan.model import losses
+from srgan.model.config import GeneratorConfig
+from srgan.model.discriminator import Discriminator
+from srgan.model.generator import Generator
+from srgan.model.vgg import VGG19
+from srgan.model.vgg_files import LAYERS
 
 
 def _random_vgg(layer: str) -> VGG19:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srgan.architecture import GeneratorConfig
-from srgan.evaluation import PAPER
-from srgan.evaluation.scoring import score
+from srgan.evaluate.paper import PAPER
+from srgan.image.metrics import score
+from srgan.model.config import GeneratorConfig
 
 
 @pytest.fixture

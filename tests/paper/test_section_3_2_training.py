@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srgan import losses, recipes
-from srgan.architecture import GeneratorConfig
-from srgan.data import loader, plan
-from srgan.networks.discriminator import Discriminator
-from srgan.networks.generator import Generator
-from srgan.training import optimizers, steps
-from srgan.training.schedule import learning_rate
+from srgan.data import crops as plan
+from srgan.data import loader
+from srgan.model import losses
+from srgan.model.config import GeneratorConfig
+from srgan.model.discriminator import Discriminator
+from srgan.model.generator import Generator
+from srgan.train import optimizers, recipes, steps
+from srgan.train.schedule import learning_rate
 
 OFF = torch.autocast("cpu", torch.bfloat16, enabled=False)
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from srgan import losses, recipes
-from srgan.architecture import GeneratorConfig
-from srgan.networks.discriminator import Discriminator
-from srgan.networks.generator import Generator
-from srgan.training import steps
-from srgan.training.settings import TrainSettings
+from srgan.model import losses
+from srgan.model.config import GeneratorConfig
+from srgan.model.discriminator import Discriminator
+from srgan.model.generator import Generator
+from srgan.train import recipes, steps
+from srgan.train.settings import TrainSettings
 
 OFF = torch.autocast("cpu", torch.bfloat16, enabled=False)
 

@@ -12,7 +12,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from srgan.report import write
+from srgan.commands.report import write
 from tests.report.runs import write_evaluation, write_run
 
 

@@ -1,1 +1,1 @@
-"""Data: find, fetch, check and pack pictures, and draw the crops of a step from them."""
+"""Images for training and testing: folders, crops, packs, downloads, checks."""

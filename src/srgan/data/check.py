@@ -18,7 +18,7 @@ from srgan.data import folders
 from srgan.data.folders import Pair
 from srgan.data.likeness import same_pictures, thumbnail
 from srgan.errors import DataError, PictureError
-from srgan.picture import files, resize
+from srgan.image import files, resize
 
 Kind = Literal["damaged", "unpaired", "leak", "small", "grey", "duplicate", "lr", "note"]
 SERIOUS: frozenset[Kind] = frozenset({"damaged", "unpaired", "leak"})

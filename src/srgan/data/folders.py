@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srgan.errors import DataError
-from srgan.picture.files import SUFFIXES
+from srgan.image.files import SUFFIXES
 
 TEST_SETS = ("Set5", "Set14", "BSD100")
 LR_FOLDERS = ("X4", "x4", "4X", "4x")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.picture.luma import y_from_picture
+from srgan.image.metrics import y_from_picture
 
 Grid = NDArray[np.float32]
 

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srgan.data.crops import Crops, crops, turned
 from srgan.data.degrade import degrade_batch
+from srgan.data.image_files import Unpacked
 from srgan.data.pack import Pack
-from srgan.data.plan import Crops, crops, turned
-from srgan.data.unpacked import Unpacked
 
 SCALE = 4
 SHARE = 0.4

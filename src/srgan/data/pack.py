@@ -20,7 +20,7 @@ from srgan.data.folders import Pair, training_pairs
 from srgan.data.lock import alone
 from srgan.data.packfile import Entry, Pack, header_bytes, is_pack, open_pack, prelude
 from srgan.errors import DataError, PictureError
-from srgan.picture import files, resize
+from srgan.image import files, resize
 
 __all__ = ["Pack", "open_pack", "pack", "pack_pairs"]
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from srgan.errors import DataError
-from srgan.picture.files import SUFFIXES
+from srgan.image.files import SUFFIXES
 
 _LARGEST_PICTURE = 64 << 20
 _MOST_PICTURES = 10_000

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from srgan.data.digests import DIGESTS, GREY, digest
 from srgan.data.folders import Pair, Source, paired, pictures
 from srgan.errors import DataError, PictureError
-from srgan.picture import files, resize
+from srgan.image import files, resize
 
 Progress = Callable[[int, int], None]
 _ROUNDING_MSE = 6.5  # 40 dB: any other kernel, border or order of passes is further off
@@ -96,7 +96,7 @@ def verify_vgg19(path: Path) -> None:
 
 def verify_niqe(path: Path) -> None:
     """NIQE's pristine model, number by number. Errors: DataError."""
-    from srgan.picture.niqe import read_niqe_model
+    from srgan.image.niqe import read_niqe_model
 
     model = read_niqe_model(path)
     got = hashlib.sha256(model.mean.tobytes() + np.ascontiguousarray(model.covariance).tobytes())

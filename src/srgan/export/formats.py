@@ -11,11 +11,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from srgan import weights as weights_module
 from srgan.errors import UsageError
 from srgan.export.parity import Planes
-from srgan.upscaling.int8 import Form
-from srgan.weights import Weights
+from srgan.model import weights as weights_module
+from srgan.model.weights import Weights
+from srgan.upscale.int8 import Form
 
 Format = Literal["onnx", "openvino", "torch"]
 Metadata = Mapping[str, str]

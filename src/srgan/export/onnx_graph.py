@@ -10,8 +10,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from srgan.architecture import GeneratorConfig, Layer, layers
-from srgan.weights import Tensors
+from srgan.model.config import GeneratorConfig, Layer, layers
+from srgan.model.weights import Tensors
 
 OPSET = 17
 """Of 2022: read by ONNX Runtime from 1.12 on, and by every converter still in use."""

@@ -6,10 +6,10 @@ import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-from srgan import weights as weights_module
-from srgan.upscaling import graph
-from srgan.upscaling.int8 import Form
-from srgan.weights import Weights
+from srgan.model import weights as weights_module
+from srgan.model.weights import Weights
+from srgan.upscale import graph
+from srgan.upscale.int8 import Form
 
 
 def build(weights: Weights, form: Form | None) -> openvino.Model:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import WeightsError
-from srgan.weights import Weights
+from srgan.model.weights import Weights
 
 Planes = NDArray[np.float32]
 Run = Callable[[Planes], Planes]
@@ -52,7 +52,7 @@ def source(weights: Weights) -> Run:
     """The generator as it was trained: PyTorch, fp32, BatchNorm not folded."""
     import torch
 
-    from srgan.networks.generator import generator_from_weights
+    from srgan.model.generator import generator_from_weights
 
     generator = generator_from_weights(weights)
 

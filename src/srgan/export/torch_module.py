@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srgan.architecture import GeneratorConfig, layers
-from srgan.weights import Tensors
+from srgan.model.config import GeneratorConfig, layers
+from srgan.model.weights import Tensors
 
 
 class FoldedGenerator(nn.Module):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from srgan.config import read_yaml
 from srgan.errors import DataError, SettingsError
-from srgan.settings import read_yaml
 
 PHASES = ("pretrain", "adversarial")
 Line = dict[str, Any]

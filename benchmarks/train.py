@@ -1,0 +1,242 @@
+"""`srgan bench train`: this training loop against a plain one, same network and batch, in turns."""
+
+from __future__ import annotations
+
+import copy
+import json
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from benchmarks import contest, plain
+from benchmarks.contest import Contestant, Measured, Ours, Plain
+from srgan import config
+from srgan.data.loader import Plan, loader
+from srgan.model.discriminator import Discriminator
+from srgan.model.generator import Generator
+from srgan.model.initial import initialise
+from srgan.train import compute, inputs
+from srgan.train.phases import Adversarial, Phase, Pretraining
+from srgan.train.recipes import RECIPES
+from srgan.train.settings import TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainBench:
+    """How to measure training."""
+
+    data: Path | None = None
+    """Folder with training pictures; default: scikit-image's."""
+    vgg: Path | None = None
+    """VGG19's weights; default: those below the data folder. Needed for the adversarial phase."""
+    phase: Literal["both", "pretrain", "adversarial"] = "both"
+    """Which phase to measure."""
+    seconds: float = 120.0
+    """Bound on the measuring of a phase, after the first steps of each loop."""
+    turn: float = 6.0
+    """Seconds, about, of one loop's turn."""
+    pictures: int = 24
+    """How many training pictures to use."""
+    batch_size: int = 16
+    """Crops per step."""
+    crop: int = 96
+    """Side of the HR crops, pixels."""
+    blocks: int = 16
+    """Residual blocks of the generator."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    """Of our loop; the plain one is fp32."""
+    compile: bool = True
+    """Our loop with torch.compile, where `srgan train` has it."""
+    graph: bool = True
+    """Our loop with CUDA graphs, where `srgan train` has them."""
+    loader: Literal["auto", "device", "mapped"] = "auto"
+    """Where our loop takes its crops from."""
+    plain_workers: int = 2
+    """Worker processes of the plain loop."""
+    decode: bool = True
+    """--no-decode: give the plain loop ready-made batches, to see what is left without decoding."""
+    json: Path | None = None
+    """Write the figures here."""
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    settings = config.parse(TrainBench, argv, prog="srgan bench train", description=__doc__ or "")
+    phases = ("pretrain", "adversarial") if settings.phase == "both" else (settings.phase,)
+    with tempfile.TemporaryDirectory() as folder:
+        found = {name: measured(name, settings, Path(folder)) for name in phases}
+    show(found)
+    if settings.json:
+        settings.json.write_text(json.dumps({"settings": config.to_mapping(settings), "phases": found}, indent=1))
+    return 0
+
+
+def measured(name: str, settings: TrainBench, folder: Path) -> dict[str, Any]:
+    """All figures of one phase."""
+    training = TrainSettings(
+        data=settings.data,
+        vgg=settings.vgg,
+        batch_size=settings.batch_size,
+        crop=settings.crop,
+        blocks=settings.blocks,
+        device=settings.device,
+        precision=settings.precision,
+        compile=settings.compile,
+        graph=settings.graph,
+    )
+    device = inputs.device(training)
+    compute.configure(training, device)
+    packed, paths = plain.pictures(settings.data, folder, count=settings.pictures, minimum=settings.crop)
+    generator = Generator(inputs.config(training))
+    initialise(generator, seed=0)
+    features = inputs.features(training, _say) if name == "adversarial" else None
+    flop = _flop(generator, features, settings)
+    workers = settings.plain_workers if settings.decode else 0
+    decoded = plain.plain_loop().batches(
+        paths, batch=settings.batch_size, crop=settings.crop, workers=workers, device=device
+    )
+    if not settings.decode:
+        ready = next(decoded)
+        decoded = iter(lambda: ready, None)
+    theirs = _plain(settings.crop, copy.deepcopy(generator), copy.deepcopy(features), decoded, device)
+    batches = loader(
+        packed,
+        Plan(seed=0, phase=name, batch=settings.batch_size, crop=settings.crop),
+        device=device,
+        source=settings.loader,
+    )
+    phase: Phase = (
+        Pretraining(generator, training, device, say=_say)
+        if name == "pretrain"
+        else Adversarial(generator, features, training, device, say=_say)
+    )
+    loops: tuple[Contestant, ...] = (Ours(phase, batches), theirs)
+    began = time.perf_counter()
+    for loop in loops:
+        for _ in range(compute.WARM_UP + 2 if device.type == "cuda" else 1):
+            loop.step()
+    prepared = time.perf_counter() - began
+    dtype = torch.bfloat16 if compute.half(training, device) else torch.float32
+    results, peak = _in_turns(loops, settings, device, dtype)
+    batches.close()
+    return _figures(results, settings, flop, peak, prepared, device)
+
+
+def _in_turns(
+    loops: tuple[Contestant, ...], settings: TrainBench, device: torch.device, dtype: torch.dtype
+) -> tuple[dict[str, Measured], float]:
+    found = {loop.name: Measured() for loop in loops}
+    peak = 0.0
+    until = time.perf_counter() + settings.seconds
+    while time.perf_counter() < until or not peak:
+        for loop in loops:
+            if loop.name == "plain":
+                contest.turn(loop, found[loop.name], seconds=settings.turn, device=device)
+                continue
+            with plain.stopped_workers():
+                contest.turn(loop, found[loop.name], seconds=settings.turn, device=device)
+                peak = max(peak, contest.matrix_rate(device, dtype))
+    return found, peak
+
+
+def _figures(
+    found: dict[str, Measured],
+    settings: TrainBench,
+    flop: float,
+    peak: float,
+    prepared: float,
+    device: torch.device,
+) -> dict[str, Any]:
+    loops = {
+        name: {
+            "steps_per_s": 1 / m.typical_s,
+            "pictures_per_s": settings.batch_size / m.typical_s,
+            "best_steps_per_s": 1 / min(m.step_s),
+            "data_wait": sum(m.waited_s) / sum(m.step_s),
+            "peak_mb": max(m.peak_mb),
+            "flop_per_s": flop / m.typical_s,
+            "of_matrix_rate": flop / m.typical_s / peak,
+            "step_s": m.step_s,
+            "cpu_s": m.cpu_s,
+        }
+        for name, m in found.items()
+    }
+    ratios = [b / a for a, b in zip(found["srgan"].step_s, found["plain"].step_s, strict=True)]
+    return {
+        "device": str(device) if device.type != "cuda" else torch.cuda.get_device_name(device),
+        "threads": torch.get_num_threads(),
+        "step_gflop": flop / 1e9,
+        "matrix_rate_gflop_per_s": peak / 1e9,
+        "first_steps_s": prepared,
+        "turns": len(ratios),
+        "speedup": statistics.median(ratios),
+        "speedup_of_minima": min(found["plain"].step_s) / min(found["srgan"].step_s),
+        "cpu_seconds_ratio": min(found["plain"].cpu_s) / min(found["srgan"].cpu_s),
+        "loops": loops,
+    }
+
+
+def show(found: dict[str, dict[str, Any]]) -> None:
+    """A table, and what a recipe's whole schedule would take."""
+    console = Console(file=sys.stdout, width=120)
+    for name, figures in found.items():
+        table = Table("loop", "steps/s", "pictures/s", "data wait", "peak MB", "GFLOP/s", "of matrix rate", title=name)
+        for loop, f in figures["loops"].items():
+            table.add_row(
+                loop,
+                f"{f['steps_per_s']:.3f}",
+                f"{f['pictures_per_s']:.1f}",
+                f"{f['data_wait']:.2%}",
+                f"{f['peak_mb']:.0f}",
+                f"{f['flop_per_s'] / 1e9:.0f}",
+                f"{f['of_matrix_rate']:.0%}",
+            )
+        console.print(table)
+        console.print(
+            f"{figures['speedup']:.2f}x the plain loop (median of {figures['turns']} pairs of turns; of the minima "
+            f"{figures['speedup_of_minima']:.2f}x, of the CPU seconds {figures['cpu_seconds_ratio']:.2f}x); "
+            f"a step is {figures['step_gflop']:.0f} GFLOP."
+        )
+    for recipe in ("paper", "div2k"):
+        s = RECIPES[recipe]()
+        steps = {"pretrain": s.pretrain_steps, "adversarial": s.train_steps}
+        hours = sum(steps[n] / f["loops"]["srgan"]["steps_per_s"] / 3600 for n, f in found.items())
+        console.print(f"--recipe {recipe}, {' and '.join(found)}: {hours:,.1f} hours at this rate")
+
+
+def _plain(crop: int, generator: nn.Module, features: nn.Module | None, decoded: Any, device: torch.device) -> Plain:
+    module = plain.plain_loop()
+    generator.to(device).train()
+    adam_g = torch.optim.Adam(generator.parameters(), lr=1e-4)
+    if features is None:
+        return Plain(module.pretrain_step, (generator, adam_g), decoded)
+    discriminator = Discriminator(crop).to(device).train()
+    adam_d = torch.optim.Adam(discriminator.parameters(), lr=1e-4)
+    return Plain(module.adversarial_step, (generator, discriminator, features.to(device), adam_g, adam_d), decoded)
+
+
+def _flop(generator: nn.Module, features: nn.Module | None, settings: TrainBench) -> float:
+    meta = torch.device("meta")
+    discriminator = None if features is None else Discriminator(settings.crop).to(meta)
+    return contest.step_flop(
+        settings.batch_size,
+        settings.crop,
+        copy.deepcopy(generator).to(meta),
+        discriminator,
+        None if features is None else copy.deepcopy(features).to(meta),
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,191 @@
+"""`srgan bench upscale`: this package's engines, PyTorch and ONNX Runtime: same weights, same picture, in turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.rivals import RIVALS, peak_memory
+from srgan import __version__
+from srgan.config import parse, to_mapping
+from srgan.image.metrics import psnr, shave, y_from_picture
+from srgan.model import weights
+from srgan.model.weights import Weights
+from srgan.upscale.tile_plan import work
+
+Picture = NDArray[np.uint8]
+Run = Callable[[Picture], Picture]
+BASE = "pytorch eager"
+DESCRIPTION = "Measure this package's engines against PyTorch eager and ONNX Runtime, in turns."
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchSettings:
+    """What `srgan bench upscale` does."""
+
+    model: str = "srresnet"
+    """A packaged model or a weights file; "random" for random weights."""
+    side: int = 256
+    """Side of the square LR picture that is timed."""
+    seconds: float = 60.0
+    """How long to measure; every contestant has at least two turns."""
+    pictures: Path | None = None
+    """Folder of image_SRF_4 pairs (as Set14): scored by each contestant, for the difference in dB."""
+    only: tuple[str, ...] = tuple(RIVALS)
+    """Contestants."""
+    memory: bool = True
+    """Measure each contestant's peak memory too, in a process of its own."""
+    json: Path | None = None
+    """Write the figures here, too."""
+    quiet: bool = False
+    """Print the table alone."""
+
+
+@dataclass(kw_only=True)
+class Row:
+    """One contestant's figures; times in seconds of wall clock per picture."""
+
+    name: str
+    times: list[float]
+    peak_mb: float | None
+    levels: int
+    """Largest difference of a byte from PyTorch eager in fp32."""
+    different: float
+    """Share of the bytes that differ."""
+    psnr_y: float | None
+    """Mean over the scored pictures, dB."""
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.times)
+
+
+def main(argv: list[str]) -> int:
+    """Run the bench; the table goes to stdout."""
+    settings: BenchSettings = parse(BenchSettings, argv, prog="srgan bench upscale", description=DESCRIPTION)
+    generator = weights.random() if settings.model == "random" else weights.read(settings.model)
+    path = None if settings.model == "random" else weights.find(settings.model)
+    runs = {name: made for name in settings.only if (made := RIVALS[name](generator, path)) is not None}
+    lr = _picture(settings.side)
+    rows, rates = measured(runs, lr, settings.seconds)
+    rate = statistics.median(rates)
+    for row in rows:
+        if settings.memory:
+            row.peak_mb = peak_memory(row.name, settings.model, settings.side)
+        if settings.pictures is not None:
+            row.psnr_y = _mean_psnr(runs[row.name], settings.pictures)
+    report = _report(rows, rate, generator, settings)
+    print(table(report))
+    if settings.json is not None:
+        settings.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def measured(runs: dict[str, Run], lr: Picture, seconds: float) -> tuple[list[Row], list[float]]:
+    """Every contestant once per turn, after one turn that does not count; and the matrix-multiply rates (FLOP/s)."""
+    results = {name: run(lr) for name, run in runs.items()}
+    base = results.get(BASE, next(iter(results.values())))
+    rows = []
+    for name, sr in results.items():
+        off = np.abs(sr.astype(int) - base)
+        levels, different = int(off.max()), float((off > 0).mean())
+        rows.append(Row(name=name, times=[], peak_mb=None, levels=levels, different=different, psnr_y=None))
+    rates: list[float] = []
+    began = time.perf_counter()
+    while len(rates) < 2 or time.perf_counter() - began < seconds:
+        rates.append(matrix_rate())
+        for row in rows:
+            start = time.perf_counter()
+            runs[row.name](lr)
+            row.times.append(time.perf_counter() - start)
+    return rows, rates
+
+
+def matrix_rate(side: int = 1536) -> float:
+    """FLOP/s of this machine's own float32 matrix product (NumPy's BLAS)."""
+    a = np.random.default_rng(0).random((side, side), np.float32)
+    np.dot(a, a)
+    began = time.perf_counter()
+    np.dot(a, a)
+    return 2.0 * side**3 / (time.perf_counter() - began)
+
+
+def table(report: dict[str, Any]) -> str:
+    """The figures as a Markdown table."""
+    lines = [
+        f"{report['side']}x{report['side']} -> x4, {report['model']}, {report['machine']}, "
+        f"matrix product {report['matrix_gflops']:.0f} GFLOP/s",
+        "",
+        "| | median s | spread s | x eager | MP/s out | peak MB | of the matrix rate | levels | bytes off | dB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        lost = "-" if row["lost_db"] is None else f"{row['lost_db']:+.4f}"
+        peak = "-" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}"
+        lines.append(
+            f"| {row['name']} | {row['median_s']:.3f} | {row['fastest_s']:.3f} to {row['slowest_s']:.3f} | "
+            f"{row['times_eager']:.2f} | {row['megapixels_per_s']:.2f} | {peak} | {row['of_matrix_rate']:.0%} | "
+            f"{row['levels']} | {row['bytes_off']:.1e} | {lost} |"
+        )
+    return "\n".join(lines)
+
+
+def _report(rows: Sequence[Row], rate: float, generator: Weights, settings: BenchSettings) -> dict[str, Any]:
+    flop = 2 * sum(work(generator.config)) * settings.side**2
+    base = next((row for row in rows if row.name == BASE), rows[0])
+    scale = generator.config.scale
+    return {
+        "model": generator.name,
+        "sha256": generator.sha256,
+        "version": __version__,
+        "side": settings.side,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        "matrix_gflops": rate / 1e9,
+        "rows": [
+            {
+                "name": row.name,
+                "median_s": row.median,
+                "fastest_s": min(row.times),
+                "slowest_s": max(row.times),
+                "turns": len(row.times),
+                "times_eager": base.median / row.median,
+                "megapixels_per_s": (scale * settings.side) ** 2 / 1e6 / row.median,
+                "peak_mb": row.peak_mb,
+                "of_matrix_rate": flop / row.median / rate,
+                "levels": row.levels,
+                "bytes_off": row.different,
+                "psnr_y": row.psnr_y,
+                "lost_db": None if row.psnr_y is None or base.psnr_y is None else row.psnr_y - base.psnr_y,
+            }
+            for row in rows
+        ],
+        "settings": to_mapping(settings),
+    }
+
+
+def _picture(side: int) -> Picture:
+    """A picture with flat parts, edges and noise, the same everywhere."""
+    y, x = np.mgrid[:side, :side] / side
+    waves = np.stack([np.sin(9 * x + 3 * y), np.sign(np.sin(40 * x * y)), np.cos(25 * y)], axis=2)
+    noise = np.random.default_rng(0).normal(0, 0.05, waves.shape)
+    return np.clip(127.5 + 100 * (waves + noise), 0, 255).astype(np.uint8)
+
+
+def _mean_psnr(run: Run, folder: Path) -> float:
+    from srgan.image.files import read_rgb8
+
+    found = []
+    for path in sorted(folder.glob("*_LR.png")):
+        hr = read_rgb8(path.with_name(path.name.replace("_LR", "_HR")))
+        found.append(psnr(y_from_picture(shave(run(read_rgb8(path)))), y_from_picture(shave(hr))))
+    return float(np.mean(found))

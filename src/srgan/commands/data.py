@@ -1,0 +1,162 @@
+"""`srgan data fetch | check | pack`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from srgan.config import parse
+from srgan.data.display import Display
+from srgan.errors import UsageError
+
+if TYPE_CHECKING:
+    from srgan.data.check import Report
+
+USAGE = """usage: srgan data fetch SET... [--to DIR]   bring div2k, set5, set14, bsd100, vgg19 or niqe
+       srgan data check DIR                what a folder holds, and what is wrong with it
+       srgan data pack DIR [-o FILE]       decode the training pictures once, into one file
+`srgan data fetch --help` and so on tell more."""
+_SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchSettings:
+    """What `srgan data fetch` brings, and where to."""
+
+    sets: tyro.conf.Positional[tuple[str, ...]]
+    """div2k (4.3 GB), set5, set14, bsd100, vgg19 (80 MB) or niqe; several at once."""
+    to: Path = Path("data")
+    """The data folder; what is there already is verified and kept."""
+    keep: bool = False
+    """Keep the archives, in .fetch below the data folder."""
+    quiet: bool = False
+    """Results and errors, nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSettings:
+    """What `srgan data check` looks at."""
+
+    folder: tyro.conf.Positional[Path]
+    """A data folder (with DIV2K/, train/, valid/, Set5/ ...) or any folder of pictures."""
+    against: Path | None = None
+    """A data folder whose test and validation pictures must not be trained on, where they lie elsewhere."""
+    minimum: int = 96
+    """Shorter side of a training picture, pixels: the crop's."""
+    all: bool = False
+    """Name every finding, not the first 20 of a kind."""
+    quiet: bool = False
+    """Results and errors, nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackSettings:
+    """What `srgan data pack` packs, and where to."""
+
+    folder: tyro.conf.Positional[Path]
+    """A data folder; what is trained on in it is packed."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The pack; srgan.pack in the folder unless said otherwise."""
+    minimum: int = 96
+    """Shorter side under which a picture is left out, pixels: the crop's."""
+    workers: int | None = None
+    """Threads that decode; as many as there are cores unless said otherwise."""
+    quiet: bool = False
+    """Results and errors, nothing else."""
+
+
+def main(argv: list[str]) -> int:
+    """Run one of the three and return its exit code. Errors: SrganError."""
+    commands = {"fetch": _fetch, "check": _check, "pack": _pack}
+    if argv and argv[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    if not argv or argv[0] not in commands:
+        got = f"'{argv[0]}'" if argv else "nothing"
+        raise UsageError(f"srgan data takes fetch, check or pack, got {got}; see srgan data --help.")
+    return commands[argv[0]](argv[1:])
+
+
+def _fetch(argv: list[str]) -> int:
+    from srgan.data.fetch import Voice, fetch
+
+    description = "Bring known sets below a data folder: resumed, retried, verified by content."
+    settings: FetchSettings = parse(FetchSettings, argv, prog="srgan data fetch", description=description)
+    if not settings.sets:
+        raise UsageError("srgan data fetch: which set? One or more of div2k, set5, set14, bsd100, vgg19, niqe.")
+    with Display(quiet=settings.quiet) as display:
+        voice = Voice(say=display.say, stage=display.stage)
+        for name in settings.sets:
+            for place in fetch(name.lower(), settings.to, keep=settings.keep, voice=voice):
+                print(place)
+    return 0
+
+
+def _check(argv: list[str]) -> int:
+    from srgan.data.check import check
+
+    description = "Say what a data folder holds. Exit code 0: usable; 2: damaged, unpaired or leaking."
+    settings: CheckSettings = parse(CheckSettings, argv, prog="srgan data check", description=description)
+    with Display(quiet=settings.quiet) as display:
+        report = check(
+            settings.folder,
+            against=settings.against,
+            minimum=settings.minimum,
+            progress=display.stage("looking at pictures"),
+        )
+    print(_table(report, None if settings.all else _SHOWN))
+    return 0 if report.usable else 2
+
+
+def _pack(argv: list[str]) -> int:
+    from srgan.data.pack import pack
+
+    description = "Decode the training pictures of a folder once, into one file that is mapped into memory."
+    settings: PackSettings = parse(PackSettings, argv, prog="srgan data pack", description=description)
+    target = settings.output or settings.folder / "srgan.pack"
+    with Display(quiet=settings.quiet) as display:
+        packed = pack(
+            settings.folder,
+            target,
+            minimum=settings.minimum,
+            workers=settings.workers,
+            progress=display.stage("packing"),
+            say=display.say,
+        )
+    for sentence in packed.left_out:
+        print(f"srgan: left out: {sentence}", file=sys.stderr)
+    print(
+        f"{target}: {len(packed)} pictures, {packed.megapixels:.1f} megapixels, {len(packed.left_out)} left out, "
+        f"fingerprint {packed.fingerprint[:16]}"
+    )
+    return 0
+
+
+def _table(report: Report, shown: int | None) -> str:
+    """One line for each group, then the findings by kind, then the verdict."""
+    kinds = ("small", "grey", "damaged", "duplicate", "unpaired")
+    rows: list[tuple[str, ...]] = [("", "pictures", "megapixels", *kinds, "LR", "folder")]
+    for group in report.groups:
+        counts = [str(sum(f.kind == kind for f in group.findings)) for kind in kinds]
+        size = (str(group.pictures), f"{group.megapixels:.1f}")
+        rows.append((group.role, *size, *counts, group.lr, str(group.folder)))
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if 0 < k < len(row) - 1 else cell.ljust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    for kind in dict.fromkeys(finding.kind for finding in report.findings):
+        texts = [finding.text for finding in report.findings if finding.kind == kind]
+        lines += ["", *(f"{kind}: {text}" for text in texts[:shown])]
+        if shown is not None and len(texts) > shown:
+            lines.append(f"{kind}: and {len(texts) - shown} more (--all names them)")
+    bad = sum(finding.serious for finding in report.findings)
+    lines += ["", f"not usable as it is: {bad} findings that must be mended" if bad else "usable"]
+    return "\n".join(lines)

@@ -1,0 +1,85 @@
+"""`srgan export`: a model in another format, compared with its source before it is written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from srgan import __version__
+from srgan.config import parse
+from srgan.errors import UsageError
+from srgan.model import weights
+from srgan.model.weights import Weights
+
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """What to export, and how."""
+
+    model: tyro.conf.Positional[str]
+    """srgan, srresnet, or a weights file."""
+    format: Literal["onnx", "openvino", "torch"] = "onnx"
+    """onnx: .onnx; openvino: .xml and .bin; torch: a torch.export program, .pt2."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The file to write; by default the model's name with the format's suffix, here."""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """fp16: half the size, a little less exact. int8 (openvino, for models that have an int8 form): faster."""
+    overwrite: bool = False
+    """Replace the output."""
+    quiet: bool = False
+    """Say nothing but errors."""
+
+
+def main(argv: list[str]) -> int:
+    """`srgan export MODEL --format F -o FILE`."""
+    about = "Write a model in another format, compared with its source first."
+    settings: ExportSettings = parse(ExportSettings, argv, prog="srgan export", description=about)
+    source = weights.read(settings.model)
+    suffix = SUFFIXES[settings.format]
+    target = settings.output or Path(source.name + suffix)
+    if target.suffix != suffix:
+        raise UsageError(f"-o {target}: the name of a file in the format {settings.format} ends in {suffix}.")
+    if target.exists() and not settings.overwrite:
+        raise UsageError(f"{target} exists; --overwrite replaces it.")
+    lines = export(source, settings, target)
+    if not settings.quiet:
+        print("\n".join(lines), file=sys.stderr)
+    return 0
+
+
+def export(source: Weights, settings: ExportSettings, target: Path) -> list[str]:
+    """Make, compare, write; returns what to tell. Raises WeightsError, writing nothing, beyond the bounds."""
+    from srgan.export import formats, parity
+    from srgan.upscale.int8 import form_of
+
+    form = None
+    if settings.precision == "int8":
+        form = form_of(source, weights.find(settings.model))
+    made = formats.make(settings.format, source, precision=settings.precision, form=form)
+    differences = parity.compare(made.run, parity.source(source))
+    parity.check(differences, settings.precision, f"{source.name} in the format {settings.format}")
+    larger = f"{source.config.scale}H, {source.config.scale}W"
+    metadata = {
+        "srgan.version": __version__,
+        "srgan.model": source.name,
+        "srgan.sha256": source.sha256,
+        "srgan.config": json.dumps(vars(source.config), sort_keys=True),
+        "srgan.precision": settings.precision,
+        "srgan.input": "lr: float32 (N, 3, H, W), RGB, 0..1",
+        "srgan.output": f"sr: float32 (N, 3, {larger}), RGB, 0..1, clamped",
+        "srgan.difference": json.dumps([vars(d) for d in differences]),
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = made.files(target, metadata)
+    for path, content in written.items():
+        weights.write_atomically(path, content)
+    size = sum(map(len, written.values())) / 1e6
+    compared = "; ".join(map(str, differences))
+    return [f"{target}: {size:.2f} MB. Difference from the source, in levels of 255: {compared}."]

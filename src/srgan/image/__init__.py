@@ -1,0 +1,1 @@
+"""Pixels in, pixels out, without PyTorch: files, metadata, resize, tiles, metrics."""

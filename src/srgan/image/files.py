@@ -1,0 +1,167 @@
+"""Read and write one picture: 8 or 16 bit, grey or colour, with alpha, orientation, ICC profile and EXIF."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from srgan.image.colour import eight_bit, orientation_of, plain, upright
+from srgan.image.decode import DEFAULT_LIMITS, SUFFIXES, Buffer, Limits, field, not_decoded, opened, stopped_after
+from srgan.image.encode import WRITTEN, check_target, losses, save
+from srgan.image.metadata import Metadata, metadata_of, provenance_in
+
+__all__ = [
+    "SUFFIXES",
+    "WRITTEN",
+    "Buffer",
+    "Limits",
+    "Metadata",
+    "Picture",
+    "check_target",
+    "eight_bit",
+    "encoded",
+    "losses",
+    "read",
+    "read_array",
+    "read_provenance",
+    "read_rgb8",
+    "size",
+    "write",
+    "write_array",
+]
+
+StrPath = str | os.PathLike[str]
+
+
+def _source(path: StrPath | Buffer) -> Path | Buffer:
+    return path if isinstance(path, Buffer) else Path(path)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A decoded picture, upright: its EXIF orientation has been applied to the pixels and reset."""
+
+    pixels: NDArray[Any]
+    """(H, W) grey or (H, W, 3) colour, uint8 or uint16."""
+    alpha: NDArray[Any] | None = None
+    """(H, W) of the pixels' type, 0 = transparent; not premultiplied."""
+    metadata: Metadata = Metadata()  # noqa: RUF009  (frozen)
+
+    @property
+    def icc(self) -> bytes | None:
+        """The embedded colour profile."""
+        return self.metadata.icc
+
+    @property
+    def exif(self) -> bytes | None:
+        """The EXIF block, from its byte order (II or MM) on."""
+        return self.metadata.exif
+
+
+def read(path: StrPath | Buffer, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
+    """The picture in a file, at the file's own depth; PictureError for whatever is wrong with it."""
+    source = _source(path)
+    header = opened(source, limits)
+    image = plain(header, source)
+    try:
+        data = stopped_after(image, limits.seconds).write_to_memory()
+    except pyvips.Error as error:
+        raise not_decoded(source, error, limits) from None
+    dtype = np.uint8 if image.format == "uchar" else np.uint16
+    stored = np.frombuffer(data, dtype).reshape(image.height, image.width, image.bands)
+    array = upright(stored, orientation_of(header))
+    bands = image.bands - image.bands % 2 if image.bands < 3 else 3
+    return Picture(
+        pixels=np.ascontiguousarray(array[..., :3] if bands == 3 else array[..., 0]),
+        alpha=np.ascontiguousarray(array[..., -1]) if image.bands in (2, 4) else None,
+        metadata=metadata_of(image, source),
+    )
+
+
+def size(path: StrPath | Buffer, *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
+    """(height, width) of the upright picture, from the file's header."""
+    image = opened(_source(path), limits)
+    return (image.width, image.height) if orientation_of(image) >= 5 else (image.height, image.width)
+
+
+def read_array(path: StrPath | Buffer, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+    """(H, W) grey or (H, W, 3) colour in 8 bits, alpha left out; for data and evaluation."""
+    return eight_bit(read(path, limits=limits).pixels)
+
+
+def read_rgb8(path: StrPath | Buffer, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+    """(H, W, 3) in 8 bits, grey repeated, alpha left out."""
+    array = read_array(path, limits=limits)
+    return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
+
+
+def read_provenance(path: StrPath | Buffer, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, str] | None:
+    """What srgan wrote into a picture about its making, or None."""
+    return provenance_in(field(opened(_source(path), limits), "xmp-data"))
+
+
+def write(
+    path: StrPath,
+    picture: Picture,
+    *,
+    quality: int | None = None,
+    lossless: bool = False,
+    provenance: Mapping[str, str] | None = None,
+) -> None:
+    """The picture as a file in the format that the name's ending says; a half-written one is never seen.
+
+    `quality` (1 to 100) is for JPEG (95, 4:4:4), WebP (95) and AVIF (90); `lossless` for the latter two.
+    16 bits are rounded to what the format keeps: see `losses`. An existing file is replaced.
+    """
+    pixels = picture.pixels[..., None] if picture.pixels.ndim == 2 else picture.pixels
+    if picture.alpha is not None:
+        pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)
+    assert pixels.dtype in (np.uint8, np.uint16) and 1 <= pixels.shape[2] <= 4
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
+    save(
+        image,
+        Path(path),
+        metadata=picture.metadata,
+        provenance=provenance,
+        quality=quality,
+        lossless=lossless,
+    )
+
+
+def encoded(
+    picture: Picture,
+    suffix: str,
+    *,
+    quality: int | None = None,
+    lossless: bool = False,
+    provenance: Mapping[str, str] | None = None,
+) -> bytes:
+    """The very bytes that `write` puts into a file with that ending (`suffix`: ".png", ...)."""
+    raw = picture.pixels.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
+    with tempfile.TemporaryDirectory(prefix="srgan-", dir=_in_memory(2 * raw)) as folder:
+        path = Path(folder) / f"picture{suffix}"
+        write(path, picture, quality=quality, lossless=lossless, provenance=provenance)
+        return path.read_bytes()
+
+
+def _in_memory(wanted: int) -> str | None:
+    """A folder that lies in memory, with room, so that the picture touches no disk; None where there is none."""
+    with contextlib.suppress(OSError):
+        if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > wanted:
+            return "/dev/shm"
+    return None
+
+
+def write_array(path: StrPath, array: NDArray[Any], *, quality: int | None = None) -> None:
+    """A bare array (H, W) or (H, W, 3), uint8 or uint16, as a file."""
+    write(path, Picture(pixels=array), quality=quality)

@@ -1,0 +1,174 @@
+"""Scores of a super-resolved picture against the true one: pure, float64, one number per picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srgan.image.niqe import BLOCK, Map, NiqeModel, filtered, niqe
+from srgan.image.resize import bicubic
+
+Picture = NDArray[np.uint8]
+"""(H, W) grey or (H, W, 3) RGB."""
+
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+"""SSIM's constants, K1 = 0.01 and K2 = 0.03 at peak 255."""
+SCALE = 4
+SHAVED = 4
+SMALLEST = 11 + 2 * SHAVED
+"""Below this height or width no SSIM window fits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """The scores of one picture, or the means of several."""
+
+    psnr_y: float
+    """dB on Y; infinite for an equal picture."""
+    psnr_rgb: float
+    """dB over the three channels together."""
+    ssim_wang: float
+    ssim_daala: float
+    niqe: float | None
+    """None without NIQE's model, or for a picture under two blocks of 96 x 96 or without texture."""
+
+
+def score(sr: Picture, hr: Picture, *, niqe_model: NiqeModel | None = None) -> Scores:
+    """Scores of a super-resolved picture against the true one of the same height and width (protocol, 2).
+
+    Where one is grey and the other RGB, `sr` becomes what `hr` is: the rounded mean of its channels, or its
+    grey three times.
+    """
+    sr = _match_channels(hr, sr)
+    sr, hr = shave(sr, SHAVED), shave(hr, SHAVED)
+    sr_y, hr_y = y_from_picture(sr), y_from_picture(hr)
+    return Scores(
+        psnr_y=psnr(sr_y, hr_y),
+        psnr_rgb=psnr(sr, hr),
+        ssim_wang=ssim_wang(sr_y, hr_y),
+        ssim_daala=ssim_daala(sr_y, hr_y),
+        niqe=_niqe(sr_y, niqe_model),
+    )
+
+
+def mean_scores(scores: Iterable[Scores]) -> Scores:
+    """The mean of each score over pictures; NIQE's is None where a picture has none."""
+    rows = list(scores)
+    if not rows:
+        raise ValueError("no pictures were scored, so there is no mean")
+    naturalness = [row.niqe for row in rows if row.niqe is not None]
+    return Scores(
+        psnr_y=float(np.mean([row.psnr_y for row in rows])),
+        psnr_rgb=float(np.mean([row.psnr_rgb for row in rows])),
+        ssim_wang=float(np.mean([row.ssim_wang for row in rows])),
+        ssim_daala=float(np.mean([row.ssim_daala for row in rows])),
+        niqe=float(np.mean(naturalness)) if len(naturalness) == len(rows) else None,
+    )
+
+
+def bicubic_x4(lr: Picture) -> Picture:
+    """The control: MATLAB's bicubic at x4."""
+    return bicubic(lr, lr.shape[0] * SCALE, lr.shape[1] * SCALE)
+
+
+def y_from_rgb(rgb: NDArray[Any]) -> NDArray[np.float64]:
+    """Luma Y (H, W) in 16..235, not rounded, of RGB (H, W, 3) in 0..255: ITU-R BT.601, studio range."""
+    red, green, blue = (rgb[..., channel].astype(np.float64) for channel in range(3))
+    return np.asarray(16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255)
+
+
+def y_from_picture(picture: NDArray[Any]) -> NDArray[np.float64]:
+    """Y (H, W) of a picture in 0..255: of (H, W, 3) its luma; a grey (H, W) is its own Y, unscaled."""
+    return picture.astype(np.float64) if picture.ndim == 2 else y_from_rgb(picture)
+
+
+def shave(picture: NDArray[Any], pixels: int = 4) -> NDArray[Any]:
+    """The picture (H, W[, C]) without `pixels` at each side; a view."""
+    height, width = picture.shape[:2]
+    return picture[pixels : height - pixels, pixels : width - pixels]
+
+
+def psnr(sr: NDArray[Any], hr: NDArray[Any], peak: float = 255.0) -> float:
+    """Peak signal-to-noise ratio in dB of two arrays of one shape; infinite where they are equal."""
+    _check(sr, hr, smallest=1)
+    error = np.mean((sr.astype(np.float64) - hr) ** 2)
+    return math.inf if error == 0 else float(10 * np.log10(peak**2 / error))
+
+
+def ssim_wang(sr_y: NDArray[Any], hr_y: NDArray[Any]) -> float:
+    """SSIM of two Y (H, W) in 0..255 (Wang et al. 2004): 11x11 Gaussian, sigma 1.5, whole windows only."""
+    _check(sr_y, hr_y, smallest=11)
+    kernel = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+    kernel /= kernel.sum()
+    means = (filtered(moment, kernel, kernel) for moment in _moments(sr_y, hr_y))
+    return float(_similarity(*means).mean())
+
+
+def ssim_daala(sr_y: NDArray[Any], hr_y: NDArray[Any]) -> float:
+    """SSIM of two Y (H, W) in 0..255 as the SRGAN paper measured it: Xiph daala's `dump_ssim`.
+
+    The window grows with the picture (sigma = 1.5 at 256 rows) and its weights are multiples of 1/256; at the
+    border it is cut, re-weighted by the mass left inside, and counts by that mass.
+    """
+    _check(sr_y, hr_y, smallest=1)
+    height, width = sr_y.shape
+    sigma = height * 1.5 / 256
+    rows, columns = daala_kernel(sigma, height), daala_kernel(sigma, width)
+
+    around = (rows.size // 2,) * 2, (columns.size // 2,) * 2
+    mass = filtered(np.pad(np.ones((height, 1)), (around[0], (0, 0))), rows, np.ones(1)) * filtered(
+        np.pad(np.ones((1, width)), ((0, 0), around[1])), np.ones(1), columns
+    )
+    means = (filtered(np.pad(moment, around), rows, columns) / mass for moment in _moments(sr_y, hr_y))
+    similarity = _similarity(*means)
+    return float((similarity * mass).sum() / mass.sum())
+
+
+def daala_kernel(sigma: float, limit: int) -> Map:
+    """Daala's window along one axis: integers that sum to 256, reaching less than `limit` to either side.
+
+    It ends where the Gaussian falls under half a unit; the centre takes what rounding leaves over.
+    """
+    first_lost = math.sqrt(math.pi / 2) * sigma / 256
+    reach = math.floor(sigma * math.sqrt(-2 * math.log(first_lost))) if first_lost < 1 else 0
+    offsets = np.arange(1, min(reach, limit - 1) + 1)
+    side = np.floor(256 / (math.sqrt(2 * math.pi) * sigma) * np.exp(-0.5 * (offsets / sigma) ** 2) + 0.5)
+    return np.concatenate([side[::-1], [256 - 2 * side.sum()], side])
+
+
+def _moments(a: NDArray[Any], b: NDArray[Any]) -> tuple[Map, Map, Map, Map]:
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return a, b, a * a + b * b, a * b
+
+
+def _similarity(mean_a: Map, mean_b: Map, mean_squares: Map, mean_product: Map) -> Map:
+    """SSIM of each window, from its means of a, b, a^2 + b^2 and ab."""
+    product, squares = mean_a * mean_b, mean_a**2 + mean_b**2
+    luminance = (2 * product + C1) / (squares + C1)
+    return np.asarray(luminance * (2 * (mean_product - product) + C2) / (mean_squares - squares + C2))
+
+
+def _check(a: NDArray[Any], b: NDArray[Any], smallest: int) -> None:
+    if a.shape != b.shape or min(a.shape[:2]) < smallest:
+        wanted = f"equal shapes of at least {smallest} x {smallest}"
+        raise ValueError(f"cannot compare {a.shape} with {b.shape}; wanted {wanted}")
+
+
+def _match_channels(hr: Picture, sr: Picture) -> Picture:
+    if sr.ndim == hr.ndim:
+        return sr
+    if hr.ndim == 2:
+        return np.asarray(np.floor(sr.mean(axis=2) + 0.5), np.uint8)
+    return np.repeat(sr[..., None], 3, axis=2)
+
+
+def _niqe(y: NDArray[np.float64], model: NiqeModel | None) -> float | None:
+    if model is None or (y.shape[0] // BLOCK) * (y.shape[1] // BLOCK) < 2:
+        return None
+    value = niqe(y, model)
+    return None if math.isnan(value) else value

@@ -1,0 +1,1 @@
+"""What SRGAN is: networks, losses, weights files."""

@@ -1,0 +1,260 @@
+"""The bridge between the two worlds: a generator's weights as one `.safetensors` file that describes itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from srgan.errors import WeightsError
+from srgan.model.config import GeneratorConfig, layers, tensor_shapes
+
+FORMAT = "1"
+BATCH_NORM_EPSILON = 1e-5
+_MODELS = Path(__file__).parents[1] / "pretrained"
+
+Tensors = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A generator: float32 tensors by name, the network they belong to, and where they come from."""
+
+    tensors: Tensors
+    config: GeneratorConfig
+    metadata: Mapping[str, str]
+    name: str
+    sha256: str
+    """Of the config and the tensors' float32 values, so that renaming or re-describing a file leaves it."""
+    parents: tuple[Weights, Weights] | None = None
+    """The two generators that `interpolate` mixed it from."""
+
+
+def packaged() -> tuple[str, ...]:
+    """Names of the models inside the package."""
+    return tuple(sorted(path.stem for path in _MODELS.glob("*.safetensors") if "." not in path.stem))
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The file of a packaged model's name, or of a path. Raises WeightsError with what there is."""
+    if str(name_or_path) in packaged():
+        return _MODELS / f"{name_or_path}.safetensors"
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    known = ", ".join(packaged()) or "none"
+    raise WeightsError(
+        f"no model '{name_or_path}': it is neither a file nor a packaged model ({known}). "
+        "Give the path of a .safetensors file written by `srgan train`, or one of those names."
+    )
+
+
+def read(name_or_path: str | Path) -> Weights:
+    """Read and check a generator; nothing in the file is executed. Raises WeightsError."""
+    path = find(name_or_path)
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            metadata = dict(file.metadata() or {})
+            config = _config(metadata, path)
+            expected = tensor_shapes(config)
+            _check_names(set(file.keys()), set(expected), path)
+            for name, shape in expected.items():  # before a byte of data is read
+                if tuple(file.get_slice(name).get_shape()) != shape:
+                    got = tuple(file.get_slice(name).get_shape())
+                    raise WeightsError(f"{path}: tensor {name} is {got}, but its config asks for {shape}.")
+            tensors = {name: _float32(file.get_tensor(name), name, path) for name in expected}
+    except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
+        raise WeightsError(f"{path} is not a readable .safetensors file ({_first_line(error)}).") from error
+    return Weights(
+        tensors=tensors,
+        config=config,
+        metadata=metadata,
+        name=path.stem,
+        sha256=content_hash(tensors, config),
+    )
+
+
+def write(
+    path: Path, tensors: Mapping[str, NDArray[Any]], *, config: GeneratorConfig, metadata: Mapping[str, str]
+) -> None:
+    """Write a generator atomically: temporary name, flushed to disk, renamed.
+
+    `tensors` are float32 or float16 and must be exactly those that `config` asks for.
+    """
+    expected = tensor_shapes(config)
+    _check_names(set(tensors), set(expected), path)
+    full = {
+        **metadata,
+        "srgan.format": FORMAT,
+        "config": json.dumps(dataclasses.asdict(config), sort_keys=True),
+    }
+    contiguous = {name: np.ascontiguousarray(tensors[name]) for name in expected}
+    try:
+        write_atomically(path, ordered(safetensors.numpy.save(contiguous, metadata=full)))
+    except OSError as error:
+        raise WeightsError(f"{path} could not be written: {error.strerror or error}.") from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` at `path` so that a reader, or a power cut, sees the old file or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def fold(weights: Weights) -> Tensors:
+    """The tensors with every BatchNorm folded into the convolution before it; PReLU slopes unchanged.
+
+    A folded convolution has `<conv>.weight` and `<conv>.bias`; computed in float64.
+    """
+    tensors = weights.tensors
+    folded: Tensors = {}
+    for layer in layers(weights.config):
+        if layer.kind == "conv":
+            folded[f"{layer.name}.weight"] = tensors[f"{layer.name}.weight"]
+            if layer.bias:
+                folded[f"{layer.name}.bias"] = tensors[f"{layer.name}.bias"]
+        elif layer.kind == "prelu":
+            folded[f"{layer.name}.weight"] = tensors[f"{layer.name}.weight"]
+        elif layer.kind == "norm":
+            gain, shift, mean, variance = (
+                tensors[f"{layer.name}.{part}"].astype(np.float64)
+                for part in ("weight", "bias", "running_mean", "running_var")
+            )
+            factor = gain / np.sqrt(variance + BATCH_NORM_EPSILON)
+            kernel = tensors[f"{layer.source}.weight"].astype(np.float64)
+            folded[f"{layer.source}.weight"] = (kernel * factor[:, None, None, None]).astype(np.float32)
+            folded[f"{layer.source}.bias"] = (shift - mean * factor).astype(np.float32)
+    return folded
+
+
+def interpolate(a: Weights, b: Weights, t: float) -> Weights:
+    """The generator at `t` of the way from `a` (0) to `b` (1), tensor by tensor (Wang et al. 2018, section 3.4)."""
+    if a.config != b.config:
+        raise WeightsError(f"{a.name} and {b.name} are different networks and cannot be mixed.")
+    if not 0.0 <= t <= 1.0:
+        raise WeightsError(f"texture is a number from 0 to 1, got {t}.")
+    if t in (0.0, 1.0):
+        return b if t else a
+    tensors = {
+        name: ((1.0 - t) * a.tensors[name].astype(np.float64) + t * b.tensors[name]).astype(np.float32)
+        for name in a.tensors
+    }
+    metadata = {"interpolated": json.dumps({a.name: 1.0 - t, b.name: t, "sha256": [a.sha256, b.sha256]})}
+    return Weights(
+        tensors=tensors,
+        config=a.config,
+        metadata=metadata,
+        name=f"{a.name}-{b.name}-{t:g}",
+        sha256=content_hash(tensors, a.config),
+        parents=(a, b),
+    )
+
+
+def random(config: GeneratorConfig | None = None, seed: int = 0) -> Weights:
+    """A generator with random tensors and BatchNorm statistics that matter; for tests and benchmarks."""
+    config = config or GeneratorConfig()
+    generator = np.random.default_rng(seed)
+    tensors: Tensors = {}
+    for name, shape in tensor_shapes(config).items():
+        if len(shape) == 4:
+            deviation = np.sqrt(1.0 / np.prod(shape[1:]))
+            value = generator.normal(0.0, deviation, shape)
+        elif name.endswith((".bn.weight", ".bn1.weight", ".bn2.weight", ".running_var")):
+            value = generator.uniform(0.5, 1.5, shape)
+        elif name.endswith(".weight"):  # PReLU
+            value = generator.uniform(0.1, 0.4, shape)
+        else:
+            value = generator.normal(0.0, 0.05, shape)
+        tensors[name] = value.astype(np.float32)
+    sha256 = content_hash(tensors, config)
+    return Weights(tensors=tensors, config=config, metadata={}, name=f"random-{seed}", sha256=sha256)
+
+
+def content_hash(tensors: Mapping[str, NDArray[Any]], config: GeneratorConfig) -> str:
+    """SHA-256 (hex) of a generator: its config and the float32 values of its tensors in order of name."""
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(config), sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensors[name], dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
+    if metadata.get("srgan.format") != FORMAT:
+        got = metadata.get("srgan.format")
+        reason = (
+            "its metadata has no 'srgan.format'"
+            if got is None
+            else f"its srgan.format is {_first_line(got)}, not {FORMAT}"
+        )
+        raise WeightsError(f"{path} is not a generator written by srgan: {reason}.")
+    try:
+        return GeneratorConfig(**json.loads(metadata["config"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: its metadata 'config' does not describe a generator ({_first_line(error)})."
+        ) from error
+
+
+def _check_names(got: set[str], expected: set[str], path: Path) -> None:
+    if got != expected:
+        missing = sorted(expected - got)
+        extra = sorted(name[:60] for name in got - expected)
+        raise WeightsError(
+            f"{path}: the tensors do not fit its config: {len(missing)} missing {missing[:3]}, "
+            f"{len(extra)} unknown {extra[:3]}."
+        )
+
+
+def _float32(tensor: NDArray[Any], name: str, path: Path) -> NDArray[np.float32]:
+    if tensor.dtype not in (np.float32, np.float16):
+        raise WeightsError(f"{path}: tensor {name} is {tensor.dtype}, expected float32 or float16.")
+    converted: NDArray[np.float32] = tensor.astype(np.float32)
+    if not np.isfinite(converted).all():
+        raise WeightsError(
+            f"{path}: tensor {name} holds NaN or infinity; the file is damaged or its training diverged."
+        )
+    return converted
+
+
+def ordered(content: bytes) -> bytes:
+    """The same file with its metadata in order of name, which safetensors shuffles: the same generator, the same bytes."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
+
+
+def _first_line(error: Exception | str) -> str:
+    line = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

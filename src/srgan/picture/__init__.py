@@ -1,1 +1,0 @@
-"""Pictures as arrays: reading, writing, resizing, colour, geometry, scores. Never imports torch."""

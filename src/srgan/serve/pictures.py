@@ -1,0 +1,96 @@
+"""Bytes of a picture to bytes of a picture, by the very steps of `srgan upscale`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+
+from srgan import Upscaler
+from srgan.errors import PictureError
+from srgan.image import files
+from srgan.image.decode import format_of
+from srgan.image.files import Buffer, Limits, Picture, eight_bit
+from srgan.image.metrics import score
+from srgan.image.niqe import read_niqe_model
+from srgan.image.resize import bicubic
+from srgan.serve.wish import SUFFIX, Wish
+from srgan.upscale.array import ArraySource, array_put
+
+Progress = Callable[[int, int], None]
+LEAST_SCORED = 32
+"""Pixels that each side needs for the windows of the scores."""
+
+
+def size(source: Buffer, limits: Limits) -> tuple[int, int]:
+    """(height, width) from the header. Raises PictureError."""
+    return files.size(source, limits=limits)
+
+
+def upscaled(
+    upscaler: Upscaler,
+    source: Buffer,
+    wish: Wish,
+    limits: Limits,
+    began: Callable[[Picture], None],
+    progress: Progress,
+) -> tuple[bytes, str]:
+    """The larger picture's bytes and its format, a key of FORMATS. Raises PictureError."""
+    own = format_of(source).lower()
+    kind = wish.format or (own if own in SUFFIX else "png")
+    picture = files.read(source, limits=limits)
+    height, width = (wish.scale * side for side in picture.pixels.shape[:2])
+    target = f"the answer{SUFFIX[kind]}"
+    files.check_target(target, height=height, width=width, alpha=picture.alpha is not None)
+    began(picture)
+    pixels = np.empty((height, width, *picture.pixels.shape[2:]), picture.pixels.dtype)
+    alpha = None if picture.alpha is None else np.empty((height, width), picture.alpha.dtype)
+    made = upscaler.deliver(
+        ArraySource(picture.pixels, picture.alpha),
+        array_put(pixels, alpha),
+        scale=wish.scale,
+        progress=progress,
+    )
+    larger = dataclasses.replace(picture, pixels=pixels, alpha=alpha)
+    provenance = upscaler.provenance(made.grid, scale=wish.scale) if wish.provenance else None
+    return files.encoded(larger, SUFFIX[kind], provenance=provenance), kind
+
+
+def views(picture: Picture, scale: int) -> tuple[bytes, bytes]:
+    """The picture, and its exact bicubic enlargement, as PNG for a browser to show."""
+    height, width = picture.pixels.shape[:2]
+    larger = dataclasses.replace(
+        picture,
+        pixels=bicubic(picture.pixels, scale * height, scale * width),
+        alpha=None if picture.alpha is None else bicubic(picture.alpha, scale * height, scale * width),
+    )
+    return files.encoded(picture, ".png"), files.encoded(larger, ".png")
+
+
+def view(data: bytes) -> bytes:
+    """A picture of ours as PNG."""
+    return files.encoded(files.read(Buffer(data=data, name="the result")), ".png")
+
+
+def scored(sr: bytes, reference: Buffer, limits: Limits, niqe: Path | None) -> dict[str, float | None]:
+    """psnr_y, ssim_daala and niqe of a result against its reference, by the protocol; None where there is none.
+
+    A reference that is a few pixels larger loses them at its right and lower edge, as the protocol crops.
+    """
+    ours = eight_bit(files.read(Buffer(data=sr, name="the result"), limits=limits).pixels)
+    true = eight_bit(files.read(reference, limits=limits).pixels)
+    (height, width), (true_height, true_width) = ours.shape[:2], true.shape[:2]
+    if not (0 <= true_height - height < 4 and 0 <= true_width - width < 4):
+        raise PictureError(
+            f"the original is {true_width}x{true_height}, but the result is {width}x{height}; "
+            "choose the picture that the small one was made from."
+        )
+    if min(height, width) < LEAST_SCORED:
+        raise PictureError(f"the result is {width}x{height}; scores need at least {LEAST_SCORED} pixels a side.")
+    model = read_niqe_model(niqe) if niqe is not None else None
+    scores = score(ours, true[:height, :width], niqe_model=model)
+    values = {"psnr_y": scores.psnr_y, "ssim_daala": scores.ssim_daala, "niqe": scores.niqe}
+    return {name: value if value is not None and isfinite(value) else None for name, value in values.items()}

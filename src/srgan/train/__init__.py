@@ -1,0 +1,1 @@
+"""How it learns: steps, phases, the loop, a run's files."""

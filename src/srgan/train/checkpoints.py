@@ -1,0 +1,100 @@
+"""Everything needed to go on, in one file: written atomically, refused when damaged, nothing in it executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from srgan.errors import CheckpointError
+from srgan.model.weights import write_atomically
+
+FORMAT = "1"
+_NAME = re.compile(r"(pretrain|adversarial)_(\d{8})\.checkpoint")
+_ORDER = {"pretrain": 0, "adversarial": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A moment between two steps: `step` updates of `phase` are done."""
+
+    phase: str
+    step: int
+    tensors: Mapping[str, Tensor]
+    """Networks, moving averages and optimisers, by name, on the CPU."""
+    facts: Mapping[str, Any]
+    """Plain values: settings, data fingerprint, best scores, versions."""
+
+
+def write(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
+    """Write a checkpoint, then delete all but the newest `keep`. Raises CheckpointError; older ones stay intact."""
+    path = folder / f"{checkpoint.phase}_{checkpoint.step:08d}.checkpoint"
+    tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in checkpoint.tensors.items()}
+    facts = json.dumps(
+        {"phase": checkpoint.phase, "step": checkpoint.step, "facts": dict(checkpoint.facts)}, sort_keys=True
+    )
+    metadata = {"srgan.checkpoint": FORMAT, "state": facts, "sha256": _digest(tensors, facts)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, safetensors.torch.save(tensors, metadata=metadata))
+        for old in found(folder)[keep:]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"the checkpoint {path} could not be written: {error.strerror or error}. "
+            "Earlier checkpoints are intact; make room or mend the permissions, then go on with --resume."
+        ) from error
+    return path
+
+
+def read(path: Path) -> Checkpoint:
+    """Read a checkpoint and check every byte of it. Raises CheckpointError."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        if metadata.get("srgan.checkpoint") != FORMAT:
+            raise CheckpointError(f"{path} is not a checkpoint of this version of srgan.")
+        if metadata.get("sha256") != _digest(tensors, metadata["state"]):
+            raise CheckpointError(f"{path} is damaged: its checksum does not fit its content.")
+        state = json.loads(metadata["state"])
+        return Checkpoint(phase=state["phase"], step=state["step"], tensors=tensors, facts=state["facts"])
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: {str(error).splitlines()[0]}") from error
+
+
+def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint:
+    """The newest whole checkpoint; damaged ones are named through `say`. Raises CheckpointError if there is none."""
+    for path in found(folder):
+        try:
+            return read(path)
+        except CheckpointError as error:
+            say(f"{error} Trying the one before it.")
+    raise CheckpointError(
+        f"there is no checkpoint to go on from in {folder}. Leave --resume away to start a new run, or name the right --output."
+    )
+
+
+def found(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, newest first."""
+    named = [(match, path) for path in folder.glob("*.checkpoint") if (match := _NAME.fullmatch(path.name))]
+    named.sort(key=lambda pair: (_ORDER[pair[0][1]], int(pair[0][2])), reverse=True)
+    return [path for _, path in named]
+
+
+def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
+    digest = hashlib.sha256(facts.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

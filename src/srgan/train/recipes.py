@@ -1,0 +1,111 @@
+"""Full settings for training, as functions; `docs/deviations.md` lists where they leave the paper."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from srgan.train.settings import TrainSettings
+
+
+def paper() -> TrainSettings:
+    """Section 3.2: 1e6 steps at 1e-4, then 1e5 at 1e-4 and 1e5 at 1e-5, batches of 16, Adam(0.9, 0.999)."""
+    return TrainSettings(
+        recipe="paper",
+        pretrain_steps=1_000_000,
+        train_steps=200_000,
+        validation_interval=5_000,
+        checkpoint_interval=5_000,
+    )
+
+
+def div2k() -> TrainSettings:
+    """The original project's defaults: 2,286 and 457 steps, the rate halved at each phase's half."""
+    return TrainSettings(
+        recipe="div2k",
+        pretrain_steps=2286,
+        train_steps=457,
+        pretrain_decay="half",
+        decay="half",
+        drop=0.5,
+        validation_interval=500,
+        checkpoint_interval=500,
+    )
+
+
+def quick() -> TrainSettings:
+    """Minutes on two CPU cores: to see that everything works, not to get good pictures."""
+    return TrainSettings(
+        recipe="quick",
+        pretrain_steps=200,
+        train_steps=40,
+        batch_size=4,
+        pretrain_learning_rate=4e-4,
+        pretrain_decay="cosine",
+        decay="half",
+        blocks=8,
+        compile=False,
+        report_interval=10,
+        validation_interval=100,
+        validation_pictures=2,
+        checkpoint_interval=100,
+    )
+
+
+def best() -> TrainSettings:
+    """What validates best at the budget of the packaged weights; see docs/results.md."""
+    return TrainSettings(
+        recipe="best",
+        pretrain_steps=300_000,
+        train_steps=60_000,
+        pretrain_learning_rate=2e-4,
+        pretrain_decay="cosine",
+        decay="cosine",
+        pixel_loss="l1",
+        ema=0.999,
+        warmup=200,
+        icnr=True,
+        discriminator="features",
+        discriminator_rate=8.0,
+        adversarial_weight=0.07,
+        content_weight=1 / 16,
+        texture_weight=0.35,
+        pixel_weight=1.0,
+        grid_weight=300.0,
+        shift=True,
+        validation_interval=5_000,
+        checkpoint_interval=5_000,
+    )
+
+
+def photo() -> TrainSettings:
+    """From the packaged SRResNet on degraded LRs, for compressed and noisy images; see docs/results.md."""
+    return dataclasses.replace(
+        best(),
+        recipe="photo",
+        init="srresnet",
+        degrade=True,
+        freeze_batchnorm=True,
+        pretrain_optimizer="muon",
+        pretrain_steps=3_600,
+        train_steps=1_500,
+        batch_size=8,
+        pretrain_learning_rate=3e-4,
+        learning_rate=2e-4,
+        warmup=50,
+        texture_weight=0.5,
+        adversarial_weight=0.01,
+        ema=0.998,
+        validation_interval=500,
+        validation_pictures=8,
+        checkpoint_interval=250,
+    )
+
+
+RECIPES: dict[str, Callable[[], TrainSettings]] = {
+    "paper": paper,
+    "div2k": div2k,
+    "quick": quick,
+    "best": best,
+    "photo": photo,
+}

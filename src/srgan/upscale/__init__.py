@@ -1,0 +1,1 @@
+"""A generator and an image make a larger image: tiles, engines, files."""

@@ -1,0 +1,48 @@
+"""The contract of an engine."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srgan.model.config import GeneratorConfig, Layer
+
+EngineName = Literal["auto", "openvino", "pytorch"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+Planes = NDArray[np.float32]
+"""(1, C, H, W) float32: lr_unit with 3 channels, features with `config.width`, sr_signed with 3."""
+
+
+class OutOfMemory(Exception):
+    """A tile did not fit; a smaller one may."""
+
+
+class Engine(Protocol):
+    """Runs one generator. Any height and width from 1 up; calls from several threads are allowed."""
+
+    name: str
+    precision: str
+    config: GeneratorConfig
+    body_bytes: int
+    """Memory held per LR pixel of a window of `body`."""
+    tail_bytes: int
+    """Memory held per LR pixel of a window of `tail`."""
+
+    def run(self, lr_unit: Planes) -> Planes:
+        """lr_unit (1,3,H,W) in 0..1 -> sr_signed (1,3,sH,sW), not clamped. Raises OutOfMemory."""
+
+    def body(self, lr_unit: Planes) -> Planes:
+        """lr_unit -> features (1,width,H,W): everything before the sub-pixel stages."""
+
+    def tail(self, features: Planes) -> Planes:
+        """features -> sr_signed: `tail(body(x))` is `run(x)`."""
+
+    def release(self) -> None:
+        """Give back the memory of activations that is held between calls."""
+
+
+def trunk_index(network: tuple[Layer, ...]) -> int:
+    """Index of the last layer before the sub-pixel stages."""
+    return next(i for i, layer in enumerate(network) if layer.name == "trunk.add")

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srgan.cli import run
+from srgan.data.pack import open_pack
+from srgan.image import files
+from tests.data.test_likeness import scene
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for seed in range(3):
+        files.write_array(tmp_path / f"{seed}.png", scene(seed))
+    files.write_array(tmp_path / "tiny.png", np.zeros((8, 8, 3), np.uint8))
+    return tmp_path
+
+
+def test_pack(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "pack", str(folder)]) == 0
+    told = capsys.readouterr()
+    assert "3 pictures" in told.out and "1 left out" in told.out
+    assert "tiny.png is 8x8, smaller than the crop of 96" in told.err
+    assert len(open_pack(folder / "srgan.pack")) == 3
+    assert run(["data", "pack", str(folder), "-o", str(folder / "x" / "y.pack"), "--minimum", "8"]) == 0
+    assert len(open_pack(folder / "x" / "y.pack")) == 4
+
+
+def test_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "check", str(folder)]) == 0
+    told = capsys.readouterr().out
+    header, training, *_ = told.splitlines()
+    assert header.split()[:2] == ["pictures", "megapixels"] and training.split()[:2] == ["training", "4"]
+    assert "small: " in told and told.endswith("usable\n")
+    (folder / "cut.png").write_bytes((folder / "1.png").read_bytes()[:500])
+    assert run(["data", "check", str(folder)]) == 2
+    assert "1 findings that must be mended" in capsys.readouterr().out
+
+
+def test_long_lists_are_cut_but_for_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for n in range(30):
+        files.write_array(folder / f"t{n}.png", np.full((9, 9, 3), n, np.uint8))
+    run(["data", "check", str(folder)])
+    assert "small: and 11 more (--all names them)" in capsys.readouterr().out
+    run(["data", "check", str(folder), "--all"])
+    assert capsys.readouterr().out.count("small: ") == 31
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "fetch, check or pack, got nothing"),
+        (["sort"], "got 'sort'"),
+        (["fetch"], "which set"),
+        (["fetch", "set6"], "no set 'set6'"),
+        (["check", "nowhere"], "No data folder nowhere"),
+        (["pack", "nowhere"], "No data folder nowhere"),
+    ],
+)
+def test_misuse_is_a_sentence(
+    argv: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["data", *argv]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("srgan: error: ") and said in error and "Traceback" not in error
+
+
+def test_pack_into_a_place_that_cannot_be_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "pack", str(folder), "-o", str(folder / "1.png" / "x.pack")]) == 2
+    assert "Cannot write" in capsys.readouterr().err
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "--help"]) == 0
+    assert "srgan data fetch SET" in capsys.readouterr().out

@@ -1,0 +1,129 @@
+"""`srgan train --fetch`: from an empty folder to a report, killed at every stage once (issue 6)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from srgan.data import catalogue, digests
+from srgan.data.catalogue import CATALOGUE, Known
+from srgan.image import resize
+from tests.data.servers import Site, serving
+from tests.data.test_fetch import png, zipped
+from tests.data.test_likeness import scene
+from tests.train.small import SMALL
+
+_DRIVER = """
+import importlib, json, os, signal, sys
+from srgan.data import digests
+digests.DIGESTS.update({name: tuple(found) for name, found in json.loads(sys.argv[1]).items()})
+where, count = sys.argv[2], int(sys.argv[3])
+if count:
+    module, _, name = where.rpartition(".")
+    home = importlib.import_module(module)
+    real, calls = getattr(home, name), []
+    def deadly(*args, **options):
+        calls.append(1)
+        if len(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **options)
+    setattr(home, name, deadly)
+from srgan.cli import run
+sys.exit(run(sys.argv[4:]))
+"""
+
+KILLS = (
+    ("srgan.data.fetch.download", 3),
+    ("srgan.data.fetch._move", 2),
+    ("srgan.commands.stages.check", 1),
+    ("srgan.data.pack._decode", 2),
+    ("srgan.train.checkpoints.write", 2),
+    ("srgan.train.checkpoints.write", 4),
+    ("srgan.commands.evaluate.main", 2),
+    ("srgan.report.write", 1),
+)
+
+
+def _div2k(site: Site, tmp_path: Path) -> Known:
+    """Four training pictures and one to validate on."""
+    pictures = {"train": range(1, 5), "valid": range(801, 802)}
+    route = []
+    for item in CATALOGUE["div2k"].routes[0]:
+        hrs = {n: resize.cropped(scene(n)) for n in pictures["train" if "train" in item.name else "valid"]}
+        members = {
+            f"{item.folder}/{n:04d}{'' if item.folder.endswith('_HR') else 'x4'}.png": png(
+                hr if item.folder.endswith("_HR") else resize.downscaled(hr), tmp_path
+            )
+            for n, hr in hrs.items()
+        }
+        body = site.files[f"/{item.name}"] = zipped(members)
+        digest = "sha256:" + hashlib.sha256(body).hexdigest()
+        route.append(
+            replace(
+                item,
+                urls=(site.url(f"/{item.name}"),),
+                length=len(body),
+                unpacked=len(body),
+                digest=digest,
+                pictures=len(hrs),
+            )
+        )
+    return replace(CATALOGUE["div2k"], routes=(tuple(route),))
+
+
+def _test_set(site: Site, tmp_path: Path, name: str, seed: int) -> tuple[Known, list[str]]:
+    """A test set of one picture, and its digest."""
+    known = CATALOGUE[name]
+    hr = resize.cropped(scene(seed))
+    for kind, pixels in (("HR", hr), ("LR", resize.downscaled(hr))):
+        site.files[f"/{known.title}/image_SRF_4/img_001_SRF_4_{kind}.png"] = png(pixels, tmp_path)
+    route = tuple(replace(d, urls=(site.url(f"/{d.name}"),), count=1) for d in known.routes[0])
+    return replace(known, routes=(route,), pictures=1), [digests.digest(hr)]
+
+
+@pytest.mark.slow
+def test_killed_at_every_stage_and_finished(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as site:
+        table = {"div2k": _div2k(site, tmp_path)}
+        known_digests = {}
+        for seed, name in enumerate(("set5", "set14", "bsd100"), 200):
+            table[name], known_digests[CATALOGUE[name].title] = _test_set(site, tmp_path, name, seed)
+        site.files["/niqe.npz"] = (data / "niqe" / "niqe_pris_params.npz").read_bytes()
+        niqe = replace(CATALOGUE["niqe"].routes[0][0], urls=(site.url("/niqe.npz"),))
+        table["niqe"] = replace(CATALOGUE["niqe"], routes=((niqe,),))
+        (tmp_path / "table.json").write_text(catalogue.to_json(table))
+        environment = os.environ | {"SRGAN_CATALOGUE": str(tmp_path / "table.json"), "no_proxy": "127.0.0.1"}
+        options = [*SMALL, "--recipe", "div2k", "--fetch", "--data", "data", "--output", "run"]
+
+        def attempt(where: str, count: int) -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, "-c", _DRIVER, json.dumps(known_digests), where, str(count), *options]
+            return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+        for where, count in KILLS:
+            killed = attempt(where, count)
+            assert killed.returncode == -signal.SIGKILL, f"{where}: {killed.returncode}\n{killed.stderr}"
+        done = attempt("", 0)
+        assert done.returncode == 0, done.stderr
+    whole = [path for path, wanted in site.requests if path.endswith(".zip") and not wanted]
+    assert len(whole) == len(set(whole)) == 4, "no archive was fetched from its start twice"
+    run = tmp_path / "run"
+    for name in (
+        "srresnet.safetensors",
+        "srgan.safetensors",
+        "evaluation.json",
+        "report.html",
+        "report.json",
+    ):
+        assert (run / name).stat().st_size, name
+    scores = json.loads((run / "evaluation.json").read_text())
+    assert {model: sorted(found["sets"]) for model, found in scores.items()} == {
+        model: ["BSD100", "Set14", "Set5"] for model in ("srresnet", "srgan")
+    }

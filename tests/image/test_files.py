@@ -1,0 +1,408 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import os
+import struct
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pyvips
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from srgan.errors import PictureError
+from srgan.image import files
+from srgan.image.files import Buffer, Limits, Metadata, Picture
+from tests.image import corpus
+
+EXACT = {case.name: case for case in corpus.exact()}
+LOSSY = {case.name: case for case in corpus.lossy()}
+REFUSED = {name: (data, words) for name, data, words in corpus.refused()}
+
+
+def placed(folder: Path, name: str, data: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_depth_channels_and_numbers_are_the_files_own(tmp_path: Path, name: str) -> None:
+    case = EXACT[name]
+    path = placed(tmp_path, name, case.data)
+    picture = files.read(path)
+    assert picture.pixels.dtype == case.pixels.dtype  # of the file's type, whatever the numbers are
+    np.testing.assert_array_equal(picture.pixels, case.pixels)
+    if case.alpha is None:
+        assert picture.alpha is None
+    else:
+        np.testing.assert_array_equal(picture.alpha, case.alpha)
+    assert files.size(path) == case.pixels.shape[:2]
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_lossy_files_agree_with_another_decoder(tmp_path: Path, name: str) -> None:
+    case = LOSSY[name]
+    pixels = files.read(placed(tmp_path, name, case.data)).pixels
+    assert pixels.shape == case.pixels.shape and pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - case.pixels).max() <= case.tolerance
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_read_is_one_sentence_with_the_path(tmp_path: Path, name: str) -> None:
+    data, words = REFUSED[name]
+    path = placed(tmp_path, name, data)
+    for act in (files.read, files.read_rgb8):
+        with pytest.raises(PictureError, match=words) as caught:
+            act(path)
+        assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_is_no_file_is_a_sentence(tmp_path: Path) -> None:
+    for path, words in {tmp_path: "is a folder", tmp_path / "no.png": "does not exist"}.items():
+        with pytest.raises(PictureError, match=words):
+            files.read(path)
+    with pytest.raises(PictureError, match="a\\\\x00b"):
+        files.read(tmp_path / "a\0b.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(PictureError, match="is no file"):
+        files.read(tmp_path / "pipe.png")
+
+
+def test_control_characters_in_a_name_are_escaped(tmp_path: Path) -> None:
+    path = placed(tmp_path, "a\x1b[31mred\nline.png", b"text")
+    with pytest.raises(PictureError) as caught:
+        files.read(path)
+    assert "\x1b" not in str(caught.value) and "\n" not in str(caught.value)
+    assert "\\x1b[31mred\\nline.png" in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WebP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_and_reset(tmp_path: Path, form: str, orientation: int) -> None:
+    upright = corpus.smooth(3, height=24, width=40)
+    # Pillow's own constants say how a stored picture becomes upright; its inverse makes the stored one.
+    turn: Any = Image.Transpose
+    undo = {
+        2: turn.FLIP_LEFT_RIGHT,
+        3: turn.ROTATE_180,
+        4: turn.FLIP_TOP_BOTTOM,
+        5: turn.TRANSPOSE,
+        6: turn.ROTATE_90,
+        7: turn.TRANSVERSE,
+        8: turn.ROTATE_270,
+    }
+    stored = Image.fromarray(upright)
+    stored = stored if orientation == 1 else stored.transpose(undo[orientation])
+    options: dict[str, Any] = {"WebP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}.get(form, {})
+    if form == "TIFF":
+        options["tiffinfo"] = {0x0112: orientation}
+    else:
+        options["exif"] = b"Exif\0\0" + corpus.exif(orientation)
+    path = placed(tmp_path, f"a.{form.lower()}", corpus.pillow(stored, form, **options))
+    picture = files.read(path)
+    assert np.abs(picture.pixels.astype(int) - upright).max() <= (3 if form == "JPEG" else 0)
+    assert files.size(path) == (24, 40)
+    for ending in (".jpg", ".png", ".webp", ".tif", ".avif"):
+        files.write(tmp_path / f"b{ending}", picture)
+        again = files.read(tmp_path / f"b{ending}")
+        assert again.pixels.shape == upright.shape
+        assert Image.open(tmp_path / f"b{ending}").getexif().get(0x0112, 1) == 1
+
+
+DEPTHS = [np.uint8, np.uint16]
+
+
+@pytest.mark.parametrize(("ending", "lossless"), [(".png", False), (".tif", False), (".webp", True)])
+@settings(max_examples=30)
+@given(data=st.data())
+def test_lossless_round_trips(tmp_path_factory: pytest.TempPathFactory, ending: str, lossless: bool, data: Any) -> None:
+    dtype = np.uint8 if ending == ".webp" else data.draw(st.sampled_from(DEPTHS))
+    height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+    channels = 3 if ending == ".webp" else data.draw(st.sampled_from([1, 3]))
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    shape = (height, width) if channels == 1 else (height, width, 3)
+    pixels = random.integers(0, np.iinfo(dtype).max + 1, shape, dtype=dtype)
+    alpha = random.integers(0, np.iinfo(dtype).max + 1, (height, width), dtype=dtype)
+    picture = Picture(pixels=pixels, alpha=alpha if data.draw(st.booleans()) else None)
+    path = tmp_path_factory.mktemp("trip") / f"a{ending}"
+    files.write(path, picture, lossless=lossless)
+    again = files.read(path)
+    np.testing.assert_array_equal(again.pixels, pixels)
+    if picture.alpha is None:
+        assert again.alpha is None
+    else:
+        np.testing.assert_array_equal(again.alpha, alpha)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (3, 10_000, 3), (10_000, 3), (1, 7, 3)])
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".tif", ".avif"])
+def test_extreme_sizes_in_every_format(tmp_path: Path, shape: tuple[int, ...], ending: str) -> None:
+    pixels = np.full(shape, 77, np.uint8)
+    files.write_array(tmp_path / f"a{ending}", pixels)
+    again = files.read_rgb8(tmp_path / f"a{ending}")
+    assert again.shape == (*shape[:2], 3) and np.abs(again.astype(int) - 77).max() <= 1
+
+
+def test_sixteen_bits_are_rounded_not_cut(tmp_path: Path) -> None:
+    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    expected = np.floor(ramp / 257 + 0.5).astype(np.uint8)
+    np.testing.assert_array_equal(files.eight_bit(ramp), expected)
+    files.write_array(tmp_path / "a.png", ramp)
+    np.testing.assert_array_equal(files.read_array(tmp_path / "a.png"), expected)
+    files.write(tmp_path / "a.webp", Picture(pixels=np.repeat(ramp[..., None], 3, 2)), lossless=True)
+    np.testing.assert_array_equal(files.read_rgb8(tmp_path / "a.webp")[..., 1], expected)
+    assert "8 of 16" in str(files.losses("a.jpg", np.uint16)) and files.losses("a.png", np.uint16) is None
+    assert "12 of 16" in str(files.losses("a.avif", np.uint16)) and files.losses("a.jpg", np.uint8) is None
+
+
+def test_avif_keeps_twelve_of_sixteen_bits(tmp_path: Path) -> None:
+    deep = corpus.smooth(3, np.uint16, 64, 64)
+    files.write(tmp_path / "a.avif", Picture(pixels=deep), lossless=False, quality=100)
+    again = files.read(tmp_path / "a.avif").pixels
+    assert again.dtype == np.uint16
+    assert np.abs(again.astype(int) - deep).mean() < 100  # an 8-bit copy is off by 64 on average before any loss
+
+
+def test_grey_is_repeated_for_those_who_want_colour(tmp_path: Path) -> None:
+    grey = corpus.smooth(1)[..., 0]
+    files.write_array(tmp_path / "a.png", grey)
+    assert files.read_array(tmp_path / "a.png").ndim == 2
+    np.testing.assert_array_equal(files.read_rgb8(tmp_path / "a.png"), np.stack([grey] * 3, 2))
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".webp", ".avif", ".png", ".tif"])
+def test_the_same_picture_gives_the_same_bytes(tmp_path: Path, ending: str) -> None:
+    picture = Picture(
+        pixels=corpus.smooth(3, height=90, width=130),
+        metadata=Metadata(icc=corpus.profile(), exif=corpus.exif(), xmp=corpus.XMP),
+    )
+    said = {"model": "srgan", "scale": "4"}
+    first = files.encoded(picture, ending, provenance=said)
+    assert files.encoded(picture, ending, provenance=said) == first
+    files.write(tmp_path / f"a{ending}", picture, provenance=said)
+    assert (tmp_path / f"a{ending}").read_bytes() == first
+
+
+def test_quality_is_high_unless_asked_otherwise(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    picture = Picture(pixels=pixels)
+    with Image.open(io.BytesIO(files.encoded(picture, ".jpg"))) as image:
+        assert image.layer[1][1:3] == (1, 1)  # type: ignore[attr-defined]  # chroma at full size
+    for ending in (".jpg", ".webp", ".avif"):
+        assert len(files.encoded(picture, ending, quality=20)) < len(files.encoded(picture, ending)) / 2
+    with pytest.raises(PictureError, match="from 1 to 100"):
+        files.write(tmp_path / "a.jpg", picture, quality=0)
+
+
+def test_bytes_in_memory_are_read_as_a_file_is(tmp_path: Path) -> None:
+    picture = Picture(pixels=corpus.smooth(3), metadata=Metadata(exif=corpus.exif()))
+    for ending in files.WRITTEN:
+        data = files.encoded(picture, ending, provenance={"model": "m"})
+        path = placed(tmp_path, f"a{ending}", data)
+        buffer = Buffer(data=data, name="upload")
+        np.testing.assert_array_equal(files.read(buffer).pixels, files.read(path).pixels)
+        assert files.read(buffer).metadata == files.read(path).metadata
+        assert files.size(buffer) == files.size(path)
+        assert files.read_provenance(buffer) == {"model": "m"}
+    with pytest.raises(PictureError, match="up\\\\nload"):
+        files.read(Buffer(data=b"text", name="up\nload"))
+
+
+def test_targets_that_cannot_hold_the_picture_are_refused(tmp_path: Path) -> None:
+    check = files.check_target
+    check(tmp_path / "a.PNG", height=9, width=9, alpha=True)
+    with pytest.raises(PictureError, match="transparency"):
+        check(tmp_path / "a.jpg", height=9, width=9, alpha=True)
+    with pytest.raises(PictureError, match="side of 16383"):
+        check(tmp_path / "a.webp", height=9, width=16_384, alpha=False)
+    with pytest.raises(PictureError, match="pixels here"):
+        check(tmp_path / "a.avif", height=10_000, width=10_000, alpha=False)
+    with pytest.raises(PictureError, match="ending must be one of"):
+        check(tmp_path / "a.gif", height=9, width=9, alpha=False)
+    with pytest.raises(PictureError, match="there is no folder"):
+        check(tmp_path / "none" / "a.png", height=9, width=9, alpha=False)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = placed(tmp_path, "a.png", b"old")
+    picture = Picture(pixels=corpus.smooth(3))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for step in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os if step == "fsync" else Path, step, full)
+            with pytest.raises(PictureError, match="No space left"):
+                files.write(path, picture)
+        assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.write(path, picture)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
+    other = placed(tmp_path, "precious", b"precious")
+    (tmp_path / "a.png").symlink_to(other)
+    files.write_array(tmp_path / "a.png", corpus.smooth(3))
+    assert other.read_bytes() == b"precious" and not (tmp_path / "a.png").is_symlink()
+
+
+def test_written_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    files.write_array(tmp_path / "a.png", corpus.smooth(3))
+    assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_the_pixel_limit_is_a_setting(tmp_path: Path) -> None:
+    files.write_array(tmp_path / "a.png", corpus.smooth(3))
+    assert files.size(tmp_path / "a.png", limits=Limits(pixels=corpus.H * corpus.W)) == (corpus.H, corpus.W)
+    for act in (files.read, files.size, files.read_array, files.read_rgb8):
+        with pytest.raises(PictureError, match="17x12, 204 pixels; the limit is 203"):
+            act(tmp_path / "a.png", limits=Limits(pixels=203))
+
+
+def test_decoding_stops_when_its_time_is_up(tmp_path: Path) -> None:
+    files.write_array(tmp_path / "a.png", np.zeros((4000, 4000), np.uint8))
+    with pytest.raises(PictureError, match="takes longer than 0 s"):
+        files.read(tmp_path / "a.png", limits=Limits(seconds=0.0))
+
+
+def test_only_the_loaders_of_our_formats_may_run(tmp_path: Path) -> None:
+    files.write_array(tmp_path / "a.png", corpus.smooth(3))
+    files.read(tmp_path / "a.png")
+    for name, text in {
+        "a.svg": "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
+        "a.csv": "1,2\n3,4\n",
+    }.items():
+        path = placed(tmp_path, name, text.encode())
+        with pytest.raises(PictureError):
+            files.read(path)
+    with pytest.raises(pyvips.Error):
+        pyvips.Image.new_from_file(str(tmp_path / "a.svg"))
+
+
+def test_reading_from_several_threads(tmp_path: Path) -> None:
+    pictures = [corpus.smooth(3, height=60 + i, width=90) for i in range(8)]
+    wrong: list[int] = []
+
+    def work(i: int) -> None:
+        for _ in range(5):
+            files.write_array(tmp_path / f"{i}.png", pictures[i])
+            if not np.array_equal(files.read(tmp_path / f"{i}.png").pixels, pictures[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and len(list(tmp_path.iterdir())) == 8
+
+
+def test_memory_stays_flat_over_many_pictures(tmp_path: Path) -> None:
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("no /proc here")
+    pixels = np.random.default_rng(0).integers(0, 256, (500, 600, 3), dtype=np.uint8)
+    damaged = placed(tmp_path, "damaged.png", files.encoded(Picture(pixels=pixels), ".png")[:400_000])
+
+    def resident() -> int:
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1_000_000
+
+    def loop(times: int) -> None:
+        for _ in range(times):
+            files.write(tmp_path / "a.jpg", Picture(pixels=pixels), provenance={"model": "m"})
+            files.read(tmp_path / "a.jpg")
+            with pytest.raises(PictureError):
+                files.read(damaged)
+
+    loop(10)
+    before = resident()
+    loop(40)
+    assert resident() - before < 15  # each decoded picture has 0.9 MB
+
+
+def test_a_rewritten_file_is_read_anew(tmp_path: Path) -> None:
+    for value in (10, 200):
+        files.write_array(tmp_path / "a.png", np.full((9, 9), value, np.uint8))
+        assert files.read(tmp_path / "a.png").pixels[0, 0] == value  # libvips' cache would answer 10 twice
+
+
+@pytest.mark.parametrize(("depth", "alpha"), list(itertools.product(DEPTHS, [False, True])))
+def test_cmyk_becomes_srgb_with_its_profile(tmp_path: Path, depth: Any, alpha: bool) -> None:
+    top = np.iinfo(depth).max
+    inks = np.zeros((8, 40, 4 + alpha), depth)
+    for i in range(4):
+        inks[:, 10 * i : 10 * i + 10, i] = top
+    inks[4:, :, :4] = 0
+    if alpha:
+        inks[..., 4] = top // 3
+    extra = {"extrasamples": ["unassalpha"]} if alpha else {}
+    path = placed(tmp_path, "a.tif", corpus.tiff(inks, photometric="separated", **extra))
+    picture = files.read(path)
+    assert picture.pixels.dtype == depth and picture.pixels.shape == (8, 40, 3)
+    assert picture.icc is not None and picture.icc[16:20] == b"RGB "
+    assert (picture.pixels[4:] > 0.97 * top).all()  # no ink is paper
+    cyan, magenta, yellow, black = (picture.pixels[0, 5 + 10 * i] / top for i in range(4))
+    assert cyan.argmin() == 0 and magenta.argmin() == 1 and yellow.argmin() == 2
+    assert black.max() < 0.25
+    if alpha:
+        assert picture.alpha is not None and (picture.alpha == top // 3).all()
+    else:
+        assert picture.alpha is None
+
+
+def test_cmyk_goes_through_its_own_profile(tmp_path: Path) -> None:
+    inks = np.random.default_rng(0).integers(0, 256, (16, 16, 4), dtype=np.uint8)
+    own = bytes(pyvips.Image.profile_load("cmyk"))
+    other = bytearray(own)
+    tags = {own[at : at + 4]: struct.unpack(">II", own[at + 4 : at + 12]) for at in range(132, 264, 12)}
+    start, length = tags[b"A2B1"]  # from inks to colour, relative intent: its middle is the table
+    for at in range(start + length // 2, start + length * 3 // 4):
+        other[at] ^= 0xFF
+    read = {}
+    for name, profile in {"none": None, "own": own, "other": bytes(other), "rgb": corpus.profile()}.items():
+        options = {} if profile is None else {"iccprofile": profile}
+        path = placed(tmp_path, f"{name}.tif", corpus.tiff(inks, photometric="separated", **options))
+        read[name] = files.read(path).pixels
+    np.testing.assert_array_equal(read["own"], read["none"])
+    np.testing.assert_array_equal(read["rgb"], read["none"])  # a profile of other inks does not count
+    assert (read["other"] != read["own"]).mean() > 0.2
+
+
+def test_cmyk_jpeg_of_adobe_is_not_inverted(tmp_path: Path) -> None:
+    white = Image.new("CMYK", (16, 16), (0, 0, 0, 0))
+    pixels = files.read(placed(tmp_path, "a.jpg", corpus.pillow(white, "JPEG", quality=95))).pixels
+    assert pixels.min() > 245
+
+
+def test_metadata_dataclass_can_be_replaced() -> None:
+    picture = Picture(pixels=corpus.smooth(3), metadata=Metadata(icc=b"x" * 200))
+    larger = dataclasses.replace(picture, pixels=corpus.smooth(3, height=24, width=34))
+    assert larger.icc == b"x" * 200 and larger.pixels.shape == (24, 34, 3)
+
+
+def test_tifffile_reads_what_is_written(tmp_path: Path) -> None:
+    deep = corpus.smooth(3, np.uint16)
+    files.write(tmp_path / "a.tif", Picture(pixels=deep, metadata=Metadata(exif=corpus.exif())))
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        np.testing.assert_array_equal(tiff.asarray(), deep)
+        assert len(tiff.pages) == 1

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from PIL import Image
+
+from srgan.image.files import read_array
+from srgan.image.resize import bicubic, contributions, cropped, cubic, downscaled
+
+sides = st.integers(1, 40)
+pictures = st.tuples(sides, sides).flatmap(lambda shape: arrays(np.uint8, shape))
+
+
+@pytest.mark.parametrize(("name", "count"), [("Set5", 5), ("Set14", 14), ("BSD100", 100)])
+def test_every_low_resolution_file_comes_out_bit_for_bit(data: Path, name: str, count: int) -> None:
+    originals = sorted((data / name / "image_SRF_4").glob("*_HR.png"))
+    assert len(originals) == count
+    for original in originals:
+        given_lr = read_array(original.with_name(original.name.replace("_HR", "_LR")))
+        assert np.array_equal(downscaled(read_array(original)), given_lr), original
+
+
+@given(st.integers(0, 255), sides, sides, sides, sides)
+def test_a_constant_stays_constant(value: int, h: int, w: int, height: int, width: int) -> None:
+    flat = np.full((h, w, 3), value, np.uint8)
+    assert (bicubic(flat, height, width) == value).all()
+
+
+@given(pictures)
+def test_the_same_size_is_the_same_picture_in_its_own_memory(picture: NDArray[Any]) -> None:
+    same = bicubic(picture, *picture.shape)
+    assert np.array_equal(same, picture)
+    assert not np.shares_memory(same, picture)
+
+
+@given(st.tuples(sides, sides).flatmap(lambda s: arrays(np.uint8, (s[0] * 4, s[1] * 4))), st.sampled_from((0, 1)))
+def test_flipping_commutes_with_both_directions(picture: NDArray[Any], axis: int) -> None:
+    assert np.array_equal(np.flip(downscaled(picture), axis), downscaled(np.flip(picture, axis)))
+    larger = picture.shape[0] * 4, picture.shape[1] * 4
+    assert np.array_equal(np.flip(bicubic(picture, *larger), axis), bicubic(np.flip(picture, axis), *larger))
+
+
+@given(sides, sides)
+def test_weights_sum_to_one_and_point_inside(inputs: int, outputs: int) -> None:
+    sources, weights = contributions(inputs, outputs)
+    assert sources.shape == weights.shape == (outputs, weights.shape[1])
+    assert 0 <= sources.min() <= sources.max() < inputs
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+
+
+def test_the_kernel_interpolates_and_has_slope_minus_a_half_at_one() -> None:
+    np.testing.assert_array_equal(cubic(np.array([-2.0, -1, 0, 1, 2, 3])), [0, 0, 1, 0, 0, 0])
+    assert (cubic(np.array([1 + 1e-6]))[0] - cubic(np.array([1 - 1e-6]))[0]) / 2e-6 == pytest.approx(-0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize("target", [(15, 20), (37, 23), (120, 160), (61, 95)])
+def test_away_from_the_border_it_agrees_with_pillow_in_floats(target: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).random((60, 80), np.float32) * 255
+    mine = bicubic(picture, *target)
+    other = np.asarray(Image.fromarray(picture).resize(target[::-1], Image.Resampling.BICUBIC))
+    rows, columns = (max(int(2 * max(t / s, 1)) + 1, 3) for t, s in zip(target, picture.shape, strict=True))
+    inside = slice(rows, -rows), slice(columns, -columns)
+    np.testing.assert_allclose(mine[inside], other[inside], atol=2e-3)
+
+
+def test_each_pass_is_rounded_half_up() -> None:
+    two = np.array([[0, 1]], np.uint8)
+    assert bicubic(two, 1, 1).item() == 1  # the mean is exactly a half
+    steps = np.array([[0, 0], [1, 1], [0, 1], [1, 0]], np.uint8)
+    vertical = bicubic(steps, 1, 2)
+    assert np.array_equal(bicubic(steps, 1, 1), bicubic(vertical, 1, 1))
+
+
+def test_overshoot_is_clipped_not_wrapped() -> None:
+    edge = np.zeros((16, 16), np.uint8)
+    edge[:, 8:] = 255
+    larger = bicubic(edge, 64, 64)
+    assert larger[0, 28] == 0 and larger[0, 35] == 255
+    floats = bicubic(edge.astype(np.float64), 64, 64)
+    assert floats.min() < -5 and floats.max() > 260
+
+
+@given(arrays(np.uint8, st.tuples(sides, sides), elements=st.integers(100, 155)), sides, sides)
+def test_sixteen_bits_and_floats_agree_where_nothing_clips(picture: NDArray[Any], height: int, width: int) -> None:
+    deep = bicubic(picture.astype(np.uint16) * 257, height, width)
+    floats = bicubic(picture.astype(np.float64) * 257, height, width)
+    singles = bicubic(picture.astype(np.float32) * 257, height, width)
+    assert (deep.dtype, floats.dtype, singles.dtype) == (np.uint16, np.float64, np.float32)
+    np.testing.assert_allclose(deep, floats, atol=0.5 + 0.5 * 1.5)  # two roundings, the first one weighed
+    np.testing.assert_allclose(singles, floats, atol=0.1)
+
+
+def test_channels_are_resized_alone() -> None:
+    colour = np.random.default_rng(1).integers(0, 256, (33, 29, 3), np.uint8)
+    parts = [bicubic(np.ascontiguousarray(colour[..., c]), 70, 11) for c in range(3)]
+    assert np.array_equal(bicubic(colour, 70, 11), np.stack(parts, axis=2))
+
+
+def test_odd_sizes_are_cropped_at_the_far_sides() -> None:
+    picture = np.arange(11 * 14, dtype=np.uint8).reshape(11, 14)
+    assert np.array_equal(cropped(picture), picture[:8, :12])
+    assert np.array_equal(downscaled(picture), downscaled(picture[:8, :12]))
+    assert downscaled(picture, 3).shape == (3, 4)
+
+
+def test_a_large_picture_needs_little_beyond_its_own_bytes() -> None:
+    picture = np.zeros((1356, 2040, 3), np.uint8)
+    tracemalloc.start()
+    downscaled(picture)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16e6  # the picture as float64 would be 66 MB
+
+
+def test_misuse_is_refused() -> None:
+    with pytest.raises(TypeError, match="int64"):
+        bicubic(np.zeros((4, 4), np.int64), 2, 2)
+    with pytest.raises(ValueError, match=r"\(0, 4\)"):
+        bicubic(np.zeros((0, 4), np.uint8), 2, 2)
+    with pytest.raises(ValueError, match="0 x 2"):
+        downscaled(np.zeros((3, 8), np.uint8))

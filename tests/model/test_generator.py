@@ -1,0 +1,149 @@
+"""The PyTorch generator: the one description of its layers, an independent implementation, its edges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from srgan.model import weights
+from srgan.model.config import GeneratorConfig, reach, tensor_shapes
+from srgan.model.generator import Generator, generator_from_weights, tensors_of
+from tests.model import numpy_networks
+
+SMALL = GeneratorConfig(blocks=2, width=4)
+CONFIGS = [
+    GeneratorConfig(),
+    SMALL,
+    GeneratorConfig(blocks=1, width=5, scale=2),
+    GeneratorConfig(blocks=3, width=2, slopes="layer"),
+    GeneratorConfig(blocks=1, width=3, tail="tanh"),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_tensors_are_those_of_the_one_description_in_order(config: GeneratorConfig) -> None:
+    state = Generator(config).state_dict()
+    assert [(name, tuple(tensor.shape)) for name, tensor in state.items()] == list(tensor_shapes(config).items())
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    config=st.builds(
+        GeneratorConfig,
+        blocks=st.integers(1, 3),
+        width=st.integers(1, 5),
+        scale=st.sampled_from((2, 4)),
+        slopes=st.sampled_from(("channel", "layer")),
+        tail=st.sampled_from(("linear", "tanh")),
+    ),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    seed=st.integers(0, 2**16),
+)
+def test_agrees_with_numpy(config: GeneratorConfig, height: int, width: int, seed: int) -> None:
+    random = weights.random(config, seed)
+    lr_unit = np.random.default_rng(seed).random((3, height, width))
+    generator = generator_from_weights(random).double()
+    with torch.no_grad():
+        sr = generator(torch.from_numpy(lr_unit)[None])[0].numpy()
+    expected = numpy_networks.generated(lr_unit, random.tensors, config)
+    assert sr.shape == (3, config.scale * height, config.scale * width)
+    np.testing.assert_allclose(sr, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_weights_go_in_and_come_out_unchanged() -> None:
+    random = weights.random(SMALL)
+    tensors = tensors_of(generator_from_weights(random))
+    assert list(tensors) == list(random.tensors)
+    assert all(np.array_equal(tensors[name], random.tensors[name]) for name in tensors)
+
+
+def test_tensors_of_are_copies() -> None:
+    generator = Generator(SMALL)
+    before = tensors_of(generator)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.add_(1.0)
+    assert not np.array_equal(before["tail.conv.weight"], tensors_of(generator)["tail.conv.weight"])
+    assert np.all(before["body.0.bn1.weight"] == 1.0)
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown", "another shape"])
+def test_tensors_that_do_not_fit_are_not_passed_over(change: str) -> None:
+    """`strict=False`, and dropping what does not match, load half a network and say nothing."""
+    state = Generator(SMALL).state_dict()
+    taken = state.pop("trunk.bn.running_mean")
+    if change == "unknown":
+        state |= {"trunk.bn.running_mean": taken, "trunk.bn.num_batches_tracked": torch.tensor(1)}
+    elif change == "another shape":
+        state["trunk.bn.running_mean"] = torch.zeros(5)
+    with pytest.raises(RuntimeError, match=r"trunk\.bn\."):
+        Generator(SMALL).load_state_dict(state)
+
+
+@pytest.mark.parametrize("config", [GeneratorConfig(blocks=16, width=2), GeneratorConfig(blocks=3, width=2, scale=2)])
+def test_a_pixel_reaches_exactly_as_far_as_the_layers_say(config: GeneratorConfig) -> None:
+    """With every kernel positive nothing cancels: an SR pixel sees the LR pixels within reach, no others."""
+    generator = generator_from_weights(_positive(config)).double()
+    total, side = reach(config).total, 2 * reach(config).total + 7
+    middle = side // 2
+    lr_unit = torch.full((1, 3, side, side), 0.5, dtype=torch.float64, requires_grad=True)
+    sr = generator(lr_unit)
+    scale = config.scale
+    corner = (
+        sr[0, :, scale * middle, scale * middle].sum()
+        + sr[0, :, scale * middle + scale - 1, scale * middle + scale - 1].sum()
+    )
+    (gradient,) = torch.autograd.grad(corner, lr_unit)
+    seen = (gradient[0].abs().sum(0) > 0).numpy()
+    rows = np.flatnonzero(seen.any(axis=1))
+    assert (rows[0], rows[-1]) == (middle - total, middle + total)
+    assert np.array_equal(seen, seen.T)
+
+
+def test_the_paper_s_generator_sees_40_pixels_of_which_37_before_the_sub_pixel_stages() -> None:
+    assert reach(GeneratorConfig()) == (40, 37, 3)
+
+
+def test_features_reach_37_pixels() -> None:
+    generator = generator_from_weights(_positive(GeneratorConfig(blocks=16, width=2))).double()
+    lr_unit = torch.full((1, 3, 81, 81), 0.5, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(generator.features(lr_unit)[0, :, 40, 40].sum(), lr_unit)
+    rows = np.flatnonzero((gradient[0].abs().sum(0) > 0).any(dim=1).numpy())
+    assert (rows[0], rows[-1]) == (3, 77)
+
+
+def test_channels_last_changes_nothing() -> None:
+    generator = generator_from_weights(weights.random(SMALL)).double()
+    lr_unit = torch.rand(2, 3, 7, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        plain = generator(lr_unit)
+        last = generator.to(memory_format=torch.channels_last)(lr_unit.to(memory_format=torch.channels_last))
+    assert torch.allclose(plain, last, atol=1e-12)
+
+
+def test_in_evaluation_a_picture_does_not_depend_on_its_neighbours_in_the_batch() -> None:
+    generator = generator_from_weights(weights.random(SMALL)).double()
+    batch = torch.rand(3, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(generator(batch)[1:2], generator(batch[1:2]), atol=1e-12)
+
+
+def test_traces_whole_for_any_size() -> None:
+    """No branch on data and no fixed size: one graph, which torch.compile and the exporters need."""
+    generator = generator_from_weights(weights.random(SMALL))
+    traced = torch.fx.symbolic_trace(generator)
+    lr_unit = torch.rand(1, 3, 11, 5)
+    assert torch.equal(traced(lr_unit), generator(lr_unit))
+
+
+def _positive(config: GeneratorConfig) -> weights.Weights:
+    """Tensors with which every path from a pixel to another adds up; small, so that 16 blocks stay finite."""
+    tensors = {name: np.full(shape, 0.05, np.float32) for name, shape in tensor_shapes(config).items()}
+    for name in tensors:
+        if name.endswith("running_var"):
+            tensors[name][:] = 1.0
+    return weights.Weights(tensors=tensors, config=config, metadata={}, name="positive", sha256="")

@@ -1,0 +1,75 @@
+"""phi_ij: agreement with NumPy, only as deep as asked, frozen, and open to the gradient."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import srgan
+from srgan.errors import SettingsError
+from srgan.model.vgg import VGG19
+from srgan.model.vgg_files import LAYERS
+from tests.model import numpy_networks
+
+
+@pytest.fixture(scope="module")
+def tensors() -> dict[str, NDArray[np.float32]]:
+    """VGG19 with random kernels that keep the size of what passes through."""
+    rng = np.random.default_rng(0)
+    made = {}
+    for layer in LAYERS.values():
+        deviation = np.float32((2 / (9 * layer.shape[1])) ** 0.5)
+        made[f"{layer.name}.weight"] = rng.standard_normal(layer.shape, dtype=np.float32) * deviation
+        made[f"{layer.name}.bias"] = rng.standard_normal(layer.shape[0], dtype=np.float32)
+    return made
+
+
+def test_agrees_with_numpy_at_every_layer_that_is_asked_for(tensors: dict[str, NDArray[np.float32]]) -> None:
+    rgb_signed = np.random.default_rng(1).uniform(-1, 1, (3, 37, 18))
+    wanted = ("11", "22", "31", "44", "54")
+    network = VGG19(tensors, layers=wanted).double()
+    features = network(torch.from_numpy(rgb_signed)[None])
+    assert tuple(features) == wanted
+    assert [tuple(features[layer].shape) for layer in wanted] == [
+        (1, 64, 37, 18),
+        (1, 128, 18, 9),
+        (1, 256, 9, 4),
+        (1, 512, 4, 2),
+        (1, 512, 2, 1),
+    ]
+    for layer in ("11", "22", "54"):
+        expected = numpy_networks.vgg_features(rgb_signed, tensors, layer)
+        np.testing.assert_allclose(features[layer][0].numpy(), expected, rtol=1e-6, atol=1e-4)  # the mean is float32
+
+
+def test_computes_no_further_than_the_deepest_layer(tensors: dict[str, NDArray[np.float32]]) -> None:
+    shallow = {name: tensor for name, tensor in tensors.items() if name.startswith(("conv1_", "conv2_"))}
+    network = VGG19(shallow, layers=("22",))
+    assert sum(buffer.numel() for buffer in network.buffers()) == 38_720 + 73_856 + 147_584 + 3
+    assert network(torch.zeros(1, 3, 8, 8))["22"].shape == (1, 128, 4, 4)
+
+
+def test_is_frozen_but_lets_the_gradient_through(tensors: dict[str, NDArray[np.float32]]) -> None:
+    network = VGG19(tensors, layers=("22",)).train()
+    assert not list(network.parameters())
+    picture = torch.zeros(1, 3, 8, 8, requires_grad=True)
+    network(picture)["22"].sum().backward()
+    assert picture.grad is not None
+    assert picture.grad.abs().min() > 0
+
+
+def test_an_unknown_layer_is_named(tensors: dict[str, NDArray[np.float32]]) -> None:
+    with pytest.raises(SettingsError, match="no phi_23; it has 11, 12, 21, 22, 31"):
+        VGG19(tensors, layers=("22", "23"))
+
+
+def test_nothing_needs_torchvision() -> None:
+    """Its exact pairing with torch is the field's first install failure."""
+    sources = Path(srgan.__file__).parent.rglob("*.py")
+    importing = [path for path in sources if re.search(r"^\s*(import|from) torchvision", path.read_text(), re.M)]
+    assert importing == []

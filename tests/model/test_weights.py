@@ -1,0 +1,231 @@
+"""The weights file: what goes in comes out, and nothing else is taken for a generator."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from srgan.errors import WeightsError
+from srgan.model import weights
+from srgan.model.config import GeneratorConfig, layers, tensor_shapes
+from srgan.model.weights import Weights
+from tests.model import numpy_networks
+
+SMALL = GeneratorConfig(blocks=2, width=4)
+A, B = weights.random(SMALL, seed=1), weights.random(SMALL, seed=2)
+
+
+def written(path: Path, of: Weights = A, **metadata: str) -> Path:
+    weights.write(path, of.tensors, config=of.config, metadata=metadata)
+    return path
+
+
+def raw(path: Path, tensors: dict[str, NDArray[Any]], metadata: dict[str, str] | None = None) -> Path:
+    """A file past our own `write`, as a stranger may give it."""
+    ours = {"srgan.format": "1", "config": json.dumps(dataclasses.asdict(SMALL))}
+    path.write_bytes(safetensors.numpy.save(tensors, metadata=ours if metadata is None else metadata))
+    return path
+
+
+# --- there and back
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    read = weights.read(written(tmp_path / "mine.safetensors", step="7", recipe="quick"))
+    assert read.config == SMALL and read.name == "mine" and read.sha256 == A.sha256
+    assert read.metadata["step"] == "7" and read.metadata["srgan.format"] == "1"
+    assert list(read.tensors) == list(tensor_shapes(SMALL))
+    for name, tensor in read.tensors.items():
+        assert tensor.dtype == np.float32 and np.array_equal(tensor, A.tensors[name])
+
+
+@pytest.mark.parametrize(
+    "config", [GeneratorConfig(blocks=1, width=3, scale=2, slopes="layer", tail="tanh"), GeneratorConfig()]
+)
+def test_the_config_comes_back(config: GeneratorConfig, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    weights.write(path, weights.random(config).tensors, config=config, metadata={})
+    assert weights.read(path).config == config
+
+
+def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
+    half = {name: tensor.astype(np.float16) for name, tensor in A.tensors.items()}
+    path = tmp_path / "half.safetensors"
+    weights.write(path, half, config=SMALL, metadata={})
+    read = weights.read(path)
+    assert path.stat().st_size < written(tmp_path / "full.safetensors").stat().st_size
+    assert all(np.array_equal(read.tensors[name], half[name].astype(np.float32)) for name in half)
+    assert read.sha256 != A.sha256, "rounded values are another generator"
+
+
+def test_tensors_that_are_views_are_written_whole(tmp_path: Path) -> None:
+    backwards = {name: np.asarray(np.asarray(t)[::-1].copy()[::-1]) for name, t in A.tensors.items()}
+    weights.write(tmp_path / "v.safetensors", backwards, config=SMALL, metadata={})
+    assert weights.read(tmp_path / "v.safetensors").sha256 == A.sha256
+
+
+def test_the_hash_is_of_the_generator_not_of_its_description(tmp_path: Path) -> None:
+    one = weights.read(written(tmp_path / "one.safetensors"))
+    other = weights.read(written(tmp_path / "other.safetensors", recipe="best", scores="{}"))
+    assert one.sha256 == other.sha256 == weights.content_hash(dict(reversed(A.tensors.items())), SMALL)
+    nudged = {**A.tensors, "tail.conv.bias": np.nextafter(A.tensors["tail.conv.bias"], np.float32(1))}
+    assert weights.content_hash(nudged, SMALL) != one.sha256
+    assert weights.content_hash(A.tensors, dataclasses.replace(SMALL, tail="tanh")) != one.sha256
+
+
+def test_the_same_generator_gives_the_same_bytes(tmp_path: Path) -> None:
+    one, other = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
+    weights.write(one, A.tensors, config=SMALL, metadata={"a": "1", "b": "2"})
+    weights.write(other, dict(reversed(A.tensors.items())), config=SMALL, metadata={"b": "2", "a": "1"})
+    assert one.read_bytes() == other.read_bytes()
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"tail.conv.bias": np.zeros(4, np.float32)}, r"tail\.conv\.bias is \(4,\), but its config asks for \(3,\)"),
+        ({"stranger": np.zeros(1, np.float32)}, r"0 missing \[\], 1 unknown \['stranger'\]"),
+        ({"tail.conv.bias": None}, r"1 missing \['tail\.conv\.bias'\], 0 unknown"),
+        ({"tail.conv.bias": np.array([0, np.nan, 0], np.float32)}, "holds NaN or infinity"),
+        ({"tail.conv.bias": np.array([0, np.inf, 0], np.float32)}, "holds NaN or infinity"),
+        ({"tail.conv.bias": np.zeros(3, np.float64)}, "is float64, expected float32 or float16"),
+        ({"tail.conv.bias": np.zeros(3, np.int32)}, "is int32, expected float32 or float16"),
+    ],
+    ids=["shape", "extra", "missing", "nan", "infinity", "float64", "int32"],
+)
+def test_tensors_that_do_not_fit(change: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    tensors = {name: value for name, value in {**A.tensors, **change}.items() if value is not None}
+    path = raw(tmp_path / "bad.safetensors", tensors)
+    with pytest.raises(WeightsError, match=sentence) as error:
+        weights.read(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "sentence"),
+    [
+        ({}, r"not a generator written by srgan: its metadata has no 'srgan\.format'"),
+        ({"srgan.format": "2", "config": "{}"}, r"its srgan\.format is 2, not 1"),
+        ({"srgan.format": "1"}, "'config' does not describe a generator"),
+        ({"srgan.format": "1", "config": "{blocks"}, "'config' does not describe a generator"),
+        ({"srgan.format": "1", "config": "[16]"}, "'config' does not describe a generator"),
+        ({"srgan.format": "1", "config": '{"blocks": 1e9}'}, "'config' does not describe a generator"),
+        ({"srgan.format": "1", "config": '{"depth": 3}'}, "'config' does not describe a generator"),
+    ],
+)
+def test_metadata_of_somebody_else(metadata: dict[str, str], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=sentence):
+        weights.read(raw(tmp_path / "other.safetensors", dict(A.tensors), metadata))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a file of tensors", b"\xff" * 64, b"\x80\x04pickle"])
+def test_what_is_no_safetensors_file(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"not a readable \.safetensors file"):
+        weights.read(path)
+
+
+def test_a_file_cut_short(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(WeightsError, match=r"not a readable \.safetensors file"):
+        weights.read(path)
+
+
+def test_a_missing_model_says_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="neither a file nor a packaged model") as error:
+        weights.read("srgam")
+    assert all(name in str(error.value) for name in weights.packaged())
+
+
+# --- writing
+
+
+def test_write_refuses_tensors_of_another_network(tmp_path: Path) -> None:
+    tensors = {name: tensor for name, tensor in A.tensors.items() if name != "trunk.bn.bias"}
+    with pytest.raises(WeightsError, match=r"1 missing \['trunk\.bn\.bias'\]"):
+        weights.write(tmp_path / "x.safetensors", tensors, config=SMALL, metadata={})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "x.safetensors")
+    before = path.read_bytes()
+
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (Path, "replace")), fail)
+    with pytest.raises(WeightsError, match=r"x\.safetensors could not be written: No space left"):
+        written(path, B)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_write_into_a_missing_folder_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="could not be written: No such file"):
+        written(tmp_path / "absent" / "x.safetensors")
+
+
+# --- arithmetic
+
+
+@pytest.mark.parametrize("slopes", ["channel", "layer"])
+def test_folded_equals_unfolded(slopes: Any) -> None:
+    """The folded tensors, through the layers without their norms, give the picture of the network with them."""
+    one = weights.random(GeneratorConfig(blocks=2, width=4, slopes=slopes), seed=3)
+    lr_unit = np.random.default_rng(0).random((3, 5, 7))
+    folded = {name: tensor.astype(np.float64) for name, tensor in weights.fold(one).items()}
+    assert not any("bn" in name for name in folded)
+    outputs = {"input": lr_unit}
+    for layer in layers(one.config):
+        x = outputs[layer.source]
+        if layer.kind == "conv":
+            y = numpy_networks.convolution(x, folded[f"{layer.name}.weight"], folded[f"{layer.name}.bias"])
+        elif layer.kind == "prelu":
+            y = numpy_networks.leaky(x, folded[f"{layer.name}.weight"][:, None, None])
+        elif layer.kind == "add":
+            y = x + outputs[layer.other]
+        else:
+            y = numpy_networks.shuffled(x) if layer.kind == "shuffle" else x
+        outputs[layer.name] = y
+    whole = numpy_networks.generated(lr_unit, one.tensors, one.config)
+    assert np.abs(outputs["tail.conv"] - whole).max() < 1e-5 * np.abs(whole).max()
+
+
+def test_interpolation_ends_and_middle() -> None:
+    assert weights.interpolate(A, B, 0.0) is A and weights.interpolate(A, B, 1.0) is B
+    quarter = weights.interpolate(A, B, 0.25)
+    for name, tensor in quarter.tensors.items():
+        expected = 0.75 * A.tensors[name].astype(np.float64) + 0.25 * B.tensors[name].astype(np.float64)
+        assert tensor.dtype == np.float32 and np.abs(tensor - expected).max() <= 1e-7 * np.abs(expected).max()
+    said = json.loads(quarter.metadata["interpolated"])
+    assert said == {A.name: 0.75, B.name: 0.25, "sha256": [A.sha256, B.sha256]}
+    assert quarter.sha256 not in (A.sha256, B.sha256)
+
+
+def test_what_cannot_be_interpolated() -> None:
+    with pytest.raises(WeightsError, match="different networks"):
+        weights.interpolate(A, weights.random(GeneratorConfig(blocks=1, width=4)), 0.5)
+    for t in (-0.1, 1.1, float("nan")):
+        with pytest.raises(WeightsError, match="from 0 to 1"):
+            weights.interpolate(A, B, t)
+
+
+def test_random_depends_on_its_seed_alone() -> None:
+    assert weights.random(SMALL, seed=1).sha256 == A.sha256 != B.sha256

@@ -1,0 +1,349 @@
+"""The page in Debian's headless Chromium: apt-get install chromium chromium-driver."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from srgan.image.files import read_rgb8, write_array
+from srgan.image.metrics import score
+from srgan.image.resize import downscaled
+from tests.serve.conftest import Running, by_command, drawn
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="no Chromium: apt-get install chromium chromium-driver"
+)
+FLAGS = (
+    "headless",
+    "no-sandbox",
+    "disable-gpu",
+    "disable-quic",
+    "no-first-run",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+    "hide-scrollbars",
+)
+
+
+class Page:
+    """The page of one service in one browser."""
+
+    def __init__(self, driver: webdriver.Chrome, url: str, downloads: Path) -> None:
+        self.driver, self.url, self.downloads = driver, url, downloads
+
+    def open(self, width: int = 1280, height: int = 900, *, dark: bool = False) -> None:
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        self.driver.get(self.url)
+        self.until(lambda: len(self.all("#examples img")) > 0)
+
+    def __getitem__(self, name: str) -> WebElement:
+        return self.driver.find_element(By.ID, name)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def until(self, holds: Callable[[], Any], seconds: float = 60) -> Any:
+        return WebDriverWait(self.driver, seconds, 0.05).until(lambda _: holds())
+
+    def done(self) -> None:
+        self.until(lambda: self["download"].is_displayed() or self["problem"].text)
+        assert self["problem"].text == ""
+
+    def set_range(self, name: str, value: float) -> None:
+        script = """arguments[0].value = arguments[1];
+            for (const kind of ['input', 'change']) arguments[0].dispatchEvent(new Event(kind, {bubbles: true}))"""
+        self.run(script, self[name], value)
+
+    def download(self) -> tuple[str, bytes]:
+        for file in self.downloads.iterdir():
+            file.unlink()
+        self["download"].click()
+        complete = lambda: [f for f in self.downloads.iterdir() if not f.name.endswith(".crdownload")]  # noqa: E731
+        [file] = self.until(complete)
+        self.until(lambda: file.stat().st_size > 0)
+        return file.name, file.read_bytes()
+
+
+def start_browser(profile: Path, downloads: Path) -> webdriver.Chrome:
+    """Headless Chromium that keeps a log of what it asks for."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"user-data-dir={profile}"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
+    return browser
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[webdriver.Chrome, Path]]:
+    downloads = tmp_path_factory.mktemp("downloads")
+    browser = start_browser(tmp_path_factory.mktemp("chromium"), downloads)
+    yield browser, downloads
+    browser.quit()
+
+
+@pytest.fixture(scope="module")
+def served(run_service: Callable[..., Running]) -> Running:
+    return run_service()
+
+
+@pytest.fixture
+def page(driver: tuple[webdriver.Chrome, Path], served: Running) -> Iterator[Page]:
+    """The page, opened; afterwards: nothing was asked of another host, nothing was complained about."""
+    made = Page(driver[0], served.url, driver[1])
+    driver[0].get_log("performance")
+    driver[0].get_log("browser")
+    made.open()
+    yield made
+    asked = [json.loads(entry["message"])["message"] for entry in driver[0].get_log("performance")]
+    addresses = {m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"}
+    assert addresses
+    assert {a for a in addresses if not a.startswith((served.url, "blob:", "data:"))} == set()
+    complaints = [entry["message"] for entry in driver[0].get_log("browser")]
+    assert [text for text in complaints if "422 (Unprocessable" not in text] == []
+
+
+class Gate:
+    """Holds whole pictures, not the previews, until it is opened."""
+
+    def __init__(self, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.opened = threading.Event()
+        shelf = running.service.shelf
+        genuine = shelf.upscaler
+
+        def held(wish: Any, desk: str) -> Any:
+            if desk == "large":
+                assert self.opened.wait(60)
+            return genuine(wish, desk)
+
+        monkeypatch.setattr(shelf, "upscaler", held)
+
+
+def test_upload_wait_and_download_give_the_commands_bytes(page: Page, picture_file: Callable[..., Path]) -> None:
+    source = picture_file("my photo.png", height=120, width=160)
+    page["picture"].send_keys(str(source))
+    page.done()
+    name, data = page.download()
+    assert name == "my photo_x4.png"
+    assert data == by_command(source, source.with_name("ours.png"))
+    assert page["command"].get_attribute("textContent") == (
+        "srgan upscale 'my photo.png' --model srgan --scale 4 -o 'my photo_x4.png'"
+    )
+    assert page["sr"].get_property("naturalWidth") == page["before"].get_property("naturalWidth") == 640
+
+
+def test_sizes_and_formats_are_the_commands_too(page: Page, picture_file: Callable[..., Path]) -> None:
+    source = picture_file("deep.tif", height=60, width=80, deep=True)  # a browser shows no TIFF
+    page.run("document.querySelector('input[value=\"3\"]').click()")
+    page["picture"].send_keys(str(source))
+    page.done()
+    assert page.download() == ("deep_x3.tif", by_command(source, source.with_name("o.tif"), "--scale", "3"))
+    assert page["sr"].get_property("naturalWidth") == 240  # the service sent a view of it
+    page.run("document.querySelector('details').open = true")
+    page["format"].send_keys("AVIF")
+    page.until(lambda: page["download"].get_attribute("download") == "deep_x3.avif")
+    assert page.download()[1] == by_command(source, source.with_name("o.avif"), "--scale", "3")
+
+
+def test_the_divider_is_dragged_and_uncovers(page: Page, picture_file: Callable[..., Path]) -> None:
+    page["picture"].send_keys(str(picture_file(height=120, width=160)))
+    page.done()
+    before = _uncovered(page)
+    ActionChains(page.driver).drag_and_drop_by_offset(page["divider"], -150, 20).perform()
+    assert float(page["split"].get_property("value")) == pytest.approx(
+        50 - 100 * 150 / page["viewer"].get_property("clientWidth"), abs=1
+    )
+    assert _uncovered(page) < before
+    page["split"].send_keys(Keys.HOME)
+    assert _uncovered(page) == 0
+
+
+def _uncovered(page: Page) -> float:
+    """Output pixels that bicubic shows, from the left."""
+    clip = page.run("return getComputedStyle(arguments[0]).clipPath", page["after"])
+    return float(clip.removeprefix("inset(").rstrip(")").split()[-1].removesuffix("px"))
+
+
+def test_another_texture_shows_on_a_tile_before_the_whole_is_done(
+    page: Page, served: Running, picture_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = picture_file(height=150, width=170)
+    page["picture"].send_keys(str(source))
+    page.done()
+    gate = Gate(served, monkeypatch)
+    page.set_range("texture", 0.35)
+    page.until(lambda: page["tile"].is_displayed() and page["tile"].get_property("naturalWidth") == 4 * 72)
+    assert page["tile"].get_attribute("data-texture") == "texture 0.35"
+    assert page["after-name"].text == "texture 0.35 (preview)"
+    page.until(lambda: page["work"].is_displayed())
+    assert not page["download"].is_displayed()
+    gate.opened.set()
+    page.done()
+    assert not page["tile"].is_displayed()
+    assert page.download()[1] == by_command(source, source.with_name("o.png"), "--texture", "0.35")
+
+
+def test_cancel_stops_the_work_and_another_picture_goes_through(
+    page: Page, served: Running, picture_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = served.service
+    gate = Gate(served, monkeypatch)
+    page["picture"].send_keys(str(picture_file(height=150, width=170)))
+    page.until(lambda: service.large.running == 1)
+    page["cancel"].click()
+    assert not page["work"].is_displayed() and not page["result"].is_displayed()
+    assert page["said"].get_property("textContent") == "Cancelled"
+    finished = service.counters.text({}).count("srgan_pictures_total")
+    gate.opened.set()
+    page.until(lambda: service.large.running == 0)
+    assert service.counters.text({}).count("srgan_pictures_total") == finished
+    page["picture"].send_keys(str(picture_file("other.png", height=150, width=170, seed=5)))
+    page.done()
+
+
+def test_zoom_and_movement_by_keyboard_wheel_buttons_and_region(page: Page, picture_file: Callable[..., Path]) -> None:
+    page["picture"].send_keys(str(picture_file(height=120, width=160)))
+    page.done()
+
+    def matrix() -> list[float]:
+        value = page.run("return getComputedStyle(arguments[0]).transform", page["stage"])
+        return [float(number) for number in value.removeprefix("matrix(").rstrip(")").split(",")]
+
+    fitted = matrix()
+    page["viewer"].send_keys("+")
+    assert matrix()[0] == pytest.approx(1.5 * fitted[0], rel=1e-4)
+    left = matrix()[4]
+    page["viewer"].send_keys(Keys.ARROW_RIGHT)
+    assert matrix()[4] == pytest.approx(left - 60, abs=0.01)
+    page["viewer"].send_keys("0")
+    assert matrix() == pytest.approx(fitted, abs=0.01)
+    page["one"].click()
+    assert matrix()[0] == 1
+    page["fit"].click()
+    page["mark"].click()
+    chain = ActionChains(page.driver).move_to_element_with_offset(page["viewer"], 60, 60)
+    chain.click_and_hold().move_by_offset(90, 60).release().perform()
+    assert matrix()[0] > 3 * fitted[0]
+    assert page["mark"].get_attribute("aria-pressed") == "false"
+
+
+def test_a_reference_is_scored_against_both(page: Page, tmp_path: Path) -> None:
+    hr = drawn(240, 200, seed=4)
+    write_array(tmp_path / "hr.png", hr)
+    write_array(tmp_path / "lr.png", downscaled(hr))
+    page.run("document.querySelector('details').open = true")
+    page["reference"].send_keys(str(tmp_path / "hr.png"))
+    page["picture"].send_keys(str(tmp_path / "lr.png"))
+    page.done()
+    page.until(lambda: page["scores"].is_displayed())
+    by_command(tmp_path / "lr.png", tmp_path / "sr.png")
+    ours = score(read_rgb8(tmp_path / "sr.png"), hr)
+    cells = [[cell.text for cell in row.find_elements(By.XPATH, "*")] for row in page.all("#scores tbody tr")]
+    assert [row[0] for row in cells] == ["psnr_y", "ssim_daala", "niqe"]
+    assert cells[0][2] == f"{ours.psnr_y:.2f}" and cells[1][2] == f"{ours.ssim_daala:.4f}"
+    assert float(cells[0][1]) > 15
+
+
+def test_what_is_wrong_is_said_and_the_next_picture_works(
+    page: Page, picture_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "text.png").write_bytes(b"this is no picture")
+    page["picture"].send_keys(str(tmp_path / "text.png"))
+    page.until(lambda: page["problem"].is_displayed())
+    assert "text.png is not a PNG" in page["problem"].text
+    assert page["problem"].get_attribute("role") == "alert"
+    page["picture"].send_keys(str(picture_file()))
+    page.done()
+    assert not page["problem"].is_displayed()
+
+
+def test_examples_paste_and_drop_start_too(page: Page, picture_file: Callable[..., Path]) -> None:
+    page.all("#examples button")[0].click()
+    page.done()
+    assert page["download"].get_attribute("download").endswith("_x4.png")
+    data = list(picture_file().read_bytes())
+    for kind, field in (("paste", "clipboardData"), ("drop", "dataTransfer")):
+        page.run(
+            """const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(arguments[0])], `${arguments[1]}.png`, {type: 'image/png'}));
+            const event = new Event(arguments[1], {bubbles: true, cancelable: true});
+            Object.defineProperty(event, arguments[2], {value: transfer});
+            document.body.dispatchEvent(event);""",
+            data,
+            kind,
+            field,
+        )
+        page.until(lambda kind=kind: page["download"].get_attribute("download") == f"{kind}_x4.png")  # type: ignore[misc]
+
+
+def test_everything_has_a_name_and_is_reached_by_keyboard(page: Page, picture_file: Callable[..., Path]) -> None:
+    page["picture"].send_keys(str(picture_file()))
+    page.done()
+    page.run("for (const one of document.querySelectorAll('details')) one.open = true")
+    for element in page.all("input, select, button, a, [tabindex='0'], img, progress, table"):
+        if element.tag_name in ("img",) and element.get_attribute("alt") == "":
+            continue  # decorative: the viewer's label speaks for both
+        assert element.accessible_name or not element.is_displayed(), element.get_attribute("outerHTML")
+    reached = set()
+    page.run("document.activeElement.blur()")
+    for _ in range(60):
+        ActionChains(page.driver).send_keys(Keys.TAB).perform()
+        reached.add(page.run("return document.activeElement.id"))
+        focused = page.driver.switch_to.active_element
+        if focused.tag_name == "button":
+            assert page.run("return getComputedStyle(arguments[0]).outlineStyle", focused) != "none"
+    names = {"picture", "texture", "format", "reference", "download", "viewer", "split", "fit", "in", "mark"}
+    assert names <= reached, names - reached
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_and_is_readable_at_every_width_and_in_both_schemes(
+    page: Page, picture_file: Callable[..., Path], width: int, dark: bool
+) -> None:
+    page.open(width, 844, dark=dark)
+    page["picture"].send_keys(str(picture_file(height=120, width=160)))
+    page.done()
+    assert page.run("return document.documentElement.scrollWidth") <= width
+    for selector in ("body", ".hint", ".problem", "#download", "header p", "summary", ".ends"):
+        assert _contrast(page, selector) >= 4.5, selector
+    if width < 500:
+        assert page["viewer"].rect["y"] < page["controls"].rect["y"]  # the picture first, once there is one
+
+
+def _contrast(page: Page, selector: str) -> float:
+    """WCAG's ratio between an element's text and what is behind it."""
+    script = """let element = document.querySelector(arguments[0]); const ink = getComputedStyle(element).color;
+        while (element && getComputedStyle(element).backgroundColor === 'rgba(0, 0, 0, 0)') element = element.parentElement;
+        return [ink, getComputedStyle(element).backgroundColor]"""
+    luminances = []
+    for colour in page.run(script, selector):
+        channels = np.array([float(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]) / 255
+        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        luminances.append(float(linear @ (0.2126, 0.7152, 0.0722)))
+    return (max(luminances) + 0.05) / (min(luminances) + 0.05)

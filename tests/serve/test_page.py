@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+
+from srgan.image.files import Buffer, Picture, encoded, read, read_rgb8
+from srgan.image.metrics import score
+from srgan.image.resize import bicubic, downscaled
+from tests.serve.conftest import Running, by_command, drawn
+
+
+def frames(running: Running, data: bytes, name: str = "photo.png", **query: Any) -> list[tuple[dict[str, Any], bytes]]:
+    files = {"picture": (name, data)}
+    answer = requests.post(f"{running.url}/page/upscale", params=query, files=files, timeout=60)
+    assert answer.status_code == 200, answer.text
+    rest, events = answer.content, []
+    while rest:
+        line, _, rest = rest.partition(b"\n")
+        event = json.loads(line)
+        events.append((event, rest[: event["bytes"]]))
+        rest = rest[event["bytes"] :]
+    return events
+
+
+def test_the_stream_shows_bicubic_first_then_progress_then_the_commands_file(
+    running: Running, picture_file: Callable[..., Path]
+) -> None:
+    source = picture_file(height=140, width=150)
+    events = frames(running, source.read_bytes(), texture="0.5", scale=3)
+    kinds = [event["event"] for event, _ in events]
+    assert kinds[:2] == ["lr", "bicubic"] and kinds[-2:] == ["sr", "end"]
+    assert set(kinds[2:-2]) == {"progress"}
+    by_kind = {event["event"]: (event, data) for event, data in events}
+    lr = read_rgb8(source)
+    assert np.array_equal(read_rgb8(Buffer(data=by_kind["lr"][1], name="lr")), lr)
+    assert np.array_equal(read_rgb8(Buffer(data=by_kind["bicubic"][1], name="bicubic")), bicubic(lr, 420, 450))
+    expected = by_command(source, source.with_name("ours.png"), "--texture", "0.5", "--scale", "3")
+    assert by_kind["sr"][1] == expected
+    assert by_kind["sr"][0]["headers"]["Content-Disposition"].endswith('"photo_x3.png"')
+    last = by_kind["progress"][0]
+    assert last["done"] == last["total"] == 140 * 150
+
+
+def test_a_format_that_browsers_do_not_show_comes_with_a_view(running: Running) -> None:
+    deep = encoded(Picture(pixels=drawn(40, 40, deep=True)), ".tif")
+    by_kind = {event["event"]: data for event, data in frames(running, deep, "photo.tif")}
+    assert by_kind["sr"].startswith(b"II*") and by_kind["view"].startswith(b"\x89PNG")
+    made, seen = (read(Buffer(data=by_kind[kind], name=kind)).pixels for kind in ("sr", "view"))
+    assert np.array_equal(made, seen)
+
+
+def test_a_damaged_picture_ends_the_stream_with_the_sentence(running: Running) -> None:
+    good = encoded(Picture(pixels=drawn(60, 60, channels=3)), ".png")
+    [(event, _)] = frames(running, good[:40] + b"junk" + good[60:])
+    assert (event["event"], event["status"]) == ("problem", 422)
+    assert "photo.png" in event["detail"]
+
+
+def test_a_wrong_wish_is_refused_before_the_stream(running: Running) -> None:
+    answer = requests.post(f"{running.url}/page/upscale?scale=9", files={"picture": b"x"}, timeout=30)
+    assert answer.status_code == 400 and "one of 2, 3, 4" in answer.json()["detail"]
+
+
+def scores(running: Running, sr: bytes, reference: bytes) -> requests.Response:
+    files = {"picture": ("sr.png", sr), "reference": ("hr.png", reference)}
+    return requests.post(f"{running.url}/page/score", files=files, timeout=60)
+
+
+def test_scores_are_those_of_the_evaluation(run_service: Callable[..., Running], data: Path) -> None:
+    served = run_service(niqe=data / "niqe" / "niqe_pris_params.npz")
+    hr = read_rgb8(data / "Set5" / "image_SRF_4" / "img_001_SRF_4_HR.png")
+    sr = bicubic(downscaled(hr), *hr.shape[:2])
+    from srgan.image.niqe import read_niqe_model
+
+    expected = score(sr, hr, niqe_model=read_niqe_model(data / "niqe" / "niqe_pris_params.npz"))
+    found = scores(served, encoded(Picture(pixels=sr), ".png"), encoded(Picture(pixels=hr), ".png")).json()
+    assert found == {"psnr_y": expected.psnr_y, "ssim_daala": expected.ssim_daala, "niqe": expected.niqe}
+
+
+def test_the_reference_may_be_a_few_pixels_larger_and_without_a_model_there_is_no_niqe(
+    running: Running,
+) -> None:
+    hr = drawn(66, 67)
+    found = scores(
+        running, encoded(Picture(pixels=drawn(64, 64, seed=2)), ".png"), encoded(Picture(pixels=hr), ".png")
+    ).json()
+    expected = score(drawn(64, 64, seed=2), hr[:64, :64])
+    assert found == {"psnr_y": expected.psnr_y, "ssim_daala": expected.ssim_daala, "niqe": None}
+    same = encoded(Picture(pixels=drawn(64, 64)), ".png")
+    assert scores(running, same, same).json()["psnr_y"] is None  # equal pictures: no finite value
+
+
+@pytest.mark.parametrize(
+    ("sr", "hr", "words"),
+    [
+        ((64, 64), (64, 72), "is 72x64, but the result is 64x64"),
+        ((20, 20), (20, 20), "at least 32"),
+        ((68, 64), (64, 64), "is 64x64, but the result is 64x68"),
+    ],
+)
+def test_unfit_references_are_a_sentence(
+    running: Running, sr: tuple[int, int], hr: tuple[int, int], words: str
+) -> None:
+    answer = scores(running, *(encoded(Picture(pixels=drawn(*size)), ".png") for size in (sr, hr)))
+    assert answer.status_code == 422 and words in answer.json()["detail"]
+
+
+def test_the_page_names_only_what_the_package_has(running: Running) -> None:
+    def get(path: str) -> requests.Response:
+        return requests.get(running.url + path, timeout=30)
+
+    about = get("/page/about").json()
+    assert about["examples"] and about["texture"]
+    seen, unseen = set(), {"/", "/docs", *about["examples"]}
+    while unseen:
+        path = unseen.pop()
+        seen.add(path)
+        answer = get(path)
+        assert answer.status_code == 200, path
+        if not answer.headers["Content-Type"].startswith("image/png"):
+            links = re.findall(r"""(?:src|href|from)=?\s*["']([./][\w./-]+)["']""", answer.text)
+            unseen |= {re.sub(r"^\./", "/static/", link) for link in links} - seen
+            outside = re.findall(r"https?://(?!127\.0\.0\.1|www\.w3\.org)[^\s\"']+", answer.text)
+            assert outside == []
+    assert {"/static/page.js", "/static/viewer.js", "/static/frames.js", "/static/page.css"} <= seen

@@ -1,0 +1,219 @@
+"""Settings: flags, YAML and back, and the sentence for each mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from srgan.config import from_mapping, parse, read_yaml, to_json, to_mapping, to_yaml
+from srgan.errors import SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oven:
+    """Settings with every type that ours have."""
+
+    learning_rate: float = 1e-4
+    """How fast it learns."""
+    train_steps: int = 7
+    name: str = "oven"
+    data: Path | None = None
+    content: Literal["vgg54", "mse"] = "vgg54"
+    names: tuple[str, ...] = ()
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.train_steps < 0:
+            raise SettingsError(f"train_steps is at least 0, got {self.train_steps}.")
+        if self.learning_rate > 1:
+            raise ValueError(f"learning_rate is at most 1, got {self.learning_rate}")
+
+
+PRINTED = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=12)
+OVENS = st.builds(
+    Oven,
+    learning_rate=st.floats(0, 1),
+    train_steps=st.integers(0, 10**9),
+    name=PRINTED,
+    data=st.none() | st.sampled_from([Path("data"), Path("a b/ü: x"), Path("#1"), Path("~"), Path("1e-4")]),
+    content=st.sampled_from(["vgg54", "mse"]),
+    names=st.lists(PRINTED, max_size=3).map(tuple),
+    quiet=st.booleans(),
+)
+
+
+def flags(*argv: str) -> Oven:
+    return parse(Oven, argv, prog="oven", description="An oven.")
+
+
+def mapped(**values: object) -> Oven:
+    return from_mapping(Oven(), values, where="run.yaml")
+
+
+def yaml_file(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+# --- flags
+
+
+def test_flags_with_hyphen_and_underscore() -> None:
+    assert flags("--train-steps", "3", "--learning_rate", "1e-3") == Oven(train_steps=3, learning_rate=1e-3)
+
+
+def test_every_type_as_a_flag() -> None:
+    oven = flags("--name", "x", "--data", "d", "--content", "mse", "--names", "a", "b", "--quiet")
+    assert oven == Oven(name="x", data=Path("d"), content="mse", names=("a", "b"), quiet=True)
+
+
+def test_an_instance_gives_the_defaults() -> None:
+    start = Oven(train_steps=99, quiet=True)
+    assert parse(start, ["--no-quiet"], prog="oven", description="") == Oven(train_steps=99)
+
+
+@pytest.mark.parametrize("argv", [["--train-stepz", "3"], ["--train-steps", "many"], ["--content", "vgg19"], ["stray"]])
+def test_wrong_flags_leave_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        flags(*argv)
+    assert end.value.code == 2
+    assert argv[-1].lstrip("-") in capsys.readouterr().err or argv[0] in argv
+
+
+def test_a_misspelt_flag_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        flags("--learning-rat", "3")
+    assert "--learning-rate" in capsys.readouterr().err
+
+
+def test_help_shows_docstrings_and_leaves_with_0(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        flags("--help")
+    assert end.value.code == 0
+    assert "How fast it learns" in capsys.readouterr().out
+
+
+def test_a_fields_own_check(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SettingsError, match="train_steps is at least 0, got -1"):
+        flags("--train-steps", "-1")
+    with pytest.raises((SystemExit, SettingsError)) as end:  # newer option parsers show a ValueError themselves
+        flags("--learning-rate", "2")
+    assert "learning_rate is at most 1, got 2" in capsys.readouterr().err + str(end.value)
+    assert getattr(end.value, "code", None) == 2 or getattr(end.value, "exit_code", None) == 2
+
+
+# --- YAML
+
+
+@given(oven=OVENS)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_yaml_round_trip(tmp_path: Path, oven: Oven) -> None:
+    path = yaml_file(tmp_path, to_yaml(oven))
+    assert from_mapping(Oven(), read_yaml(path), where="run.yaml") == oven
+
+
+def test_yaml_is_flat_and_in_the_order_of_the_fields() -> None:
+    lines = to_yaml(Oven(names=())).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [field.name for field in dataclasses.fields(Oven)]
+
+
+def test_1e_4_is_a_number_although_yaml_reads_a_text(tmp_path: Path) -> None:
+    values = read_yaml(yaml_file(tmp_path, "learning-rate: 1e-4\n"))
+    assert values == {"learning-rate": "1e-4"}
+    assert from_mapping(Oven(learning_rate=0.5), values, where="run.yaml").learning_rate == 1e-4
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    assert read_yaml(yaml_file(tmp_path, "# nothing\n")) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("- a\n- b\n", "its top level is a list"),
+        ("just words", "its top level is a text"),
+        ("42", "its top level is a number"),
+        ("a: [1, 2\n", "not valid YAML"),
+        ("a: &x 1\nb: *x\n", "aliases"),
+        ("a: !!python/object/apply:os.system [true]\n", "YAML tags"),
+        (b"a: \xff\xfe\n", "not UTF-8"),
+        ("a: " + "x" * 1_000_001, "longer than 30,000 characters"),
+        ("[" * 5000, "nested"),
+        ("a: {b: {c: {d: {e: 1}}}}\n", "nested"),
+        ("a: 2026-13-45\n", "not valid YAML"),
+    ],
+    ids=["list", "text", "number", "broken", "alias", "code", "bytes", "huge", "deep", "nested", "date"],
+)
+def test_what_is_no_settings_file(text: str | bytes, sentence: str, tmp_path: Path) -> None:
+    path = yaml_file(tmp_path, text)
+    with pytest.raises(SettingsError, match=sentence) as error:
+        read_yaml(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["absent.yaml", "."])
+def test_a_file_that_cannot_be_read(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_yaml(tmp_path / name)
+
+
+# --- mappings
+
+
+def test_keys_with_hyphen_or_underscore() -> None:
+    assert from_mapping(Oven(), {"train-steps": 1, "learning_rate": 0}, where="x").train_steps == 1
+
+
+def test_an_unknown_key_names_the_nearest() -> None:
+    with pytest.raises(
+        SettingsError, match=r"run\.yaml: there is no setting 'learning_rat'\. Did you mean 'learning_rate'\?"
+    ):
+        mapped(learning_rat=1)
+    with pytest.raises(SettingsError, match="Known are: learning_rate, train_steps, name"):
+        mapped(zzz=1)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"train_steps": "7"}, "train_steps: expected a whole number, got the text '7'"),
+        ({"train_steps": 7.0}, "expected a whole number, got 7.0"),
+        ({"train_steps": True}, "expected a whole number, got True"),
+        ({"learning_rate": "fast"}, "learning_rate: expected a number, got the text 'fast'"),
+        ({"learning_rate": False}, "expected a number, got False"),
+        ({"learning_rate": [1]}, "expected a number"),
+        ({"name": 3}, "name: expected a text, got 3"),
+        ({"name": None}, "expected a text, got None"),
+        ({"data": 3}, "data: expected a path or nothing, got 3"),
+        ({"content": "vgg19"}, "content: expected one of vgg54, mse, got the text 'vgg19'"),
+        ({"names": "ab"}, "names: expected"),
+        ({"names": [1]}, "names: expected a text, got 1"),
+        ({"quiet": "yes"}, "quiet: expected true or false, got the text 'yes'"),
+        ({"quiet": 1}, "expected true or false, got 1"),
+        ({"train_steps": -1}, "train_steps is at least 0, got -1"),
+        ({"learning_rate": 2}, "run.yaml: learning_rate is at most 1"),
+    ],
+)
+def test_wrong_types_and_values(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        mapped(**values)
+    assert sentence in str(error.value)
+
+
+def test_what_is_not_wrong() -> None:
+    assert mapped(learning_rate=0, data=None, names=["a"]) == Oven(learning_rate=0.0, names=("a",))
+    assert type(mapped(learning_rate=0).learning_rate) is float
+    assert mapped(data="d").data == Path("d")
+
+
+def test_plain_values_and_json() -> None:
+    oven = Oven(data=Path("d"), names=("a",))
+    assert to_mapping(oven)["data"] == "d" and to_mapping(oven)["names"] == ["a"]
+    assert to_json({"b": Path("ü"), "a": (1, 2)}) == '{"a": [1, 2], "b": "ü"}'

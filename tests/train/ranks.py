@@ -1,0 +1,88 @@
+"""Five steps of both phases on this process's part of the batches: run by torchrun in test_distributed.py.
+
+Usage: ranks.py PACK FOLDER. Rank 0 writes FOLDER/{rank,sync}_{pretrain,adversarial}.pt: the networks' tensors.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from srgan.data.loader import Plan, loader
+from srgan.data.pack import Pack, open_pack
+from srgan.model.config import GeneratorConfig
+from srgan.model.discriminator import Discriminator
+from srgan.model.generator import Generator
+from srgan.model.initial import initialise
+from srgan.train import phases
+from srgan.train.distributed import Ranks, joined, synchronise_batchnorm
+from srgan.train.phases import Adversarial, Phase, Pretraining, networks
+from srgan.train.settings import TrainSettings
+
+CPU = torch.device("cpu")
+STEPS = 5
+SETTINGS = TrainSettings(
+    blocks=1, width=8, crop=32, batch_size=16, precision="fp64", compile=False, content="vgg54", ema=0.9
+)
+
+
+SmallDiscriminator = functools.partial(Discriminator, width=8)
+
+
+class Features(nn.Module):
+    """A stand-in for VGG19: two frozen convolutions with weights from a seed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(5)
+        self.register_buffer("one", torch.randn(6, 3, 3, 3, generator=rng, dtype=torch.float64))
+        self.register_buffer("two", torch.randn(4, 6, 3, 3, generator=rng, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        inner = torch.relu(torch.conv2d(x, self.get_buffer("one")))
+        return {"54": torch.relu(torch.conv2d(torch.max_pool2d(inner, 2), self.get_buffer("two")))}
+
+
+def first_generator() -> Generator:
+    """The generator that every comparison starts from."""
+    generator = Generator(GeneratorConfig(blocks=SETTINGS.blocks, width=SETTINGS.width))
+    initialise(generator, seed=1)
+    return generator
+
+
+def trained(name: str, pack: Pack, ranks: Ranks, settings: TrainSettings) -> Phase:
+    """A phase after five steps."""
+    phases.Discriminator = SmallDiscriminator  # type: ignore[misc, assignment]
+    generator = first_generator()
+    if settings.sync_batchnorm:
+        synchronise_batchnorm(generator)
+    phase: Phase = (
+        Pretraining(generator, settings, CPU, ranks=ranks)
+        if name == "pretrain"
+        else Adversarial(generator, Features(), settings, CPU, ranks=ranks)
+    )
+    plan = Plan(seed=0, phase=name, batch=16, crop=32, rank=ranks.rank, world=ranks.world)
+    batches = loader(pack, plan, device=CPU)
+    for step in range(STEPS):
+        phase.step(step, batches(step), 1e-3)
+    batches.close()
+    ranks.average_statistics(networks(phase))
+    return phase
+
+
+if __name__ == "__main__":
+    import dataclasses
+
+    torch.set_num_threads(1)
+    pack, folder = open_pack(Path(sys.argv[1])), Path(sys.argv[2])
+    with joined(CPU, batch=16) as ranks:
+        for mode in ("rank", "sync"):
+            settings = dataclasses.replace(SETTINGS, sync_batchnorm=mode == "sync")
+            for name in ("pretrain", "adversarial"):
+                phase = trained(name, pack, ranks, settings)
+                if ranks.first:
+                    torch.save(phase.tensors(), folder / f"{mode}_{name}.pt")

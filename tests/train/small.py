@@ -1,0 +1,33 @@
+"""A training run that takes seconds: a tiny generator, small crops, scikit-image's pictures, no VGG19."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from srgan.cli import run
+from srgan.train import checkpoints
+
+SMALL = (
+    "train --recipe quick --content mse --blocks 1 --width 4 --crop 32 --batch-size 2 --ema 0.9 --deterministic "
+    "--pretrain-steps 6 --train-steps 4 --report-interval 3 --validation-interval 6 --checkpoint-interval 2 "
+    "--validation-pictures 1 --no-compile --device cpu --quiet"
+).split()
+
+
+def train(output: Path, *more: str) -> int:
+    """`srgan train` with small settings, in this process and in an empty working folder; the exit code."""
+    return run([*SMALL, "--output", str(output), *more])
+
+
+def last_state(output: Path) -> dict[str, torch.Tensor]:
+    """The tensors of the newest checkpoint."""
+    return dict(checkpoints.read(checkpoints.found(output / "checkpoints")[0]).tensors)
+
+
+def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    """Bit for bit."""
+    assert a.keys() == b.keys()
+    differing = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not differing

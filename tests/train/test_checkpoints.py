@@ -1,0 +1,137 @@
+"""Checkpoints: whole or refused. Every step of writing fails once; bits are flipped at random places."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from srgan.errors import CheckpointError
+from srgan.train import checkpoints
+from srgan.train.checkpoints import Checkpoint
+
+
+def state(step: int, phase: str = "pretrain") -> Checkpoint:
+    """A checkpoint of a few hundred numbers, of each kind that a run has."""
+    rng = torch.Generator().manual_seed(step)
+    tensors = {
+        "g.head.conv.weight": torch.randn(4, 3, 3, 3, generator=rng).contiguous(memory_format=torch.channels_last),
+        "g.adam.head.conv.weight.step": torch.tensor(float(step)),
+        "g.bn.running_mean": torch.randn(4, generator=rng, dtype=torch.float64),
+    }
+    return Checkpoint(phase=phase, step=step, tensors=tensors, facts={"settings": {"seed": 1}, "best": {}})
+
+
+def same(a: Checkpoint, b: Checkpoint) -> bool:
+    equal = a.tensors.keys() == b.tensors.keys() and all(torch.equal(a.tensors[n], b.tensors[n]) for n in a.tensors)
+    return equal and (a.phase, a.step, a.facts) == (b.phase, b.step, b.facts)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = checkpoints.write(tmp_path, state(7), keep=2)
+    assert same(checkpoints.read(path), state(7))
+
+
+def test_the_newest_are_kept_in_order_of_phase_and_step(tmp_path: Path) -> None:
+    for step in (9, 10, 100):
+        checkpoints.write(tmp_path, state(step), keep=2)
+    checkpoints.write(tmp_path, state(1, "adversarial"), keep=2)
+    names = [path.name for path in checkpoints.found(tmp_path)]
+    assert names == ["adversarial_00000001.checkpoint", "pretrain_00000100.checkpoint"]
+
+
+def test_a_flipped_bit_never_gives_another_state(tmp_path: Path) -> None:
+    path = checkpoints.write(tmp_path, state(3), keep=2)
+    whole = path.read_bytes()
+    rng = random.Random(5)
+    refused = 0
+    for _ in range(200):
+        spoilt = bytearray(whole)
+        place = rng.randrange(len(whole) * 8)
+        spoilt[place // 8] ^= 1 << place % 8
+        path.write_bytes(spoilt)
+        try:
+            assert same(checkpoints.read(path), state(3))
+        except CheckpointError as error:
+            refused += 1
+            assert str(path) in str(error)
+    assert refused > 180
+
+
+@pytest.mark.parametrize("length", [0, 7, 8, 100, -1])
+def test_a_cut_file_is_refused(tmp_path: Path, length: int) -> None:
+    path = checkpoints.write(tmp_path, state(3), keep=2)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(CheckpointError):
+        checkpoints.read(path)
+
+
+def test_a_damaged_newest_is_named_and_the_one_before_is_used(tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, state(1), keep=2)
+    newest = checkpoints.write(tmp_path, state(2), keep=2)
+    newest.write_bytes(newest.read_bytes()[:-3])
+    said: list[str] = []
+    assert same(checkpoints.newest(tmp_path, said.append), state(1))
+    assert len(said) == 1 and newest.name in said[0]
+
+
+def test_all_damaged_is_an_error(tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, state(1), keep=2).write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        checkpoints.newest(tmp_path, lambda _: None)
+
+
+def _failing(original: Callable[..., Any], code: int) -> Callable[..., Any]:
+    def fail(*args: Any, **options: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+def _short_write(original: Callable[..., Any], code: int) -> Callable[..., Any]:
+    """The disk fills up in the middle."""
+
+    def half(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        file = original(path, mode, *args, **options)
+        if "w" in mode:
+            write = file.write
+
+            class Half:
+                def write(self, content: bytes) -> int:
+                    write(content[: len(content) // 2])
+                    raise OSError(code, os.strerror(code))
+
+                def __enter__(self) -> Half:
+                    return self
+
+                def __exit__(self, *_: object) -> None:
+                    file.close()
+
+            return Half()
+        return file
+
+    return half
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize(
+    ("owner", "name", "fault"),
+    [(Path, "open", _failing), (Path, "open", _short_write), (os, "fsync", _failing), (Path, "replace", _failing)],
+    ids=["open", "short write", "flush", "rename"],
+)
+def test_a_write_that_fails_leaves_the_earlier_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, fault: Any, code: int
+) -> None:
+    checkpoints.write(tmp_path, state(1), keep=1)
+    with monkeypatch.context() as broken:
+        broken.setattr(owner, name, fault(getattr(owner, name), code))
+        with pytest.raises(CheckpointError, match=r"could not be written.*--resume"):
+            checkpoints.write(tmp_path, state(2), keep=1)
+    assert same(checkpoints.newest(tmp_path, pytest.fail), state(1))
+    assert [path.name for path in tmp_path.iterdir()] == ["pretrain_00000001.checkpoint"]

@@ -1,0 +1,232 @@
+"""A whole run, on the command line: its folder, going on exactly, and every way to refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srgan.image import files
+from srgan.model import weights
+from srgan.train import checkpoints, steps
+from tests.train.small import SMALL, assert_same, last_state, train
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a data/ folder, so that scikit-image's pictures are used."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of both phases."""
+    home = tmp_path_factory.mktemp("undisturbed")
+    before = Path.cwd()
+    os.chdir(home)
+    try:
+        assert train(home / "run") == 0
+    finally:
+        os.chdir(before)
+    return home / "run"
+
+
+def test_the_folder_holds_what_the_docs_list(undisturbed: Path) -> None:
+    names = {path.relative_to(undisturbed).as_posix() for path in undisturbed.rglob("*") if path.is_file()}
+    assert {"settings.yaml", "journal.jsonl", "srresnet.safetensors", "srgan.safetensors"} <= names
+    assert {f"generators/srresnet_{step:07d}.safetensors" for step in (2, 4, 6)} <= names
+    assert {f"generators/srgan_{step:07d}.safetensors" for step in (2, 4)} <= names
+    assert len([name for name in names if name.startswith("checkpoints/")]) == 2
+    assert files.read_rgb8(undisturbed / "samples/pretrain_0000006.png").shape == (192, 576, 3)
+    assert not [name for name in names if name.endswith(".tmp")]
+
+
+def test_the_journal_tells_losses_speed_and_health(undisturbed: Path) -> None:
+    lines = [json.loads(line) for line in (undisturbed / "journal.jsonl").read_text().splitlines()]
+    assert lines[0]["kind"] == "event" and "scikit-image" in lines[0]["text"]
+    reports = [line for line in lines if line["kind"] == "report"]
+    assert [(r["phase"], r["step"]) for r in reports] == [
+        ("pretrain", 3),
+        ("pretrain", 6),
+        ("adversarial", 3),
+        ("adversarial", 4),
+    ]
+    health = reports[-1]["health"]
+    assert {"d_real", "d_fake", "d_accuracy", "content_to_adversarial", "bn_gap", "checkerboard"} == health.keys()
+    assert 0 < health["d_real"] < 1 and health["content_to_adversarial"] > 0
+    (start,) = [line for line in lines if line["kind"] == "start"]
+    assert start["data"]["pictures"] == 4 and start["versions"]["torch"]
+
+
+def test_a_generator_describes_itself(undisturbed: Path) -> None:
+    made = weights.read(undisturbed / "srgan.safetensors")
+    assert made.config.blocks == 1 and made.metadata["phase"] == "adversarial" and made.metadata["step"] == "4"
+    assert json.loads(made.metadata["settings"])["seed"] == 0 and "psnr_y" in json.loads(made.metadata["scores"])
+
+
+def test_the_saved_settings_give_the_same_run(undisturbed: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    assert train(again, "--config", str(undisturbed / "settings.yaml"), "--output", str(again)) == 0
+    assert_same(last_state(undisturbed), last_state(again))
+
+
+@pytest.mark.parametrize("after", [2, 5, 7])
+def test_a_run_broken_off_and_gone_on_with_ends_in_the_same_bits(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    done = 0
+    for name in ("pretrain_step", "adversarial_step"):
+        whole = getattr(steps, name)
+
+        def breaking(*args: object, whole: object = whole, **options: object) -> object:
+            nonlocal done
+            done += 1
+            if done == after + 1:
+                raise MemoryError("the machine is gone")
+            return whole(*args, **options)  # type: ignore[operator]
+
+        monkeypatch.setattr(steps, name, breaking)
+    assert train(tmp_path / "run") == 1
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert train(tmp_path / "run", "--resume") == 0
+    assert_same(last_state(undisturbed), last_state(tmp_path / "run"))
+    for name in ("srresnet", "srgan"):
+        a, b = (weights.read(home / f"{name}.safetensors") for home in (undisturbed, tmp_path / "run"))
+        assert a.sha256 == b.sha256
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int, code: int) -> None:
+    words = [word for word in SMALL if word != "--quiet"]
+    command = [sys.executable, "-m", "srgan", *words, "--pretrain-steps", "100000", "--output", "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    journal = tmp_path / "run" / "journal.jsonl"
+    deadline = time.monotonic() + 120
+    while not (journal.exists() and '"report"' in journal.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == code, said
+    assert "srgan train --resume --output run" in said and "Traceback" not in said
+    newest = checkpoints.read(checkpoints.found(tmp_path / "run/checkpoints")[0])
+    assert newest.step >= 3
+
+
+def test_resume_refuses_settings_that_would_change_the_result(
+    undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(undisturbed, "--resume", "--learning-rate", "1e-5") == 2
+    said = capsys.readouterr().err
+    assert "learning_rate" in said and "--allow-change learning_rate" in said
+    assert train(undisturbed, "--resume", "--learning-rate", "1e-5", "--allow-change", "learning_rate") == 0
+
+
+def test_a_folder_with_a_run_in_it_is_refused(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(undisturbed.rglob("*"))
+    assert train(undisturbed) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert sorted(undisturbed.rglob("*")) == before
+
+
+def test_resume_without_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path / "none", "--resume") == 2
+    assert "no run" in capsys.readouterr().err
+
+
+def test_two_runs_cannot_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from srgan.train.folder import RunFolder
+
+    (tmp_path / "run").mkdir()
+    with RunFolder(tmp_path / "run").locked():
+        assert train(tmp_path / "run") == 2
+    assert "another run" in capsys.readouterr().err
+
+
+def test_adversarial_alone_needs_a_generator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path / "run", "--phase", "adversarial") == 2
+    assert "--init" in capsys.readouterr().err
+
+
+def test_adversarial_alone_from_a_file(undisturbed: Path, tmp_path: Path) -> None:
+    start = undisturbed / "generators" / "srresnet_0000006.safetensors"
+    assert train(tmp_path / "run", "--phase", "adversarial", "--init", str(start)) == 0
+    assert_same(last_state(undisturbed), last_state(tmp_path / "run"))
+
+
+def test_init_of_another_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from srgan.model.config import GeneratorConfig
+
+    other = weights.random(GeneratorConfig(blocks=2, width=4))
+    weights.write(tmp_path / "other.safetensors", other.tensors, config=other.config, metadata={})
+    assert train(tmp_path / "run", "--init", str(tmp_path / "other.safetensors")) == 2
+    assert "blocks=2" in capsys.readouterr().err
+
+
+def test_content_vgg54_without_vgg19_says_where_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--recipe", "paper", "--content", "vgg54", "--phase", "adversarial"]
+    start = weights.random(_tiny())
+    weights.write(tmp_path / "start.safetensors", start.tensors, config=start.config, metadata={})
+    assert train(tmp_path / "run", *words, "--init", str(tmp_path / "start.safetensors")) == 2
+    assert "srgan data fetch vgg19" in capsys.readouterr().err
+
+
+def test_a_real_vgg19_and_real_pictures(data: Path, tmp_path: Path) -> None:
+    """Two adversarial steps with phi_54, on photographs of the shared data."""
+    few = tmp_path / "photos"
+    few.mkdir()
+    for path in sorted((data / "train" / "scenes").iterdir())[:3]:
+        (few / path.name).symlink_to(path)
+    vgg = next((data / "vgg19").glob("*.npz"))
+    words = ["--content", "vgg54", "--vgg", str(vgg), "--data", str(few), "--pretrain-steps", "2", "--train-steps", "2"]
+    assert train(tmp_path / "run", *words) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run/journal.jsonl").read_text().splitlines()]
+    last = [line for line in lines if line["kind"] == "report"][-1]
+    assert last["phase"] == "adversarial" and 0.01 < last["loss"]["content"] < 10
+
+
+def _tiny():  # type: ignore[no-untyped-def]
+    from srgan.model.config import GeneratorConfig
+
+    return GeneratorConfig(blocks=1, width=4)
+
+
+def test_frozen_batchnorm_keeps_the_statistics_of_its_first_generator(
+    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = undisturbed / "srresnet.safetensors"
+    assert train(tmp_path / "run", "--freeze-batchnorm", "--init", str(first), "--ema", "0") == 0
+    before = weights.read(first).tensors
+    for name in ("srresnet", "srgan"):
+        after = weights.read(tmp_path / "run" / f"{name}.safetensors").tensors
+        kept = {key for key in before if np.array_equal(before[key], after[key])}
+        assert kept == {key for key in before if ".running_" in key}
+    lines = map(json.loads, (tmp_path / "run/journal.jsonl").read_text().splitlines())
+    assert {line["health"]["bn_gap"] for line in lines if line["kind"] == "report"} == {0.0}
+    assert train(tmp_path / "other", "--freeze-batchnorm") == 2
+    assert "name one with init (srresnet, or a .safetensors file)" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_bf16_validates_like_fp32(tmp_path: Path) -> None:
+    """Within 0.05 dB after a short run from trained weights; on a CPU, where bf16 is emulated."""
+
+    def validated(precision: str) -> float:
+        more = (
+            "--phase pretrain --init srresnet --blocks 16 --width 64 --pretrain-steps 20 --validation-interval 20 "
+            "--checkpoint-interval 20 --crop 48 --ema 0 --pretrain-learning-rate 3e-5"
+        ).split()
+        assert train(tmp_path / precision, *more, "--precision", precision) == 0
+        lines = map(json.loads, (tmp_path / precision / "journal.jsonl").read_text().splitlines())
+        return float([line["scores"]["psnr_y"] for line in lines if line["kind"] == "validation"][-1])
+
+    fp32, bf16 = validated("fp32"), validated("bf16")
+    assert fp32 > 25 and fp32 != bf16
+    assert bf16 == pytest.approx(fp32, abs=0.05)

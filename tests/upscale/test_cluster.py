@@ -1,0 +1,252 @@
+"""`srgan upscale --ray`: who gets what of a cluster, what an actor does, and the same bytes from two of them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from srgan.cli import run
+from srgan.commands.upscale import _with_address
+from srgan.errors import PictureError, UsageError
+from srgan.image import files
+from srgan.model import weights
+from srgan.upscale.actor import Actor, Bell, Desk, Row
+from srgan.upscale.cluster import share
+from srgan.upscale.inputs import Item
+from srgan.upscale.onefile import FileOptions
+from srgan.upscale.openvino import OpenVinoEngine
+from srgan.upscale.upscaler import Upscaler
+
+QUICK = {"engine": "openvino", "precision": "fp32", "threads": 1}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "actors", "gpu", "expected"),
+    [
+        ([{"CPU": 2}], None, False, (1, {"num_cpus": 2})),
+        ([{"CPU": 2}], 2, False, (2, {"num_cpus": 1})),
+        ([{"CPU": 2}], 5, False, (5, {"num_cpus": 1})),
+        ([{"CPU": 16}, {"CPU": 6}, {}], None, False, (5, {"num_cpus": 4})),
+        ([{"CPU": 16}, {"CPU": 6}], 3, False, (3, {"num_cpus": 6})),  # 2 + 1; with 7 CPUs each there would be 2
+        ([{}], None, False, (1, {"num_cpus": 1})),  # a cluster that is still to grow
+        ([{"CPU": 8, "GPU": 2}, {"CPU": 64}], None, True, (2, {"num_gpus": 1})),
+        ([{"CPU": 8, "GPU": 2}], 5, True, (5, {"num_gpus": 1 / 3})),
+        ([{"CPU": 8, "GPU": 2}], None, False, (2, {"num_cpus": 4})),
+    ],
+)
+def test_what_each_actor_gets(
+    nodes: list[dict[str, float]], actors: int | None, gpu: bool, expected: tuple[int, dict[str, float]]
+) -> None:
+    assert share(nodes, actors, gpu=gpu) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--ray", "in"], ["--ray=local", "in"]),
+        (["in", "--ray"], ["in", "--ray=local"]),
+        (["--ray", "--ray-actors", "2", "in"], ["--ray=local", "--ray-actors", "2", "in"]),
+        (["--ray", "auto", "in"], ["--ray", "auto", "in"]),
+        (["--ray", "head.local:6379", "in"], ["--ray", "head.local:6379", "in"]),
+        (["--ray", "[::1]:6379", "in"], ["--ray", "[::1]:6379", "in"]),
+        (["--ray", "ray://head:10001"], ["--ray", "ray://head:10001"]),
+        (["--ray=auto", "in"], ["--ray=auto", "in"]),
+        (["in"], ["in"]),
+    ],
+)
+def test_a_path_after_ray_stays_a_path(words: list[str], expected: list[str]) -> None:
+    assert _with_address(words) == expected
+
+
+def test_a_path_that_looks_like_an_address_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "auto").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"--ray=auto or \./auto"):
+        _with_address(["--ray", "auto"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--ray=nonsense"], "got 'nonsense'"),
+        (["--ray", "ray://head:10001"], "give --ray auto"),
+        (["--ray", "127.0.0.1:1"], "no Ray answers at 127.0.0.1:1: Connection refused"),
+        (["--ray-actors", "2"], "it needs --ray"),
+        (["--ray", "--ray-actors", "0"], "1 or more"),
+    ],
+)
+def test_mistakes_are_sentences(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert run(["upscale", str(folder / "in"), *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_without_the_extra_it_is_named(
+    folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert run(["upscale", "--ray", str(folder / "in"), "--model", str(small_file)]) == 2
+    shown = capsys.readouterr()
+    assert 'pip install "srgan[cluster]"' in shown.err and "Traceback" not in shown.err
+
+
+def test_without_ray_no_ray(folder: Path, small_file: Path) -> None:
+    code = (
+        "import sys; from srgan.cli import run\n"
+        f"assert run(['upscale', {str(folder / 'in/a.png')!r}, '--model', {str(small_file)!r}]) == 0\n"
+        "assert not {'ray', 'torch', 'srgan.upscale.cluster'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+class Near:
+    """Stands for the handle of an actor that is no process of its own."""
+
+    def __init__(self, of: object) -> None:
+        self._of = of
+
+    def __getattr__(self, name: str) -> Any:
+        return SimpleNamespace(remote=getattr(self._of, name))
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """With a Ray that calls at once."""
+    context = SimpleNamespace(get_actor_id=lambda: "me")
+    near = SimpleNamespace(get=lambda value: value, get_runtime_context=lambda: context)
+    monkeypatch.setitem(sys.modules, "ray", near)
+    return Desk()
+
+
+@pytest.fixture
+def items(folder: Path) -> list[Item]:
+    return [
+        Item(source=folder / "in" / name, target=folder / "out" / name, key=name)
+        for name in ("a.png", "sub/b.png", "z.png")
+    ]
+
+
+def answers(actor: Actor, items: list[Item]) -> list[Row]:
+    rows = actor({"item": [pickle.dumps(item) for item in items]})["row"]
+    return [pickle.loads(row) for row in rows]
+
+
+def actor(desk: Desk, model: Path, folder: Path, **how: Any) -> Actor:
+    return Actor(Near(desk), {"model": str(model), **QUICK, **how}, FileOptions(), folder)
+
+
+def test_an_actor_does_its_part_and_says_what_failed(
+    desk: Desk, items: list[Item], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    rows = answers(actor(desk, small_file, folder), items)
+    assert [row[0] for row in rows] == items
+    assert [type(row[1]) for row in rows] == [type(None), type(None), PictureError]
+    assert files.size(folder / "out/a.png") == (36, 56) and desk.close() == 0
+
+
+def test_an_engine_takes_as_many_threads_as_it_may(small_file: Path) -> None:
+    engine = OpenVinoEngine(weights.read(small_file), threads=1)
+    assert engine._whole._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1
+
+
+def test_what_an_actor_did_before_it_died_is_not_done_again(
+    desk: Desk, items: list[Item], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "out").mkdir()
+    items[0].target.write_text("done")
+    assert [row[1] for row in answers(actor(desk, small_file, folder), items[:2])] == [None, None]
+    assert items[0].target.read_text() == "done" and items[1].target.exists()
+
+
+def test_an_actor_that_cannot_start_says_why(
+    desk: Desk, items: list[Item], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for wrong, said in (
+        (actor(desk, folder / "nonesuch.safetensors", folder), "nonesuch"),
+        (actor(desk, small_file, folder / "nowhere"), "start in a folder that all nodes share"),
+        (actor(desk, small_file, folder, precision="int8"), "no int8 form"),
+    ):
+        ((item, error, _),) = answers(wrong, items)
+        assert item is None and said in str(error)
+
+
+def test_when_the_desk_closes_nothing_is_left_half_done(
+    desk: Desk, items: list[Item], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closing(self: Upscaler, *_: object, progress: Any, **__: object) -> None:
+        assert desk.close() == 1
+        progress(1, 2)
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(Upscaler, "deliver", closing)
+    monkeypatch.setattr(Bell, "EVERY", 0.0)
+    working = actor(desk, small_file, folder)
+    assert answers(working, items) == [(None, None, [])] and desk.close() == 0
+    assert answers(working, items) == [(None, None, [])]
+    assert not [path for path in (folder / "out").rglob("*") if path.is_file()]
+
+
+def command(*arguments: object) -> subprocess.Popen[str]:
+    """`srgan upscale --ray` with two actors, in a process group of its own; Ray's processes may keep their bytecode."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "srgan", "upscale", "--ray", *map(str, arguments), "--ray-actors", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_two_actors_make_the_same_bytes(folder: Path, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(1)
+    for number in range(6):
+        pixels = random.integers(0, 256, (30 + number, 40, 3), np.uint8)
+        files.write_array(folder / f"in/{number}.jpg", pixels)
+    how = ("--precision", precision)
+    code = run(["upscale", str(folder / "in"), "-o", str(folder / "plain"), *how])
+    plain = capsys.readouterr()
+    process = command(folder / "in", "-o", folder / "ray", *how)
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == code == 2, err
+    made = [path for path in (folder / "ray").rglob("*") if path.is_file()]
+    assert sorted(out.splitlines()) == sorted(map(str, made))
+    assert sorted(out.splitlines()) == sorted(plain.out.replace("/plain/", "/ray/").splitlines())
+    assert plain.err.splitlines()[-2:] == err.splitlines()[-2:]  # z.png, and that it was one of 10
+    for path in made:
+        assert path.read_bytes() == (folder / "plain" / path.relative_to(folder / "ray")).read_bytes()
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(8):
+        pixels = np.random.default_rng(number).integers(0, 256, (200, 200, 3), np.uint8)
+        files.write_array(tmp_path / f"in/{number}.png", pixels)
+    process = command(tmp_path / "in", "-o", tmp_path / "out", "--precision", "fp32", "--memory", "40MB")
+    end = time.monotonic() + 900
+    while not list(tmp_path.glob("out/.srgan-*")) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 130, err
+    assert "stopped by Ctrl-C" in err and "Traceback" not in err
+    assert not list(tmp_path.glob("out/.*"))
+    assert all(files.size(path) == (800, 800) for path in tmp_path.glob("out/*"))

@@ -1,0 +1,59 @@
+"""The OpenVINO graph and the torch functions compute what the described network does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.signal import correlate2d
+
+from srgan.model import weights as weights_module
+from srgan.model.config import GeneratorConfig
+from srgan.upscale.graph import unshuffled
+from srgan.upscale.openvino import OpenVinoEngine
+
+CONFIGS = [
+    GeneratorConfig(blocks=2, width=8),
+    GeneratorConfig(blocks=1, width=4, slopes="layer"),
+    GeneratorConfig(blocks=1, width=4, scale=2),
+    GeneratorConfig(blocks=1, width=4, tail="tanh"),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (5, 9), (24, 17)], ids=str)
+def test_both_engines_agree_with_the_network_that_is_trained(config: GeneratorConfig, size: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch")
+    from srgan.model.generator import generator_from_weights
+    from srgan.upscale.pytorch import PyTorchEngine
+
+    weights = weights_module.random(config, seed=1)
+    lr_unit = np.random.default_rng(2).random((1, 3, *size), np.float32)
+    with torch.no_grad():
+        expected = generator_from_weights(weights).eval()(torch.tensor(lr_unit)).numpy()
+    for engine in (OpenVinoEngine(weights), PyTorchEngine(weights, "fp32", device=torch.device("cpu"))):
+        found = engine.run(lr_unit)
+        assert found.shape == (1, 3, config.scale * size[0], config.scale * size[1])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+        np.testing.assert_allclose(engine.tail(engine.body(lr_unit)), found, rtol=0, atol=1e-6 * np.abs(found).max())
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 9])
+def test_a_kernel_moved_before_the_shuffle_does_the_same(size: int) -> None:
+    random = np.random.default_rng(size)
+    kernel = random.standard_normal((2, 3, size, size)).astype(np.float32)
+    maps = random.standard_normal((12, 6, 7)).astype(np.float32)
+    after = _correlated(_shuffled(maps), kernel)
+    before = _shuffled(_correlated(maps, unshuffled(kernel)))
+    np.testing.assert_allclose(before, after, rtol=0, atol=1e-6 * np.abs(after).max())
+
+
+def _correlated(maps: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """A zero-padded convolution layer, (C, H, W) and (O, C, k, k) -> (O, H, W)."""
+    return np.stack([sum(correlate2d(m, k, "same") for m, k in zip(maps, one, strict=True)) for one in kernel])
+
+
+def _shuffled(maps: np.ndarray) -> np.ndarray:
+    """The sub-pixel shuffle of Shi et al. 2016: (4 C, H, W) -> (C, 2 H, 2 W)."""
+    channels, height, width = maps.shape
+    parts = maps.reshape(channels // 4, 2, 2, height, width)
+    return parts.transpose(0, 3, 1, 4, 2).reshape(channels // 4, 2 * height, 2 * width)
