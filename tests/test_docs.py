@@ -131,7 +131,7 @@ def classic(name: str) -> ModuleType:
 def test_there_are_commands_on_every_page_that_should_have_some() -> None:
     """Guards the reading itself: a block that is not found is not checked."""
     pages = {command.place.partition(":")[0] for command in COMMANDS}
-    assert {"README.md", "start.md", "evaluation.md", "data.md", "export.md", "report.md"} <= pages
+    assert {"README.md", "quickstart.md", "upscaling.md", "training.md", "evaluation.md"} <= pages
     shell = (
         "$ uv run --extra train srgan train --recipe quick  # minutes\npython test.py | tee srgan.log && srgan info x"
     )
@@ -174,8 +174,8 @@ def test_an_inline_command_names_commands_and_options_that_exist(
         assert {option.replace("_", "-").rstrip(".,)") for option in options} <= known
 
 
-def test_the_first_steps_of_start_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every `srgan upscale` and `srgan info` of docs/start.md but those that need a cluster, in order, with tiny models."""
+def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every `srgan upscale` and `srgan info` of docs/quickstart.md but those that need a cluster, in order, with tiny models."""
     models = tmp_path / "models"
     models.mkdir()
     for seed, name in enumerate(("srgan", "srresnet")):
@@ -190,7 +190,7 @@ def test_the_first_steps_of_start_run(tmp_path: Path, monkeypatch: pytest.Monkey
         files.write_array(tmp_path / name, rng.integers(0, 256, (12, 16, 3), np.uint8))
     files.write(tmp_path / "scan.tif", files.Picture(pixels=rng.integers(0, 65536, (9, 7, 3), np.uint16)))
     monkeypatch.chdir(tmp_path)
-    run = [c for c in COMMANDS if c.place.startswith("start.md") and c.words[1] in ("upscale", "info")]
+    run = [c for c in COMMANDS if c.place.startswith("quickstart.md") and c.words[1] in ("upscale", "info")]
     run = [c for c in run if "--ray" not in c.words]
     assert len(run) >= 6
     for command in run:
@@ -222,8 +222,8 @@ def names_of(module: str) -> set[str]:
     return found
 
 
-def test_the_names_that_the_api_page_gives_exist() -> None:
-    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+def test_the_names_of_the_api_exist() -> None:
+    text = (ROOT / "docs/upscaling.md").read_text(encoding="utf-8")
     found = re.findall(r"`srgan\.([a-z_.]+)\.([A-Za-z_0-9]+)(?:\(|`)", text)
     assert len(found) >= 7
     for module, name in found:
@@ -253,6 +253,17 @@ def anchors(page: Path) -> set[str]:
     """The names that GitHub gives to headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_paper_s_tests_and_files_exist() -> None:
+    """Every test and every source file that docs/paper.md names."""
+    text = (ROOT / "docs/paper.md").read_text(encoding="utf-8")
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    tests = set(re.findall(r"`(test_\w+)`", text))
+    assert len(tests) > 30
+    assert not {name for name in tests if f"def {name}(" not in sources}
+    files_named = re.findall(r"`((?:tests|model|train|data|image|evaluate)/[\w/]+\.py)`", text)
+    assert not [n for n in files_named if not (ROOT / n).exists() and not (ROOT / "src/srgan" / n).exists()]
 
 
 def test_one_version_everywhere() -> None:
