@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from srgan import __version__, cli
-from srgan.errors import Diverged, PictureError
+from srgan.errors import Diverged, ImageError
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig
 
@@ -80,7 +80,7 @@ def test_a_far_off_command_is_not_guessed(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (PictureError("photo.png ends too early"), 2, "srgan: error: photo.png ends too early"),
+        (ImageError("photo.png ends too early"), 2, "srgan: error: photo.png ends too early"),
         (Diverged("the loss is NaN at step 7"), 3, "srgan: error: the loss is NaN at step 7"),
         (KeyboardInterrupt(), 130, "srgan: stopped by Ctrl-C"),
     ],

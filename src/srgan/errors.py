@@ -17,7 +17,7 @@ class SettingsError(SrganError):
     """A settings file or an option is wrong."""
 
 
-class PictureError(SrganError):
+class ImageError(SrganError):
     """A picture cannot be read, is refused or cannot be written."""
 
 

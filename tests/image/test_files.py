@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 from srgan.image import files
 from srgan.image.files import Buffer, Limits, Metadata, Picture
 from tests.image import corpus
@@ -60,29 +60,29 @@ def test_what_cannot_be_read_is_one_sentence_with_the_path(tmp_path: Path, name:
     data, words = REFUSED[name]
     path = placed(tmp_path, name, data)
     for act in (files.read, files.read_rgb8):
-        with pytest.raises(PictureError, match=words) as caught:
+        with pytest.raises(ImageError, match=words) as caught:
             act(path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_what_is_no_file_is_a_sentence(tmp_path: Path) -> None:
     for path, words in {tmp_path: "is a folder", tmp_path / "no.png": "does not exist"}.items():
-        with pytest.raises(PictureError, match=words):
+        with pytest.raises(ImageError, match=words):
             files.read(path)
-    with pytest.raises(PictureError, match="a\\\\x00b"):
+    with pytest.raises(ImageError, match="a\\\\x00b"):
         files.read(tmp_path / "a\0b.png")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(PictureError, match="is no file"):
+    with pytest.raises(ImageError, match="is no file"):
         files.read(tmp_path / "pipe.png")
 
 
 def test_control_characters_in_a_name_are_escaped(tmp_path: Path) -> None:
     path = placed(tmp_path, "a\x1b[31mred\nline.png", b"text")
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(ImageError) as caught:
         files.read(path)
     assert "\x1b" not in str(caught.value) and "\n" not in str(caught.value)
     assert "\\x1b[31mred\\nline.png" in str(caught.value)
@@ -202,7 +202,7 @@ def test_quality_is_high_unless_asked_otherwise(tmp_path: Path) -> None:
         assert image.layer[1][1:3] == (1, 1)  # type: ignore[attr-defined]  # chroma at full size
     for ending in (".jpg", ".webp", ".avif"):
         assert len(files.encoded(picture, ending, quality=20)) < len(files.encoded(picture, ending)) / 2
-    with pytest.raises(PictureError, match="from 1 to 100"):
+    with pytest.raises(ImageError, match="from 1 to 100"):
         files.write(tmp_path / "a.jpg", picture, quality=0)
 
 
@@ -216,22 +216,22 @@ def test_bytes_in_memory_are_read_as_a_file_is(tmp_path: Path) -> None:
         assert files.read(buffer).metadata == files.read(path).metadata
         assert files.size(buffer) == files.size(path)
         assert files.read_provenance(buffer) == {"model": "m"}
-    with pytest.raises(PictureError, match="up\\\\nload"):
+    with pytest.raises(ImageError, match="up\\\\nload"):
         files.read(Buffer(data=b"text", name="up\nload"))
 
 
 def test_targets_that_cannot_hold_the_picture_are_refused(tmp_path: Path) -> None:
     check = files.check_target
     check(tmp_path / "a.PNG", height=9, width=9, alpha=True)
-    with pytest.raises(PictureError, match="transparency"):
+    with pytest.raises(ImageError, match="transparency"):
         check(tmp_path / "a.jpg", height=9, width=9, alpha=True)
-    with pytest.raises(PictureError, match="side of 16383"):
+    with pytest.raises(ImageError, match="side of 16383"):
         check(tmp_path / "a.webp", height=9, width=16_384, alpha=False)
-    with pytest.raises(PictureError, match="pixels here"):
+    with pytest.raises(ImageError, match="pixels here"):
         check(tmp_path / "a.avif", height=10_000, width=10_000, alpha=False)
-    with pytest.raises(PictureError, match="ending must be one of"):
+    with pytest.raises(ImageError, match="ending must be one of"):
         check(tmp_path / "a.gif", height=9, width=9, alpha=False)
-    with pytest.raises(PictureError, match="there is no folder"):
+    with pytest.raises(ImageError, match="there is no folder"):
         check(tmp_path / "none" / "a.png", height=9, width=9, alpha=False)
 
 
@@ -245,7 +245,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     for step in ("fsync", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(os if step == "fsync" else Path, step, full)
-            with pytest.raises(PictureError, match="No space left"):
+            with pytest.raises(ImageError, match="No space left"):
                 files.write(path, picture)
         assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
@@ -275,13 +275,13 @@ def test_the_pixel_limit_is_a_setting(tmp_path: Path) -> None:
     files.write_array(tmp_path / "a.png", corpus.smooth(3))
     assert files.size(tmp_path / "a.png", limits=Limits(pixels=corpus.H * corpus.W)) == (corpus.H, corpus.W)
     for act in (files.read, files.size, files.read_array, files.read_rgb8):
-        with pytest.raises(PictureError, match="17x12, 204 pixels; the limit is 203"):
+        with pytest.raises(ImageError, match="17x12, 204 pixels; the limit is 203"):
             act(tmp_path / "a.png", limits=Limits(pixels=203))
 
 
 def test_decoding_stops_when_its_time_is_up(tmp_path: Path) -> None:
     files.write_array(tmp_path / "a.png", np.zeros((4000, 4000), np.uint8))
-    with pytest.raises(PictureError, match="takes longer than 0 s"):
+    with pytest.raises(ImageError, match="takes longer than 0 s"):
         files.read(tmp_path / "a.png", limits=Limits(seconds=0.0))
 
 
@@ -293,7 +293,7 @@ def test_only_the_loaders_of_our_formats_may_run(tmp_path: Path) -> None:
         "a.csv": "1,2\n3,4\n",
     }.items():
         path = placed(tmp_path, name, text.encode())
-        with pytest.raises(PictureError):
+        with pytest.raises(ImageError):
             files.read(path)
     with pytest.raises(pyvips.Error):
         pyvips.Image.new_from_file(str(tmp_path / "a.svg"))
@@ -331,7 +331,7 @@ def test_memory_stays_flat_over_many_pictures(tmp_path: Path) -> None:
         for _ in range(times):
             files.write(tmp_path / "a.jpg", Picture(pixels=pixels), provenance={"model": "m"})
             files.read(tmp_path / "a.jpg")
-            with pytest.raises(PictureError):
+            with pytest.raises(ImageError):
                 files.read(damaged)
 
     loop(10)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 from srgan.image import files
 from srgan.image.files import Metadata, Picture
 from srgan.image.metadata import provenance_in, sound_profile, upright_exif, with_provenance
@@ -74,7 +74,7 @@ def test_density_is_kept(tmp_path: Path, ending: str) -> None:
 
 def test_exif_too_long_for_jpeg_is_a_sentence(tmp_path: Path) -> None:
     block = corpus.exif() + bytes(70_000)
-    with pytest.raises(PictureError, match="a JPEG takes 65,527"):
+    with pytest.raises(ImageError, match="a JPEG takes 65,527"):
         written(tmp_path, ".jpg", Metadata(exif=block))
     assert files.read(written(tmp_path, ".png", Metadata(exif=block))).exif == block
     fits = block[:65_527]
@@ -83,7 +83,7 @@ def test_exif_too_long_for_jpeg_is_a_sentence(tmp_path: Path) -> None:
 
 def test_xmp_too_long_for_jpeg_is_a_sentence(tmp_path: Path) -> None:
     xmp = corpus.XMP.replace(b"<?xpacket end", b" " * 70_000 + b"<?xpacket end")
-    with pytest.raises(PictureError, match=r"XMP has 70,\d+ bytes"):
+    with pytest.raises(ImageError, match=r"XMP has 70,\d+ bytes"):
         written(tmp_path, ".jpg", Metadata(xmp=xmp))
     fits = xmp.replace(b" " * 7_500, b"")[:63_000]
     assert files.read(written(tmp_path, ".jpg", Metadata(xmp=fits))).metadata.xmp == fits

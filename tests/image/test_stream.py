@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 from srgan.image import files
 from srgan.image.alpha import bled
 from srgan.image.files import Limits, Metadata, Picture
@@ -159,10 +159,10 @@ def test_a_sink_left_early_leaves_nothing(tmp_path: Path, error: type[BaseExcept
 def test_a_full_disk_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 599))
-    with pytest.raises(PictureError, match=r"needs up to 0\.0 GB in"):
+    with pytest.raises(ImageError, match=r"needs up to 0\.0 GB in"):
         Sink(tmp_path / "a.png", height=10, width=10, channels=3, dtype=np.uint8)
     files.write_array(tmp_path / "b.png", np.zeros((30, 30), np.uint8))
-    with pytest.raises(PictureError, match="needs up to"):
+    with pytest.raises(ImageError, match="needs up to"):
         open_source(tmp_path / "b.png", scratch=tmp_path, memory=0)
     assert leftovers(tmp_path) == []
 
@@ -172,7 +172,7 @@ def test_a_disk_that_fills_up_midway_is_a_sentence(tmp_path: Path) -> None:
     program = """
 import resource, signal, sys
 import numpy as np
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 from srgan.image.stream import Sink
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
@@ -180,7 +180,7 @@ try:
     with Sink(sys.argv[1], height=200, width=200, channels=3, dtype=np.uint8) as sink:
         sink.put(0, 0, np.zeros((200, 200, 3), np.uint8))
         sink.finish()
-except PictureError as error:
+except ImageError as error:
     print(error)
 """
     done = subprocess.run(
@@ -192,26 +192,26 @@ except PictureError as error:
 
 def test_what_would_fail_at_the_end_fails_at_the_start(tmp_path: Path) -> None:
     size: dict[str, Any] = {"height": 9, "width": 9, "channels": 3, "dtype": np.uint8}
-    with pytest.raises(PictureError, match=r"a\.jpg: quality is 0"):
+    with pytest.raises(ImageError, match=r"a\.jpg: quality is 0"):
         Sink(tmp_path / "a.jpg", quality=0, **size)
-    with pytest.raises(PictureError, match=r"a\.jpg: the picture's EXIF has 66,000 bytes"):
+    with pytest.raises(ImageError, match=r"a\.jpg: the picture's EXIF has 66,000 bytes"):
         Sink(tmp_path / "a.jpg", metadata=Metadata(exif=bytes(66_000)), **size)
     unsound = Metadata(icc=corpus.profile() + bytes(9))  # as `read` would not hand it out
-    with pytest.raises(PictureError, match=r"a\.png cannot be written"):
+    with pytest.raises(ImageError, match=r"a\.png cannot be written"):
         Sink(tmp_path / "a.png", metadata=unsound, **size)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_formats_that_cannot_hold_it_and_limits_are_checked_at_once(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="transparency"):
+    with pytest.raises(ImageError, match="transparency"):
         Sink(tmp_path / "a.jpg", height=9, width=9, channels=3, dtype=np.uint8, alpha=True)
     files.write_array(tmp_path / "b.png", np.zeros((30, 30), np.uint8))
-    with pytest.raises(PictureError, match="the limit is 10"):
+    with pytest.raises(ImageError, match="the limit is 10"):
         open_source(tmp_path / "b.png", scratch=tmp_path, limits=Limits(pixels=10))
     data = (tmp_path / "b.png").read_bytes()
     for memory in (0, 1 << 20):
         (tmp_path / "c.png").write_bytes(data[: len(data) - 30])
-        with pytest.raises(PictureError, match=r"c\.png is damaged"):
+        with pytest.raises(ImageError, match=r"c\.png is damaged"):
             open_source(tmp_path / "c.png", scratch=tmp_path, memory=memory)
     assert leftovers(tmp_path) == []
 

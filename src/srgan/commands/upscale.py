@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from srgan.config import parse
-from srgan.errors import PictureError, UsageError
+from srgan.errors import ImageError, UsageError
 from srgan.upscale.engine import EngineName, Precision
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def main(argv: list[str]) -> int:
     todo = [item for item in work.items if settings.overwrite or not item.target.exists()]
     skipped = len(work.items) - len(todo)
     if work.single and skipped:
-        raise PictureError(f"{work.items[0].target} exists; --overwrite replaces it.")
+        raise ImageError(f"{work.items[0].target} exists; --overwrite replaces it.")
     if skipped and not settings.quiet:
         print(f"srgan: {skipped} of {len(work.items)} exist already and are skipped", file=sys.stderr)
     return _upscale(settings, todo, work.single) if todo else 0
@@ -132,7 +132,7 @@ def _upscale(settings: UpscaleSettings, todo: list[Item], single: bool) -> int:
         print(f"srgan: {len(failures)} of {len(todo)} pictures failed:", file=sys.stderr)
         for failure in failures:
             print(f"  {failure.error}", file=sys.stderr)
-        return PictureError.exit_code
+        return ImageError.exit_code
     return 0
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 from srgan.image.decode import Buffer, field, shown
 
 _GREY = ("b-w", "grey16")
@@ -32,7 +32,7 @@ def plain(image: Any, source: Path | Buffer) -> Any:
             image.remove("icc-profile-data")
     known = (image.interpretation in _GREY and bands == 1) or (image.interpretation in _COLOUR and bands == 3)
     if not known or image.format not in ("uchar", "ushort"):
-        raise PictureError(
+        raise ImageError(
             f"{shown(source)} holds {image.bands} {image.interpretation} channels of type {image.format}; "
             "srgan takes grey, RGB and CMYK with 8 or 16 bits. Convert it first."
         )

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import pyvips
 
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif", ".gif")
 """The endings of the files that are read: PNG, JPEG, WebP, TIFF, AVIF, GIF."""
@@ -74,25 +74,25 @@ def reason(error: Exception) -> str:
     return shown(telling[-1] if telling else "it ends too early or its header is wrong").rstrip(".")[:200]
 
 
-def not_decoded(source: Path | Buffer, error: Exception, limits: Limits) -> PictureError:
+def not_decoded(source: Path | Buffer, error: Exception, limits: Limits) -> ImageError:
     """The error for pixels that cannot be had: the time is up, or the file is damaged."""
     if "killed" in str(error):
-        return PictureError(f"{shown(source)} takes longer than {limits.seconds:g} s to decode (Limits.seconds).")
-    return PictureError(f"{shown(source)} is damaged: {reason(error)}.")
+        return ImageError(f"{shown(source)} takes longer than {limits.seconds:g} s to decode (Limits.seconds).")
+    return ImageError(f"{shown(source)} is damaged: {reason(error)}.")
 
 
 def format_of(source: Path | Buffer) -> str:
-    """The format that a file's first bytes say; PictureError when it is missing, empty or none of ours."""
+    """The format that a file's first bytes say; ImageError when it is missing, empty or none of ours."""
     try:
         if isinstance(source, Path) and not source.is_file():
             what = "is a folder" if source.is_dir() else "is no file" if source.exists() else "does not exist"
-            raise PictureError(f"{shown(source)} {what}; a picture was expected.")
+            raise ImageError(f"{shown(source)} {what}; a picture was expected.")
         with contents(source) as file:
             head = file.read(16)
     except (OSError, ValueError) as error:
-        raise PictureError(f"{shown(source)} cannot be read: {reason(error)}.") from None
+        raise ImageError(f"{shown(source)} cannot be read: {reason(error)}.") from None
     if not head:
-        raise PictureError(f"{shown(source)} is empty (0 bytes).")
+        raise ImageError(f"{shown(source)} is empty (0 bytes).")
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if head.startswith(b"\xff\xd8\xff"):
@@ -105,7 +105,7 @@ def format_of(source: Path | Buffer) -> str:
         return "AVIF"
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "GIF"
-    raise PictureError(
+    raise ImageError(
         f"{shown(source)} is not a {', '.join(list(_LOADERS)[:-1])} or GIF picture, whatever its name says; "
         "convert it to PNG first."
     )
@@ -158,16 +158,16 @@ def opened(source: Path | Buffer, limits: Limits) -> Any:
         else:
             image = getattr(pyvips.Image, _LOADERS[kind])(str(source), **how)
     except pyvips.Error as error:
-        raise PictureError(f"{shown(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
+        raise ImageError(f"{shown(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
     if image.width * image.height > limits.pixels:
-        raise PictureError(
+        raise ImageError(
             f"{shown(source)} is {image.width}x{image.height}, {image.width * image.height:,} pixels; "
             f"the limit is {limits.pixels:,} (Limits.pixels)."
         )
     pages = field(image, "n-pages") or 1
     if pages > 1 or _animated(source, kind):
         many = pages if pages > 1 else "several"
-        raise PictureError(f"{shown(source)} has {many} pages or frames; srgan takes one. Split it first.")
+        raise ImageError(f"{shown(source)} has {many} pages or frames; srgan takes one. Split it first.")
     return image
 
 

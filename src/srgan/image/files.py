@@ -69,7 +69,7 @@ class Picture:
 
 
 def read(path: StrPath | Buffer, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
-    """The picture in a file, at the file's own depth; PictureError for whatever is wrong with it."""
+    """The picture in a file, at the file's own depth; ImageError for whatever is wrong with it."""
     source = _source(path)
     header = opened(source, limits)
     image = plain(header, source)

@@ -12,7 +12,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 from srgan.image.alpha import REACH, bled
 from srgan.image.colour import orientation_of, plain, stored_region, upright
 from srgan.image.decode import DEFAULT_LIMITS, Limits, not_decoded, opened, reason, shown, stopped_after
@@ -56,7 +56,7 @@ class Source:
         try:
             self._scratch = Scratch(folder, self._shape, self.dtype)
         except OSError as error:
-            raise PictureError(f"{shown(folder)} takes no scratch file: {reason(error)}.") from None
+            raise ImageError(f"{shown(folder)} takes no scratch file: {reason(error)}.") from None
         image.rawsave(str(self._scratch.path), keep=0)
 
     def _rectangle(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
@@ -110,7 +110,7 @@ def open_source(
 ) -> Source:
     """A picture file to read rectangles from: decoded once, in memory up to `memory` bytes, else on disk.
 
-    `scratch` is the folder for the raw file then. PictureError for whatever is wrong with the picture.
+    `scratch` is the folder for the raw file then. ImageError for whatever is wrong with the picture.
     """
     return Source(Path(path), scratch, limits, memory)
 
@@ -200,8 +200,8 @@ def _check_space(folder: Path, wanted: int, path: Path) -> None:
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise PictureError(f"{shown(folder)} cannot be used: {reason(error)}.") from None
+        raise ImageError(f"{shown(folder)} cannot be used: {reason(error)}.") from None
     if free < wanted:
-        raise PictureError(
+        raise ImageError(
             f"{shown(path)} needs up to {wanted / 1e9:.1f} GB in {shown(folder)}, where {free / 1e9:.1f} GB are free."
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from srgan import Upscaler
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 from srgan.image import files
 from srgan.image.decode import format_of
 from srgan.image.files import Buffer, Limits, Picture, eight_bit
@@ -26,7 +26,7 @@ LEAST_SCORED = 32
 
 
 def size(source: Buffer, limits: Limits) -> tuple[int, int]:
-    """(height, width) from the header. Raises PictureError."""
+    """(height, width) from the header. Raises ImageError."""
     return files.size(source, limits=limits)
 
 
@@ -38,7 +38,7 @@ def upscaled(
     began: Callable[[Picture], None],
     progress: Progress,
 ) -> tuple[bytes, str]:
-    """The larger picture's bytes and its format, a key of FORMATS. Raises PictureError."""
+    """The larger picture's bytes and its format, a key of FORMATS. Raises ImageError."""
     own = format_of(source).lower()
     kind = wish.format or (own if own in SUFFIX else "png")
     picture = files.read(source, limits=limits)
@@ -84,12 +84,12 @@ def scored(sr: bytes, reference: Buffer, limits: Limits, niqe: Path | None) -> d
     true = eight_bit(files.read(reference, limits=limits).pixels)
     (height, width), (true_height, true_width) = ours.shape[:2], true.shape[:2]
     if not (0 <= true_height - height < 4 and 0 <= true_width - width < 4):
-        raise PictureError(
+        raise ImageError(
             f"the original is {true_width}x{true_height}, but the result is {width}x{height}; "
             "choose the picture that the small one was made from."
         )
     if min(height, width) < LEAST_SCORED:
-        raise PictureError(f"the result is {width}x{height}; scores need at least {LEAST_SCORED} pixels a side.")
+        raise ImageError(f"the result is {width}x{height}; scores need at least {LEAST_SCORED} pixels a side.")
     model = read_niqe_model(niqe) if niqe is not None else None
     scores = score(ours, true[:height, :width], niqe_model=model)
     values = {"psnr_y": scores.psnr_y, "ssim_daala": scores.ssim_daala, "niqe": scores.niqe}

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srgan.errors import PictureError, SrganError, UsageError
+from srgan.errors import ImageError, SrganError, UsageError
 from srgan.image.decode import shown
 from srgan.upscale.actor import Actor, Desk, Row
 from srgan.upscale.batch import Failure
@@ -102,7 +102,7 @@ def upscale_on_ray(
         ray.shutdown()
     for item in pending.values():
         reason = f"{shown(item.source)}: every actor that was given it died, as for want of memory."
-        failures.append(Failure(path=item.source, error=PictureError(reason)))
+        failures.append(Failure(path=item.source, error=ImageError(reason)))
     return failures
 
 

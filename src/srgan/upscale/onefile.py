@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from srgan.errors import PictureError, UsageError
+from srgan.errors import ImageError, UsageError
 from srgan.image.decode import shown
 from srgan.image.files import losses
 from srgan.image.stream import Sink, Source, open_source
@@ -39,10 +39,10 @@ class FileJob:
         self._made: dict[str, str] | None = None
 
     def open(self) -> Self:
-        """Decode the input and check that the output can be written. Raises PictureError."""
+        """Decode the input and check that the output can be written. Raises ImageError."""
         if self.target.exists():
             if not self.options.overwrite:
-                raise PictureError(f"{shown(self.target)} exists; --overwrite replaces it.")
+                raise ImageError(f"{shown(self.target)} exists; --overwrite replaces it.")
             if self.source.exists() and self.target.samefile(self.source):
                 raise UsageError(f"{shown(self.target)} is the input itself; give another name with -o.")
         try:

@@ -135,7 +135,7 @@ class Upscaler:
         quality: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """The picture of one file, `scale` times larger, as another file of any size. Raises PictureError."""
+        """The picture of one file, `scale` times larger, as another file of any size. Raises ImageError."""
         from srgan.upscale.onefile import FileOptions, upscale_file
 
         options = FileOptions(scale=scale, overwrite=overwrite, provenance=provenance, quality=quality)
