@@ -406,3 +406,14 @@ def test_tifffile_reads_what_is_written(tmp_path: Path) -> None:
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         np.testing.assert_array_equal(tiff.asarray(), deep)
         assert len(tiff.pages) == 1
+
+
+def test_find_images(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a/c.webp", ".hidden/x.png", "__MACOSX/y.png", ".d.png", "notes.txt", "out/z.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "to-nothing.jpg").symlink_to(tmp_path / "nowhere")
+    listed = [str(path.relative_to(tmp_path)) for path in files.find_images(tmp_path, exclude=tmp_path / "out")]
+    assert listed == ["a/c.webp", "b.PNG", "to-nothing.jpg"]
+    assert len(files.find_images(tmp_path, recursive=False)) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import shutil
 import tempfile
@@ -30,6 +31,7 @@ __all__ = [
     "check_target",
     "eight_bit",
     "encoded",
+    "find_images",
     "losses",
     "read",
     "read_array",
@@ -39,6 +41,8 @@ __all__ = [
     "write",
     "write_array",
 ]
+
+log = logging.getLogger("srgan")
 
 StrPath = str | os.PathLike[str]
 
@@ -165,3 +169,25 @@ def _in_memory(wanted: int) -> str | None:
 def write_array(path: StrPath, array: NDArray[Any], *, quality: int | None = None) -> None:
     """A bare array (H, W) or (H, W, 3), uint8 or uint16, as a file."""
     write(path, Picture(pixels=array), quality=quality)
+
+
+def find_images(folder: Path, *, recursive: bool = True, exclude: Path | None = None) -> list[Path]:
+    """Every image file below a folder, by suffix, sorted by path.
+
+    Links are followed, each folder once. Hidden files and folders, `__MACOSX` and the folder `exclude` are left out.
+    A link to nothing is in the list: its reader names it. A subfolder that cannot be opened is logged as a warning.
+    """
+    images, seen = [], {os.path.realpath(exclude)} if exclude else set()
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=_warn_unreadable):
+        real = os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        images += [Path(here, n) for n in names if n[0] != "." and Path(n).suffix.lower() in SUFFIXES]
+        folders[:] = sorted(f for f in folders if recursive and not f.startswith((".", "__MACOSX")))
+    return sorted(images, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _warn_unreadable(error: OSError) -> None:
+    log.warning("%s cannot be opened (%s); its images are left out.", ascii(error.filename)[1:-1], error.strerror)
