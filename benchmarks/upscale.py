@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.rivals import RIVALS, peak_memory
 from srgan import __version__
 from srgan.config import parse, to_mapping
-from srgan.image.metrics import psnr, shave, y_from_picture
+from srgan.image.metrics import psnr, shave, y_from_image
 from srgan.model import weights
 from srgan.model.weights import Weights
 from srgan.upscale.tile_plan import work
@@ -187,5 +187,5 @@ def _mean_psnr(run: Run, folder: Path) -> float:
     found = []
     for path in sorted(folder.glob("*_LR.png")):
         hr = read_rgb8(path.with_name(path.name.replace("_LR", "_HR")))
-        found.append(psnr(y_from_picture(shave(run(read_rgb8(path)))), y_from_picture(shave(hr))))
+        found.append(psnr(y_from_image(shave(run(read_rgb8(path)))), y_from_image(shave(hr))))
     return float(np.mean(found))

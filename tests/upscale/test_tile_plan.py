@@ -52,7 +52,7 @@ def test_a_plan_keeps_within_the_memory(height: int, width: int, allowed: int) -
     if made.whole:
         assert bounds.pixels * Described.tail_bytes <= allowed
     else:
-        windows = [core.widened(HALO.total, bounds).pixels for core in made.grid.cores(bounds)]
+        windows = [core.padded(HALO.total, bounds).pixels for core in made.grid.tiles(bounds)]
         assert max(windows) * Described.body_bytes + made.tail_pixels * Described.tail_bytes <= allowed
 
 
@@ -63,8 +63,8 @@ def test_the_price_of_exactness_at_the_default_memory() -> None:
     bounds = whole(height, width)
     body, tail = work(GeneratorConfig())
     computed = 0.0
-    for core in made.grid.cores(bounds):
-        computed += body * core.widened(HALO.total, bounds).pixels
+    for core in made.grid.tiles(bounds):
+        computed += body * core.padded(HALO.total, bounds).pixels
         side = made.tail_pixels**0.5
         computed += tail * core.pixels * (side / (side - 2 * HALO.tail)) ** 2
     assert 1.0 < computed / ((body + tail) * bounds.pixels) <= 1.25

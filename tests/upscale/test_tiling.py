@@ -56,11 +56,11 @@ def test_tiled_is_whole(
     run = ensemble_pieces if ensemble else pieces
     ((_, expected),) = run(engine, lr_unit, bounds, halo, bounds.pixels)
     found = np.full_like(expected, np.nan)
-    for core in Grid(min(rows, height), min(columns, width)).cores(bounds):
-        window = core.widened(halo.total, bounds)
+    for core in Grid(min(rows, height), min(columns, width)).tiles(bounds):
+        window = core.padded(halo.total, bounds)
         y, x = window.slices()
-        for part, sr in run(engine, lr_unit[:, :, y, x], core.within(window), halo, tail_pixels):
-            y2, x2 = part.placed(window).times(4).slices()
+        for part, sr in run(engine, lr_unit[:, :, y, x], core.relative_to(window), halo, tail_pixels):
+            y2, x2 = part.absolute_in(window).scaled(4).slices()
             found[:, :, y2, x2] = sr
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
 
@@ -71,11 +71,11 @@ def test_a_halo_one_pixel_short_shows(engine: OpenVinoEngine) -> None:
     bounds, true = whole(40, 40), reach(engine.config)
     short = Reach(total=true.total - 1, body=true.body - 1, tail=true.tail)
     expected = engine.run(lr_unit)
-    core = next(Grid(1, 2).cores(bounds))
-    window = core.widened(short.total, bounds)
+    core = next(Grid(1, 2).tiles(bounds))
+    window = core.padded(short.total, bounds)
     y, x = window.slices()
-    ((part, sr),) = pieces(engine, lr_unit[:, :, y, x], core.within(window), short, bounds.pixels)
-    y, x = part.times(4).slices()
+    ((part, sr),) = pieces(engine, lr_unit[:, :, y, x], core.relative_to(window), short, bounds.pixels)
+    y, x = part.scaled(4).slices()
     assert np.abs(sr - expected[:, :, y, x]).max() > 1e-4
 
 
@@ -95,5 +95,5 @@ def test_a_margin_comes_with_each_part(engine: OpenVinoEngine) -> None:
     lr_unit = np.random.default_rng(1).random((1, 3, 30, 30), np.float32)
     expected, bounds = engine.run(lr_unit), whole(30, 30)
     for part, sr in pieces(engine, lr_unit, bounds, reach(engine.config), 200, margin=2):
-        y, x = part.widened(2, bounds).times(4).slices()
+        y, x = part.padded(2, bounds).scaled(4).slices()
         np.testing.assert_allclose(sr, expected[:, :, y, x], rtol=0, atol=1e-5)

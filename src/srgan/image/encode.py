@@ -16,7 +16,7 @@ import pyvips
 
 from srgan.errors import ImageError
 from srgan.image.colour import eight_bit_image, to_srgb
-from srgan.image.decode import field, reason, set_up_libvips, shown
+from srgan.image.decode import field, set_up_libvips, shown, vips_reason
 from srgan.image.embedding import JPEG_LIMIT, PLACEHOLDER, embed_exif
 from srgan.image.metadata import Metadata, with_provenance
 
@@ -56,7 +56,7 @@ _BY_ENDING = {
     ".avif": _AVIF,
 }
 
-WRITTEN = tuple(_BY_ENDING)
+OUTPUT_SUFFIXES = tuple(_BY_ENDING)
 """The endings of the files that can be written."""
 
 
@@ -65,7 +65,7 @@ def _format(target: Path) -> _Format:
         return _BY_ENDING[target.suffix.lower()]
     except KeyError:
         raise ImageError(
-            f"{shown(target)} cannot be written: the ending must be one of {', '.join(WRITTEN)}."
+            f"{shown(target)} cannot be written: the ending must be one of {', '.join(OUTPUT_SUFFIXES)}."
         ) from None
 
 
@@ -100,10 +100,10 @@ def _check_room(target: Path, metadata: Metadata) -> None:
 
 def not_written(target: Path, error: Exception) -> ImageError:
     """The error for a file that the system or libvips would not write."""
-    return ImageError(f"{shown(target)} cannot be written: {reason(error)}.")
+    return ImageError(f"{shown(target)} cannot be written: {vips_reason(error)}.")
 
 
-def losses(path: str | os.PathLike[str], dtype: Any) -> str | None:
+def depth_warning(path: str | os.PathLike[str], dtype: Any) -> str | None:
     """A sentence for the user where the file's format keeps fewer bits than an array of `dtype` has."""
     form = _format(Path(path))
     if np.dtype(dtype) == np.uint16 and form.deep < 16:
@@ -172,7 +172,7 @@ def save(
         raise not_written(target, error) from None
 
 
-def rehearse(target: Path, bands: int, dtype: Any, **how: Any) -> None:
+def check_writable(target: Path, bands: int, dtype: Any, **how: Any) -> None:
     """ImageError now for what would stop `save`, with the same arguments, after hours of work: metadata, options."""
     image = pyvips.Image.black(8, 8, bands=bands).cast("uchar" if np.dtype(dtype) == np.uint8 else "ushort")
     with tempfile.TemporaryDirectory(prefix="srgan-") as folder:

@@ -22,7 +22,7 @@ from srgan import __version__
 from srgan.config import parse
 from srgan.errors import DataError
 from srgan.image.files import SUFFIXES, read_rgb8
-from srgan.image.metrics import psnr, shave, y_from_picture
+from srgan.image.metrics import psnr, shave, y_from_image
 from srgan.image.resize import cropped, downscaled
 from srgan.model import weights as weights_module
 from srgan.model.weights import Tensors, Weights
@@ -124,7 +124,7 @@ def mean_psnr(engine: OpenVinoEngine, pairs: Sequence[tuple[NDArray[np.uint8], N
     for lr, hr in pairs:
         signed = engine.run(colour.planes_from_pixels(lr))
         sr = colour.pixels_from_unit(colour.unit_from_signed(signed, grey=False), np.dtype(np.uint8))
-        found.append(psnr(y_from_picture(shave(sr)), y_from_picture(shave(hr))))
+        found.append(psnr(y_from_image(shave(sr)), y_from_image(shave(hr))))
     return float(np.mean(found))
 
 

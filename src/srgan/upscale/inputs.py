@@ -12,7 +12,7 @@ from pathlib import Path
 
 from srgan.errors import UsageError
 from srgan.image.decode import SUFFIXES, shown
-from srgan.image.encode import WRITTEN
+from srgan.image.encode import OUTPUT_SUFFIXES
 
 _ENDINGS = {"png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}
 _OF_OURS = re.compile(r"(.+)_x[234]")
@@ -128,7 +128,7 @@ def _target(source: Path, relative: Path, output: Path | None, folder: bool, sca
     if output is not None and not folder:
         return output
     suffix = _ENDINGS[format] if format else source.suffix
-    if suffix.lower() not in WRITTEN:
+    if suffix.lower() not in OUTPUT_SUFFIXES:
         suffix = ".png"
     if output is None:
         return source.with_name(f"{source.stem}_x{scale}{suffix}")

@@ -1,4 +1,4 @@
-"""Picture in, larger picture out: the Python API of this package."""
+"""Image in, larger picture out: the Python API of this package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from srgan.upscale.seam import seam_error
 from srgan.upscale.tile_plan import Plan, bytes_from_text, free_memory, plan
 
 if TYPE_CHECKING:
-    from srgan.image.files import Picture
+    from srgan.image.files import Image
 
 _MARGIN = 2
 """LR pixels around a tile that the bicubic from x4 to x3 or x2 sees (it reaches 1)."""
@@ -115,7 +115,7 @@ class Upscaler:
         self.deliver(source, put, scale=scale, progress=progress)
         return output
 
-    def upscale_picture(self, picture: Picture, *, scale: int = 4, progress: Progress | None = None) -> Picture:
+    def upscale_picture(self, picture: Image, *, scale: int = 4, progress: Progress | None = None) -> Image:
         """A decoded picture with its metadata -> the same, `scale` times larger."""
         height, width = (scale * side for side in picture.pixels.shape[:2])
         pixels = np.empty((height, width, *picture.pixels.shape[2:]), picture.pixels.dtype)
@@ -198,9 +198,9 @@ def _own_file(model: str | os.PathLike[str] | Weights) -> Path | None:
 
 def _read(path: str | os.PathLike[str]) -> Pixels:
     """A file as (H, W), (H, W, 3) or, where it has alpha, (H, W, 4)."""
-    from srgan.image.files import read
+    from srgan.image.files import read_image
 
-    picture = read(path)
+    picture = read_image(path)
     if picture.alpha is None:
         return picture.pixels
     grey = picture.pixels.ndim == 2
