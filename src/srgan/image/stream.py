@@ -156,7 +156,7 @@ class ImageWriter:
         except OSError as error:
             raise not_written(self._target, error) from None
 
-    def put(self, top: int, left: int, pixels: NDArray[Any], alpha: NDArray[Any] | None = None) -> None:
+    def write_box(self, top: int, left: int, pixels: NDArray[Any], alpha: NDArray[Any] | None = None) -> None:
         """A rectangle: pixels (h, w) or (h, w, 3), with alpha (h, w) exactly where the sink has one."""
         part = pixels[..., None] if pixels.ndim == 2 else pixels
         assert (alpha is not None) == self._alpha and part.dtype == self._scratch.dtype
