@@ -20,12 +20,14 @@ COMMANDS: dict[str, tuple[str, str, str | None]] = {
     "train": ("srgan.commands.train", "train SRResNet, then SRGAN", "train"),
     "data": ("srgan.commands.data", "fetch, check or pack pictures", None),
     "export": ("srgan.commands.export", "write a model as ONNX, OpenVINO or torch.export", "export"),
-    "report": ("srgan.commands.report", "one HTML page about one or more training runs", None),
+    "report": ("srgan.commands.report", "one HTML page about one or more training runs", "train"),
     "serve": ("srgan.commands.serve", "a page to try it, and an HTTP service", "web"),
     "bench": ("srgan.commands.bench", "measure upscaling, training or data loading", "train"),
     "info": ("srgan.commands.info", "what a weights file, or a picture made by srgan, says of itself", None),
 }
 _EXTRA_OF_MODULE = {
+    "jinja2": "train",
+    "matplotlib": "train",
     "torch": "train",
     "tensorboard": "train",
     "python_multipart": "web",
