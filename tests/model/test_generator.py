@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srgan.model import weights
-from srgan.model.config import GeneratorConfig, reach, tensor_shapes
-from srgan.model.generator import Generator, generator_from_weights, tensors_of
+from srgan.model.config import GeneratorConfig, receptive_field, tensor_shapes
+from srgan.model.generator import Generator, generator_from_weights, tensors_from_generator
 from tests.model import numpy_networks
 
 SMALL = GeneratorConfig(blocks=2, width=4)
@@ -56,18 +56,18 @@ def test_agrees_with_numpy(config: GeneratorConfig, height: int, width: int, see
 
 def test_weights_go_in_and_come_out_unchanged() -> None:
     random = weights.random(SMALL)
-    tensors = tensors_of(generator_from_weights(random))
+    tensors = tensors_from_generator(generator_from_weights(random))
     assert list(tensors) == list(random.tensors)
     assert all(np.array_equal(tensors[name], random.tensors[name]) for name in tensors)
 
 
 def test_tensors_of_are_copies() -> None:
     generator = Generator(SMALL)
-    before = tensors_of(generator)
+    before = tensors_from_generator(generator)
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.add_(1.0)
-    assert not np.array_equal(before["tail.conv.weight"], tensors_of(generator)["tail.conv.weight"])
+    assert not np.array_equal(before["tail.conv.weight"], tensors_from_generator(generator)["tail.conv.weight"])
     assert np.all(before["body.0.bn1.weight"] == 1.0)
 
 
@@ -88,7 +88,7 @@ def test_tensors_that_do_not_fit_are_not_passed_over(change: str) -> None:
 def test_a_pixel_reaches_exactly_as_far_as_the_layers_say(config: GeneratorConfig) -> None:
     """With every kernel positive nothing cancels: an SR pixel sees the LR pixels within reach, no others."""
     generator = generator_from_weights(_positive(config)).double()
-    total, side = reach(config).total, 2 * reach(config).total + 7
+    total, side = receptive_field(config).total, 2 * receptive_field(config).total + 7
     middle = side // 2
     lr_unit = torch.full((1, 3, side, side), 0.5, dtype=torch.float64, requires_grad=True)
     sr = generator(lr_unit)
@@ -105,7 +105,7 @@ def test_a_pixel_reaches_exactly_as_far_as_the_layers_say(config: GeneratorConfi
 
 
 def test_the_paper_s_generator_sees_40_pixels_of_which_37_before_the_sub_pixel_stages() -> None:
-    assert reach(GeneratorConfig()) == (40, 37, 3)
+    assert receptive_field(GeneratorConfig()) == (40, 37, 3)
 
 
 def test_features_reach_37_pixels() -> None:

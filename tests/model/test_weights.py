@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from srgan.errors import WeightsError
 from srgan.model import weights
-from srgan.model.config import GeneratorConfig, layers, tensor_shapes
+from srgan.model.config import GeneratorConfig, generator_layers, tensor_shapes
 from srgan.model.weights import Weights
 from tests.model import numpy_networks
 
@@ -190,10 +190,10 @@ def test_folded_equals_unfolded(slopes: Any) -> None:
     """The folded tensors, through the layers without their norms, give the picture of the network with them."""
     one = weights.random(GeneratorConfig(blocks=2, width=4, slopes=slopes), seed=3)
     lr_unit = np.random.default_rng(0).random((3, 5, 7))
-    folded = {name: tensor.astype(np.float64) for name, tensor in weights.fold(one).items()}
+    folded = {name: tensor.astype(np.float64) for name, tensor in weights.fold_batchnorm(one).items()}
     assert not any("bn" in name for name in folded)
     outputs = {"input": lr_unit}
-    for layer in layers(one.config):
+    for layer in generator_layers(one.config):
         x = outputs[layer.source]
         if layer.kind == "conv":
             y = numpy_networks.convolution(x, folded[f"{layer.name}.weight"], folded[f"{layer.name}.bias"])

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from srgan.model.batchnorm import BatchNorm
-from srgan.model.config import GeneratorConfig, layers
+from srgan.model.config import GeneratorConfig, generator_layers
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, ResidualBlock
 
@@ -50,7 +50,11 @@ def test_one_slope_per_channel_or_one_per_layer() -> None:
 def test_sixteen_identical_blocks_of_conv_bn_prelu_conv_bn() -> None:
     body = Generator().body
     assert len(body) == 16
-    names = [(layer.name.partition(".0.")[2], layer.kind) for layer in layers(GeneratorConfig()) if ".0." in layer.name]
+    names = [
+        (layer.name.partition(".0.")[2], layer.kind)
+        for layer in generator_layers(GeneratorConfig())
+        if ".0." in layer.name
+    ]
     kinds = {"conv1": "conv", "bn1": "norm", "act": "prelu", "conv2": "conv", "bn2": "norm", "add": "add"}
     assert names[:6] == list(kinds.items())
     assert len({str(block) for block in body}) == 1

@@ -17,7 +17,7 @@ from srgan.data.pack import Pack, open_pack
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator
-from srgan.model.initial import initialise
+from srgan.model.initial import init_weights
 from srgan.train import phases
 from srgan.train.distributed import Ranks, joined, synchronise_batchnorm
 from srgan.train.phases import Adversarial, Phase, Pretraining, networks
@@ -50,7 +50,7 @@ class Features(nn.Module):
 def first_generator() -> Generator:
     """The generator that every comparison starts from."""
     generator = Generator(GeneratorConfig(blocks=SETTINGS.blocks, width=SETTINGS.width))
-    initialise(generator, seed=1)
+    init_weights(generator, seed=1)
     return generator
 
 

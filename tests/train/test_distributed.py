@@ -20,7 +20,7 @@ from srgan.errors import SettingsError
 from srgan.image import files
 from srgan.model import losses
 from srgan.model.batchnorm import BatchNorm, Synchronised
-from srgan.model.initial import initialise
+from srgan.model.initial import init_weights
 from srgan.train.distributed import ALONE, joined
 from srgan.train.heartbeat import Watch
 from tests.train.ranks import CPU, STEPS, Features, SmallDiscriminator, first_generator
@@ -68,7 +68,7 @@ def reference(pack: Pack, name: str, count: int) -> dict[str, Tensor]:
     generator = first_generator().double().train()
     adam_g = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.9, 0.999))
     discriminator = SmallDiscriminator(32)
-    initialise(discriminator, seed=1)
+    init_weights(discriminator, seed=1)
     discriminator.double().train()
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=1e-3, betas=(0.9, 0.999))
     features = Features()

@@ -61,7 +61,7 @@ def export(source: Weights, settings: ExportSettings, target: Path) -> list[str]
 
     form = None
     if settings.precision == "int8":
-        form = form_of(source, weights.find(settings.model))
+        form = form_of(source, weights.find_model(settings.model))
     made = formats.make(settings.format, source, precision=settings.precision, form=form)
     differences = parity.compare(made.run, parity.source(source))
     parity.check(differences, settings.precision, f"{source.name} in the format {settings.format}")

@@ -52,7 +52,7 @@ class Layer(NamedTuple):
     other: str = ""
 
 
-class Reach(NamedTuple):
+class ReceptiveField(NamedTuple):
     """How far, in LR pixels, one output pixel sees: of the whole network, up to the sub-pixel stages, and after."""
 
     total: int
@@ -60,7 +60,7 @@ class Reach(NamedTuple):
     tail: int
 
 
-def layers(config: GeneratorConfig) -> tuple[Layer, ...]:
+def generator_layers(config: GeneratorConfig) -> tuple[Layer, ...]:
     """Figure 4, in order of computation. No bias where BatchNorm follows; no tanh unless imported weights need it."""
     width, found = config.width, list[Layer]()
 
@@ -89,7 +89,7 @@ def layers(config: GeneratorConfig) -> tuple[Layer, ...]:
         y = norm(f"{block}.bn2", conv(f"{block}.conv2", y, width, width, 3, False))
         x = add(f"{block}.add", y, x)
     x = add("trunk.add", norm("trunk.bn", conv("trunk.conv", x, width, width, 3, False)), head)
-    for i in range(stages(config)):
+    for i in range(upsampling_stages(config)):
         wide = conv(f"up.{i}.conv", x, width, 4 * width, 3, True)
         found.append(Layer("shuffle", f"up.{i}.shuffle", wide, 4 * width, width))
         x = prelu(f"up.{i}.act", f"up.{i}.shuffle")
@@ -99,28 +99,28 @@ def layers(config: GeneratorConfig) -> tuple[Layer, ...]:
     return tuple(found)
 
 
-def stages(config: GeneratorConfig) -> int:
+def upsampling_stages(config: GeneratorConfig) -> int:
     """Number of x2 sub-pixel stages."""
     return {2: 1, 4: 2}[config.scale]
 
 
-def reach(config: GeneratorConfig) -> Reach:
+def receptive_field(config: GeneratorConfig) -> ReceptiveField:
     """How far the network sees, from its layers: each kernel adds half its width at its own resolution."""
     body, tail, resolution = 0, 0.0, 1
-    for layer in layers(config):
+    for layer in generator_layers(config):
         if layer.kind == "shuffle":
             resolution *= 2
         elif layer.kind == "conv" and layer.name.startswith(("up.", "tail.")):
             tail += (layer.kernel // 2) / resolution
         elif layer.kind == "conv":
             body += layer.kernel // 2
-    return Reach(total=-int(-(body + tail) // 1), body=body, tail=-int(-tail // 1))
+    return ReceptiveField(total=-int(-(body + tail) // 1), body=body, tail=-int(-tail // 1))
 
 
 def tensor_shapes(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor of a weights file, in order, with its shape."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer in layers(config):
+    for layer in generator_layers(config):
         if layer.kind == "conv":
             shapes[f"{layer.name}.weight"] = (layer.outputs, layer.inputs, layer.kernel, layer.kernel)
             if layer.bias:
@@ -131,3 +131,23 @@ def tensor_shapes(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
         elif layer.kind == "prelu":
             shapes[f"{layer.name}.weight"] = (layer.outputs if config.slopes == "channel" else 1,)
     return shapes
+
+
+def trunk_index(layers: tuple[Layer, ...]) -> int:
+    """Index of the last layer before the sub-pixel stages."""
+    return next(i for i, layer in enumerate(layers) if layer.name == "trunk.add")
+
+
+def multiply_adds(config: GeneratorConfig) -> tuple[float, float]:
+    """Multiply-adds per LR pixel before the sub-pixel stages and from there on."""
+    body, tail, resolution = 0.0, 0.0, 1
+    for layer in generator_layers(config):
+        if layer.kind == "shuffle":
+            resolution *= 2
+        elif layer.kind == "conv":
+            amount = layer.kernel**2 * layer.inputs * layer.outputs * resolution**2
+            if layer.name.startswith(("up.", "tail.")):
+                tail += amount
+            else:
+                body += amount
+    return body, tail

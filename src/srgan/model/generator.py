@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from srgan.model.batchnorm import BatchNorm
-from srgan.model.config import GeneratorConfig, stages
+from srgan.model.config import GeneratorConfig, upsampling_stages
 from srgan.model.weights import Weights
 
-FIRST_SLOPE = 0.25
+PRELU_INIT = 0.25
 """PReLU's slope before training (He et al. 2015, section 2.1)."""
 
 
@@ -31,13 +31,13 @@ class Generator(nn.Module):
         self.head = _named(conv=_conv(config.channels, width, 9), act=_prelu(config))
         self.body = nn.Sequential(*(ResidualBlock(config) for _ in range(config.blocks)))
         self.trunk = _named(conv=_conv(width, width, 3, bias=False), bn=BatchNorm(width))
-        self.up = nn.Sequential(*(_upscaling(config) for _ in range(stages(config))))
+        self.up = nn.Sequential(*(_upscaling(config) for _ in range(upsampling_stages(config))))
         self.tail = _named(conv=_conv(width, config.channels, 9))
         if config.tail == "tanh":
             self.tail.add_module("tanh", nn.Tanh())
 
     def forward(self, lr_unit: Tensor) -> Tensor:
-        return self.picture(self.features(lr_unit))
+        return self.upsample(self.features(lr_unit))
 
     def features(self, lr_unit: Tensor) -> Tensor:
         """All layers that work at the LR's size: (N, 3, H, W) -> (N, width, H, W)."""
@@ -45,7 +45,7 @@ class Generator(nn.Module):
         deep: Tensor = self.trunk(self.body(first))
         return deep + first
 
-    def picture(self, features: Tensor) -> Tensor:
+    def upsample(self, features: Tensor) -> Tensor:
         """The sub-pixel stages and the tail: (N, width, H, W) -> sr (N, 3, 4H, 4W)."""
         sr_signed: Tensor = self.tail(self.up(features))
         return sr_signed
@@ -76,7 +76,7 @@ def generator_from_weights(weights: Weights) -> Generator:
     return generator.eval()
 
 
-def tensors_of(generator: Generator) -> dict[str, NDArray[np.float32]]:
+def tensors_from_generator(generator: Generator) -> dict[str, NDArray[np.float32]]:
     """Copies of the generator's tensors, float32, as a weights file holds them."""
     state = generator.state_dict()
     return {name: tensor.detach().to("cpu", torch.float32).numpy().copy() for name, tensor in state.items()}
@@ -92,7 +92,7 @@ def _conv(inputs: int, outputs: int, kernel: int, *, bias: bool = True) -> nn.Co
 
 
 def _prelu(config: GeneratorConfig) -> nn.PReLU:
-    return nn.PReLU(config.width if config.slopes == "channel" else 1, init=FIRST_SLOPE)
+    return nn.PReLU(config.width if config.slopes == "channel" else 1, init=PRELU_INIT)
 
 
 def _named(**modules: nn.Module) -> nn.Sequential:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 @torch.no_grad()
-def initialise(network: nn.Module, *, seed: int, icnr: bool = False) -> None:
+def init_weights(network: nn.Module, *, seed: int, icnr: bool = False) -> None:
     """Fill every convolution and dense layer, weights and bias, uniformly within 1 / sqrt(fan-in).
 
     That is PyTorch's own choice; here it is drawn on the CPU from `seed` alone, so that the start does not

@@ -17,7 +17,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from srgan.errors import WeightsError
-from srgan.model.config import GeneratorConfig, layers, tensor_shapes
+from srgan.model.config import GeneratorConfig, generator_layers, tensor_shapes
 
 FORMAT = "1"
 BATCH_NORM_EPSILON = 1e-5
@@ -36,7 +36,7 @@ class Weights:
     name: str
     sha256: str
     """Of the config and the tensors' float32 values, so that renaming or re-describing a file leaves it."""
-    parents: tuple[Weights, Weights] | None = None
+    mixed_from: tuple[Weights, Weights] | None = None
     """The two generators that `interpolate` mixed it from."""
 
 
@@ -45,7 +45,7 @@ def packaged() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _MODELS.glob("*.safetensors") if "." not in path.stem))
 
 
-def find(name_or_path: str | Path) -> Path:
+def find_model(name_or_path: str | Path) -> Path:
     """The file of a packaged model's name, or of a path. Raises WeightsError with what there is."""
     if str(name_or_path) in packaged():
         return _MODELS / f"{name_or_path}.safetensors"
@@ -61,7 +61,7 @@ def find(name_or_path: str | Path) -> Path:
 
 def read(name_or_path: str | Path) -> Weights:
     """Read and check a generator; nothing in the file is executed. Raises WeightsError."""
-    path = find(name_or_path)
+    path = find_model(name_or_path)
     try:
         with safetensors.safe_open(path, framework="np") as file:
             metadata = dict(file.metadata() or {})
@@ -100,7 +100,7 @@ def write(
     }
     contiguous = {name: np.ascontiguousarray(tensors[name]) for name in expected}
     try:
-        write_atomically(path, ordered(safetensors.numpy.save(contiguous, metadata=full)))
+        write_atomically(path, sort_metadata(safetensors.numpy.save(contiguous, metadata=full)))
     except OSError as error:
         raise WeightsError(f"{path} could not be written: {error.strerror or error}.") from error
 
@@ -119,14 +119,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def fold(weights: Weights) -> Tensors:
+def fold_batchnorm(weights: Weights) -> Tensors:
     """The tensors with every BatchNorm folded into the convolution before it; PReLU slopes unchanged.
 
     A folded convolution has `<conv>.weight` and `<conv>.bias`; computed in float64.
     """
     tensors = weights.tensors
     folded: Tensors = {}
-    for layer in layers(weights.config):
+    for layer in generator_layers(weights.config):
         if layer.kind == "conv":
             folded[f"{layer.name}.weight"] = tensors[f"{layer.name}.weight"]
             if layer.bias:
@@ -164,7 +164,7 @@ def interpolate(a: Weights, b: Weights, t: float) -> Weights:
         metadata=metadata,
         name=f"{a.name}-{b.name}-{t:g}",
         sha256=content_hash(tensors, a.config),
-        parents=(a, b),
+        mixed_from=(a, b),
     )
 
 
@@ -235,7 +235,7 @@ def _float32(tensor: NDArray[Any], name: str, path: Path) -> NDArray[np.float32]
     return converted
 
 
-def ordered(content: bytes) -> bytes:
+def sort_metadata(content: bytes) -> bytes:
     """The same file with its metadata in order of name, which safetensors shuffles: the same generator, the same bytes."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])

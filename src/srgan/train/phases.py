@@ -13,7 +13,7 @@ from srgan.data.loader import Batch, hr_signed, lr_unit
 from srgan.errors import CheckpointError
 from srgan.model.discriminator import Discriminator, FeatureDiscriminator
 from srgan.model.generator import Generator
-from srgan.model.initial import initialise
+from srgan.model.initial import init_weights
 from srgan.train import compute, optimizers, steps
 from srgan.train.compute import Forward, Say
 from srgan.train.distributed import ALONE, Ranks, synchronise_batchnorm
@@ -106,7 +106,7 @@ class Adversarial:
         self.mean = _copied(self.generator) if settings.ema else None
         on_features = settings.discriminator == "features"
         discriminator: nn.Module = FeatureDiscriminator() if on_features else Discriminator(settings.crop)
-        initialise(discriminator, seed=settings.seed + 1)
+        init_weights(discriminator, seed=settings.seed + 1)
         if settings.sync_batchnorm and ranks.world > 1:
             synchronise_batchnorm(discriminator)
         self.discriminator = _placed(discriminator, settings, device).train()

@@ -16,7 +16,7 @@ from srgan.data.loader import Plan, loader
 from srgan.errors import CheckpointError, Diverged, UsageError
 from srgan.model.batchnorm import freeze
 from srgan.model.generator import Generator
-from srgan.model.initial import initialise
+from srgan.model.initial import init_weights
 from srgan.model.weights import write_atomically
 from srgan.train import checkpoints, compute, distributed, inputs, loop
 from srgan.train.checkpoints import Checkpoint
@@ -140,7 +140,7 @@ class Run:
                 )
             generator = inputs.initial(best, self.settings)
         else:
-            initialise(generator, seed=self.settings.seed, icnr=self.settings.icnr)
+            init_weights(generator, seed=self.settings.seed, icnr=self.settings.icnr)
         if self.settings.freeze_batchnorm:
             freeze(generator)
         if self.settings.sync_batchnorm and self.ranks.world > 1:

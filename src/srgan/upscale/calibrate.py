@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
     for model in settings.models:
         weights = weights_module.read(model)
         form = quantised(weights, crops, pairs)
-        path = int8.path_beside(weights_module.find(model))
+        path = int8.path_beside(weights_module.find_model(model))
         int8.write(path, form)
         print(f"{path}: loses {form.lost:.4f} dB on {len(pairs)} pictures; fp32: {form.metadata['fp32']}")
     return 0
@@ -133,7 +133,7 @@ def statistics(weights: Weights, crops: Sequence[NDArray[np.uint8]]) -> Tensors:
 
     Sums stay in fp32: on a CPU they cost nothing there, and the residual stream keeps its precision.
     """
-    names, model = graph.inputs_of_convolutions(weights.config, weights_module.fold(weights))
+    names, model = graph.inputs_of_convolutions(weights.config, weights_module.fold_batchnorm(weights))
     request = openvino.Core().compile_model(model, "CPU").create_infer_request()
     seen: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     random = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from srgan.errors import SrganError
 from srgan.image.resize import bicubic
 from srgan.image.tiles import Box, whole
-from srgan.model.config import Reach
+from srgan.model.config import ReceptiveField
 from srgan.upscale import colour
 from srgan.upscale.engine import Engine, OutOfMemory, Planes
 from srgan.upscale.tile_plan import SMALLEST_CORE, Plan
@@ -51,7 +51,7 @@ class Work:
     """How a picture is upscaled."""
 
     engine: Engine
-    halo: Reach
+    halo: ReceptiveField
     scale: int
     margin: int
     """LR pixels that a tile computes beyond its core, for the resize from the model's scale to `scale`."""

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from srgan.image.tiles import Box, Grid, cheapest_grid, whole
-from srgan.model.config import Reach
+from srgan.model.config import ReceptiveField
 from srgan.upscale.engine import Engine, Planes
 
 
 def pieces(
-    engine: Engine, lr_unit: Planes, core: Box, halo: Reach, tail_pixels: int, margin: int = 0
+    engine: Engine, lr_unit: Planes, core: Box, halo: ReceptiveField, tail_pixels: int, margin: int = 0
 ) -> Iterator[tuple[Box, Planes]]:
     """The parts of `core` with their sr_signed (1, 3, s*h, s*w), `margin` LR pixels wider on each side.
 
@@ -33,7 +33,7 @@ def pieces(
         yield part, sr_signed[:, :, rows, columns]
 
 
-def tail_grid(core: Box, halo: Reach, tail_pixels: int, margin: int = 0) -> Grid:
+def tail_grid(core: Box, halo: ReceptiveField, tail_pixels: int, margin: int = 0) -> Grid:
     """How a core is cut for the tail."""
     grid = cheapest_grid(core.height, core.width, halo.tail + margin, tail_pixels, 1)
     if grid is None:  # a window of a single pixel's halo is larger than allowed: the plan forbids it
@@ -42,7 +42,7 @@ def tail_grid(core: Box, halo: Reach, tail_pixels: int, margin: int = 0) -> Grid
 
 
 def ensemble_pieces(
-    engine: Engine, lr_unit: Planes, core: Box, halo: Reach, tail_pixels: int, margin: int = 0
+    engine: Engine, lr_unit: Planes, core: Box, halo: ReceptiveField, tail_pixels: int, margin: int = 0
 ) -> Iterator[tuple[Box, Planes]]:
     """As `pieces`, in one part: the mean over the eight flips and rotations of the window (self-ensemble)."""
     scale, bounds = engine.config.scale, whole(*lr_unit.shape[2:])

@@ -15,7 +15,7 @@ from srgan import __version__
 from srgan.errors import UsageError
 from srgan.image.tiles import Grid
 from srgan.model import weights as weights_module
-from srgan.model.config import Reach, reach
+from srgan.model.config import ReceptiveField, receptive_field
 from srgan.model.weights import Weights
 from srgan.upscale import colour
 from srgan.upscale.array import ArraySource, array_put
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _MARGIN = 2
 """LR pixels around a tile that the bicubic from x4 to x3 or x2 sees (it reaches 1)."""
-_FAST = Reach(total=16, body=13, tail=3)
+_FAST = ReceptiveField(total=16, body=13, tail=3)
 """The halo of `fast`."""
 _OF_FREE = 0.8
 """The part of the free memory that is used at most."""
@@ -65,7 +65,7 @@ class Upscaler:
         self.self_ensemble = self_ensemble
         self.fast = fast
         self.notify = notify or _warn
-        self._halo = _FAST if fast else reach(self.weights.config)
+        self._halo = _FAST if fast else receptive_field(self.weights.config)
         path = _own_file(model) if texture is None else None
         self._engine = choose(self.weights, engine, precision, self.notify, path, threads)
 
@@ -158,7 +158,7 @@ class Upscaler:
         job = Job(work, source, put, progress or _no_progress)
         job.run(made)
         if self.fast and job.seam is not None:
-            self.notify(seam_error(job, dataclasses.replace(work, halo=reach(self.weights.config))))
+            self.notify(seam_error(job, dataclasses.replace(work, halo=receptive_field(self.weights.config))))
         return made
 
     def _plan(self, height: int, width: int, scale: int, alpha: bool, memory: int) -> Plan:
