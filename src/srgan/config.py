@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
 from srgan.errors import SettingsError
+from srgan.fs import printable
 
 T = TypeVar("T")
 _LONGEST = 30_000
@@ -140,8 +141,7 @@ def _short(value: Any) -> str:
         text = value if isinstance(value, str) else repr(value)
     except (ValueError, RecursionError):  # more digits, or deeper, than Python shows
         text = f"a {type(value).__name__} that cannot be shown"
-    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    return printable(text)
 
 
 def _expected(hint: Any) -> str:

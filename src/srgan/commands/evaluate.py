@@ -14,9 +14,9 @@ from srgan.evaluate.paper import PROTOCOL
 from srgan.evaluate.scoring import Report, SetScores, evaluate, evaluate_pictures
 from srgan.evaluate.table import Subject, Table, caveats, document
 from srgan.evaluate.testsets import Pair, matched, test_pairs
+from srgan.fs import atomic_write
 from srgan.image.metrics import bicubic_x4
 from srgan.image.niqe import NiqeModel, read_niqe_model
-from srgan.model.weights import write_atomically
 
 NIQE_FILE = Path("niqe") / "niqe_pris_params.npz"
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"\nniqe: its model is not at {niqe_path}; get it by: srgan data fetch niqe")
     if settings.json:
         text = json.dumps(document(subject, results), indent=1, allow_nan=False)
-        write_atomically(settings.json, f"{text}\n".encode())
+        atomic_write(settings.json, f"{text}\n".encode())
         if not settings.quiet:
             print(f"srgan: wrote {settings.json}", file=sys.stderr)
     return 0

@@ -13,6 +13,7 @@ import tyro
 from srgan import __version__
 from srgan.config import parse
 from srgan.errors import UsageError
+from srgan.fs import atomic_write
 from srgan.model import weights
 from srgan.model.weights import Weights
 
@@ -79,7 +80,7 @@ def export(source: Weights, settings: ExportSettings, target: Path) -> list[str]
     target.parent.mkdir(parents=True, exist_ok=True)
     written = made.files(target, metadata)
     for path, content in written.items():
-        weights.write_atomically(path, content)
+        atomic_write(path, content)
     size = sum(map(len, written.values())) / 1e6
     compared = "; ".join(map(str, differences))
     return [f"{target}: {size:.2f} MB. Difference from the source, in levels of 255: {compared}."]

@@ -13,7 +13,7 @@ import tyro
 
 from srgan.config import parse
 from srgan.errors import DataError, UsageError
-from srgan.model.weights import write_atomically
+from srgan.fs import atomic_write
 from srgan.report import page, samples, summary
 from srgan.report.record import Record, read
 from srgan.report.sections import Shown
@@ -58,8 +58,8 @@ def write(runs: Sequence[Path], output: Path | None = None) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(numbers, ensure_ascii=False, default=str)
-        write_atomically(target.with_suffix(".json"), f"{text}\n".encode())
-        write_atomically(target, page.html(shown).encode())
+        atomic_write(target.with_suffix(".json"), f"{text}\n".encode())
+        atomic_write(target, page.html(shown).encode())
     except OSError as error:
         raise DataError(f"the report {target} cannot be written: {error.strerror}.") from error
     return target

@@ -14,7 +14,7 @@ from srgan.data.check import check
 from srgan.data.display import Display
 from srgan.data.fetch import Voice, fetch
 from srgan.errors import DataError
-from srgan.model.weights import write_atomically
+from srgan.fs import atomic_write
 from srgan.train.folder import RunFolder
 from srgan.train.settings import TrainSettings
 
@@ -43,7 +43,7 @@ def fetch_all(settings: TrainSettings) -> Path:
             f"{root} is not fit to train on: {'; '.join(serious[:3])}. `srgan data check {root}` tells all."
         )
     receipt.parent.mkdir(exist_ok=True)
-    write_atomically(receipt, b"{}\n")
+    atomic_write(receipt, b"{}\n")
     return root
 
 
@@ -65,5 +65,5 @@ def evaluate(settings: TrainSettings, folder: RunFolder) -> None:
             evaluate_command.main([*words, *quiet])
         if part.exists():
             documents[model.stem] = json.loads(part.read_text(encoding="utf-8"))
-    write_atomically(folder.root / "evaluation.json", f"{json.dumps(documents, indent=1)}\n".encode())
+    atomic_write(folder.root / "evaluation.json", f"{json.dumps(documents, indent=1)}\n".encode())
     shutil.rmtree(parts)

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.data.folders import Pair, training_pairs
-from srgan.data.lock import alone
 from srgan.data.packfile import Entry, Pack, header_bytes, is_pack, open_pack, prelude
 from srgan.errors import DataError, ImageError
+from srgan.fs import FileLock
 from srgan.image import files, resize
 
 __all__ = ["Pack", "open_pack", "pack", "pack_pairs"]
@@ -52,7 +52,7 @@ def pack_pairs(
         raise DataError(f"{target} exists and is not a pack; it stays as it is. Choose another name.")
     if current := _current(pairs, target, minimum, lambda _: None):
         return current
-    with alone(target):
+    with FileLock(target.with_name(f".{target.name}.lock"), error=DataError):
         current = _current(pairs, target, minimum, say or (lambda _: None))
         if current is None:
             _build(pairs, target, minimum, workers or os.cpu_count() or 1, progress, say or (lambda _: None))

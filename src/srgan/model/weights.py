@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from srgan.errors import WeightsError
+from srgan.fs import atomic_write, printable
 from srgan.model.config import GeneratorConfig, generator_layers, tensor_shapes
 
 FORMAT = "1"
@@ -100,23 +100,9 @@ def write(
     }
     contiguous = {name: np.ascontiguousarray(tensors[name]) for name in expected}
     try:
-        write_atomically(path, sort_metadata(safetensors.numpy.save(contiguous, metadata=full)))
+        atomic_write(path, sort_metadata(safetensors.numpy.save(contiguous, metadata=full)))
     except OSError as error:
         raise WeightsError(f"{path} could not be written: {error.strerror or error}.") from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader, or a power cut, sees the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def fold_batchnorm(weights: Weights) -> Tensors:
@@ -246,15 +232,5 @@ def sort_metadata(content: bytes) -> bytes:
 
 
 def _first_line(error: Exception | str) -> str:
-    line = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return printable(line)

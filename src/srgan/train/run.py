@@ -14,10 +14,10 @@ import torch
 from srgan import config
 from srgan.data.loader import Plan, loader
 from srgan.errors import CheckpointError, Diverged, UsageError
+from srgan.fs import atomic_write
 from srgan.model.batchnorm import freeze
 from srgan.model.generator import Generator
 from srgan.model.initial import init_weights
-from srgan.model.weights import write_atomically
 from srgan.train import checkpoints, compute, distributed, inputs, loop
 from srgan.train.checkpoints import Checkpoint
 from srgan.train.distributed import Ranks
@@ -78,7 +78,7 @@ class Run:
             self._recall(self.checkpoint)
         if ranks.first:
             text = config.to_yaml(dataclasses.replace(settings, resume=False, allow_change=(), fetch=False))
-            write_atomically(folder.settings, text.encode())
+            atomic_write(folder.settings, text.encode())
             self.record.start(self.device)
         if ranks.world > 1:
             journal.say(f"Training with {ranks.world} processes, {settings.batch_size // ranks.world} crops each.")

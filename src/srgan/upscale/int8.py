@@ -13,8 +13,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from srgan.errors import WeightsError
+from srgan.fs import atomic_write
 from srgan.model.config import generator_layers
-from srgan.model.weights import Weights, find_model, packaged, sort_metadata, write_atomically
+from srgan.model.weights import Weights, find_model, packaged, sort_metadata
 
 FORMAT = "1"
 MOST_LOST = 0.05
@@ -103,7 +104,7 @@ def write(path: Path, form: Form) -> None:
         "lost": json.dumps(form.lost),
     }
     tensors = {name: np.ascontiguousarray(form.tensors[name], np.float32) for name in sorted(form.tensors)}
-    write_atomically(path, sort_metadata(safetensors.numpy.save(tensors, metadata=metadata)))
+    atomic_write(path, sort_metadata(safetensors.numpy.save(tensors, metadata=metadata)))
 
 
 def _check(form: Form, weights: Weights, path: Path) -> None:

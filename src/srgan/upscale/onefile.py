@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from srgan.errors import ImageError, UsageError
-from srgan.image.decode import shown
+from srgan.fs import printable
 from srgan.image.files import depth_warning
 from srgan.image.stream import ImageReader, ImageWriter, open_reader
 from srgan.upscale.job import Progress
@@ -42,9 +42,9 @@ class FileJob:
         """Decode the input and check that the output can be written. Raises ImageError."""
         if self.target.exists():
             if not self.options.overwrite:
-                raise ImageError(f"{shown(self.target)} exists; --overwrite replaces it.")
+                raise ImageError(f"{printable(self.target)} exists; --overwrite replaces it.")
             if self.source.exists() and self.target.samefile(self.source):
-                raise UsageError(f"{shown(self.target)} is the input itself; give another name with -o.")
+                raise UsageError(f"{printable(self.target)} is the input itself; give another name with -o.")
         try:
             picture = self._open.enter_context(open_reader(self.source, scratch=self.target.parent))
             sink = ImageWriter(
@@ -74,7 +74,7 @@ class FileJob:
             self._made = upscaler.provenance(plan.grid, scale=scale)
         rounded = depth_warning(self.target, self._picture.dtype)
         if rounded:
-            upscaler.notify(f"{shown(self.target)}: {rounded}")
+            upscaler.notify(f"{printable(self.target)}: {rounded}")
 
     def finish(self) -> None:
         """Encode, flush to disk, put in place."""
