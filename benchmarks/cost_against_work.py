@@ -20,8 +20,7 @@ import torch
 from srgan.data.loader import Batch, Plan, gather
 from srgan.data.packfile import Pack
 from srgan.model.config import GeneratorConfig
-from srgan.model.generator import Generator
-from srgan.model.initial import init_weights
+from srgan.model.generator import Generator, init_weights
 from srgan.train.phases import Pretraining
 from srgan.train.settings import TrainSettings
 

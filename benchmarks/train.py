@@ -22,8 +22,7 @@ from benchmarks.contest import Contestant, Measured, Ours, Plain
 from srgan import config
 from srgan.data.loader import Plan, loader
 from srgan.model.discriminator import Discriminator
-from srgan.model.generator import Generator
-from srgan.model.initial import init_weights
+from srgan.model.generator import Generator, init_weights
 from srgan.train import compute, inputs
 from srgan.train.phases import Adversarial, Phase, Pretraining
 from srgan.train.recipes import RECIPES

@@ -15,8 +15,7 @@ from srgan.data.loader import Batch, hr_signed, lr_unit
 from srgan.image import resize
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
-from srgan.model.generator import Generator
-from srgan.model.initial import init_weights
+from srgan.model.generator import Generator, init_weights
 from srgan.train import phases
 from srgan.train.phases import Adversarial, Phase, Pretraining
 from srgan.train.settings import TrainSettings

@@ -33,7 +33,6 @@ FORMATS = [SLOW if name == "torch" else name for name in SUFFIXES]
 CONFIGS = {
     "x4": GeneratorConfig(blocks=2, width=8),
     "x2": GeneratorConfig(blocks=2, width=8, scale=2, slopes="layer"),
-    "tanh": GeneratorConfig(blocks=1, width=8, tail="tanh"),
 }
 
 

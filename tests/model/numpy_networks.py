@@ -57,11 +57,9 @@ def generated(lr_unit: Array, tensors: Mapping[str, NDArray[np.float32]], config
             y = leaky(x, t[f"{layer.name}.weight"][:, None, None])
         elif layer.kind == "add":
             y = x + outputs[layer.other]
-        elif layer.kind == "shuffle":
-            y = shuffled(x)
         else:
-            assert layer.kind == "tanh"
-            y = np.tanh(x)
+            assert layer.kind == "shuffle"
+            y = shuffled(x)
         outputs[layer.name] = y
     return y
 

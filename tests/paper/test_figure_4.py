@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from srgan.model.batchnorm import BatchNorm
 from srgan.model.config import GeneratorConfig, generator_layers
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, ResidualBlock
@@ -128,7 +127,7 @@ def test_discriminator_parameters_counted_by_hand() -> None:
 
 def test_discriminator_has_batchnorm_on_all_but_the_first_and_leaky_slopes_of_a_fifth() -> None:
     kinds = [type(module) for module in Discriminator().convs]
-    assert kinds == [nn.Conv2d, nn.LeakyReLU] + 7 * [nn.Conv2d, BatchNorm, nn.LeakyReLU]
+    assert kinds == [nn.Conv2d, nn.LeakyReLU] + 7 * [nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU]
     slopes = [m.negative_slope for m in Discriminator().modules() if isinstance(m, nn.LeakyReLU)]
     assert slopes == 9 * [0.2]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from srgan.config import to_mapping
 from srgan.model import losses
 from srgan.model.discriminator import Discriminator
-from srgan.model.initial import init_weights
+from srgan.model.generator import init_weights
 from srgan.train import steps
 from srgan.train.settings import TrainSettings, changed
 from srgan.train.shift import Shift

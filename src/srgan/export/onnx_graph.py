@@ -34,10 +34,6 @@ def build(config: GeneratorConfig, tensors: Tensors, *, half: bool = False) -> o
         if layer.kind != "norm":  # folded into its convolution
             nodes.append(_node(layer, outputs))
     last = generator_layers(config)[-1].name
-    if config.tail == "tanh":  # signed to unit: after a linear tail that is in the tail's weights
-        nodes.append(helper.make_node("Mul", [last, "half"], ["tail.halved"]))
-        nodes.append(helper.make_node("Add", ["tail.halved", "half"], ["tail.unit"]))
-        last, constants["half"] = "tail.unit", np.array(0.5, np.float32)
     if half:
         nodes.append(helper.make_node("Cast", [last], ["sr.float"], to=TensorProto.FLOAT))
         last = "sr.float"
@@ -48,7 +44,7 @@ def build(config: GeneratorConfig, tensors: Tensors, *, half: bool = False) -> o
 
 
 def _to_unit(config: GeneratorConfig, tensors: Tensors) -> dict[str, NDArray[Any]]:
-    """The folded tensors in ONNX's shapes, with (x + 1) / 2 folded into a linear tail (halving is exact)."""
+    """The folded tensors in ONNX's shapes, with (x + 1) / 2 folded into the tail (halving is exact)."""
     found: dict[str, NDArray[Any]] = {}
     for layer in generator_layers(config):
         if layer.kind == "prelu":
@@ -56,9 +52,8 @@ def _to_unit(config: GeneratorConfig, tensors: Tensors) -> dict[str, NDArray[Any
         elif layer.kind == "conv":
             for part in ("weight", "bias"):
                 found[f"{layer.name}.{part}"] = tensors[f"{layer.name}.{part}"]
-    if config.tail == "linear":
-        found["tail.conv.weight"] = tensors["tail.conv.weight"] * np.float32(0.5)
-        found["tail.conv.bias"] = tensors["tail.conv.bias"] * np.float32(0.5) + np.float32(0.5)
+    found["tail.conv.weight"] = tensors["tail.conv.weight"] * np.float32(0.5)
+    found["tail.conv.bias"] = tensors["tail.conv.bias"] * np.float32(0.5) + np.float32(0.5)
     return found
 
 

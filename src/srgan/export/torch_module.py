@@ -36,8 +36,6 @@ class FoldedGenerator(nn.Module):
                 x = x + outputs[layer.other]
             elif layer.kind == "shuffle":
                 x = functional.pixel_shuffle(x, 2)
-            elif layer.kind == "tanh":
-                x = torch.tanh(x)
             outputs[last := layer.name] = x  # norm: folded into its convolution
         return ((outputs[last].float() + 1) / 2).clamp(0, 1)
 

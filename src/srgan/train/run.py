@@ -15,9 +15,7 @@ from srgan import config
 from srgan.data.loader import Plan, loader
 from srgan.errors import CheckpointError, Diverged, UsageError
 from srgan.fs import atomic_write
-from srgan.model.batchnorm import freeze
-from srgan.model.generator import Generator
-from srgan.model.initial import init_weights
+from srgan.model.generator import Generator, freeze_batchnorm, init_weights
 from srgan.train import checkpoints, compute, distributed, inputs, loop
 from srgan.train.checkpoints import Checkpoint
 from srgan.train.distributed import Ranks
@@ -142,9 +140,9 @@ class Run:
         else:
             init_weights(generator, seed=self.settings.seed, icnr=self.settings.icnr)
         if self.settings.freeze_batchnorm:
-            freeze(generator)
+            freeze_batchnorm(generator)
         if self.settings.sync_batchnorm and self.ranks.world > 1:
-            distributed.synchronise_batchnorm(generator)
+            distributed.synchronise_batchnorm(generator, self.device)
         phase: Phase
         if name == "pretrain":
             phase = Pretraining(generator, self.settings, self.device, ranks=self.ranks, say=self.journal.say)

@@ -89,7 +89,7 @@ class _Graph:
                 node = ops.depth_to_space(node, "blocks_first", 2)
         node = self._conv(last.name, node, unshuffled(self._of(last, "weight")), self._of(last, "bias").repeat(4))
         node = ops.depth_to_space(node, "depth_first", 2)
-        return ops.tanh(node) if any(layer.kind == "tanh" for layer in network) else node
+        return node
 
     def _conv(self, name: str, node: Any, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Any:
         pad = [weight.shape[2] // 2] * 2

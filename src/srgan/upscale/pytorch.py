@@ -111,7 +111,7 @@ class PyTorchEngine:
             return source + values[layer.other]
         if layer.kind == "shuffle":
             return F.pixel_shuffle(source, 2)
-        return torch.tanh(source) if layer.kind == "tanh" else source  # norm: folded into its convolution
+        return source  # norm: folded into its convolution
 
     def _placed(self, precision: str) -> dict[str, torch.Tensor]:
         return {name: self._put(tensor, precision) for name, tensor in self._folded.items()}
