@@ -147,7 +147,7 @@ def synchronise_batchnorm(network: nn.Module, device: torch.device) -> None:
     """
     if device.type != "cuda":
         raise SettingsError(f"sync_batchnorm runs on CUDA devices only, and this run trains on '{device.type}'.")
-    nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
 
 
 def _all_reduce(tensor: Tensor, operation: Any = dist.ReduceOp.SUM) -> None:
