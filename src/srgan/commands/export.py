@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +16,8 @@ from srgan.errors import UsageError
 from srgan.fs import atomic_write
 from srgan.model import weights
 from srgan.model.weights import Weights
+
+log = logging.getLogger("srgan")
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
@@ -34,8 +36,6 @@ class ExportSettings:
     """fp16: half the size, a little less exact. int8 (openvino, for models that have an int8 form): faster."""
     overwrite: bool = False
     """Replace the output."""
-    quiet: bool = False
-    """Say nothing but errors."""
 
 
 def main(argv: list[str]) -> int:
@@ -50,8 +50,8 @@ def main(argv: list[str]) -> int:
     if target.exists() and not settings.overwrite:
         raise UsageError(f"{target} exists; --overwrite replaces it.")
     lines = export(source, settings, target)
-    if not settings.quiet:
-        print("\n".join(lines), file=sys.stderr)
+    for line in lines:
+        log.info(line)
     return 0
 
 

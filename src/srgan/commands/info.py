@@ -24,8 +24,6 @@ class InfoSettings:
     """A .safetensors file, the name of a packaged model, or a picture."""
     json: bool = False
     """One JSON object instead of lines."""
-    quiet: bool = False
-    """No notes, only the facts."""
 
 
 def main(argv: list[str]) -> int:

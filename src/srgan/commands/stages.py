@@ -6,6 +6,7 @@ Each stage leaves what it has done on disk and begins again where it stopped.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from srgan.fs import atomic_write
 from srgan.train.folder import RunFolder
 from srgan.train.settings import TrainSettings
 
+log = logging.getLogger("srgan")
+
 TRAINING_SETS = ("div2k", "vgg19", "niqe")
 TEST_SETS = {"set5": "Set5", "set14": "Set14", "bsd100": "BSD100"}
 
@@ -29,7 +32,7 @@ def fetch_all(settings: TrainSettings) -> Path:
     """
     root = settings.data or Path("data")
     receipt = root / ".fetch" / "checked.json"
-    with Display(quiet=settings.quiet) as display:
+    with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
         voice = Voice(say=display.say, stage=display.stage)
         for name in (*TRAINING_SETS, *TEST_SETS):
             if not (name == "vgg19" and (settings.vgg or settings.content == "mse")):
@@ -60,9 +63,8 @@ def evaluate(settings: TrainSettings, folder: RunFolder) -> None:
         model = folder.best(phase)
         part = parts / f"{model.stem}.json"
         if model.exists() and not part.exists():
-            quiet = ["--quiet"] if settings.quiet else []
             words = ["--model", str(model), "--data", str(root), "--sets", *sets, "--json", str(part)]
-            evaluate_command.main([*words, *quiet])
+            evaluate_command.main(words)
         if part.exists():
             documents[model.stem] = json.loads(part.read_text(encoding="utf-8"))
     atomic_write(folder.root / "evaluation.json", f"{json.dumps(documents, indent=1)}\n".encode())

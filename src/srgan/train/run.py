@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,7 @@ def train(settings: TrainSettings) -> int:
             return Run(settings, folder, Silence(), ranks, device).go()
         folder.prepare(resume=settings.resume)
         stack.enter_context(folder.locked())
-        journal = Journal(folder.root, quiet=settings.quiet)
+        journal = Journal(folder.root, quiet=not logging.getLogger("srgan").isEnabledFor(logging.INFO))
         stack.callback(journal.close)
         try:
             return Run(settings, folder, journal, ranks, device).go()
