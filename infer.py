@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from srgan.cli import guarded
-from srgan.errors import PictureError, UsageError, WeightsError
+from srgan.errors import ImageError, UsageError, WeightsError
 
 RESULTS = Path("results")
 
@@ -36,10 +36,10 @@ def main(argv: list[str]) -> int:
     RESULTS.mkdir(exist_ok=True)
     for pair in test_pairs(Path("data"), "Set14"):
         if pair.lr is None:
-            raise PictureError(f"{pair.hr} has no LR beside it; Set14 belongs into data/Set14/image_SRF_4.")
+            raise ImageError(f"{pair.hr} has no LR beside it; Set14 belongs into data/Set14/image_SRF_4.")
         target = RESULTS / f"{pair.lr.stem}.png"
         if target.exists() and read_provenance(target) is None:
-            raise PictureError(f"{target} was not made by srgan; move it away, then run this again.")
+            raise ImageError(f"{target} was not made by srgan; move it away, then run this again.")
         upscaler.upscale_file(pair.lr, target, overwrite=True)
         print(target)
     return 0

@@ -26,8 +26,8 @@ def main(argv: list[str]) -> int:
     from srgan.evaluate.scoring import evaluate_pictures
     from srgan.evaluate.table import entry
     from srgan.evaluate.testsets import matched, test_pairs
+    from srgan.fs import atomic_write
     from srgan.image.metrics import Scores
-    from srgan.model.weights import write_atomically
 
     pairs = test_pairs(Path("data"), "Set14")
     if not RESULTS.is_dir():
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     found = evaluate_pictures(matched(RESULTS, pairs), pairs, report=row)
     row("mean", found.mean)
     content = {"protocol": PROTOCOL, "set": "Set14", "count": len(pairs), **entry(found)}
-    write_atomically(RESULTS / "metrics.json", f"{json.dumps(content, indent=1, allow_nan=False)}\n".encode())
+    atomic_write(RESULTS / "metrics.json", f"{json.dumps(content, indent=1, allow_nan=False)}\n".encode())
     print(f"also in {RESULTS / 'metrics.json'}")
     return 0
 

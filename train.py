@@ -13,7 +13,7 @@ from pathlib import Path
 from srgan.cli import guarded
 from srgan.config import from_mapping, read_yaml
 from srgan.errors import CheckpointError, DataError, UsageError
-from srgan.model.weights import write_atomically
+from srgan.fs import atomic_write
 from srgan.train.folder import RunFolder
 from srgan.train.recipes import div2k
 
@@ -115,7 +115,7 @@ def main(argv: list[str]) -> int:
         FINAL_SRGAN.parent.mkdir(exist_ok=True)
         for made, final in (("srresnet", FINAL_SRRESNET), ("srgan", FINAL_SRGAN)):
             last = sorted((OUTPUTS / "generators").glob(f"{made}_*.safetensors"))[-1]
-            write_atomically(final, last.read_bytes())
+            atomic_write(final, last.read_bytes())
         print(f"final generators: {FINAL_SRRESNET}, {FINAL_SRGAN}")
     else:
         print("`python train.py --resume` goes on too, and in the end writes models/.", file=sys.stderr)

@@ -20,8 +20,7 @@ import torch
 from srgan.data.loader import Batch, Plan, gather
 from srgan.data.packfile import Pack
 from srgan.model.config import GeneratorConfig
-from srgan.model.generator import Generator
-from srgan.model.initial import initialise
+from srgan.model.generator import Generator, init_weights
 from srgan.train.phases import Pretraining
 from srgan.train.settings import TrainSettings
 
@@ -49,7 +48,7 @@ def main() -> None:
 def step_seconds(batch: int, crop: int, repeats: int) -> float:
     """One update of SRResNet (16 blocks), CPU seconds."""
     generator = Generator(GeneratorConfig())
-    initialise(generator, seed=0)
+    init_weights(generator, seed=0)
     phase = Pretraining(generator, TrainSettings(batch_size=batch, crop=crop, device="cpu"), CPU)
     pictures = [np.random.default_rng(0).integers(0, 256, (batch, s, s, 3), dtype=np.uint8) for s in (crop // 4, crop)]
     made = Batch(*(torch.from_numpy(p).permute(0, 3, 1, 2) for p in pictures))

@@ -65,7 +65,7 @@ def main() -> None:
 
 def pictures(data: Path, count: int) -> tuple[Tensor, Tensor]:
     """(count, 3, 96, 96) twice, originals and what srresnet makes, in [-1, 1]."""
-    generator = generator_from_weights(weights.read(weights.find("srresnet"))).eval()
+    generator = generator_from_weights(weights.read(weights.find_model("srresnet"))).eval()
     rng, pairs = np.random.default_rng(0), validation_pairs(data)
     hr, lr = [], []
     for number in range(count):

@@ -53,9 +53,9 @@ def _onnx(weights: Weights, path: Path | None) -> Run:
     import onnxruntime
 
     from srgan.export.onnx_graph import build
-    from srgan.model.weights import fold
+    from srgan.model.weights import fold_batchnorm
 
-    model = build(weights.config, fold(weights)).SerializeToString()
+    model = build(weights.config, fold_batchnorm(weights)).SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     return _signed(lambda lr_unit: session.run(None, {"lr": lr_unit})[0] * np.float32(2) - np.float32(1))
 
@@ -98,7 +98,7 @@ from benchmarks.rivals import RIVALS
 from benchmarks.memory import peak_resident
 name, model, side = json.loads(sys.argv[1])
 generator = weights.random() if model == "random" else weights.read(model)
-run = RIVALS[name](generator, None if model == "random" else weights.find(model))
+run = RIVALS[name](generator, None if model == "random" else weights.find_model(model))
 lr = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
 run(lr)
 print(peak_resident() or "")

@@ -22,8 +22,7 @@ from benchmarks.contest import Contestant, Measured, Ours, Plain
 from srgan import config
 from srgan.data.loader import Plan, loader
 from srgan.model.discriminator import Discriminator
-from srgan.model.generator import Generator
-from srgan.model.initial import initialise
+from srgan.model.generator import Generator, init_weights
 from srgan.train import compute, inputs
 from srgan.train.phases import Adversarial, Phase, Pretraining
 from srgan.train.recipes import RECIPES
@@ -99,7 +98,7 @@ def measured(name: str, settings: TrainBench, folder: Path) -> dict[str, Any]:
     compute.configure(training, device)
     packed, paths = plain.pictures(settings.data, folder, count=settings.pictures, minimum=settings.crop)
     generator = Generator(inputs.config(training))
-    initialise(generator, seed=0)
+    init_weights(generator, seed=0)
     features = inputs.features(training, _say) if name == "adversarial" else None
     flop = _flop(generator, features, settings)
     workers = settings.plain_workers if settings.decode else 0

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from benchmarks.rivals import RIVALS, peak_memory
 from srgan import __version__
 from srgan.config import parse, to_mapping
-from srgan.image.metrics import psnr, shave, y_from_picture
+from srgan.image.metrics import psnr, shave, y_from_image
 from srgan.model import weights
+from srgan.model.config import multiply_adds
 from srgan.model.weights import Weights
-from srgan.upscale.tile_plan import work
 
 Picture = NDArray[np.uint8]
 Run = Callable[[Picture], Picture]
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
     """Run the bench; the table goes to stdout."""
     settings: BenchSettings = parse(BenchSettings, argv, prog="srgan bench upscale", description=DESCRIPTION)
     generator = weights.random() if settings.model == "random" else weights.read(settings.model)
-    path = None if settings.model == "random" else weights.find(settings.model)
+    path = None if settings.model == "random" else weights.find_model(settings.model)
     runs = {name: made for name in settings.only if (made := RIVALS[name](generator, path)) is not None}
     lr = _picture(settings.side)
     rows, rates = measured(runs, lr, settings.seconds)
@@ -141,7 +141,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def _report(rows: Sequence[Row], rate: float, generator: Weights, settings: BenchSettings) -> dict[str, Any]:
-    flop = 2 * sum(work(generator.config)) * settings.side**2
+    flop = 2 * sum(multiply_adds(generator.config)) * settings.side**2
     base = next((row for row in rows if row.name == BASE), rows[0])
     scale = generator.config.scale
     return {
@@ -187,5 +187,5 @@ def _mean_psnr(run: Run, folder: Path) -> float:
     found = []
     for path in sorted(folder.glob("*_LR.png")):
         hr = read_rgb8(path.with_name(path.name.replace("_LR", "_HR")))
-        found.append(psnr(y_from_picture(shave(run(read_rgb8(path)))), y_from_picture(shave(hr))))
+        found.append(psnr(y_from_image(shave(run(read_rgb8(path)))), y_from_image(shave(hr))))
     return float(np.mean(found))

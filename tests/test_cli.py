@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import subprocess
@@ -15,17 +16,18 @@ from pathlib import Path
 import pytest
 
 from srgan import __version__, cli
-from srgan.errors import Diverged, PictureError
+from srgan.errors import Diverged, ImageError
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig
 
 
 @pytest.fixture(autouse=True)
 def handler() -> Iterator[None]:
-    """`guarded` installs a handler for SIGTERM; give the test runner its own back."""
-    before = signal.getsignal(signal.SIGTERM)
+    """`main` installs handlers; give the test runner its own back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, old in before.items():
+        signal.signal(number, old)
 
 
 @pytest.fixture
@@ -33,8 +35,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[str]], 
     """Put a function in the place of `srgan info`."""
 
     def put(main: Callable[[list[str]], object]) -> None:
-        monkeypatch.setitem(sys.modules, "stand_in", types.SimpleNamespace(main=main))
-        monkeypatch.setitem(cli.COMMANDS, "info", ("stand_in", "stand-in", None))
+        monkeypatch.setitem(sys.modules, "srgan.commands.info", types.SimpleNamespace(main=main))
 
     return put
 
@@ -47,40 +48,40 @@ def raising(error: BaseException) -> Callable[[list[str]], object]:
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["--help"]) == 0
+    assert cli.main(["--help"]) == 0
     out, err = capsys.readouterr()
     assert not err
     assert all(f"  {name} " in out for name in cli.COMMANDS)
-    assert out.count("[needs the extra") == sum(extra is not None for _, _, extra in cli.COMMANDS.values())
+    assert out.count("[needs the extra") == sum(extra is not None for _, extra in cli.COMMANDS.values())
 
 
 def test_no_command_shows_the_list_but_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run([]) == 2
+    assert cli.main([]) == 2
     assert "usage: srgan COMMAND" in capsys.readouterr().out
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["--version"]) == 0
+    assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"srgan {__version__}\n"
 
 
 @pytest.mark.parametrize(("typed", "guess"), [("upscal", "upscale"), ("evalute", "evaluate")])
 def test_an_unknown_command_is_guessed(typed: str, guess: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run([typed]) == 2
+    assert cli.main([typed]) == 2
     err = capsys.readouterr().err
     assert f"no command '{typed}'" in err and f"Did you mean '{guess}'?" in err
     assert len(err.splitlines()) == 1
 
 
 def test_a_far_off_command_is_not_guessed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["xyz"]) == 2
+    assert cli.main(["xyz"]) == 2
     assert "Did you mean" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (PictureError("photo.png ends too early"), 2, "srgan: error: photo.png ends too early"),
+        (ImageError("photo.png ends too early"), 2, "srgan: error: photo.png ends too early"),
         (Diverged("the loss is NaN at step 7"), 3, "srgan: error: the loss is NaN at step 7"),
         (KeyboardInterrupt(), 130, "srgan: stopped by Ctrl-C"),
     ],
@@ -90,21 +91,21 @@ def test_one_sentence_and_an_exit_code(
     error: BaseException, code: int, said: str, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     command(raising(error))
-    assert cli.run(["info"]) == code
+    assert cli.main(["info"]) == code
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"{said}\n")
 
 
 def test_a_command_gets_its_arguments_and_gives_its_code(command: Callable[..., None]) -> None:
     command(lambda argv: 0 if argv == ["a", "--b", "c"] else 1)
-    assert cli.run(["info", "a", "--b", "c"]) == 0
+    assert cli.main(["info", "a", "--b", "c"]) == 0
     command(lambda argv: 2)
-    assert cli.run(["info"]) == 2
+    assert cli.main(["info"]) == 2
     command(lambda argv: None)
-    assert cli.run(["info"]) == 0
+    assert cli.main(["info"]) == 0
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals(number: int, code: int, command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     def main(argv: list[str]) -> int:
         os.kill(os.getpid(), number)
@@ -112,7 +113,7 @@ def test_signals(number: int, code: int, command: Callable[..., None], capsys: p
         return 0
 
     command(main)
-    assert cli.run(["info"]) == code
+    assert cli.main(["info"]) == code
     assert capsys.readouterr().err.startswith("srgan: stopped by ")
 
 
@@ -121,10 +122,10 @@ def test_our_fault_is_said_to_be_ours(
     error: Exception, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     command(raising(error))
-    assert cli.run(["info"]) == 1
+    assert cli.main(["info"]) == 1
     err = capsys.readouterr().err
     assert "Traceback" in err and type(error).__name__ in err
-    assert "fault of srgan, not yours. Please report it" in err and __version__ in err
+    assert "this is a bug in srgan. Please report it" in err and __version__ in err
 
 
 @pytest.mark.parametrize(
@@ -138,26 +139,75 @@ def test_a_machine_without_room_or_permission_is_not_our_fault(
     error: OSError, said: str, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     command(raising(error))
-    assert cli.run(["info"]) == 2
+    assert cli.main(["info"]) == 2
     assert capsys.readouterr().err == f"srgan: error: {said}\n"
     command(raising(OSError(errno.EBADF, "Bad file descriptor")))
-    assert cli.run(["info"]) == 1
+    assert cli.main(["info"]) == 1
 
 
 def test_the_option_parser_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["upscale", "--modell", "srgan", "x.png"]) == 2
+    assert cli.main(["upscale", "--modell", "srgan", "x.png"]) == 2
     err = capsys.readouterr().err
     assert "--modell" in err and "Traceback" not in err
 
 
-def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
-    """`srgan --help | head -1` with a pipe that is closed before anything is written."""
+WORK = """
+import os, sys, logging
+from srgan.cli import exit_code_of
+
+def work(argv):
+    for index in range(3):
+        logging.getLogger("srgan").info("message")
+        print("b\\u00e4r \\udcff", flush=True)
+        open(f"{index}.txt", "w").write("done")
+
+sys.exit(exit_code_of(work, []))
+"""
+
+
+@pytest.mark.parametrize("gone", ["stdout", "stderr", "stdout closed", "stderr closed", "ascii", "plain C"])
+def test_no_stream_stops_the_work(gone: str, tmp_path: Path) -> None:
+    """A reader that left (`| head -0`), a closed descriptor (`>&-`), an encoding without the name's letters."""
     read, write = os.pipe()
     os.close(read)
-    code = "import sys; from srgan.cli import guarded\ndef main(argv):\n print('x' * 100000, flush=True)\nsys.exit(guarded(main, []))"
-    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True)
+    number = 2 if "stderr" in gone else 1
+    environment = {"ascii": {"PYTHONIOENCODING": "ascii"}, "plain C": {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}}
+    done = subprocess.run(
+        [sys.executable, "-c", WORK],
+        cwd=tmp_path,
+        stdout=write if gone == "stdout" else subprocess.PIPE,
+        stderr=write if gone == "stderr" else subprocess.PIPE,
+        preexec_fn=(lambda: os.close(number)) if "closed" in gone else None,
+        env={**os.environ, "LC_ALL": "C", **environment.get(gone, {})},
+    )
     os.close(write)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.iterdir())) == 3
+    if "stdout" not in gone:
+        assert done.stdout == "bär \udcff\n".encode("utf-8", "surrogateescape") * 3
+    if "stderr" not in gone:
+        assert done.stderr == b"srgan: message\n" * 3
+
+
+def test_quiet_and_verbose(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    def talk(argv: list[str]) -> None:
+        print(argv)
+        for level in ("debug", "info", "warning"):
+            getattr(logging.getLogger("srgan"), level)(level)
+
+    command(talk)
+    for argv, lines in ((["--quiet"], 1), ([], 2), (["--verbose"], 3)):
+        assert cli.main(["info", "a", *argv, "--", "--quiet"]) == 0
+        out, err = capsys.readouterr()
+        assert (out, len(err.splitlines())) == ("['a', '--', '--quiet']\n", lines)
+    assert not logging.getLogger("srgan").handlers
+
+
+def test_ignored_hangup_stays_ignored(command: Callable[..., None]) -> None:
+    """`nohup srgan ...`."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    command(lambda argv: os.kill(os.getpid(), signal.SIGHUP))
+    assert cli.main(["info"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -173,17 +223,17 @@ def test_a_missing_extra_is_named_with_the_command_that_brings_it(
 ) -> None:
     tiny = weights.random(GeneratorConfig(blocks=1, width=4))
     weights.write(tmp_path / "tiny.safetensors", tiny.tensors, config=tiny.config, metadata={})
-    code = f"import sys; sys.modules[{module!r}] = None\nfrom srgan.cli import run; sys.exit(run({argv!r}))"
+    code = f"import sys; sys.modules[{module!r}] = None\nfrom srgan.cli import main; sys.exit(main({argv!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
-    assert f'pip install "srgan[{extra}]"' in done.stderr and f"uv run --extra {extra}" in done.stderr
+    assert done.stderr.rstrip().endswith(f"not installed. Install it with: uv sync --extra {extra}")
     assert len(done.stderr.strip().splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.safetensors"]
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_explains_itself_and_can_be_quiet(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run([name, "--help"]) == 0
+    assert cli.main([name, "--help"]) == 0
     out, err = capsys.readouterr()
     assert f"srgan {name}" in out and not err
     if name not in ("data", "bench"):  # these have commands of their own below them

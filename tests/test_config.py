@@ -11,7 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from srgan.config import from_mapping, parse, read_yaml, to_json, to_mapping, to_yaml
+from srgan.config import (
+    check_at_least_zero,
+    from_mapping,
+    parse_flags,
+    read_yaml,
+    replace,
+    to_json,
+    to_mapping,
+    to_yaml,
+)
 from srgan.errors import SettingsError
 
 
@@ -26,7 +35,7 @@ class Oven:
     data: Path | None = None
     content: Literal["vgg54", "mse"] = "vgg54"
     names: tuple[str, ...] = ()
-    quiet: bool = False
+    dark: bool = False
 
     def __post_init__(self) -> None:
         if self.train_steps < 0:
@@ -35,21 +44,41 @@ class Oven:
             raise ValueError(f"learning_rate is at most 1, got {self.learning_rate}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fan:
+    """How the air moves."""
+
+    speed: float = 1.0
+    """Turns per second."""
+
+    def __post_init__(self) -> None:
+        check_at_least_zero(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kitchen:
+    """Settings in groups."""
+
+    oven: Oven = dataclasses.field(default_factory=Oven)
+    fan: Fan = dataclasses.field(default_factory=Fan)
+    guests: int = 2
+
+
 PRINTED = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=12)
 OVENS = st.builds(
     Oven,
     learning_rate=st.floats(0, 1),
     train_steps=st.integers(0, 10**9),
     name=PRINTED,
-    data=st.none() | st.sampled_from([Path("data"), Path("a b/ü: x"), Path("#1"), Path("~"), Path("1e-4")]),
+    data=st.none() | st.sampled_from([Path("data"), Path("a b/ü: x"), Path("#1"), Path("1e-4")]),
     content=st.sampled_from(["vgg54", "mse"]),
     names=st.lists(PRINTED, max_size=3).map(tuple),
-    quiet=st.booleans(),
+    dark=st.booleans(),
 )
 
 
 def flags(*argv: str) -> Oven:
-    return parse(Oven, argv, prog="oven", description="An oven.")
+    return parse_flags(Oven, argv, prog="oven", description="An oven.")
 
 
 def mapped(**values: object) -> Oven:
@@ -70,13 +99,13 @@ def test_flags_with_hyphen_and_underscore() -> None:
 
 
 def test_every_type_as_a_flag() -> None:
-    oven = flags("--name", "x", "--data", "d", "--content", "mse", "--names", "a", "b", "--quiet")
-    assert oven == Oven(name="x", data=Path("d"), content="mse", names=("a", "b"), quiet=True)
+    oven = flags("--name", "x", "--data", "d", "--content", "mse", "--names", "a", "b", "--dark")
+    assert oven == Oven(name="x", data=Path("d"), content="mse", names=("a", "b"), dark=True)
 
 
 def test_an_instance_gives_the_defaults() -> None:
-    start = Oven(train_steps=99, quiet=True)
-    assert parse(start, ["--no-quiet"], prog="oven", description="") == Oven(train_steps=99)
+    start = Oven(train_steps=99, dark=True)
+    assert parse_flags(start, ["--no-dark"], prog="oven", description="") == Oven(train_steps=99)
 
 
 @pytest.mark.parametrize("argv", [["--train-stepz", "3"], ["--train-steps", "many"], ["--content", "vgg19"], ["stray"]])
@@ -148,8 +177,9 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("[" * 5000, "nested"),
         ("a: {b: {c: {d: {e: 1}}}}\n", "nested"),
         ("a: 2026-13-45\n", "not valid YAML"),
+        ("train-steps: 1\nname: x\ntrain_steps: 2\n", "'train_steps' occurs twice"),
     ],
-    ids=["list", "text", "number", "broken", "alias", "code", "bytes", "huge", "deep", "nested", "date"],
+    ids=["list", "text", "number", "broken", "alias", "code", "bytes", "huge", "deep", "nested", "date", "twice"],
 )
 def test_what_is_no_settings_file(text: str | bytes, sentence: str, tmp_path: Path) -> None:
     path = yaml_file(tmp_path, text)
@@ -195,8 +225,8 @@ def test_an_unknown_key_names_the_nearest() -> None:
         ({"content": "vgg19"}, "content: expected one of vgg54, mse, got the text 'vgg19'"),
         ({"names": "ab"}, "names: expected"),
         ({"names": [1]}, "names: expected a text, got 1"),
-        ({"quiet": "yes"}, "quiet: expected true or false, got the text 'yes'"),
-        ({"quiet": 1}, "expected true or false, got 1"),
+        ({"dark": "yes"}, "dark: expected true or false, got the text 'yes'"),
+        ({"dark": 1}, "expected true or false, got 1"),
         ({"train_steps": -1}, "train_steps is at least 0, got -1"),
         ({"learning_rate": 2}, "run.yaml: learning_rate is at most 1"),
     ],
@@ -213,7 +243,54 @@ def test_what_is_not_wrong() -> None:
     assert mapped(data="d").data == Path("d")
 
 
+def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert mapped(data="~/photos").data == Path("/home/me/photos")
+
+
+def test_retired_settings_are_ignored_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "srgan")
+    assert from_mapping(Kitchen(), {"graph": True, "quiet": "yes", "train_steps": 3}, where="old.yaml") == Kitchen(
+        oven=Oven(train_steps=3)
+    )
+    assert caplog.messages == ["old.yaml: no longer used and ignored: graph, quiet."]
+
+
 def test_plain_values_and_json() -> None:
     oven = Oven(data=Path("d"), names=("a",))
     assert to_mapping(oven)["data"] == "d" and to_mapping(oven)["names"] == ["a"]
     assert to_json({"b": Path("ü"), "a": (1, 2)}) == '{"a": [1, 2], "b": "ü"}'
+
+
+# --- groups
+
+
+def test_groups_are_flat_flags_and_grouped_help(capsys: pytest.CaptureFixture[str]) -> None:
+    kitchen = parse_flags(
+        Kitchen(guests=4), ["--train-steps", "3", "--speed", "2"], prog="kitchen", description="A kitchen."
+    )
+    assert kitchen == Kitchen(oven=Oven(train_steps=3), fan=Fan(speed=2), guests=4)
+    with pytest.raises(SystemExit):
+        parse_flags(Kitchen, ["--help"], prog="kitchen", description="A kitchen.")
+    shown = capsys.readouterr().out
+    assert "How the air moves" in shown and "--fan" not in shown and "--quiet" in shown
+
+
+@given(oven=OVENS)
+def test_groups_are_flat_files(oven: Oven) -> None:
+    kitchen = Kitchen(oven=oven, fan=Fan(speed=0.5))
+    flat = to_mapping(kitchen)
+    assert list(flat) == [*(field.name for field in dataclasses.fields(Oven)), "speed", "guests"]
+    assert from_mapping(Kitchen(), flat, where="run.yaml") == kitchen
+
+
+def test_replace_by_flat_names() -> None:
+    assert replace(Kitchen(), speed=3.0, guests=1) == Kitchen(fan=Fan(speed=3.0), guests=1)
+    with pytest.raises(TypeError, match="spead"):
+        replace(Kitchen(), spead=3.0)
+
+
+@pytest.mark.parametrize("speed", [-1.0, float("inf"), float("nan")])
+def test_at_least_zero(speed: float) -> None:
+    with pytest.raises(SettingsError, match="speed is a number of at least 0"):
+        from_mapping(Kitchen(), {"speed": speed}, where="run.yaml")

@@ -188,7 +188,7 @@ def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     rng = np.random.default_rng(0)
     for name in ("photo.jpg", "holiday/a.jpg", "holiday/beach/b.png"):
         files.write_array(tmp_path / name, rng.integers(0, 256, (12, 16, 3), np.uint8))
-    files.write(tmp_path / "scan.tif", files.Picture(pixels=rng.integers(0, 65536, (9, 7, 3), np.uint16)))
+    files.write_image(tmp_path / "scan.tif", files.Image(pixels=rng.integers(0, 65536, (9, 7, 3), np.uint16)))
     monkeypatch.chdir(tmp_path)
     run = [c for c in COMMANDS if c.place.startswith("quickstart.md") and c.words[1] in ("upscale", "info")]
     run = [c for c in run if "--ray" not in c.words]
@@ -197,7 +197,7 @@ def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert cli.run(list(command.words[1:])) == 0, command.place
     assert files.size(tmp_path / "photo_x4.jpg") == (48, 64)
     assert files.size(tmp_path / "larger/beach/b.png") == (24, 32)
-    assert files.read(tmp_path / "scan_x4.tif").pixels.dtype == np.uint16
+    assert files.read_image(tmp_path / "scan_x4.tif").pixels.dtype == np.uint16
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "python"], ids=lambda b: f"{b.page}:{b.line}")

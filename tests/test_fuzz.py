@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from srgan import config as settings
-from srgan.errors import PictureError, SettingsError
+from srgan.errors import ImageError, SettingsError
 from srgan.train import recipes
 
 ROOT = Path(__file__).parents[1]
@@ -51,9 +51,9 @@ def test_the_fuzzer_knows_a_fault(tmp_path: Path) -> None:
         return case
 
     verdicts = {
-        PictureError("a.png is empty."): "refused",
-        PictureError("two\nlines"): "FAULT",
-        PictureError("long" * 999): "FAULT",
+        ImageError("a.png is empty."): "refused",
+        ImageError("two\nlines"): "FAULT",
+        ImageError("long" * 999): "FAULT",
         ZeroDivisionError(): "FAULT",
         MemoryError(): "FAULT",
     }

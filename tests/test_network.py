@@ -35,8 +35,8 @@ def test_no_network_call_and_nothing_in_home(name: str, tmp_path: Path) -> None:
     home.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     (work / "Tiny").mkdir(parents=True)
-    files.write(work / "a.png", files.Picture(pixels=pixels))
-    files.write(work / "Tiny" / "a_HR.png", files.Picture(pixels=pixels))
+    files.write_image(work / "a.png", files.Image(pixels=pixels))
+    files.write_image(work / "Tiny" / "a_HR.png", files.Image(pixels=pixels))
     environment = os.environ | {"HOME": str(home), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED + PROGRAMS[name]], cwd=work, env=environment, capture_output=True, text=True

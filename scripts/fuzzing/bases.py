@@ -30,8 +30,8 @@ def pictures() -> list[bytes]:
     )
     for dtype, channels in ((np.uint8, 3), (np.uint16, 3), (np.uint8, 1)):
         array = corpus.smooth(channels, dtype, 40, 50)
-        picture = files.Picture(pixels=array if channels == 3 else array[..., 0], metadata=metadata)
-        known += [files.encoded(picture, ending, provenance={"model": "x"}) for ending in files.WRITTEN]
+        picture = files.Image(pixels=array if channels == 3 else array[..., 0], metadata=metadata)
+        known += [files.encode_image(picture, ending, provenance={"model": "x"}) for ending in files.OUTPUT_SUFFIXES]
     known += _compressed_tiffs() + _nasty()
     image = Image.fromarray(corpus.smooth(4, height=40, width=50)[..., :3]).convert("CMYK")
     known += [corpus.pillow(image, form) for form in ("JPEG", "TIFF")]

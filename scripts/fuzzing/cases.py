@@ -34,19 +34,19 @@ def pictures(folder: Path) -> Case:
         chosen = number % len(known)
         path.write_bytes(mutated(known, chosen, random) if number >= len(known) else known[chosen])
         files.size(path, limits=limits)
-        picture = files.read(path, limits=limits)
+        picture = files.read_image(path, limits=limits)
         files.read_provenance(path, limits=limits)
         height, width = picture.pixels.shape[:2]
         assert files.size(path, limits=limits) == (height, width)
-        with streaming.open_source(path, scratch=folder, limits=limits, memory=0 if number % 2 else 1 << 27) as source:
+        with streaming.open_reader(path, scratch=folder, limits=limits, memory=0 if number % 2 else 1 << 27) as source:
             part = source.region(height // 2, width // 2, height - height // 2, width - width // 2)
             if picture.alpha is None:
                 assert np.array_equal(part, picture.pixels[height // 2 :, width // 2 :])
         ending = (".png", ".png", ".tif", ".webp", ".jpg", ".avif")[int(random.integers(6))]
         if (ending == ".jpg" and picture.alpha is not None) or height * width > 250_000:
             ending = ".png"
-        data = files.encoded(picture, ending, provenance={"model": "fuzz"})
-        again = files.read(files.Buffer(data=data, name="written again"))
+        data = files.encode_image(picture, ending, provenance={"model": "fuzz"})
+        again = files.read_image(files.ImageBytes(data=data, name="written again"))
         if ending in (".png", ".tif"):
             assert np.array_equal(again.pixels, picture.pixels)
         assert again.pixels.shape[:2] == (height, width)
@@ -70,7 +70,7 @@ def weights(folder: Path) -> Case:
         path.write_bytes(mutated([data], 0, random) if random.random() < 0.6 else data)
         taken = room.read(path)
         with np.errstate(all="ignore"):
-            room.fold(taken)
+            room.fold_batchnorm(taken)
         assert all(np.isfinite(tensor).all() for tensor in taken.tensors.values())
 
     return case

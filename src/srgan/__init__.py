@@ -1,4 +1,4 @@
-"""Pictures four times larger, by SRResNet and SRGAN (Ledig et al. 2017, arXiv 1609.04802).
+"""Upscale images by 4 with SRResNet and SRGAN (Ledig et al. 2017, arXiv 1609.04802).
 
 >>> from srgan import Upscaler
 >>> Upscaler().upscale_file("photo.jpg", "photo_x4.png")   # doctest: +SKIP
@@ -9,11 +9,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["Upscaler", "__version__"]
+from srgan.errors import SrganError
 
-# Importing OpenVINO's converter would look up an analytics host and write an id into HOME.
-# OpenVINO does without the package where it cannot be imported, and every entry point passes here first.
+__version__ = "0.1.0"
+__all__ = ["SrganError", "Upscaler", "__version__"]
+
+# OpenVINO's converter contacts an analytics host and writes an id into HOME when it is imported.
+# OpenVINO works without the telemetry package, and every entry point imports this file first.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Load `Upscaler` when it is first asked for, so that `import srgan` stays instant."""
+    """Load `Upscaler` at its first use, so that `import srgan` loads no NumPy."""
     if name == "Upscaler":
         from srgan.upscale.upscaler import Upscaler
 

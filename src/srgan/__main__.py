@@ -7,9 +7,9 @@ import sys
 
 def main() -> None:
     """Run the command line on this process's arguments and leave with its exit code."""
-    from srgan.cli import run
+    from srgan import cli
 
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(cli.main())
 
 
 if __name__ == "__main__":

@@ -1,91 +1,101 @@
-"""The list of commands, and the one place where exceptions become exit codes."""
+"""The list of commands, and the one place where exceptions and signals become exit codes."""
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import errno
 import importlib
+import io
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from srgan import __version__
 from srgan.errors import SrganError, UsageError, missing_extra
+from srgan.progress import MessageHandler
 
-# command -> (module with `main(argv) -> int`, what it does, the extra that it needs)
-COMMANDS: dict[str, tuple[str, str, str | None]] = {
-    "upscale": ("srgan.commands.upscale", "make pictures four times larger", None),
-    "evaluate": ("srgan.commands.evaluate", "score a model, or a folder of pictures, on test sets", None),
-    "train": ("srgan.commands.train", "train SRResNet, then SRGAN", "train"),
-    "data": ("srgan.commands.data", "fetch, check or pack pictures", None),
-    "export": ("srgan.commands.export", "write a model as ONNX, OpenVINO or torch.export", "export"),
-    "report": ("srgan.commands.report", "one HTML page about one or more training runs", None),
-    "serve": ("srgan.commands.serve", "a page to try it, and an HTTP service", "web"),
-    "bench": ("srgan.commands.bench", "measure upscaling, training or data loading", "train"),
-    "info": ("srgan.commands.info", "what a weights file, or a picture made by srgan, says of itself", None),
+log = logging.getLogger("srgan")
+
+# command -> (what it does, the extra that it needs); `srgan.commands.NAME` has `main(argv) -> int`
+COMMANDS: dict[str, tuple[str, str | None]] = {
+    "upscale": ("make images 2, 3 or 4 times larger", None),
+    "evaluate": ("score a model, or a folder of images, on test sets", None),
+    "train": ("train SRResNet, then SRGAN", "train"),
+    "data": ("fetch, check or pack images", None),
+    "export": ("write a model as ONNX, OpenVINO or torch.export", "export"),
+    "report": ("write one HTML page about one or more training runs", "train"),
+    "serve": ("start a web page and an HTTP service", "web"),
+    "bench": ("measure upscaling, training or data loading", "train"),
+    "info": ("show the metadata of a weights file, or of an image made by srgan", None),
 }
-_EXTRA_OF_MODULE = {
-    "torch": "train",
-    "tensorboard": "train",
-    "python_multipart": "web",
-    "starlette": "web",
-    "uvicorn": "web",
-    "onnx": "export",
-    "onnxruntime": "export",
-    "onnxscript": "export",
-    "ray": "cluster",
+_MODULES_OF_EXTRA = {
+    "train": ("torch", "tensorboard", "matplotlib", "jinja2", "h5py", "skimage"),
+    "web": ("fastapi", "prometheus_client", "python_multipart", "starlette", "uvicorn"),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
+    "cluster": ("ray", "pyarrow"),
 }
+_LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
 _OF_THE_MACHINE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE})
-"""Of an OSError that no room has put into a sentence: no permission, no room; not our fault."""
+"""OSErrors that no room turned into a sentence: no permission, no space."""
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived."""
+    """A signal asks the process to end; the argument is its number."""
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run one command line and return its exit code.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: this process's) and return its exit code."""
+    return exit_code_of(_dispatch, sys.argv[1:] if argv is None else argv)
 
-    0 done; 1 our fault; 2 the user's input; 3 diverged; 130 Ctrl-C; 143 SIGTERM.
+
+def exit_code_of(command: Callable[[list[str]], int | None], argv: Sequence[str]) -> int:
+    """Run `command` with messages on stderr, and turn errors and signals into a sentence and an exit code.
+
+    0 done; 1 a bug; 2 the user's input; 3 diverged; 130 Ctrl-C; 143 SIGTERM; 129 SIGHUP.
     """
-    return guarded(_dispatch, list(argv))
+    _keep_streams_open()
+    _catch_signals()
+    with _logging(argv) as rest:
+        try:
+            return command(rest) or 0
+        except SrganError as error:
+            log.error(f"error: {error}")
+            return error.exit_code
+        except KeyboardInterrupt:
+            log.error("stopped by Ctrl-C")
+            return 130
+        except Terminated as error:
+            number = signal.Signals(error.args[0])
+            log.error(f"stopped by {number.name}")
+            return 128 + number
+        except SystemExit as error:  # the option parser: 0 after --help, 2 after a wrong option
+            return error.code if isinstance(error.code, int) else 2
+        except Exception as error:
+            return _unexpected(error)
 
 
-def guarded(command: Callable[[list[str]], int], argv: list[str]) -> int:
-    """Run `command`, turning what goes wrong into a sentence on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        return command(argv)
-    except SrganError as error:
-        print(f"srgan: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("srgan: stopped by Ctrl-C", file=sys.stderr)
-        return 130
-    except Terminated:
-        print("srgan: stopped by SIGTERM", file=sys.stderr)
-        return 143
-    except BrokenPipeError:  # the reader of our table went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except SystemExit as error:  # the option parser: 0 after --help, 2 after a wrong option
-        return error.code if isinstance(error.code, int) else 2
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and _top(error) in _EXTRA_OF_MODULE:
-            return _missing_module(error)
-        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-            where = f"{error.filename}: " if error.filename else ""
-            print(f"srgan: error: {where}{error.strerror}.", file=sys.stderr)
-            return 2
-        import traceback
+def _unexpected(error: Exception) -> int:
+    """The exit code of an error that no room turned into a sentence: a missing extra, the machine, or a bug."""
+    if isinstance(error, ModuleNotFoundError):
+        top = (error.name or "").partition(".")[0]
+        for extra, modules in _MODULES_OF_EXTRA.items():
+            if top in modules:
+                missing = missing_extra(extra, f"this command (it uses '{top}')")
+                log.error(f"error: {missing}")
+                return missing.exit_code
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        where = f"{error.filename}: " if error.filename else ""
+        log.error(f"error: {where}{error.strerror}.")
+        return 2
+    import traceback
 
-        traceback.print_exc()
-        print(
-            f"srgan {__version__}: this is a fault of srgan, not yours. Please report it with the lines above.",
-            file=sys.stderr,
-        )
-        return 1
+    traceback.print_exc()
+    log.error(f"{__version__}: this is a bug in srgan. Please report it with the lines above.")
+    return 1
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -98,21 +108,23 @@ def _dispatch(argv: list[str]) -> int:
     name, rest = argv[0], argv[1:]
     if name not in COMMANDS:
         raise UsageError(f"there is no command '{name}'.{_guess(name)} `srgan --help` lists them.")
-    module = importlib.import_module(COMMANDS[name][0])
+    module = importlib.import_module(f"srgan.commands.{name}")
     return int(module.main(rest) or 0)
 
 
 def _help() -> str:
     width = max(map(len, COMMANDS))
     lines = [
-        f"srgan {__version__}: pictures four times larger, by SRResNet and SRGAN",
+        f"srgan {__version__}: upscale images with SRResNet and SRGAN",
         "",
-        "usage: srgan COMMAND [OPTIONS]      (srgan COMMAND --help for its options)",
+        "usage: srgan COMMAND [OPTIONS]      (srgan COMMAND --help lists the options)",
         "",
         *(
             f"  {name:<{width}}  {what}" + (f"  [needs the extra '{extra}']" if extra else "")
-            for name, (_, what, extra) in COMMANDS.items()
+            for name, (what, extra) in COMMANDS.items()
         ),
+        "",
+        "Every command takes --quiet (results and errors only) and --verbose (more detail).",
     ]
     return "\n".join(lines)
 
@@ -124,16 +136,59 @@ def _guess(name: str) -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
-def _top(error: ModuleNotFoundError) -> str:
-    return (error.name or "").partition(".")[0]
+@contextlib.contextmanager
+def _logging(argv: Sequence[str]) -> Iterator[list[str]]:
+    """Messages on stderr at the level that --quiet or --verbose asks for; yields `argv` without these two."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    level = min((_LEVELS[word] for word in argv[:end] if word in _LEVELS), default=logging.INFO)
+    handler, before = MessageHandler(), log.level
+    log.addHandler(handler)
+    log.setLevel(level)
+    try:
+        yield [word for index, word in enumerate(argv) if word not in _LEVELS or index >= end]
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
 
 
-def _missing_module(error: ModuleNotFoundError) -> int:
-    """Name the extra that brings a module of somebody else's."""
-    sentence = missing_extra(_EXTRA_OF_MODULE[_top(error)], f"This command (it uses '{_top(error)}')")
-    print(f"srgan: error: {sentence}", file=sys.stderr)
-    return sentence.exit_code
+def _catch_signals() -> None:
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, _terminate)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise Terminated
+    raise Terminated(signum)
+
+
+class _Unbreakable(io.FileIO):
+    """A standard stream whose reader may go away, as `| head` and a lost terminal do: the rest is dropped."""
+
+    def write(self, data: object) -> int:
+        try:
+            return super().write(data)  # type: ignore[arg-type]
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+def _keep_streams_open() -> None:
+    """Let no closed stdout or stderr, and no name that the terminal's encoding lacks, stop the work."""
+    codecs.register_error("srgan", lambda e: (e.object[e.start : e.end].encode("utf-8", "surrogateescape"), e.end))  # type: ignore[attr-defined]
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the free number, so that no image file does
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None or stream is getattr(sys, f"__{name}__"):  # pytest and redirect_stdout bring their own
+            raw = io.BufferedWriter(_Unbreakable(number, "w", closefd=False))
+            encoding = stream.encoding if stream else "utf-8"
+            lines = number == 2 or raw.isatty()
+            setattr(sys, name, io.TextIOWrapper(raw, encoding, errors="srgan", line_buffering=lines))
+
+
+run, guarded = main, exit_code_of  # old names, for the rooms that still use them

@@ -1,43 +1,52 @@
-"""Settings: frozen keyword-only dataclasses, their flags, and their flat YAML files."""
+"""Settings: frozen keyword-only dataclasses, in groups or not, their flags, and their flat YAML files.
+
+A dataclass may hold other dataclasses, the groups. Flags and files are flat: a field of a group is named by itself.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
+import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
 from srgan.errors import SettingsError
+from srgan.fs import printable
+
+log = logging.getLogger("srgan")
 
 T = TypeVar("T")
-_LONGEST = 30_000
-"""Characters of a settings file; PyYAML takes a second for so many when they are nested."""
+RETIRED: Mapping[str, None] = {"graph": None, "quiet": None}
+"""Settings of earlier versions: files that hold them are accepted, the values are ignored."""
+MAX_CHARACTERS = 30_000
+"""Of a settings file; PyYAML takes a second for so many when they are nested."""
 
 
 @overload
-def parse(settings: type[T], argv: Sequence[str], *, prog: str, description: str) -> T: ...
+def parse_flags(settings: type[T], argv: Sequence[str], *, prog: str, description: str) -> T: ...
 @overload
-def parse(settings: T, argv: Sequence[str], *, prog: str, description: str) -> T: ...
-def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description: str) -> T:
-    """Flags -> settings; `settings` is a dataclass, or an instance whose values are the defaults.
+def parse_flags(settings: T, argv: Sequence[str], *, prog: str, description: str) -> T: ...
+def parse_flags(settings: type[T] | T, argv: Sequence[str], *, prog: str, description: str) -> T:
+    """Settings from flags; `settings` is a dataclass, or an instance whose values are the defaults.
 
-    Options are the fields' names with `-` or `_`; the fields' docstrings are the help. Leaves with
-    SystemExit after --help (0) and after an unknown option (2).
+    A flag is a field's name with `-` or `_`. A field's docstring is its help, a group's docstring heads the group.
+    Leaves with SystemExit after --help (0) and after an unknown option (2). Raises SettingsError.
     """
     import tyro
 
     kind = typing.cast("type[T]", settings if isinstance(settings, type) else type(settings))
-    default = tyro.MISSING_NONPROP if isinstance(settings, type) else settings
     try:
         return tyro.cli(
             kind,
             args=list(argv),
             prog=prog,
-            description=description,
-            default=default,
+            description=f"{description}\n\n--quiet: results and errors only. --verbose: more detail.",
+            default=tyro.MISSING_NONPROP if isinstance(settings, type) else settings,
             config=(tyro.conf.OmitArgPrefixes,),
         )
     except (ValueError, TypeError) as error:  # a field's own check
@@ -50,49 +59,71 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     try:
         with path.open(encoding="utf-8") as file:
-            text = file.read(_LONGEST + 1)
-        if len(text) > _LONGEST:
-            raise SettingsError(f"{path} is longer than {_LONGEST:,} characters; a settings file is a few lines.")
-        _refuse_depth(text, path)
+            text = file.read(MAX_CHARACTERS + 1)
+        if len(text) > MAX_CHARACTERS:
+            raise SettingsError(f"{path} is longer than {MAX_CHARACTERS:,} characters; a settings file is a few lines.")
+        _check_structure(text, path)
         loaded = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"the settings file {path} cannot be read: {_reason(error)}.") from error
+        reason = error.strerror or error if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f"the settings file {path} cannot be read: {reason}.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SettingsError(f"{path} is not valid YAML: {_short(' '.join(str(error).split()))}") from error
+        raise SettingsError(f"{path} is not valid YAML: {printable(' '.join(str(error).split()))}") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise SettingsError(
-            f"{path} must hold lines like `learning_rate: 0.0001`, but its top level is a {_kind(loaded)}."
-        )
-    return {key if isinstance(key, str) else _short(key): value for key, value in loaded.items()}
+        kinds = {list: "list", str: "text", int: "number", float: "number"}
+        kind = kinds.get(type(loaded), type(loaded).__name__)
+        raise SettingsError(f"{path} must hold lines like `learning_rate: 0.0001`, but its top level is a {kind}.")
+    return {key if isinstance(key, str) else _text(key): value for key, value in loaded.items()}
 
 
 def from_mapping(default: T, mapping: Mapping[str, Any], *, where: str) -> T:
-    """`default` with the values of `mapping`; keys may use `-` or `_`.
+    """`default` with the values of `mapping`; keys may use `-` or `_`. `where` begins the messages.
 
     Raises SettingsError for a key that is not a field, with the nearest name, and for a value of another type.
     """
-    kind = type(default)
-    hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(typing.cast(Any, default)) if field.init]
+    hints = dict(_flat_hints(type(default)))
     changes: dict[str, Any] = {}
+    retired = []
     for key, value in mapping.items():
         name = key.replace("-", "_")
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            guess = f" Did you mean '{near[0]}'?" if near else f" Known are: {', '.join(names)}."
-            raise SettingsError(f"{where}: there is no setting '{_short(key)}'.{guess}")
-        changes[name] = _convert(value, hints[name], f"{where}: {name}")
+        if name in hints:
+            changes[name] = _convert(value, hints[name], f"{where}: {name}")
+        elif name in RETIRED:
+            retired.append(name)
+        else:
+            near = difflib.get_close_matches(name, hints, n=1)
+            guess = f" Did you mean '{near[0]}'?" if near else f" Known are: {', '.join(hints)}."
+            raise SettingsError(f"{where}: there is no setting '{_text(key)}'.{guess}")
+    if retired:
+        log.info(f"{where}: no longer used and ignored: {', '.join(retired)}.")
     try:
-        return typing.cast(T, dataclasses.replace(typing.cast(Any, default), **changes))
+        return replace(default, **changes)
     except (ValueError, TypeError) as error:
         raise SettingsError(f"{where}: {error}") from error
 
 
+def replace(settings: T, **changes: Any) -> T:
+    """A copy with other values; fields of groups are named by themselves. Raises TypeError for an unknown name."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(typing.cast(Any, settings)):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            inside = {name: changes.pop(name) for name, _ in _flat_hints(type(value)) if name in changes}
+            value = replace(value, **inside)
+        if field.init:
+            values[field.name] = value
+    return typing.cast(T, dataclasses.replace(typing.cast(Any, settings), **values | changes))
+
+
 def to_mapping(settings: Any) -> dict[str, Any]:
-    """Settings as plain values: numbers, texts, lists, None."""
-    return {field.name: _plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
+    """Settings as plain values by flat names: numbers, texts, lists, None."""
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        flat |= to_mapping(value) if dataclasses.is_dataclass(value) else {field.name: _plain(value)}
+    return flat
 
 
 def to_yaml(settings: Any) -> str:
@@ -100,6 +131,31 @@ def to_yaml(settings: Any) -> str:
     import yaml
 
     return str(yaml.safe_dump(to_mapping(settings), sort_keys=False, allow_unicode=True))
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """Plain values as one line of JSON, keys sorted."""
+    import json
+
+    return json.dumps({name: _plain(value) for name, value in values.items()}, sort_keys=True, ensure_ascii=False)
+
+
+def check_at_least_zero(settings: Any) -> None:
+    """Raise SettingsError when a number among the fields of a dataclass is negative or not finite."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, (int, float)) and not 0 <= value < math.inf:
+            raise SettingsError(f"{field.name} is a number of at least 0, got {value}.")
+
+
+def _flat_hints(kind: type) -> Iterator[tuple[str, Any]]:
+    """(name, type) of each field, those of groups included."""
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield from _flat_hints(hints[field.name])
+        elif field.init:
+            yield field.name, hints[field.name]
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
@@ -127,21 +183,20 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         except (ValueError, OverflowError):
             pass
     elif hint is Path and isinstance(value, str):
-        return Path(value)
+        return Path(value).expanduser()
     elif type(value) is hint:
         return value
-    got = f"the text '{_short(value)}'" if isinstance(value, str) else _short(value)
+    got = f"the text '{_text(value)}'" if isinstance(value, str) else _text(value)
     raise SettingsError(f"{where}: expected {_expected(hint)}, got {got}.")
 
 
-def _short(value: Any) -> str:
-    """A value from a stranger's file as part of one sentence: printable, 200 characters at most."""
+def _text(value: Any) -> str:
+    """A value of a file as part of one sentence."""
     try:
         text = value if isinstance(value, str) else repr(value)
     except (ValueError, RecursionError):  # more digits, or deeper, than Python shows
         text = f"a {type(value).__name__} that cannot be shown"
-    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    return printable(text)
 
 
 def _expected(hint: Any) -> str:
@@ -161,34 +216,28 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _refuse_depth(text: str, path: Path) -> None:
-    """Settings are flat: a few lines of aliases ("billion laughs") or brackets could cost gigabytes or minutes."""
+def _check_structure(text: str, path: Path) -> None:
+    """Refuse nested values, aliases ("billion laughs" cost gigabytes), tags, and a key that occurs twice."""
     import yaml
 
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise SettingsError(f"{path}: YAML aliases (*name) are not taken in settings.")
+            raise SettingsError(f"{path}: YAML aliases (*name) are not allowed in settings.")
         if getattr(event, "tag", None) is not None:  # `!!timestamp x` is an AttributeError in PyYAML
-            raise SettingsError(f"{path}: YAML tags (!!name) are not taken in settings.")
+            raise SettingsError(f"{path}: YAML tags (!!name) are not allowed in settings.")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > 3:
                 raise SettingsError(f"{path}: settings are flat, but its values are nested {depth} deep.")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if isinstance(root, yaml.MappingNode):
+        names = [str(key.value).replace("-", "_") for key, _ in root.value]
+        for name in names:
+            if names.count(name) > 1:
+                raise SettingsError(f"{path}: '{printable(name)}' occurs twice.")
 
 
-def _kind(value: Any) -> str:
-    return {list: "list", str: "text", int: "number", float: "number"}.get(type(value), type(value).__name__)
-
-
-def _reason(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8 text"
-
-
-def to_json(values: Mapping[str, Any]) -> str:
-    """Plain values as one line of JSON, keys sorted."""
-    import json
-
-    return json.dumps({name: _plain(value) for name, value in values.items()}, sort_keys=True, ensure_ascii=False)
+parse = parse_flags  # the old name, for the rooms that still use it

@@ -1,28 +1,30 @@
-"""What a person can cause, in sentences; the command line turns each into its exit code."""
+"""Errors that a person can cause, in sentences; the command line turns each into its exit code."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class SrganError(Exception):
-    """Something the user can mend: what, where, got, wanted, what to do, in one or two sentences."""
+    """An error that the user can fix. The message says what, where, got, expected and what to do, in one or two sentences."""
 
     exit_code = 2
 
 
 class UsageError(SrganError):
-    """A command was called in a way that makes no sense."""
+    """A command line or a call makes no sense."""
 
 
 class SettingsError(SrganError):
     """A settings file or an option is wrong."""
 
 
-class PictureError(SrganError):
-    """A picture cannot be read, is refused or cannot be written."""
+class ImageError(SrganError):
+    """An image cannot be read, is refused or cannot be written."""
 
 
 class DataError(SrganError):
-    """A folder of pictures, a pack or a download is not what it should be."""
+    """A folder of images, a pack or a download is missing, damaged or unsuitable."""
 
 
 class WeightsError(SrganError):
@@ -30,7 +32,7 @@ class WeightsError(SrganError):
 
 
 class CheckpointError(SrganError):
-    """A training run cannot be written or gone on with."""
+    """A training run cannot be written or resumed."""
 
 
 class MissingExtra(SrganError):
@@ -38,17 +40,13 @@ class MissingExtra(SrganError):
 
 
 class Diverged(SrganError):
-    """Training left the finite numbers."""
+    """Training produced values that are not finite."""
 
     exit_code = 3
 
 
-def missing_extra(extra: str, why: str) -> MissingExtra:
-    """The error for a missing optional part, naming the commands that bring it.
-
-    `why` completes the sentence "... needs more than the core: `<why>` is not installed".
-    """
-    return MissingExtra(
-        f"{why} needs the optional part '{extra}', which is not installed. "
-        f'Install it with: pip install "srgan[{extra}]"   (in a checkout: uv run --extra {extra} srgan ...)'
-    )
+def missing_extra(extra: str, what: str) -> MissingExtra:
+    """The error for a missing extra; `what` needs it. Names the command that installs it."""
+    checkout = (Path(__file__).parents[2] / "pyproject.toml").is_file()
+    command = f"uv sync --extra {extra}" if checkout else f'pip install "srgan[{extra}]"'
+    return MissingExtra(f"{what} needs the extra '{extra}', which is not installed. Install it with: {command}")

@@ -15,8 +15,7 @@ from srgan.data.loader import Batch, hr_signed, lr_unit
 from srgan.image import resize
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
-from srgan.model.generator import Generator
-from srgan.model.initial import initialise
+from srgan.model.generator import Generator, init_weights
 from srgan.train import phases
 from srgan.train.phases import Adversarial, Phase, Pretraining
 from srgan.train.settings import TrainSettings
@@ -50,7 +49,7 @@ def test_loss_curves_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """fp32, same seed and crops: 1e-5 at the first step, 2 % at the fiftieth."""
     module, features = plain_loop(), Features()
     generator = Generator(GeneratorConfig(blocks=2, width=16))
-    initialise(generator, seed=0)
+    init_weights(generator, seed=0)
     theirs = copy.deepcopy(generator).train()
     adam = torch.optim.Adam(theirs.parameters(), lr=1e-4)
     ours: Phase
@@ -61,7 +60,7 @@ def test_loss_curves_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(phases, "Discriminator", functools.partial(Discriminator, width=8))
         ours = Adversarial(generator, features, SETTINGS, CPU)
         discriminator = Discriminator(32, width=8)
-        initialise(discriminator, seed=SETTINGS.seed + 1)
+        init_weights(discriminator, seed=SETTINGS.seed + 1)
         adam_d = torch.optim.Adam(discriminator.train().parameters(), lr=1e-4)
         step, parts = module.adversarial_step, (theirs, discriminator, features, adam, adam_d)
     curves = []

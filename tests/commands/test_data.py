@@ -75,7 +75,7 @@ def test_misuse_is_a_sentence(
 
 def test_pack_into_a_place_that_cannot_be_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "pack", str(folder), "-o", str(folder / "1.png" / "x.pack")]) == 2
-    assert "Cannot write" in capsys.readouterr().err
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from srgan.export.parity import Planes, pictures, source
 from srgan.export.torch_module import FoldedGenerator
 from srgan.image import files
 from srgan.model import weights
-from srgan.model.config import GeneratorConfig, layers
+from srgan.model.config import GeneratorConfig, generator_layers
 from srgan.model.weights import Weights
 from srgan.upscale import int8
 from srgan.upscale.upscaler import Upscaler
@@ -33,7 +33,6 @@ FORMATS = [SLOW if name == "torch" else name for name in SUFFIXES]
 CONFIGS = {
     "x4": GeneratorConfig(blocks=2, width=8),
     "x2": GeneratorConfig(blocks=2, width=8, scale=2, slopes="layer"),
-    "tanh": GeneratorConfig(blocks=1, width=8, tail="tanh"),
 }
 
 
@@ -90,7 +89,7 @@ def test_a_stranger_gets_the_same_picture_at_sizes_never_tried(tmp_path: Path, f
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_the_module_that_is_traced(kind: str, half: bool) -> None:
     made = weights.random(CONFIGS[kind], seed=4)
-    module = FoldedGenerator(made.config, weights.fold(made), half=half)
+    module = FoldedGenerator(made.config, weights.fold_batchnorm(made), half=half)
     lr = pictures((2, 9, 14), seed=9)
     with torch.inference_mode():
         got = module(torch.from_numpy(lr)).numpy()
@@ -148,7 +147,7 @@ def test_a_file_that_differs_is_not_written(
 def written_form(model: Path) -> Path:
     """An int8 form beside a model: every convolution of the body, with ranges about as wide as its values."""
     source = weights.read(model)
-    names = [layer.name for layer in layers(source.config) if layer.kind == "conv"]
+    names = [layer.name for layer in generator_layers(source.config) if layer.kind == "conv"]
     body = [name for name in names if name.startswith(("body.", "trunk."))]
     tensors = {f"{name}.input": np.array([-1.5, 1.5], np.float32) for name in body}
     form = int8.Form(tensors=tensors, sha256=source.sha256, lost=0.01, metadata={})
@@ -204,10 +203,10 @@ def test_another_size_is_refused() -> None:
 
 def test_the_graph_is_small_and_standard() -> None:
     config = GeneratorConfig(blocks=3, width=4)
-    model = onnx_graph.build(config, weights.fold(weights.random(config)))
+    model = onnx_graph.build(config, weights.fold_batchnorm(weights.random(config)))
     onnx.checker.check_model(model, full_check=True)
     kinds = [node.op_type for node in model.graph.node]
-    convs = [layer for layer in layers(config) if layer.kind == "conv"]
+    convs = [layer for layer in generator_layers(config) if layer.kind == "conv"]
     assert kinds.count("Conv") == len(convs) and "BatchNormalization" not in kinds
     assert set(kinds) == {"Conv", "PRelu", "Add", "DepthToSpace", "Clip"}
     assert [i.name for i in model.graph.input] == ["lr"] and [o.name for o in model.graph.output] == ["sr"]

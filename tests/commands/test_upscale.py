@@ -25,9 +25,9 @@ def test_a_folder_with_a_broken_picture(folder: Path, small_file: Path, capsys: 
     assert shown.out.splitlines() == [f"{folder}/out/{name}" for name in ("a.png", "c.png", "sub/b.png")]
     assert "1 of 4 pictures failed" in shown.err and "z.png is not a PNG" in shown.err
     assert files.size(folder / "out/a.png") == (36, 56)
-    deep = files.read(folder / "out/sub/b.png").pixels
+    deep = files.read_image(folder / "out/sub/b.png").pixels
     assert deep.dtype == np.uint16 and deep.ndim == 2
-    assert files.read(folder / "out/c.png").alpha is not None
+    assert files.read_image(folder / "out/c.png").alpha is not None
     assert sorted(path.name for path in folder.rglob("*") if path.name.startswith(".")) == []
 
 
@@ -162,5 +162,5 @@ def test_a_large_picture_takes_the_same_way(folder: Path, small_file: Path) -> N
     files.write_array(folder / "l.png", np.random.default_rng(1).integers(0, 256, (120, 90, 3), np.uint8))
     for name, memory in (("one.png", "1GB"), ("many.png", "2MB")):
         assert upscale(small_file, folder / "l.png", "-o", folder / name, "--memory", memory, "--no-provenance") == 0
-    one, many = (files.read(folder / name).pixels.astype(int) for name in ("one.png", "many.png"))
+    one, many = (files.read_image(folder / name).pixels.astype(int) for name in ("one.png", "many.png"))
     assert np.abs(one - many).max() <= 1 and (one != many).mean() <= 1e-4

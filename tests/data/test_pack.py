@@ -47,7 +47,7 @@ def test_pack_holds_every_picture_and_its_exact_bicubic(root: Path, tmp_path: Pa
         assert np.array_equal(packed.pixels[at : at + hr.size].reshape(hr.shape), hr)
         assert np.array_equal(packed.hr(index), hr)
         assert np.array_equal(packed.lr(index), resize.downscaled(hr))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.pack", "pictures"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".p.pack.lock", "p.pack", "pictures"]
 
 
 def test_given_lr_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "d/a.png", picture(1, 8, 8))
     with pytest.raises(DataError, match=r"None of the 1 pictures can be used; the first: .*a\.png is 8x8"):
         pack(tmp_path / "d", tmp_path / "p.pack")
-    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".p.pack.lock", "d"]
 
 
 def test_mismatched_pair_names_both_files_and_sizes(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_two_processes_make_one_pack(root: Path, tmp_path: Path) -> None:
     both = [packing(root, tmp_path / "p.pack") for _ in range(2)]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     assert len(open_pack(tmp_path / "p.pack")) == 5
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.pack", "pictures"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".p.pack.lock", "p.pack", "pictures"]
 
 
 @pytest.mark.parametrize("keep", [0, 7, 40, 64, 1000, -1])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from srgan.evaluate import testsets
 from srgan.image.files import read_array
-from srgan.image.metrics import bicubic_x4, psnr, shave, ssim_daala, ssim_wang, y_from_picture, y_from_rgb
+from srgan.image.metrics import bicubic_x4, psnr, shave, ssim_daala, ssim_wang, y_from_image, y_from_rgb
 
 Array = NDArray[Any]
 
@@ -30,7 +30,7 @@ def colour(picture: Array) -> Array:
 
 
 def y_rounded(picture: Array) -> Array:
-    return np.rint(y_from_picture(picture))
+    return np.rint(y_from_image(picture))
 
 
 def y_of_grey_as_colour(picture: Array) -> Array:
@@ -58,12 +58,12 @@ def without_antialiasing(hr: Array) -> Array:
 @pytest.mark.parametrize(
     ("of", "pixels", "decibels"),
     [
-        (y_from_picture, 4, 25.9970),
+        (y_from_image, 4, 25.9970),
         (y_rounded, 4, 25.9933),
         (y_of_grey_as_colour, 4, 26.0914),
         (y_full_range, 4, 24.7695),
         (colour, 4, 24.4645),
-        (y_from_picture, 0, 25.7746),
+        (y_from_image, 0, 25.7746),
     ],
 )
 def test_which_channel_and_border(
@@ -77,12 +77,12 @@ def test_which_channel_and_border(
 def test_which_low_resolution_picture(
     set14: list[tuple[Array, Array]], down: Callable[[Array], Array], decibels: float
 ) -> None:
-    scores = [psnr(*(shave(y_from_picture(x)) for x in (bicubic_x4(down(hr)), hr))) for _, hr in set14]
+    scores = [psnr(*(shave(y_from_image(x)) for x in (bicubic_x4(down(hr)), hr))) for _, hr in set14]
     assert np.mean(scores) == pytest.approx(decibels, abs=5e-5)
 
 
 def test_which_mean_and_which_ssim(set14: list[tuple[Array, Array]]) -> None:
-    pairs = [(shave(y_from_picture(bicubic_x4(lr))), shave(y_from_picture(hr))) for lr, hr in set14]
+    pairs = [(shave(y_from_image(bicubic_x4(lr))), shave(y_from_image(hr))) for lr, hr in set14]
     pooled = np.concatenate([((sr - hr) ** 2).ravel() for sr, hr in pairs]).mean()
     assert 10 * np.log10(255**2 / pooled) == pytest.approx(24.8603, abs=5e-5)
     assert np.mean([ssim_wang(*pair) for pair in pairs]) == pytest.approx(0.7029, abs=5e-5)

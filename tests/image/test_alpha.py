@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srgan.image.alpha import REACH, bled
+from srgan.image.alpha import REACH, bleed_colour
 from srgan.image.resize import bicubic
 
 
 def test_nothing_changes_where_nothing_is_hidden_or_all_is() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     for value in (0, 1, 255):
-        assert bled(pixels, np.full((9, 9), value, np.uint8)) is pixels
+        assert bleed_colour(pixels, np.full((9, 9), value, np.uint8)) is pixels
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -23,15 +23,15 @@ def test_a_hidden_pixel_takes_the_weighted_mean_of_its_neighbours(dtype: Any) ->
     alpha = np.zeros((3, 3), dtype)
     pixels[0, 0], alpha[0, 0] = 200, 200
     pixels[2, 2], alpha[2, 2] = 100, 100
-    assert bled(pixels, alpha)[1, 1] == round((200 * 200 + 100 * 100) / 300)
-    assert bled(pixels, alpha)[0, 0] == 200 and bled(pixels, alpha)[2, 2] == 100
+    assert bleed_colour(pixels, alpha)[1, 1] == round((200 * 200 + 100 * 100) / 300)
+    assert bleed_colour(pixels, alpha)[0, 0] == 200 and bleed_colour(pixels, alpha)[2, 2] == 100
 
 
 def test_visible_pixels_stay_and_far_hidden_ones_too() -> None:
     pixels = np.full((200, 200, 3), 9, np.uint8)
     alpha = np.zeros((200, 200), np.uint8)
     pixels[0, 0], alpha[0, 0] = (250, 1, 30), 128
-    result = bled(pixels, alpha)
+    result = bleed_colour(pixels, alpha)
     reached = np.zeros((200, 200), bool)
     reached[: REACH + 1, : REACH + 1] = True
     assert (result[reached] == (250, 1, 30)).all() and (result[~reached] == 9).all()
@@ -46,9 +46,9 @@ def test_a_region_with_a_margin_gives_the_bytes_of_the_whole(seed: int, top: int
     alpha = alpha.astype(np.uint16)
     bottom, right = min(top + h, 120), min(left + w, 150)
     y, x = max(0, top - REACH), max(0, left - REACH)
-    part = bled(pixels[y : bottom + REACH, x : right + REACH], alpha[y : bottom + REACH, x : right + REACH])
+    part = bleed_colour(pixels[y : bottom + REACH, x : right + REACH], alpha[y : bottom + REACH, x : right + REACH])
     cut = part[top - y : bottom - y, left - x : right - x]
-    np.testing.assert_array_equal(cut, bled(pixels, alpha)[top:bottom, left:right])
+    np.testing.assert_array_equal(cut, bleed_colour(pixels, alpha)[top:bottom, left:right])
 
 
 def halo(pixels: np.ndarray[Any, Any], alpha: np.ndarray[Any, Any]) -> float:
@@ -67,5 +67,5 @@ def test_no_dark_halo_round_a_disc_with_a_hard_or_soft_edge(edge: float) -> None
     cover = np.clip((12 - np.hypot(y - 20, x - 20)) / edge, 0, 1)
     alpha = np.round(255 * cover).astype(np.uint8)
     pixels = np.where((alpha > 0)[..., None], np.array([230, 20, 20]), 0).astype(np.uint8)  # black where hidden
-    assert halo(bled(pixels, alpha), alpha) < 3
+    assert halo(bleed_colour(pixels, alpha), alpha) < 3
     assert edge > 1 or halo(pixels, alpha) > 30  # what an upscaler without bleeding shows

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 from srgan.image import files
-from srgan.image.files import Buffer, Limits, Metadata, Picture
+from srgan.image.files import ImageBytes, Limits, Metadata
 from tests.image import corpus
 
 EXACT = {case.name: case for case in corpus.exact()}
@@ -37,7 +37,7 @@ def placed(folder: Path, name: str, data: bytes) -> Path:
 def test_depth_channels_and_numbers_are_the_files_own(tmp_path: Path, name: str) -> None:
     case = EXACT[name]
     path = placed(tmp_path, name, case.data)
-    picture = files.read(path)
+    picture = files.read_image(path)
     assert picture.pixels.dtype == case.pixels.dtype  # of the file's type, whatever the numbers are
     np.testing.assert_array_equal(picture.pixels, case.pixels)
     if case.alpha is None:
@@ -50,7 +50,7 @@ def test_depth_channels_and_numbers_are_the_files_own(tmp_path: Path, name: str)
 @pytest.mark.parametrize("name", LOSSY)
 def test_lossy_files_agree_with_another_decoder(tmp_path: Path, name: str) -> None:
     case = LOSSY[name]
-    pixels = files.read(placed(tmp_path, name, case.data)).pixels
+    pixels = files.read_image(placed(tmp_path, name, case.data)).pixels
     assert pixels.shape == case.pixels.shape and pixels.dtype == np.uint8
     assert np.abs(pixels.astype(int) - case.pixels).max() <= case.tolerance
 
@@ -59,31 +59,31 @@ def test_lossy_files_agree_with_another_decoder(tmp_path: Path, name: str) -> No
 def test_what_cannot_be_read_is_one_sentence_with_the_path(tmp_path: Path, name: str) -> None:
     data, words = REFUSED[name]
     path = placed(tmp_path, name, data)
-    for act in (files.read, files.read_rgb8):
-        with pytest.raises(PictureError, match=words) as caught:
+    for act in (files.read_image, files.read_rgb8):
+        with pytest.raises(ImageError, match=words) as caught:
             act(path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_what_is_no_file_is_a_sentence(tmp_path: Path) -> None:
     for path, words in {tmp_path: "is a folder", tmp_path / "no.png": "does not exist"}.items():
-        with pytest.raises(PictureError, match=words):
-            files.read(path)
-    with pytest.raises(PictureError, match="a\\\\x00b"):
-        files.read(tmp_path / "a\0b.png")
+        with pytest.raises(ImageError, match=words):
+            files.read_image(path)
+    with pytest.raises(ImageError, match="a\\\\x00b"):
+        files.read_image(tmp_path / "a\0b.png")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(PictureError, match="is no file"):
-        files.read(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match="is no file"):
+        files.read_image(tmp_path / "pipe.png")
 
 
 def test_control_characters_in_a_name_are_escaped(tmp_path: Path) -> None:
     path = placed(tmp_path, "a\x1b[31mred\nline.png", b"text")
-    with pytest.raises(PictureError) as caught:
-        files.read(path)
+    with pytest.raises(ImageError) as caught:
+        files.read_image(path)
     assert "\x1b" not in str(caught.value) and "\n" not in str(caught.value)
     assert "\\x1b[31mred\\nline.png" in str(caught.value)
 
@@ -111,12 +111,12 @@ def test_orientation_is_applied_and_reset(tmp_path: Path, form: str, orientation
     else:
         options["exif"] = b"Exif\0\0" + corpus.exif(orientation)
     path = placed(tmp_path, f"a.{form.lower()}", corpus.pillow(stored, form, **options))
-    picture = files.read(path)
+    picture = files.read_image(path)
     assert np.abs(picture.pixels.astype(int) - upright).max() <= (3 if form == "JPEG" else 0)
     assert files.size(path) == (24, 40)
     for ending in (".jpg", ".png", ".webp", ".tif", ".avif"):
-        files.write(tmp_path / f"b{ending}", picture)
-        again = files.read(tmp_path / f"b{ending}")
+        files.write_image(tmp_path / f"b{ending}", picture)
+        again = files.read_image(tmp_path / f"b{ending}")
         assert again.pixels.shape == upright.shape
         assert Image.open(tmp_path / f"b{ending}").getexif().get(0x0112, 1) == 1
 
@@ -135,10 +135,10 @@ def test_lossless_round_trips(tmp_path_factory: pytest.TempPathFactory, ending: 
     shape = (height, width) if channels == 1 else (height, width, 3)
     pixels = random.integers(0, np.iinfo(dtype).max + 1, shape, dtype=dtype)
     alpha = random.integers(0, np.iinfo(dtype).max + 1, (height, width), dtype=dtype)
-    picture = Picture(pixels=pixels, alpha=alpha if data.draw(st.booleans()) else None)
+    picture = files.Image(pixels=pixels, alpha=alpha if data.draw(st.booleans()) else None)
     path = tmp_path_factory.mktemp("trip") / f"a{ending}"
-    files.write(path, picture, lossless=lossless)
-    again = files.read(path)
+    files.write_image(path, picture, lossless=lossless)
+    again = files.read_image(path)
     np.testing.assert_array_equal(again.pixels, pixels)
     if picture.alpha is None:
         assert again.alpha is None
@@ -158,19 +158,21 @@ def test_extreme_sizes_in_every_format(tmp_path: Path, shape: tuple[int, ...], e
 def test_sixteen_bits_are_rounded_not_cut(tmp_path: Path) -> None:
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     expected = np.floor(ramp / 257 + 0.5).astype(np.uint8)
-    np.testing.assert_array_equal(files.eight_bit(ramp), expected)
+    np.testing.assert_array_equal(files.uint8_from_uint16(ramp), expected)
     files.write_array(tmp_path / "a.png", ramp)
     np.testing.assert_array_equal(files.read_array(tmp_path / "a.png"), expected)
-    files.write(tmp_path / "a.webp", Picture(pixels=np.repeat(ramp[..., None], 3, 2)), lossless=True)
+    files.write_image(tmp_path / "a.webp", files.Image(pixels=np.repeat(ramp[..., None], 3, 2)), lossless=True)
     np.testing.assert_array_equal(files.read_rgb8(tmp_path / "a.webp")[..., 1], expected)
-    assert "8 of 16" in str(files.losses("a.jpg", np.uint16)) and files.losses("a.png", np.uint16) is None
-    assert "12 of 16" in str(files.losses("a.avif", np.uint16)) and files.losses("a.jpg", np.uint8) is None
+    assert "8 of 16" in str(files.depth_warning("a.jpg", np.uint16)) and files.depth_warning("a.png", np.uint16) is None
+    assert (
+        "12 of 16" in str(files.depth_warning("a.avif", np.uint16)) and files.depth_warning("a.jpg", np.uint8) is None
+    )
 
 
 def test_avif_keeps_twelve_of_sixteen_bits(tmp_path: Path) -> None:
     deep = corpus.smooth(3, np.uint16, 64, 64)
-    files.write(tmp_path / "a.avif", Picture(pixels=deep), lossless=False, quality=100)
-    again = files.read(tmp_path / "a.avif").pixels
+    files.write_image(tmp_path / "a.avif", files.Image(pixels=deep), lossless=False, quality=100)
+    again = files.read_image(tmp_path / "a.avif").pixels
     assert again.dtype == np.uint16
     assert np.abs(again.astype(int) - deep).mean() < 100  # an 8-bit copy is off by 64 on average before any loss
 
@@ -184,60 +186,60 @@ def test_grey_is_repeated_for_those_who_want_colour(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".jpg", ".webp", ".avif", ".png", ".tif"])
 def test_the_same_picture_gives_the_same_bytes(tmp_path: Path, ending: str) -> None:
-    picture = Picture(
+    picture = files.Image(
         pixels=corpus.smooth(3, height=90, width=130),
         metadata=Metadata(icc=corpus.profile(), exif=corpus.exif(), xmp=corpus.XMP),
     )
     said = {"model": "srgan", "scale": "4"}
-    first = files.encoded(picture, ending, provenance=said)
-    assert files.encoded(picture, ending, provenance=said) == first
-    files.write(tmp_path / f"a{ending}", picture, provenance=said)
+    first = files.encode_image(picture, ending, provenance=said)
+    assert files.encode_image(picture, ending, provenance=said) == first
+    files.write_image(tmp_path / f"a{ending}", picture, provenance=said)
     assert (tmp_path / f"a{ending}").read_bytes() == first
 
 
 def test_quality_is_high_unless_asked_otherwise(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    picture = Picture(pixels=pixels)
-    with Image.open(io.BytesIO(files.encoded(picture, ".jpg"))) as image:
+    picture = files.Image(pixels=pixels)
+    with Image.open(io.BytesIO(files.encode_image(picture, ".jpg"))) as image:
         assert image.layer[1][1:3] == (1, 1)  # type: ignore[attr-defined]  # chroma at full size
     for ending in (".jpg", ".webp", ".avif"):
-        assert len(files.encoded(picture, ending, quality=20)) < len(files.encoded(picture, ending)) / 2
-    with pytest.raises(PictureError, match="from 1 to 100"):
-        files.write(tmp_path / "a.jpg", picture, quality=0)
+        assert len(files.encode_image(picture, ending, quality=20)) < len(files.encode_image(picture, ending)) / 2
+    with pytest.raises(ImageError, match="from 1 to 100"):
+        files.write_image(tmp_path / "a.jpg", picture, quality=0)
 
 
 def test_bytes_in_memory_are_read_as_a_file_is(tmp_path: Path) -> None:
-    picture = Picture(pixels=corpus.smooth(3), metadata=Metadata(exif=corpus.exif()))
-    for ending in files.WRITTEN:
-        data = files.encoded(picture, ending, provenance={"model": "m"})
+    picture = files.Image(pixels=corpus.smooth(3), metadata=Metadata(exif=corpus.exif()))
+    for ending in files.OUTPUT_SUFFIXES:
+        data = files.encode_image(picture, ending, provenance={"model": "m"})
         path = placed(tmp_path, f"a{ending}", data)
-        buffer = Buffer(data=data, name="upload")
-        np.testing.assert_array_equal(files.read(buffer).pixels, files.read(path).pixels)
-        assert files.read(buffer).metadata == files.read(path).metadata
+        buffer = ImageBytes(data=data, name="upload")
+        np.testing.assert_array_equal(files.read_image(buffer).pixels, files.read_image(path).pixels)
+        assert files.read_image(buffer).metadata == files.read_image(path).metadata
         assert files.size(buffer) == files.size(path)
         assert files.read_provenance(buffer) == {"model": "m"}
-    with pytest.raises(PictureError, match="up\\\\nload"):
-        files.read(Buffer(data=b"text", name="up\nload"))
+    with pytest.raises(ImageError, match="up\\\\nload"):
+        files.read_image(ImageBytes(data=b"text", name="up\nload"))
 
 
 def test_targets_that_cannot_hold_the_picture_are_refused(tmp_path: Path) -> None:
     check = files.check_target
     check(tmp_path / "a.PNG", height=9, width=9, alpha=True)
-    with pytest.raises(PictureError, match="transparency"):
+    with pytest.raises(ImageError, match="transparency"):
         check(tmp_path / "a.jpg", height=9, width=9, alpha=True)
-    with pytest.raises(PictureError, match="side of 16383"):
+    with pytest.raises(ImageError, match="side of 16383"):
         check(tmp_path / "a.webp", height=9, width=16_384, alpha=False)
-    with pytest.raises(PictureError, match="pixels here"):
+    with pytest.raises(ImageError, match="pixels here"):
         check(tmp_path / "a.avif", height=10_000, width=10_000, alpha=False)
-    with pytest.raises(PictureError, match="ending must be one of"):
+    with pytest.raises(ImageError, match="ending must be one of"):
         check(tmp_path / "a.gif", height=9, width=9, alpha=False)
-    with pytest.raises(PictureError, match="there is no folder"):
+    with pytest.raises(ImageError, match="there is no folder"):
         check(tmp_path / "none" / "a.png", height=9, width=9, alpha=False)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = placed(tmp_path, "a.png", b"old")
-    picture = Picture(pixels=corpus.smooth(3))
+    picture = files.Image(pixels=corpus.smooth(3))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -245,8 +247,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     for step in ("fsync", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(os if step == "fsync" else Path, step, full)
-            with pytest.raises(PictureError, match="No space left"):
-                files.write(path, picture)
+            with pytest.raises(ImageError, match="No space left"):
+                files.write_image(path, picture)
         assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
     def interrupted(*_: object) -> None:
@@ -254,7 +256,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
 
     monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        files.write(path, picture)
+        files.write_image(path, picture)
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
@@ -274,27 +276,27 @@ def test_written_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> N
 def test_the_pixel_limit_is_a_setting(tmp_path: Path) -> None:
     files.write_array(tmp_path / "a.png", corpus.smooth(3))
     assert files.size(tmp_path / "a.png", limits=Limits(pixels=corpus.H * corpus.W)) == (corpus.H, corpus.W)
-    for act in (files.read, files.size, files.read_array, files.read_rgb8):
-        with pytest.raises(PictureError, match="17x12, 204 pixels; the limit is 203"):
+    for act in (files.read_image, files.size, files.read_array, files.read_rgb8):
+        with pytest.raises(ImageError, match="17x12, 204 pixels; the limit is 203"):
             act(tmp_path / "a.png", limits=Limits(pixels=203))
 
 
 def test_decoding_stops_when_its_time_is_up(tmp_path: Path) -> None:
     files.write_array(tmp_path / "a.png", np.zeros((4000, 4000), np.uint8))
-    with pytest.raises(PictureError, match="takes longer than 0 s"):
-        files.read(tmp_path / "a.png", limits=Limits(seconds=0.0))
+    with pytest.raises(ImageError, match="takes longer than 0 s"):
+        files.read_image(tmp_path / "a.png", limits=Limits(seconds=0.0))
 
 
 def test_only_the_loaders_of_our_formats_may_run(tmp_path: Path) -> None:
     files.write_array(tmp_path / "a.png", corpus.smooth(3))
-    files.read(tmp_path / "a.png")
+    files.read_image(tmp_path / "a.png")
     for name, text in {
         "a.svg": "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
         "a.csv": "1,2\n3,4\n",
     }.items():
         path = placed(tmp_path, name, text.encode())
-        with pytest.raises(PictureError):
-            files.read(path)
+        with pytest.raises(ImageError):
+            files.read_image(path)
     with pytest.raises(pyvips.Error):
         pyvips.Image.new_from_file(str(tmp_path / "a.svg"))
 
@@ -306,7 +308,7 @@ def test_reading_from_several_threads(tmp_path: Path) -> None:
     def work(i: int) -> None:
         for _ in range(5):
             files.write_array(tmp_path / f"{i}.png", pictures[i])
-            if not np.array_equal(files.read(tmp_path / f"{i}.png").pixels, pictures[i]):
+            if not np.array_equal(files.read_image(tmp_path / f"{i}.png").pixels, pictures[i]):
                 wrong.append(i)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
@@ -322,17 +324,17 @@ def test_memory_stays_flat_over_many_pictures(tmp_path: Path) -> None:
     if not statm.exists():
         pytest.skip("no /proc here")
     pixels = np.random.default_rng(0).integers(0, 256, (500, 600, 3), dtype=np.uint8)
-    damaged = placed(tmp_path, "damaged.png", files.encoded(Picture(pixels=pixels), ".png")[:400_000])
+    damaged = placed(tmp_path, "damaged.png", files.encode_image(files.Image(pixels=pixels), ".png")[:400_000])
 
     def resident() -> int:
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1_000_000
 
     def loop(times: int) -> None:
         for _ in range(times):
-            files.write(tmp_path / "a.jpg", Picture(pixels=pixels), provenance={"model": "m"})
-            files.read(tmp_path / "a.jpg")
-            with pytest.raises(PictureError):
-                files.read(damaged)
+            files.write_image(tmp_path / "a.jpg", files.Image(pixels=pixels), provenance={"model": "m"})
+            files.read_image(tmp_path / "a.jpg")
+            with pytest.raises(ImageError):
+                files.read_image(damaged)
 
     loop(10)
     before = resident()
@@ -343,7 +345,7 @@ def test_memory_stays_flat_over_many_pictures(tmp_path: Path) -> None:
 def test_a_rewritten_file_is_read_anew(tmp_path: Path) -> None:
     for value in (10, 200):
         files.write_array(tmp_path / "a.png", np.full((9, 9), value, np.uint8))
-        assert files.read(tmp_path / "a.png").pixels[0, 0] == value  # libvips' cache would answer 10 twice
+        assert files.read_image(tmp_path / "a.png").pixels[0, 0] == value  # libvips' cache would answer 10 twice
 
 
 @pytest.mark.parametrize(("depth", "alpha"), list(itertools.product(DEPTHS, [False, True])))
@@ -357,7 +359,7 @@ def test_cmyk_becomes_srgb_with_its_profile(tmp_path: Path, depth: Any, alpha: b
         inks[..., 4] = top // 3
     extra = {"extrasamples": ["unassalpha"]} if alpha else {}
     path = placed(tmp_path, "a.tif", corpus.tiff(inks, photometric="separated", **extra))
-    picture = files.read(path)
+    picture = files.read_image(path)
     assert picture.pixels.dtype == depth and picture.pixels.shape == (8, 40, 3)
     assert picture.icc is not None and picture.icc[16:20] == b"RGB "
     assert (picture.pixels[4:] > 0.97 * top).all()  # no ink is paper
@@ -382,7 +384,7 @@ def test_cmyk_goes_through_its_own_profile(tmp_path: Path) -> None:
     for name, profile in {"none": None, "own": own, "other": bytes(other), "rgb": corpus.profile()}.items():
         options = {} if profile is None else {"iccprofile": profile}
         path = placed(tmp_path, f"{name}.tif", corpus.tiff(inks, photometric="separated", **options))
-        read[name] = files.read(path).pixels
+        read[name] = files.read_image(path).pixels
     np.testing.assert_array_equal(read["own"], read["none"])
     np.testing.assert_array_equal(read["rgb"], read["none"])  # a profile of other inks does not count
     assert (read["other"] != read["own"]).mean() > 0.2
@@ -390,19 +392,30 @@ def test_cmyk_goes_through_its_own_profile(tmp_path: Path) -> None:
 
 def test_cmyk_jpeg_of_adobe_is_not_inverted(tmp_path: Path) -> None:
     white = Image.new("CMYK", (16, 16), (0, 0, 0, 0))
-    pixels = files.read(placed(tmp_path, "a.jpg", corpus.pillow(white, "JPEG", quality=95))).pixels
+    pixels = files.read_image(placed(tmp_path, "a.jpg", corpus.pillow(white, "JPEG", quality=95))).pixels
     assert pixels.min() > 245
 
 
 def test_metadata_dataclass_can_be_replaced() -> None:
-    picture = Picture(pixels=corpus.smooth(3), metadata=Metadata(icc=b"x" * 200))
+    picture = files.Image(pixels=corpus.smooth(3), metadata=Metadata(icc=b"x" * 200))
     larger = dataclasses.replace(picture, pixels=corpus.smooth(3, height=24, width=34))
     assert larger.icc == b"x" * 200 and larger.pixels.shape == (24, 34, 3)
 
 
 def test_tifffile_reads_what_is_written(tmp_path: Path) -> None:
     deep = corpus.smooth(3, np.uint16)
-    files.write(tmp_path / "a.tif", Picture(pixels=deep, metadata=Metadata(exif=corpus.exif())))
+    files.write_image(tmp_path / "a.tif", files.Image(pixels=deep, metadata=Metadata(exif=corpus.exif())))
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         np.testing.assert_array_equal(tiff.asarray(), deep)
         assert len(tiff.pages) == 1
+
+
+def test_find_images(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a/c.webp", ".hidden/x.png", "__MACOSX/y.png", ".d.png", "notes.txt", "out/z.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "to-nothing.jpg").symlink_to(tmp_path / "nowhere")
+    listed = [str(path.relative_to(tmp_path)) for path in files.find_images(tmp_path, exclude=tmp_path / "out")]
+    assert listed == ["a/c.webp", "b.PNG", "to-nothing.jpg"]
+    assert len(files.find_images(tmp_path, recursive=False)) == 2

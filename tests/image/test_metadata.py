@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 from srgan.image import files
-from srgan.image.files import Metadata, Picture
+from srgan.image.files import Metadata
 from srgan.image.metadata import provenance_in, sound_profile, upright_exif, with_provenance
 from tests.image import corpus
 
@@ -21,14 +21,14 @@ PIXELS = corpus.smooth(3)
 
 
 def written(folder: Path, ending: str, metadata: Metadata) -> Path:
-    files.write(folder / f"a{ending}", Picture(pixels=PIXELS, metadata=metadata))
+    files.write_image(folder / f"a{ending}", files.Image(pixels=PIXELS, metadata=metadata))
     return folder / f"a{ending}"
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_profile_and_xmp_are_kept_byte_for_byte(tmp_path: Path, ending: str) -> None:
     metadata = Metadata(icc=corpus.profile(), xmp=corpus.XMP)
-    kept = files.read(written(tmp_path, ending, metadata)).metadata
+    kept = files.read_image(written(tmp_path, ending, metadata)).metadata
     assert (kept.icc, kept.xmp) == (metadata.icc, metadata.xmp)
 
 
@@ -37,7 +37,7 @@ def test_profile_and_xmp_are_kept_byte_for_byte(tmp_path: Path, ending: str) -> 
 def test_exif_is_kept_byte_for_byte(tmp_path: Path, ending: str, size: int) -> None:
     block = corpus.exif() + b"\x07" * size  # odd lengths, and bytes that no tag speaks of
     path = written(tmp_path, ending, Metadata(exif=block, xmp=corpus.XMP))
-    assert files.read(path).exif == block
+    assert files.read_image(path).exif == block
     assert Image.open(path).getexif()[0x8298] == "nobody"
     np.testing.assert_array_equal(np.asarray(Image.open(path)).shape, PIXELS.shape)
 
@@ -46,7 +46,7 @@ def test_exif_is_kept_byte_for_byte(tmp_path: Path, ending: str, size: int) -> N
 def test_what_exif_says_goes_from_every_format_to_every_other(tmp_path: Path, first: str, second: str) -> None:
     (tmp_path / "one").mkdir()
     here = written(tmp_path / "one", first, Metadata(exif=corpus.exif()))
-    there = written(tmp_path, second, files.read(here).metadata)
+    there = written(tmp_path, second, files.read_image(here).metadata)
     block = Image.open(there).getexif()
     inner = block.get_ifd(0x8769)
     assert (block[0x010E], block[0x8298]) == ("a picture", "nobody")
@@ -59,8 +59,8 @@ def test_a_tiffs_own_tags_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(corpus.tiff(PIXELS, extratags=[(0x013B, "s", 0, "somebody", True)], **options))
     for ending in ENDINGS:
-        picture = files.read(path)
-        files.write(tmp_path / f"b{ending}", picture)
+        picture = files.read_image(path)
+        files.write_image(tmp_path / f"b{ending}", picture)
         block = Image.open(tmp_path / f"b{ending}").getexif()
         assert (block[0x010E], block[0x013B]) == ("a picture", "somebody")
 
@@ -69,29 +69,29 @@ def test_a_tiffs_own_tags_are_kept(tmp_path: Path) -> None:
 def test_density_is_kept(tmp_path: Path, ending: str) -> None:
     path = written(tmp_path, ending, Metadata(density=(11.811, 11.811)))
     assert Image.open(path).info["dpi"] == pytest.approx((300, 300), abs=0.1)
-    assert files.read(path).metadata.density == pytest.approx((11.811, 11.811), rel=1e-3)
+    assert files.read_image(path).metadata.density == pytest.approx((11.811, 11.811), rel=1e-3)
 
 
 def test_exif_too_long_for_jpeg_is_a_sentence(tmp_path: Path) -> None:
     block = corpus.exif() + bytes(70_000)
-    with pytest.raises(PictureError, match="a JPEG takes 65,527"):
+    with pytest.raises(ImageError, match="a JPEG takes 65,527"):
         written(tmp_path, ".jpg", Metadata(exif=block))
-    assert files.read(written(tmp_path, ".png", Metadata(exif=block))).exif == block
+    assert files.read_image(written(tmp_path, ".png", Metadata(exif=block))).exif == block
     fits = block[:65_527]
-    assert files.read(written(tmp_path, ".jpg", Metadata(exif=fits))).exif == fits
+    assert files.read_image(written(tmp_path, ".jpg", Metadata(exif=fits))).exif == fits
 
 
 def test_xmp_too_long_for_jpeg_is_a_sentence(tmp_path: Path) -> None:
     xmp = corpus.XMP.replace(b"<?xpacket end", b" " * 70_000 + b"<?xpacket end")
-    with pytest.raises(PictureError, match=r"XMP has 70,\d+ bytes"):
+    with pytest.raises(ImageError, match=r"XMP has 70,\d+ bytes"):
         written(tmp_path, ".jpg", Metadata(xmp=xmp))
     fits = xmp.replace(b" " * 7_500, b"")[:63_000]
-    assert files.read(written(tmp_path, ".jpg", Metadata(xmp=fits))).metadata.xmp == fits
+    assert files.read_image(written(tmp_path, ".jpg", Metadata(xmp=fits))).metadata.xmp == fits
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_nothing_is_added_to_a_picture_without_metadata(tmp_path: Path, ending: str) -> None:
-    kept = files.read(written(tmp_path, ending, Metadata())).metadata
+    kept = files.read_image(written(tmp_path, ending, Metadata())).metadata
     assert (kept.icc, kept.exif, kept.xmp, kept.iptc) == (None, None, None, None)
 
 
@@ -114,19 +114,19 @@ def test_a_broken_profile_is_left_out_and_stops_nothing(tmp_path: Path, name: st
     assert sound_profile(BAD_PROFILES[name]) is None
     data = corpus.pillow(Image.fromarray(PIXELS), "TIFF", icc_profile=BAD_PROFILES[name] or b"\0")
     (tmp_path / "a.tif").write_bytes(data)
-    picture = files.read(tmp_path / "a.tif")
+    picture = files.read_image(tmp_path / "a.tif")
     assert picture.icc is None
     for ending in ENDINGS:
-        files.write(tmp_path / f"b{ending}", picture)
+        files.write_image(tmp_path / f"b{ending}", picture)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("block", [b"", b"\0", b"\0\1\2", b"<rdf:RDF>" * 999], ids=["empty", "one", "three", "long"])
 def test_blocks_of_nonsense_harm_nobody(tmp_path: Path, ending: str, block: bytes) -> None:
     for metadata in (Metadata(xmp=block), Metadata(exif=block), Metadata(iptc=block), Metadata(icc=block)):
-        again = files.read(written(tmp_path, ending, metadata))
+        again = files.read_image(written(tmp_path, ending, metadata))
         assert again.pixels.shape == PIXELS.shape
-        files.write(tmp_path / f"b{ending}", again, provenance={"model": "m"})
+        files.write_image(tmp_path / f"b{ending}", again, provenance={"model": "m"})
         assert files.read_provenance(tmp_path / f"b{ending}") == {"model": "m"}
 
 
@@ -152,7 +152,7 @@ def test_orientation_in_xmp_is_reset(tmp_path: Path) -> None:
         turned,
         turned.replace(b'Orientation="6"/>', b'x=""><tiff:Orientation>6</tiff:Orientation></rdf:Description>'),
     ):
-        kept = files.read(written(tmp_path, ".png", Metadata(xmp=xmp))).metadata.xmp
+        kept = files.read_image(written(tmp_path, ".png", Metadata(xmp=xmp))).metadata.xmp
         assert kept == xmp.replace(b'"6"', b'"1"').replace(b">6<", b">1<") != xmp
 
 
@@ -161,9 +161,9 @@ def test_provenance_comes_back_from_every_format(tmp_path: Path, ending: str) ->
     said = {"model": "srgan", "sha256": "ab" * 32, "tile_grid": "3x4", "note": "<&>\"' é 漢"}
     for number, metadata in enumerate([Metadata(), Metadata(xmp=corpus.XMP, exif=corpus.exif(), icc=corpus.profile())]):
         path = tmp_path / f"{number}{ending}"
-        files.write(path, Picture(pixels=PIXELS, metadata=metadata), provenance=said)
+        files.write_image(path, files.Image(pixels=PIXELS, metadata=metadata), provenance=said)
         assert files.read_provenance(path) == said
-        xmp = files.read(path).metadata.xmp
+        xmp = files.read_image(path).metadata.xmp
         assert xmp is not None and (b'dc:format="image/png"' in xmp) == (metadata.xmp is not None)
     files.write_array(tmp_path / f"none{ending}", PIXELS)
     assert files.read_provenance(tmp_path / f"none{ending}") is None
@@ -188,12 +188,12 @@ def test_provenance_takes_any_text_and_any_packet(value: str, xmp: bytes) -> Non
 def test_a_grey_profile_stays_with_grey_and_becomes_srgb_in_colour(tmp_path: Path, alpha: bool) -> None:
     grey = np.full((32, 32), 128, np.uint8)
     metadata = Metadata(icc=corpus.grey_profile(gamma=1.0))
-    picture = Picture(pixels=grey, alpha=np.full_like(grey, 77) if alpha else None, metadata=metadata)
-    files.write(tmp_path / "a.png", picture)
-    assert files.read(tmp_path / "a.png").icc == metadata.icc
+    picture = files.Image(pixels=grey, alpha=np.full_like(grey, 77) if alpha else None, metadata=metadata)
+    files.write_image(tmp_path / "a.png", picture)
+    assert files.read_image(tmp_path / "a.png").icc == metadata.icc
     for ending in (".webp", ".avif"):
-        files.write(tmp_path / f"a{ending}", picture, lossless=True)
-        again = files.read(tmp_path / f"a{ending}")
+        files.write_image(tmp_path / f"a{ending}", picture, lossless=True)
+        again = files.read_image(tmp_path / f"a{ending}")
         assert again.icc is not None and again.icc[16:20] == b"RGB "
         # Linear 0.5 is 188 in sRGB: the picture looks the same, its numbers do not.
         assert np.abs(again.pixels.astype(int) - 188).max() <= 2

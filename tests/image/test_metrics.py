@@ -15,7 +15,7 @@ from scipy.ndimage import correlate1d
 from skimage.metrics import structural_similarity
 
 from srgan.image.files import read_array
-from srgan.image.metrics import daala_kernel, psnr, shave, ssim_daala, ssim_wang, y_from_picture
+from srgan.image.metrics import daala_kernel, psnr, shave, ssim_daala, ssim_wang, y_from_image
 from srgan.image.resize import bicubic
 
 CONTROL = json.loads(Path(__file__).with_name("control.json").read_text())["sets"]
@@ -42,7 +42,7 @@ def test_the_control_rows_come_out_picture_by_picture(data: Path, name: str, met
     for picture in CONTROL[name][method]["pictures"]:
         stem = data / name / "image_SRF_4" / f"{picture}_SRF_4_"
         hr, lr = read_array(f"{stem}HR.png"), read_array(f"{stem}LR.png")
-        sr_y, hr_y = (shave(y_from_picture(x)) for x in (upscaled(lr, method), hr))
+        sr_y, hr_y = (shave(y_from_image(x)) for x in (upscaled(lr, method), hr))
         scores[picture] = [metric(sr_y, hr_y) for metric in METRICS]
     for picture, wanted in CONTROL[name][method]["pictures"].items():
         np.testing.assert_array_less(np.abs(np.subtract(scores[picture], wanted)), [5e-4, 1e-4, 1e-4], picture)

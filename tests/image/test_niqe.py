@@ -11,7 +11,7 @@ from scipy.special import gamma
 
 from srgan.errors import DataError
 from srgan.image.files import read_array
-from srgan.image.metrics import shave, y_from_picture
+from srgan.image.metrics import shave, y_from_image
 from srgan.image.niqe import NiqeModel, niqe, read_niqe_model
 from srgan.image.resize import bicubic
 
@@ -30,7 +30,7 @@ def texture(height: int = 200, width: int = 300) -> NDArray[np.float64]:
 
 def y_of(data: Path, number: int) -> NDArray[np.float64]:
     picture = read_array(data / "Set14" / "image_SRF_4" / f"img_{number:03d}_SRF_4_HR.png")
-    return np.asarray(shave(y_from_picture(picture)))
+    return np.asarray(shave(y_from_image(picture)))
 
 
 def test_the_zebra_scores_what_the_reference_gives(data: Path, model: NiqeModel) -> None:

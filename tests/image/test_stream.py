@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 from srgan.image import files
-from srgan.image.alpha import bled
-from srgan.image.files import Limits, Metadata, Picture
-from srgan.image.stream import Sink, open_source
+from srgan.image.alpha import bleed_colour
+from srgan.image.files import Image, Limits, Metadata
+from srgan.image.stream import ImageWriter, open_reader
 from tests.image import corpus
 
 DEPTHS = [np.uint8, np.uint16]
@@ -36,11 +36,11 @@ def test_regions_are_those_of_the_upright_picture(tmp_path: Path, memory: int, o
     options = {"exif": corpus.exif(orientation), "lossless": True, "exact": True}
     path = tmp_path / "a.webp"
     path.write_bytes(corpus.pillow(corpus.Image.fromarray(stored), "WebP", **options))
-    whole = files.read(path)
+    whole = files.read_image(path)
     assert whole.alpha is not None
-    colour = bled(whole.pixels, whole.alpha)
+    colour = bleed_colour(whole.pixels, whole.alpha)
     random = np.random.default_rng(orientation)
-    with open_source(path, scratch=tmp_path, memory=memory) as source:
+    with open_reader(path, scratch=tmp_path, memory=memory) as source:
         assert (source.height, source.width) == whole.pixels.shape[:2] == files.size(path)
         assert (source.channels, source.has_alpha, source.dtype) == (3, True, np.uint8)
         assert source.metadata == whole.metadata
@@ -62,7 +62,7 @@ def test_regions_are_those_of_the_upright_picture(tmp_path: Path, memory: int, o
 def test_grey_of_sixteen_bits_stays_so(tmp_path: Path, memory: int) -> None:
     pixels = corpus.smooth(1, np.uint16, 30, 20)[..., 0]
     files.write_array(tmp_path / "a.tif", pixels)
-    with open_source(tmp_path / "a.tif", scratch=tmp_path, memory=memory) as source:
+    with open_reader(tmp_path / "a.tif", scratch=tmp_path, memory=memory) as source:
         assert (source.channels, source.has_alpha, source.dtype) == (1, False, np.uint16)
         np.testing.assert_array_equal(source.region(3, 4, 20, 10), pixels[3:23, 4:14])
 
@@ -82,9 +82,9 @@ def test_a_sink_gives_the_bytes_that_write_gives(
     pixels = array[..., 0] if channels == 1 else array[..., :3]
     metadata = Metadata(icc=None if channels == 1 else corpus.profile(), exif=corpus.exif(), density=(11.811, 11.811))
     said = {"model": "m"}
-    picture = Picture(pixels=pixels, alpha=array[..., -1] if alpha else None, metadata=metadata)
-    files.write(tmp_path / f"one{ending}", picture, provenance=said)
-    with Sink(
+    picture = Image(pixels=pixels, alpha=array[..., -1] if alpha else None, metadata=metadata)
+    files.write_image(tmp_path / f"one{ending}", picture, provenance=said)
+    with ImageWriter(
         tmp_path / f"two{ending}",
         height=50,
         width=70,
@@ -95,7 +95,7 @@ def test_a_sink_gives_the_bytes_that_write_gives(
     ) as sink:
         for top, left in [(32, 48), (0, 0), (32, 0), (0, 48)]:
             here = slice(top, min(top + 32, 50)), slice(left, min(left + 48, 70))
-            sink.put(top, left, pixels[here], array[..., -1][here] if alpha else None)
+            sink.write_box(top, left, pixels[here], array[..., -1][here] if alpha else None)
         sink.finish(provenance=said)
     assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"two{ending}").read_bytes()
     assert leftovers(tmp_path) == []
@@ -108,28 +108,30 @@ def test_any_rectangles_in_any_order(tmp_path_factory: pytest.TempPathFactory, d
     height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
     expected = np.zeros((height, width, 3), np.uint16)
     random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
-    with Sink(folder / "a.png", height=height, width=width, channels=3, dtype=np.uint16) as sink:
+    with ImageWriter(folder / "a.png", height=height, width=width, channels=3, dtype=np.uint16) as sink:
         for _ in range(data.draw(st.integers(0, 6))):
             top, left = data.draw(st.integers(0, height)), data.draw(st.integers(0, width))
             shape = data.draw(st.integers(0, height - top)), data.draw(st.integers(0, width - left)), 3
             part = random.integers(0, 65536, shape, dtype=np.uint16)
-            sink.put(top, left, part)
+            sink.write_box(top, left, part)
             expected[top : top + shape[0], left : left + shape[1]] = part
         sink.finish()
-    np.testing.assert_array_equal(files.read(folder / "a.png").pixels, expected)
+    np.testing.assert_array_equal(files.read_image(folder / "a.png").pixels, expected)
 
 
 def test_several_threads_may_put_and_read(tmp_path: Path) -> None:
     pixels = corpus.smooth(3, height=64, width=96)
-    with Sink(tmp_path / "a.png", height=64, width=96, channels=3, dtype=np.uint8) as sink:
-        work = [threading.Thread(target=lambda x=x: sink.put(0, x, pixels[:, x : x + 8])) for x in range(0, 96, 8)]
+    with ImageWriter(tmp_path / "a.png", height=64, width=96, channels=3, dtype=np.uint8) as sink:
+        work = [
+            threading.Thread(target=lambda x=x: sink.write_box(0, x, pixels[:, x : x + 8])) for x in range(0, 96, 8)
+        ]
         for thread in work:
             thread.start()
         for thread in work:
             thread.join()
         sink.finish()
     wrong: list[int] = []
-    with open_source(tmp_path / "a.png", scratch=tmp_path, memory=0) as source:
+    with open_reader(tmp_path / "a.png", scratch=tmp_path, memory=0) as source:
 
         def look(x: int) -> None:
             for _ in range(20):
@@ -149,9 +151,9 @@ def test_a_sink_left_early_leaves_nothing(tmp_path: Path, error: type[BaseExcept
     (tmp_path / "a.png").write_bytes(b"old")
     with (
         pytest.raises(error),
-        Sink(tmp_path / "a.png", height=9, width=9, channels=3, dtype=np.uint8) as sink,
+        ImageWriter(tmp_path / "a.png", height=9, width=9, channels=3, dtype=np.uint8) as sink,
     ):
-        sink.put(0, 0, np.zeros((9, 9, 3), np.uint8))
+        sink.write_box(0, 0, np.zeros((9, 9, 3), np.uint8))
         raise error
     assert (tmp_path / "a.png").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
 
@@ -159,11 +161,11 @@ def test_a_sink_left_early_leaves_nothing(tmp_path: Path, error: type[BaseExcept
 def test_a_full_disk_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 599))
-    with pytest.raises(PictureError, match=r"needs up to 0\.0 GB in"):
-        Sink(tmp_path / "a.png", height=10, width=10, channels=3, dtype=np.uint8)
+    with pytest.raises(ImageError, match=r"needs up to 0\.0 GB in"):
+        ImageWriter(tmp_path / "a.png", height=10, width=10, channels=3, dtype=np.uint8)
     files.write_array(tmp_path / "b.png", np.zeros((30, 30), np.uint8))
-    with pytest.raises(PictureError, match="needs up to"):
-        open_source(tmp_path / "b.png", scratch=tmp_path, memory=0)
+    with pytest.raises(ImageError, match="needs up to"):
+        open_reader(tmp_path / "b.png", scratch=tmp_path, memory=0)
     assert leftovers(tmp_path) == []
 
 
@@ -172,15 +174,15 @@ def test_a_disk_that_fills_up_midway_is_a_sentence(tmp_path: Path) -> None:
     program = """
 import resource, signal, sys
 import numpy as np
-from srgan.errors import PictureError
-from srgan.image.stream import Sink
+from srgan.errors import ImageError
+from srgan.image.stream import ImageWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
-    with Sink(sys.argv[1], height=200, width=200, channels=3, dtype=np.uint8) as sink:
-        sink.put(0, 0, np.zeros((200, 200, 3), np.uint8))
+    with ImageWriter(sys.argv[1], height=200, width=200, channels=3, dtype=np.uint8) as sink:
+        sink.write_box(0, 0, np.zeros((200, 200, 3), np.uint8))
         sink.finish()
-except PictureError as error:
+except ImageError as error:
     print(error)
 """
     done = subprocess.run(
@@ -192,27 +194,27 @@ except PictureError as error:
 
 def test_what_would_fail_at_the_end_fails_at_the_start(tmp_path: Path) -> None:
     size: dict[str, Any] = {"height": 9, "width": 9, "channels": 3, "dtype": np.uint8}
-    with pytest.raises(PictureError, match=r"a\.jpg: quality is 0"):
-        Sink(tmp_path / "a.jpg", quality=0, **size)
-    with pytest.raises(PictureError, match=r"a\.jpg: the picture's EXIF has 66,000 bytes"):
-        Sink(tmp_path / "a.jpg", metadata=Metadata(exif=bytes(66_000)), **size)
+    with pytest.raises(ImageError, match=r"a\.jpg: quality is 0"):
+        ImageWriter(tmp_path / "a.jpg", quality=0, **size)
+    with pytest.raises(ImageError, match=r"a\.jpg: the picture's EXIF has 66,000 bytes"):
+        ImageWriter(tmp_path / "a.jpg", metadata=Metadata(exif=bytes(66_000)), **size)
     unsound = Metadata(icc=corpus.profile() + bytes(9))  # as `read` would not hand it out
-    with pytest.raises(PictureError, match=r"a\.png cannot be written"):
-        Sink(tmp_path / "a.png", metadata=unsound, **size)
+    with pytest.raises(ImageError, match=r"a\.png cannot be written"):
+        ImageWriter(tmp_path / "a.png", metadata=unsound, **size)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_formats_that_cannot_hold_it_and_limits_are_checked_at_once(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="transparency"):
-        Sink(tmp_path / "a.jpg", height=9, width=9, channels=3, dtype=np.uint8, alpha=True)
+    with pytest.raises(ImageError, match="transparency"):
+        ImageWriter(tmp_path / "a.jpg", height=9, width=9, channels=3, dtype=np.uint8, alpha=True)
     files.write_array(tmp_path / "b.png", np.zeros((30, 30), np.uint8))
-    with pytest.raises(PictureError, match="the limit is 10"):
-        open_source(tmp_path / "b.png", scratch=tmp_path, limits=Limits(pixels=10))
+    with pytest.raises(ImageError, match="the limit is 10"):
+        open_reader(tmp_path / "b.png", scratch=tmp_path, limits=Limits(pixels=10))
     data = (tmp_path / "b.png").read_bytes()
     for memory in (0, 1 << 20):
         (tmp_path / "c.png").write_bytes(data[: len(data) - 30])
-        with pytest.raises(PictureError, match=r"c\.png is damaged"):
-            open_source(tmp_path / "c.png", scratch=tmp_path, memory=memory)
+        with pytest.raises(ImageError, match=r"c\.png is damaged"):
+            open_reader(tmp_path / "c.png", scratch=tmp_path, memory=memory)
     assert leftovers(tmp_path) == []
 
 
@@ -225,15 +227,15 @@ def test_memory_does_not_grow_with_the_picture(tmp_path: Path, ending: str) -> N
 import sys
 from pathlib import Path
 import numpy as np
-from srgan.image.stream import Sink, open_source
+from srgan.image.stream import ImageWriter, open_reader
 from benchmarks.memory import peak_resident
 path, height = Path(sys.argv[1]), int(sys.argv[2])
 row = np.random.default_rng(0).integers(0, 256, (250, 2000, 3), dtype=np.uint8) // 16
-with Sink(path, height=height, width=2000, channels=3, dtype=np.uint8) as sink:
+with ImageWriter(path, height=height, width=2000, channels=3, dtype=np.uint8) as sink:
     for top in range(0, height, 250):
-        sink.put(top, 0, row)
+        sink.write_box(top, 0, row)
     sink.finish()
-with open_source(path, scratch=path.parent, memory=0) as source:
+with open_reader(path, scratch=path.parent, memory=0) as source:
     for top in range(0, height, 250):
         source.region(top, 0, 250, 2000)
 print(peak_resident())

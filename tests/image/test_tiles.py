@@ -16,14 +16,14 @@ counts = st.integers(1, 9)
 @given(sizes, sizes, counts, counts)
 def test_each_pixel_is_in_exactly_one_core(height: int, width: int, rows: int, columns: int) -> None:
     seen = np.zeros((height, width), int)
-    for core in Grid(min(rows, height), min(columns, width)).cores(whole(height, width)):
+    for core in Grid(min(rows, height), min(columns, width)).tiles(whole(height, width)):
         seen[core.slices()] += 1
     assert (seen == 1).all()
 
 
 @given(st.integers(9, 400), counts)
 def test_cores_are_even(size: int, rows: int) -> None:
-    heights = [core.height for core in Grid(rows, 1).cores(whole(size, 5))]
+    heights = [core.height for core in Grid(rows, 1).tiles(whole(size, 5))]
     assert max(heights) - min(heights) <= 1
 
 
@@ -32,16 +32,16 @@ def test_no_window_is_larger_than_allowed(height: int, width: int, halo: int, li
     grid = cheapest_grid(height, width, halo, limit)
     bounds = whole(height, width)
     if grid is not None:
-        windows = [core.widened(halo, bounds) for core in grid.cores(bounds)]
+        windows = [core.padded(halo, bounds) for core in grid.tiles(bounds)]
         assert max(window.pixels for window in windows) <= limit
-        assert all(core.height >= min(16, height) for core in grid.cores(bounds))
+        assert all(core.height >= min(16, height) for core in grid.tiles(bounds))
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 8), st.integers(300, 4000))
 def test_no_other_grid_computes_less(height: int, width: int, halo: int, limit: int) -> None:
     def cost(grid: Grid) -> float:
         bounds = whole(height, width)
-        windows = [core.widened(halo, bounds) for core in grid.cores(bounds)]
+        windows = [core.padded(halo, bounds) for core in grid.tiles(bounds)]
         return sum(w.pixels for w in windows) if max(w.pixels for w in windows) <= limit else np.inf
 
     grids = [Grid(r, c) for r in range(1, max(height // 16, 1) + 1) for c in range(1, max(width // 16, 1) + 1)]
@@ -61,7 +61,7 @@ def _tight(grid: Grid, height: int, width: int, halo: int, limit: int) -> bool:
 
 
 def test_a_halo_ends_where_the_picture_ends() -> None:
-    assert Box(0, 10, 5, 5).widened(3, whole(20, 16)) == Box(0, 7, 8, 9)
+    assert Box(0, 10, 5, 5).padded(3, whole(20, 16)) == Box(0, 7, 8, 9)
 
 
 def test_a_picture_that_fits_is_one_tile() -> None:
@@ -80,5 +80,5 @@ def test_halves_are_cut_across_the_longer_side() -> None:
 @pytest.mark.parametrize("factor", [1, 2, 4])
 def test_places_within_a_window_and_back(factor: int) -> None:
     box, outer = Box(12, 14, 3, 4), Box(10, 11, 9, 9)
-    assert box.within(outer).placed(outer) == box
-    assert box.within(outer).times(factor) == box.times(factor).within(outer.times(factor))
+    assert box.relative_to(outer).absolute_in(outer) == box
+    assert box.relative_to(outer).scaled(factor) == box.scaled(factor).relative_to(outer.scaled(factor))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srgan.image.metrics import y_from_picture, y_from_rgb
+from srgan.image.metrics import y_from_image, y_from_rgb
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,6 @@ def test_known_colours_unrounded(rgb: tuple[int, int, int], y: float) -> None:
 
 def test_a_grey_picture_is_its_own_y_and_the_same_grey_in_rgb_is_not() -> None:
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert np.array_equal(y_from_picture(grey), grey.astype(np.float64))
-    scaled = y_from_picture(np.repeat(grey[..., None], 3, axis=2))
+    assert np.array_equal(y_from_image(grey), grey.astype(np.float64))
+    scaled = y_from_image(np.repeat(grey[..., None], 3, axis=2))
     np.testing.assert_allclose(scaled, 16 + grey * (219 / 255))

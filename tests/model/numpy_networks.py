@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.model.config import GeneratorConfig, layers
+from srgan.model.config import GeneratorConfig, generator_layers
 
 Array = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def generated(lr_unit: Array, tensors: Mapping[str, NDArray[np.float32]], config
     """The generator in evaluation mode on one picture (3, H, W)."""
     t = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
     outputs = {"input": lr_unit}
-    for layer in layers(config):
+    for layer in generator_layers(config):
         x = outputs[layer.source]
         if layer.kind == "conv":
             y = convolution(x, t[f"{layer.name}.weight"], t.get(f"{layer.name}.bias"))
@@ -57,11 +57,9 @@ def generated(lr_unit: Array, tensors: Mapping[str, NDArray[np.float32]], config
             y = leaky(x, t[f"{layer.name}.weight"][:, None, None])
         elif layer.kind == "add":
             y = x + outputs[layer.other]
-        elif layer.kind == "shuffle":
-            y = shuffled(x)
         else:
-            assert layer.kind == "tanh"
-            y = np.tanh(x)
+            assert layer.kind == "shuffle"
+            y = shuffled(x)
         outputs[layer.name] = y
     return y
 

@@ -10,9 +10,8 @@ import torch
 
 from srgan.errors import SettingsError
 from srgan.image import files
-from srgan.model.discriminator import SCALES, Discriminator, FeatureDiscriminator, check_crop
-from srgan.model.vgg import VGG19
-from srgan.model.vgg_files import LAYERS
+from srgan.model.discriminator import FEATURE_SCALES, Discriminator, FeatureDiscriminator, check_crop
+from srgan.model.vgg import LAYERS, VGG19
 from tests.model import numpy_networks
 
 
@@ -58,16 +57,16 @@ def test_logits_are_not_probabilities() -> None:
 def _maps(n: int, crop: int) -> dict[str, torch.Tensor]:
     return {
         layer: 100 * torch.randn(n, LAYERS[layer].shape[0], *2 * [crop >> int(layer[0]) - 1], dtype=torch.float64)
-        for layer in SCALES
+        for layer in FEATURE_SCALES
     }
 
 
 def test_features_every_place_of_phi_44_has_a_logit_from_each_map_and_sees_what_lies_around_it() -> None:
     torch.manual_seed(0)
     network, maps = FeatureDiscriminator(width=4).double(), _maps(2, 96)
-    shape = (2, len(SCALES), 12, 12)
+    shape = (2, len(FEATURE_SCALES), 12, 12)
     logits = network(maps).detach().view(shape)
-    for row, layer in enumerate(SCALES):
+    for row, layer in enumerate(FEATURE_SCALES):
         pool = 2 ** (4 - int(layer[0]))
         middle = 6 * pool
         changed = dict(maps)
@@ -83,11 +82,11 @@ def test_features_every_place_of_phi_44_has_a_logit_from_each_map_and_sees_what_
 
 
 def test_features_hundreds_of_levels_reach_the_small_convolutions_as_ones(vgg19_file: Path, data: Path) -> None:
-    vgg = VGG19(vgg19_file, layers=tuple(SCALES))
-    squares: dict[str, list[float]] = {layer: [] for layer in SCALES}
+    vgg = VGG19(vgg19_file, layers=tuple(FEATURE_SCALES))
+    squares: dict[str, list[float]] = {layer: [] for layer in FEATURE_SCALES}
     for path in sorted((data / "valid/Kodak24").glob("*.png"))[:8]:
         hr = torch.from_numpy(files.read_array(path)[100:292, 100:292].copy()).permute(2, 0, 1)[None] / 127.5 - 1
         for layer, map_ in vgg(hr.float()).items():
-            squares[layer].append(float((map_ * SCALES[layer]).square().mean()))
+            squares[layer].append(float((map_ * FEATURE_SCALES[layer]).square().mean()))
     for layer, found in squares.items():
         assert 0.5 < np.mean(found) ** 0.5 < 2.0, layer

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srgan.model import weights
-from srgan.model.config import GeneratorConfig, reach, tensor_shapes
-from srgan.model.generator import Generator, generator_from_weights, tensors_of
+from srgan.model.config import GeneratorConfig, receptive_field, tensor_shapes
+from srgan.model.generator import Generator, freeze_batchnorm, generator_from_weights, tensors_from_generator
 from tests.model import numpy_networks
 
 SMALL = GeneratorConfig(blocks=2, width=4)
@@ -19,14 +19,13 @@ CONFIGS = [
     SMALL,
     GeneratorConfig(blocks=1, width=5, scale=2),
     GeneratorConfig(blocks=3, width=2, slopes="layer"),
-    GeneratorConfig(blocks=1, width=3, tail="tanh"),
 ]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_tensors_are_those_of_the_one_description_in_order(config: GeneratorConfig) -> None:
-    state = Generator(config).state_dict()
-    assert [(name, tuple(tensor.shape)) for name, tensor in state.items()] == list(tensor_shapes(config).items())
+    tensors = tensors_from_generator(Generator(config))
+    assert [(name, tensor.shape) for name, tensor in tensors.items()] == list(tensor_shapes(config).items())
 
 
 @settings(max_examples=15, deadline=None)
@@ -37,7 +36,6 @@ def test_tensors_are_those_of_the_one_description_in_order(config: GeneratorConf
         width=st.integers(1, 5),
         scale=st.sampled_from((2, 4)),
         slopes=st.sampled_from(("channel", "layer")),
-        tail=st.sampled_from(("linear", "tanh")),
     ),
     height=st.integers(1, 9),
     width=st.integers(1, 9),
@@ -56,18 +54,18 @@ def test_agrees_with_numpy(config: GeneratorConfig, height: int, width: int, see
 
 def test_weights_go_in_and_come_out_unchanged() -> None:
     random = weights.random(SMALL)
-    tensors = tensors_of(generator_from_weights(random))
+    tensors = tensors_from_generator(generator_from_weights(random))
     assert list(tensors) == list(random.tensors)
     assert all(np.array_equal(tensors[name], random.tensors[name]) for name in tensors)
 
 
 def test_tensors_of_are_copies() -> None:
     generator = Generator(SMALL)
-    before = tensors_of(generator)
+    before = tensors_from_generator(generator)
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.add_(1.0)
-    assert not np.array_equal(before["tail.conv.weight"], tensors_of(generator)["tail.conv.weight"])
+    assert not np.array_equal(before["tail.conv.weight"], tensors_from_generator(generator)["tail.conv.weight"])
     assert np.all(before["body.0.bn1.weight"] == 1.0)
 
 
@@ -77,7 +75,7 @@ def test_tensors_that_do_not_fit_are_not_passed_over(change: str) -> None:
     state = Generator(SMALL).state_dict()
     taken = state.pop("trunk.bn.running_mean")
     if change == "unknown":
-        state |= {"trunk.bn.running_mean": taken, "trunk.bn.num_batches_tracked": torch.tensor(1)}
+        state |= {"trunk.bn.running_mean": taken, "trunk.bn.stranger": torch.tensor(1)}
     elif change == "another shape":
         state["trunk.bn.running_mean"] = torch.zeros(5)
     with pytest.raises(RuntimeError, match=r"trunk\.bn\."):
@@ -88,7 +86,7 @@ def test_tensors_that_do_not_fit_are_not_passed_over(change: str) -> None:
 def test_a_pixel_reaches_exactly_as_far_as_the_layers_say(config: GeneratorConfig) -> None:
     """With every kernel positive nothing cancels: an SR pixel sees the LR pixels within reach, no others."""
     generator = generator_from_weights(_positive(config)).double()
-    total, side = reach(config).total, 2 * reach(config).total + 7
+    total, side = receptive_field(config).total, 2 * receptive_field(config).total + 7
     middle = side // 2
     lr_unit = torch.full((1, 3, side, side), 0.5, dtype=torch.float64, requires_grad=True)
     sr = generator(lr_unit)
@@ -105,7 +103,7 @@ def test_a_pixel_reaches_exactly_as_far_as_the_layers_say(config: GeneratorConfi
 
 
 def test_the_paper_s_generator_sees_40_pixels_of_which_37_before_the_sub_pixel_stages() -> None:
-    assert reach(GeneratorConfig()) == (40, 37, 3)
+    assert receptive_field(GeneratorConfig()) == (40, 37, 3)
 
 
 def test_features_reach_37_pixels() -> None:
@@ -114,6 +112,27 @@ def test_features_reach_37_pixels() -> None:
     (gradient,) = torch.autograd.grad(generator.features(lr_unit)[0, :, 40, 40].sum(), lr_unit)
     rows = np.flatnonzero((gradient[0].abs().sum(0) > 0).any(dim=1).numpy())
     assert (rows[0], rows[-1]) == (3, 77)
+
+
+def test_frozen_batchnorm_trains_as_it_evaluates() -> None:
+    generator = generator_from_weights(weights.random(SMALL)).double().train()
+    freeze_batchnorm(generator)
+    before = tensors_from_generator(generator)
+    lr_unit = torch.rand(2, 3, 5, 5, dtype=torch.float64)
+    assert torch.equal(generator.train()(lr_unit), generator.eval()(lr_unit))
+    assert all(np.array_equal(t, before[name]) for name, t in tensors_from_generator(generator).items())
+    generator.train()(lr_unit).square().sum().backward()
+    assert generator.trunk.bn.weight.grad is not None, "its weight and bias still learn"
+    assert not Generator(SMALL).batchnorm_frozen, "another generator is not frozen"
+
+
+def test_folded_is_the_same_function_without_batchnorm() -> None:
+    random = weights.random(SMALL)
+    whole, folded = (generator_from_weights(random, folded=folded).double() for folded in (False, True))
+    assert not [layer for layer in folded.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    lr_unit = torch.rand(2, 3, 7, 6, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(folded(lr_unit), whole(lr_unit), rtol=1e-6, atol=1e-6)
 
 
 def test_channels_last_changes_nothing() -> None:

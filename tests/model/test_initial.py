@@ -8,23 +8,23 @@ import torch
 
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
-from srgan.model.generator import Generator, tensors_of
-from srgan.model.initial import initialise
+from srgan.model.generator import Generator, tensors_from_generator
+from srgan.model.initial import init_weights
 
 SMALL = GeneratorConfig(blocks=2, width=8)
 
 
 def _started(seed: int, icnr: bool = False) -> Generator:
     generator = Generator(SMALL)
-    initialise(generator, seed=seed, icnr=icnr)
+    init_weights(generator, seed=seed, icnr=icnr)
     return generator
 
 
 def test_is_a_function_of_the_seed_alone() -> None:
-    first = tensors_of(_started(3))
+    first = tensors_from_generator(_started(3))
     torch.manual_seed(99)
     torch.rand(5)
-    again, other = tensors_of(_started(3)), tensors_of(_started(4))
+    again, other = tensors_from_generator(_started(3)), tensors_from_generator(_started(4))
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert not np.array_equal(first["head.conv.weight"], other["head.conv.weight"])
 
@@ -32,13 +32,13 @@ def test_is_a_function_of_the_seed_alone() -> None:
 def test_leaves_the_global_generator_of_random_numbers_alone() -> None:
     generator = Generator(SMALL)
     before = torch.get_rng_state()
-    initialise(generator, seed=1)
+    init_weights(generator, seed=1)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("network", [Generator(SMALL), Discriminator(crop=32, width=8)], ids=["G", "D"])
 def test_weights_fill_their_interval_and_constants_stay(network: torch.nn.Module) -> None:
-    initialise(network, seed=0)
+    init_weights(network, seed=0)
     for name, tensor in network.named_parameters():
         if tensor.dim() >= 2:
             bound = tensor[0].numel() ** -0.5

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 import srgan
 from srgan.errors import SettingsError
-from srgan.model.vgg import VGG19
-from srgan.model.vgg_files import LAYERS
+from srgan.model.vgg import LAYERS, VGG19
 from tests.model import numpy_networks
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from srgan.errors import MissingExtra, WeightsError
-from srgan.model.vgg_files import LAYERS, read_vgg
+from srgan.model.vgg import LAYERS, read_vgg
 
 Tensors = dict[str, NDArray[np.float32]]
 
@@ -97,7 +96,7 @@ def test_reads_the_packed_file_as_the_unpacked_one(data: Path, vgg19_file: Path)
 def _torchvision(path: Path) -> None:
     tensors = {f"features.{n}.weight": np.zeros((64, 3, 3, 3), np.float32) for n in (0, 2, 5)}
     if path.suffix == ".pth":
-        torch.save({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, path)
+        path.touch()  # refused by its name
     elif path.suffix == ".npz":
         np.savez(path, **tensors)
     else:
@@ -127,23 +126,11 @@ def test_another_shape_a_missing_layer_and_nan_are_named(tmp_path: Path, made_up
     assert "conv1_1.bias holds NaN" in refused({**start, "conv1_1.bias": np.full(64, np.nan, np.float32)})
 
 
-class _Trap:
-    """A pickle that would run code when it is loaded."""
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (Path.touch, (Path("sprung"),))  # type: ignore[return-value]
-
-
-def test_damaged_foreign_and_hostile_files_give_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("a.h5", "a.npz", "a.safetensors", "a.pth"):
+def test_damaged_and_foreign_files_give_a_sentence(tmp_path: Path) -> None:
+    for name in ("a.h5", "a.npz", "a.safetensors"):
         (tmp_path / name).write_bytes(b"not at all" * 50)
         with pytest.raises(WeightsError, match="cannot be read as VGG19"):
             read_vgg(tmp_path / name)
-    torch.save({"x": _Trap()}, tmp_path / "trap.pth")
-    with pytest.raises(WeightsError, match="cannot be read as VGG19"):
-        read_vgg(tmp_path / "trap.pth")
-    assert not (tmp_path / "sprung").exists()
     with pytest.raises(WeightsError, match=r"not from '\.mat'"):
         (tmp_path / "imagenet-vgg-verydeep-19.mat").touch()
         read_vgg(tmp_path / "imagenet-vgg-verydeep-19.mat")

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from srgan.model.batchnorm import BatchNorm
-from srgan.model.config import GeneratorConfig, layers
+from srgan.model.config import GeneratorConfig, generator_layers
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, ResidualBlock
 
@@ -50,7 +49,11 @@ def test_one_slope_per_channel_or_one_per_layer() -> None:
 def test_sixteen_identical_blocks_of_conv_bn_prelu_conv_bn() -> None:
     body = Generator().body
     assert len(body) == 16
-    names = [(layer.name.partition(".0.")[2], layer.kind) for layer in layers(GeneratorConfig()) if ".0." in layer.name]
+    names = [
+        (layer.name.partition(".0.")[2], layer.kind)
+        for layer in generator_layers(GeneratorConfig())
+        if ".0." in layer.name
+    ]
     kinds = {"conv1": "conv", "bn1": "norm", "act": "prelu", "conv2": "conv", "bn2": "norm", "add": "add"}
     assert names[:6] == list(kinds.items())
     assert len({str(block) for block in body}) == 1
@@ -124,7 +127,7 @@ def test_discriminator_parameters_counted_by_hand() -> None:
 
 def test_discriminator_has_batchnorm_on_all_but_the_first_and_leaky_slopes_of_a_fifth() -> None:
     kinds = [type(module) for module in Discriminator().convs]
-    assert kinds == [nn.Conv2d, nn.LeakyReLU] + 7 * [nn.Conv2d, BatchNorm, nn.LeakyReLU]
+    assert kinds == [nn.Conv2d, nn.LeakyReLU] + 7 * [nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU]
     slopes = [m.negative_slope for m in Discriminator().modules() if isinstance(m, nn.LeakyReLU)]
     assert slopes == 9 * [0.2]
 

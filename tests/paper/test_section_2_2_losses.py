@@ -16,8 +16,7 @@ from srgan.model import losses
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator
-from srgan.model.vgg import VGG19
-from srgan.model.vgg_files import LAYERS
+from srgan.model.vgg import LAYERS, VGG19
 
 
 def _random_vgg(layer: str) -> VGG19:

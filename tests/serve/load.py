@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import requests
 
-from srgan.image.files import Picture, encoded
+from srgan.image.files import Image, encode_image
 from tests.serve.conftest import drawn
 
 Expected = Mapping[tuple[str, str], bytes]
@@ -28,14 +28,14 @@ QUERIES = ("model=srgan", "model=srresnet", "scale=2", "texture=0.5", "format=we
 def pictures() -> dict[str, bytes]:
     """What good clients send, by name: small and large, grey, deep, with alpha."""
     made = {
-        "small.png": Picture(pixels=drawn(48, 64)),
-        "grey.png": Picture(pixels=drawn(72, 40, channels=1)),
-        "deep.tif": Picture(pixels=drawn(60, 60, deep=True)),
-        "sheer.png": Picture(pixels=drawn(56, 56), alpha=drawn(56, 56, channels=1)),
-        "photo.jpg": Picture(pixels=drawn(96, 80)),
-        "large.png": Picture(pixels=drawn(140, 160)),
+        "small.png": Image(pixels=drawn(48, 64)),
+        "grey.png": Image(pixels=drawn(72, 40, channels=1)),
+        "deep.tif": Image(pixels=drawn(60, 60, deep=True)),
+        "sheer.png": Image(pixels=drawn(56, 56), alpha=drawn(56, 56, channels=1)),
+        "photo.jpg": Image(pixels=drawn(96, 80)),
+        "large.png": Image(pixels=drawn(140, 160)),
     }
-    return {name: encoded(picture, name[name.index(".") :]) for name, picture in made.items()}
+    return {name: encode_image(picture, name[name.index(".") :]) for name, picture in made.items()}
 
 
 def bomb(side: int = 60_000) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import schemathesis
 from hypothesis import strategies as st
 
-from srgan.image.files import Picture, encoded
+from srgan.image.files import Image, encode_image
 from srgan.serve.wish import FORMATS, SUFFIX
 from tests.serve.conftest import drawn
 
@@ -17,7 +17,7 @@ def pictures(*kinds: str) -> st.SearchStrategy[bytes]:
 
     def make(kind: str, height: int, width: int, seed: int, grey: bool) -> bytes:
         pixels = drawn(height, width, seed=seed, channels=1 if grey else 3)
-        return encoded(Picture(pixels=pixels), SUFFIX[kind])
+        return encode_image(Image(pixels=pixels), SUFFIX[kind])
 
     sides = st.integers(1, 24)
     return st.builds(make, st.sampled_from(kinds), sides, sides, st.integers(0, 9), st.booleans())

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from srgan.image.files import Metadata, Picture, encoded, read, read_provenance, write
+from srgan.image.files import Image, Metadata, encode_image, read_image, read_provenance, write_image
 from srgan.model import weights
 from srgan.serve import openapi
 from tests.serve.conftest import Running, by_command, drawn
@@ -81,10 +81,10 @@ def test_alpha_profile_and_depth_come_through_as_on_the_command_line(running: Ru
     alpha = drawn(48, 40, seed=3, channels=1, deep=True)
     alpha[:20] = 0
     source = tmp_path / "sheer.png"
-    write(source, Picture(pixels=drawn(48, 40, deep=True), alpha=alpha, metadata=Metadata(icc=profile)))
+    write_image(source, Image(pixels=drawn(48, 40, deep=True), alpha=alpha, metadata=Metadata(icc=profile)))
     answer = post(running, source.read_bytes())
     assert answer.content == by_command(source, tmp_path / "ours.png")
-    made = read(tmp_path / "ours.png")
+    made = read_image(tmp_path / "ours.png")
     assert made.alpha is not None and made.pixels.dtype == alpha.dtype and made.icc == profile
 
 
@@ -124,7 +124,7 @@ def test_pictures_are_refused_with_the_sentence_of_the_command_line(
 ) -> None:
     from srgan.cli import run
 
-    good = encoded(Picture(pixels=drawn(40, 40)), ".png")
+    good = encode_image(Image(pixels=drawn(40, 40)), ".png")
     bad = {"text.png": b"hello, world", "cut.png": good[: len(good) // 2], "empty.gif": b"GIF89a"}
     for name, data in bad.items():
         (tmp_path / name).write_bytes(data)
@@ -152,13 +152,13 @@ def test_requests_are_refused_with_a_sentence(
 
 def test_more_pixels_or_bytes_than_the_limit_are_refused(run_service: Callable[..., Running]) -> None:
     small = run_service(pixels=1000, size=20_000, budget=100_000)
-    assert "1,000" in detail(post(small, encoded(Picture(pixels=drawn(40, 40)), ".png")), 422)
+    assert "1,000" in detail(post(small, encode_image(Image(pixels=drawn(40, 40)), ".png")), 422)
     assert "20,000 bytes" in detail(post(small, b"x" * 30_000), 413)
-    assert post(small, encoded(Picture(pixels=drawn(25, 40)), ".png")).status_code == 200
+    assert post(small, encode_image(Image(pixels=drawn(25, 40)), ".png")).status_code == 200
 
 
 def test_transparency_into_jpeg_is_refused_before_any_work(running: Running) -> None:
-    sheer = encoded(Picture(pixels=drawn(40, 40), alpha=drawn(40, 40, channels=1)), ".png")
+    sheer = encode_image(Image(pixels=drawn(40, 40), alpha=drawn(40, 40, channels=1)), ".png")
     assert "transparency" in detail(post(running, sheer, format="jpeg"), 422)
 
 
@@ -212,7 +212,7 @@ def test_a_full_queue_is_a_429_and_everybody_else_is_served(
 ) -> None:
     served = run_service(queue=2)
     gate = Gate(served, monkeypatch)
-    data = encoded(Picture(pixels=drawn(150, 150)), ".png")
+    data = encode_image(Image(pixels=drawn(150, 150)), ".png")
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(post, served, data) for _ in range(3)]
         assert gate.entered.acquire(timeout=20)
@@ -230,7 +230,7 @@ def test_small_pictures_overtake_large_ones(
     run_service: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = run_service(queue=2)
-    large, small = (encoded(Picture(pixels=drawn(side, side)), ".png") for side in (150, 64))
+    large, small = (encode_image(Image(pixels=drawn(side, side)), ".png") for side in (150, 64))
     gate = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         genuine = served.service.shelf.upscaler
@@ -252,7 +252,7 @@ def test_a_client_that_goes_away_stops_its_work(
 ) -> None:
     served = run_service(queue=2)
     gate = Gate(served, monkeypatch)
-    data = encoded(Picture(pixels=drawn(150, 150)), ".png")
+    data = encode_image(Image(pixels=drawn(150, 150)), ".png")
     with served.connect() as connection:
         connection.sendall(_head(served, len(data)) + data)
         assert gate.entered.acquire(timeout=20)
@@ -269,7 +269,7 @@ def test_one_that_waits_and_goes_away_leaves_the_line(
 ) -> None:
     served = run_service(queue=2)
     gate = Gate(served, monkeypatch)
-    data = encoded(Picture(pixels=drawn(150, 150)), ".png")
+    data = encode_image(Image(pixels=drawn(150, 150)), ".png")
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(post, served, data)
         assert gate.entered.acquire(timeout=20)
@@ -285,7 +285,7 @@ def test_a_fault_of_ours_is_a_500_without_details_and_the_next_request_is_served
     run_service: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     served = run_service()
-    data = encoded(Picture(pixels=drawn(40, 40)), ".png")
+    data = encode_image(Image(pixels=drawn(40, 40)), ".png")
     with monkeypatch.context() as broken:
         broken.setattr("srgan.serve.pictures.upscaled", lambda *_: 1 / 0)
         assert "fault of srgan" in detail(post(served, data), 500)
@@ -295,7 +295,7 @@ def test_a_fault_of_ours_is_a_500_without_details_and_the_next_request_is_served
 
 def test_work_over_its_time_is_a_503_that_says_so(run_service: Callable[..., Running]) -> None:
     served = run_service(seconds=1e-6)
-    assert "longer than the" in detail(post(served, encoded(Picture(pixels=drawn(40, 40)), ".png")), 503)
+    assert "longer than the" in detail(post(served, encode_image(Image(pixels=drawn(40, 40)), ".png")), 503)
 
 
 def test_draining_refuses_new_work_and_says_so_to_the_proxy(run_service: Callable[..., Running]) -> None:
@@ -303,7 +303,7 @@ def test_draining_refuses_new_work_and_says_so_to_the_proxy(run_service: Callabl
     served.service.drain()
     assert "shutting down" in detail(requests.get(f"{served.url}/readyz", timeout=SECONDS), 503)
     assert requests.get(f"{served.url}/healthz", timeout=SECONDS).status_code == 200
-    answer = post(served, encoded(Picture(pixels=drawn(40, 40)), ".png"))
+    answer = post(served, encode_image(Image(pixels=drawn(40, 40)), ".png"))
     assert "shutting down" in detail(answer, 503) and "Retry-After" in answer.headers
 
 
@@ -350,7 +350,7 @@ def test_a_slow_sender_is_cut_off_and_others_are_served_meanwhile(
     run_service: Callable[..., Running],
 ) -> None:
     served = run_service(patience=0.3)
-    data = encoded(Picture(pixels=drawn(40, 40)), ".png")
+    data = encode_image(Image(pixels=drawn(40, 40)), ".png")
     with served.connect() as slow, served.connect() as mute:
         slow.sendall(_head(served, len(data)) + data[:10])
         mute.sendall(b"GET /healthz HT")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 
-from srgan.image.files import Buffer
+from srgan.image.files import ImageBytes
 from srgan.serve.bodies import Receiver
 from srgan.serve.problems import Problem
 
@@ -35,7 +35,7 @@ def request(content_type: str | None, chunks: Iterable[bytes | None], length: in
     return Request({"type": "http", "method": "POST", "headers": headers, "state": {}}, receive)
 
 
-def parts(content_type: str | None, *chunks: bytes | None, **changes: Any) -> dict[str, Buffer]:
+def parts(content_type: str | None, *chunks: bytes | None, **changes: Any) -> dict[str, ImageBytes]:
     length = changes.pop("length", None)
     receiver = Receiver(**(RECEIVER | changes))
     return asyncio.run(receiver.parts(request(content_type, chunks, length), []))
@@ -67,7 +67,7 @@ def test_a_form_gives_back_what_was_put_in_however_it_is_cut(data: bytes, cuts: 
     edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
     chunks = [body[start:stop] for start, stop in pairwise(edges)]
     got = parts(FORM, *chunks)
-    assert got["picture"] == Buffer(data=data, name="a.png")
+    assert got["picture"] == ImageBytes(data=data, name="a.png")
     assert got["reference"].data == b"other"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import requests
 
-from srgan.image.files import Buffer, Picture, encoded, read, read_rgb8
+from srgan.image.files import Image, ImageBytes, encode_image, read_image, read_rgb8
 from srgan.image.metrics import score
 from srgan.image.resize import bicubic, downscaled
 from tests.serve.conftest import Running, by_command, drawn
@@ -39,8 +39,8 @@ def test_the_stream_shows_bicubic_first_then_progress_then_the_commands_file(
     assert set(kinds[2:-2]) == {"progress"}
     by_kind = {event["event"]: (event, data) for event, data in events}
     lr = read_rgb8(source)
-    assert np.array_equal(read_rgb8(Buffer(data=by_kind["lr"][1], name="lr")), lr)
-    assert np.array_equal(read_rgb8(Buffer(data=by_kind["bicubic"][1], name="bicubic")), bicubic(lr, 420, 450))
+    assert np.array_equal(read_rgb8(ImageBytes(data=by_kind["lr"][1], name="lr")), lr)
+    assert np.array_equal(read_rgb8(ImageBytes(data=by_kind["bicubic"][1], name="bicubic")), bicubic(lr, 420, 450))
     expected = by_command(source, source.with_name("ours.png"), "--texture", "0.5", "--scale", "3")
     assert by_kind["sr"][1] == expected
     assert by_kind["sr"][0]["headers"]["Content-Disposition"].endswith('"photo_x3.png"')
@@ -49,15 +49,15 @@ def test_the_stream_shows_bicubic_first_then_progress_then_the_commands_file(
 
 
 def test_a_format_that_browsers_do_not_show_comes_with_a_view(running: Running) -> None:
-    deep = encoded(Picture(pixels=drawn(40, 40, deep=True)), ".tif")
+    deep = encode_image(Image(pixels=drawn(40, 40, deep=True)), ".tif")
     by_kind = {event["event"]: data for event, data in frames(running, deep, "photo.tif")}
     assert by_kind["sr"].startswith(b"II*") and by_kind["view"].startswith(b"\x89PNG")
-    made, seen = (read(Buffer(data=by_kind[kind], name=kind)).pixels for kind in ("sr", "view"))
+    made, seen = (read_image(ImageBytes(data=by_kind[kind], name=kind)).pixels for kind in ("sr", "view"))
     assert np.array_equal(made, seen)
 
 
 def test_a_damaged_picture_ends_the_stream_with_the_sentence(running: Running) -> None:
-    good = encoded(Picture(pixels=drawn(60, 60, channels=3)), ".png")
+    good = encode_image(Image(pixels=drawn(60, 60, channels=3)), ".png")
     [(event, _)] = frames(running, good[:40] + b"junk" + good[60:])
     assert (event["event"], event["status"]) == ("problem", 422)
     assert "photo.png" in event["detail"]
@@ -80,7 +80,7 @@ def test_scores_are_those_of_the_evaluation(run_service: Callable[..., Running],
     from srgan.image.niqe import read_niqe_model
 
     expected = score(sr, hr, niqe_model=read_niqe_model(data / "niqe" / "niqe_pris_params.npz"))
-    found = scores(served, encoded(Picture(pixels=sr), ".png"), encoded(Picture(pixels=hr), ".png")).json()
+    found = scores(served, encode_image(Image(pixels=sr), ".png"), encode_image(Image(pixels=hr), ".png")).json()
     assert found == {"psnr_y": expected.psnr_y, "ssim_daala": expected.ssim_daala, "niqe": expected.niqe}
 
 
@@ -89,11 +89,11 @@ def test_the_reference_may_be_a_few_pixels_larger_and_without_a_model_there_is_n
 ) -> None:
     hr = drawn(66, 67)
     found = scores(
-        running, encoded(Picture(pixels=drawn(64, 64, seed=2)), ".png"), encoded(Picture(pixels=hr), ".png")
+        running, encode_image(Image(pixels=drawn(64, 64, seed=2)), ".png"), encode_image(Image(pixels=hr), ".png")
     ).json()
     expected = score(drawn(64, 64, seed=2), hr[:64, :64])
     assert found == {"psnr_y": expected.psnr_y, "ssim_daala": expected.ssim_daala, "niqe": None}
-    same = encoded(Picture(pixels=drawn(64, 64)), ".png")
+    same = encode_image(Image(pixels=drawn(64, 64)), ".png")
     assert scores(running, same, same).json()["psnr_y"] is None  # equal pictures: no finite value
 
 
@@ -108,7 +108,7 @@ def test_the_reference_may_be_a_few_pixels_larger_and_without_a_model_there_is_n
 def test_unfit_references_are_a_sentence(
     running: Running, sr: tuple[int, int], hr: tuple[int, int], words: str
 ) -> None:
-    answer = scores(running, *(encoded(Picture(pixels=drawn(*size)), ".png") for size in (sr, hr)))
+    answer = scores(running, *(encode_image(Image(pixels=drawn(*size)), ".png") for size in (sr, hr)))
     assert answer.status_code == 422 and words in answer.json()["detail"]
 
 

@@ -16,7 +16,7 @@ import requests
 from srgan.commands import serve as command
 from srgan.commands.serve import main
 from srgan.errors import SrganError
-from srgan.image.files import Picture, encoded
+from srgan.image.files import Image, encode_image
 from srgan.model.config import GeneratorConfig
 from srgan.serve.serving import exit_code
 from tests.serve.conftest import Running, drawn, write_models
@@ -70,7 +70,7 @@ def test_sigterm_finishes_what_runs_refuses_the_rest_and_leaves_with_143(
     # Wide enough that the picture takes some seconds, in several tiles.
     folder = write_models(tmp_path, GeneratorConfig(blocks=2, width=32))
     served = start("--model", str(folder / "srgan.safetensors"), "--memory", "60MB")
-    data, answers = encoded(Picture(pixels=drawn(500, 500)), ".png"), []
+    data, answers = encode_image(Image(pixels=drawn(500, 500)), ".png"), []
 
     def ask() -> None:
         answers.append(
@@ -179,7 +179,7 @@ def test_a_reader_that_stands_still_is_cut_off_and_gives_its_memory_back(
     served = run_service(patience=0.3)
     rough = drawn(300, 300)
     rough ^= (17 * rough[::-1, ::-1]) & 63
-    data = encoded(Picture(pixels=rough), ".png")
+    data = encode_image(Image(pixels=rough), ".png")
     head = "POST /v1/upscale?format=tiff HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -16,8 +16,7 @@ from srgan.data.loader import Plan, loader
 from srgan.data.pack import Pack, open_pack
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
-from srgan.model.generator import Generator
-from srgan.model.initial import initialise
+from srgan.model.generator import Generator, init_weights
 from srgan.train import phases
 from srgan.train.distributed import Ranks, joined, synchronise_batchnorm
 from srgan.train.phases import Adversarial, Phase, Pretraining, networks
@@ -50,23 +49,23 @@ class Features(nn.Module):
 def first_generator() -> Generator:
     """The generator that every comparison starts from."""
     generator = Generator(GeneratorConfig(blocks=SETTINGS.blocks, width=SETTINGS.width))
-    initialise(generator, seed=1)
+    init_weights(generator, seed=1)
     return generator
 
 
-def trained(name: str, pack: Pack, ranks: Ranks, settings: TrainSettings) -> Phase:
+def trained(name: str, pack: Pack, ranks: Ranks, settings: TrainSettings, device: torch.device) -> Phase:
     """A phase after five steps."""
     phases.Discriminator = SmallDiscriminator  # type: ignore[misc, assignment]
     generator = first_generator()
     if settings.sync_batchnorm:
-        synchronise_batchnorm(generator)
+        synchronise_batchnorm(generator, device)
     phase: Phase = (
-        Pretraining(generator, settings, CPU, ranks=ranks)
+        Pretraining(generator, settings, device, ranks=ranks)
         if name == "pretrain"
-        else Adversarial(generator, Features(), settings, CPU, ranks=ranks)
+        else Adversarial(generator, Features(), settings, device, ranks=ranks)
     )
     plan = Plan(seed=0, phase=name, batch=16, crop=32, rank=ranks.rank, world=ranks.world)
-    batches = loader(pack, plan, device=CPU)
+    batches = loader(pack, plan, device=device)
     for step in range(STEPS):
         phase.step(step, batches(step), 1e-3)
     batches.close()
@@ -80,9 +79,10 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     pack, folder = open_pack(Path(sys.argv[1])), Path(sys.argv[2])
     with joined(CPU, batch=16) as ranks:
-        for mode in ("rank", "sync"):
+        modes = {"rank": CPU} | ({"sync": torch.device("cuda", 0)} if torch.cuda.is_available() else {})
+        for mode, device in modes.items():
             settings = dataclasses.replace(SETTINGS, sync_batchnorm=mode == "sync")
             for name in ("pretrain", "adversarial"):
-                phase = trained(name, pack, ranks, settings)
+                phase = trained(name, pack, ranks, settings, device)
                 if ranks.first:
-                    torch.save(phase.tensors(), folder / f"{mode}_{name}.pt")
+                    torch.save({n: t.cpu() for n, t in phase.tensors().items()}, folder / f"{mode}_{name}.pt")

@@ -15,8 +15,7 @@ from srgan.data.loader import Batch
 from srgan.errors import SrganError
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
-from srgan.model.generator import Generator
-from srgan.model.initial import initialise
+from srgan.model.generator import Generator, init_weights
 from srgan.train import compute, phases
 from srgan.train.phases import Adversarial, Phase, Pretraining
 from srgan.train.settings import TrainSettings
@@ -32,7 +31,7 @@ def _small_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def phase(name: str, settings: TrainSettings = SETTINGS, say: Callable[[str], None] = print) -> Phase:
     generator = Generator(GeneratorConfig(blocks=1, width=8))
-    initialise(generator, seed=0)
+    init_weights(generator, seed=0)
     if name == "pretrain":
         return Pretraining(generator, settings, CPU, say=say)
     return Adversarial(generator, None, settings, CPU, say=say)

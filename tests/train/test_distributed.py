@@ -19,13 +19,13 @@ from srgan.data.pack import Pack, pack_pairs
 from srgan.errors import SettingsError
 from srgan.image import files
 from srgan.model import losses
-from srgan.model.batchnorm import BatchNorm, Synchronised
-from srgan.model.initial import initialise
-from srgan.train.distributed import ALONE, joined
+from srgan.model.generator import init_weights
+from srgan.train.distributed import ALONE, joined, synchronise_batchnorm
 from srgan.train.heartbeat import Watch
 from tests.train.ranks import CPU, STEPS, Features, SmallDiscriminator, first_generator
 from tests.train.small import SMALL, assert_same, last_state
 
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 ROOT = Path(__file__).parents[2]
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
@@ -68,7 +68,7 @@ def reference(pack: Pack, name: str, count: int) -> dict[str, Tensor]:
     generator = first_generator().double().train()
     adam_g = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.9, 0.999))
     discriminator = SmallDiscriminator(32)
-    initialise(discriminator, seed=1)
+    init_weights(discriminator, seed=1)
     discriminator.double().train()
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=1e-3, betas=(0.9, 0.999))
     features = Features()
@@ -97,7 +97,7 @@ def reference(pack: Pack, name: str, count: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("name", ["pretrain", "adversarial"])
-@pytest.mark.parametrize(("mode", "count"), [("rank", 2), ("sync", 1)])
+@pytest.mark.parametrize(("mode", "count"), [("rank", 2), pytest.param("sync", 1, marks=NEEDS_CUDA)])
 def test_two_processes_are_one_that_averages(two_ranks: Path, pack: Pack, name: str, mode: str, count: int) -> None:
     """BatchNorm per rank: as one process with two half batches; synchronised: as one with the whole batch."""
     together = torch.load(two_ranks / f"{mode}_{name}.pt")
@@ -111,23 +111,9 @@ def test_two_processes_are_one_that_averages(two_ranks: Path, pack: Pack, name: 
     assert max((together[n] - t).abs().max() for n, t in other.items()) > 1e-6, "the two ways are unlike"
 
 
-def test_synchronised_batchnorm_of_one_process_is_batchnorm() -> None:
-    torch.manual_seed(0)
-    plain = BatchNorm(5).double()
-    with torch.no_grad():
-        plain.weight.uniform_(0.5, 2)
-        plain.bias.normal_()
-    twin = Synchronised(BatchNorm(5).double(), lambda x: x)
-    twin.load_state_dict(plain.state_dict())
-    x = (torch.randn(3, 5, 4, 6, dtype=torch.float64) * 3 + 100).requires_grad_()
-    y = x.detach().clone().requires_grad_()
-    push = torch.randn(3, 5, 4, 6, dtype=torch.float64)
-    (plain(x) * push).sum().backward()
-    (twin(y) * push).sum().backward()
-    assert torch.allclose(x.grad, y.grad, atol=1e-10)
-    for one, other in zip(plain.state_dict().values(), twin.state_dict().values(), strict=True):
-        assert torch.allclose(one, other, atol=1e-12)
-    assert torch.allclose(plain.eval()(x), twin.eval()(x), atol=1e-9)
+def test_synchronised_batchnorm_needs_a_gpu() -> None:
+    with pytest.raises(SettingsError, match=r"sync_batchnorm runs on CUDA devices only.*'cpu'"):
+        synchronise_batchnorm(torch.nn.BatchNorm2d(2), CPU)
 
 
 def test_alone_nothing_is_exchanged() -> None:

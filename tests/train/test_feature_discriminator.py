@@ -12,10 +12,9 @@ from torch import Tensor
 from srgan.errors import SettingsError
 from srgan.model import losses
 from srgan.model.config import GeneratorConfig
-from srgan.model.discriminator import SCALES, FeatureDiscriminator
+from srgan.model.discriminator import FEATURE_SCALES, FeatureDiscriminator
 from srgan.model.generator import Generator
-from srgan.model.vgg import VGG19
-from srgan.model.vgg_files import LAYERS
+from srgan.model.vgg import LAYERS, VGG19
 from srgan.train import steps
 from srgan.train.settings import TrainSettings
 from tests.train.small import assert_same, last_state, train
@@ -65,7 +64,7 @@ def _step(vgg: VGG19, **weights: float) -> Watched:
 
 
 def test_the_losses_are_those_of_the_maps_and_each_picture_is_looked_at_once(vgg_file: Path) -> None:
-    vgg = VGG19(vgg_file, layers=("54", *SCALES))
+    vgg = VGG19(vgg_file, layers=("54", *FEATURE_SCALES))
     _, discriminator, found, (sr, hr) = _step(vgg)
     maps_sr, maps_hr = vgg(sr), vgg(hr)
     torch.testing.assert_close(found["content"], losses.content(maps_sr["54"], maps_hr["54"]))
@@ -75,7 +74,7 @@ def test_the_losses_are_those_of_the_maps_and_each_picture_is_looked_at_once(vgg
 
 
 def test_each_network_learns_from_its_own_loss_alone(vgg_file: Path) -> None:
-    vgg = VGG19(vgg_file, layers=("54", *SCALES))
+    vgg = VGG19(vgg_file, layers=("54", *FEATURE_SCALES))
     _, discriminator, _, (sr, hr) = _step(vgg)
     discriminator_alone = torch.autograd.grad(
         losses.discriminator(discriminator(vgg(hr)), discriminator(vgg(sr))), list(discriminator.parameters())
@@ -87,7 +86,7 @@ def test_each_network_learns_from_its_own_loss_alone(vgg_file: Path) -> None:
 
 
 def test_the_texture_counts_with_its_weight(vgg_file: Path) -> None:
-    vgg = VGG19(vgg_file, layers=("54", *SCALES))
+    vgg = VGG19(vgg_file, layers=("54", *FEATURE_SCALES))
     without, once, thrice = (_step(vgg, texture_weight=w)[0].head.conv.weight.grad for w in (0.0, 1.0, 3.0))
     assert without is not None and once is not None and thrice is not None
     torch.testing.assert_close(thrice - without, 3 * (once - without), rtol=1e-3, atol=1e-6)

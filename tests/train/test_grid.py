@@ -12,7 +12,7 @@ from torch import Tensor
 from srgan.config import to_mapping
 from srgan.model import losses
 from srgan.model.discriminator import Discriminator
-from srgan.model.initial import initialise
+from srgan.model.generator import init_weights
 from srgan.train import steps
 from srgan.train.settings import TrainSettings, changed
 from srgan.train.shift import Shift
@@ -46,7 +46,7 @@ def repeating(gradient: Tensor) -> float:
 def test_the_discriminator_s_gradient_has_a_grid_and_the_mean_of_16_steps_has_none() -> None:
     torch.manual_seed(0)
     discriminator = Discriminator(crop=64, width=8)
-    initialise(discriminator, seed=0)
+    init_weights(discriminator, seed=0)
     pictures = torch.nn.functional.interpolate(torch.rand(4, 3, 16, 16), scale_factor=4, mode="bilinear") * 2 - 1
     shift = Shift(64, CPU)
 

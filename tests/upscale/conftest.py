@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from srgan.image import files
-from srgan.image.files import Picture
+from srgan.image.files import Image
 from srgan.model import weights as weights_module
 from srgan.model.config import GeneratorConfig
 from srgan.model.weights import Weights
@@ -38,6 +38,6 @@ def folder(tmp_path: Path) -> Path:
     files.write_array(tmp_path / "in/a.png", random.integers(0, 256, (9, 14, 3), np.uint8))
     files.write_array(tmp_path / "in/sub/b.png", random.integers(0, 65536, (8, 8), np.uint16))
     pixels, alpha = random.integers(0, 256, (10, 6, 3), np.uint8), random.integers(0, 256, (10, 6), np.uint8)
-    files.write(tmp_path / "in/c.png", Picture(pixels=pixels, alpha=alpha))
+    files.write_image(tmp_path / "in/c.png", Image(pixels=pixels, alpha=alpha))
     (tmp_path / "in/z.png").write_text("no picture")
     return tmp_path

@@ -17,7 +17,7 @@ import pytest
 
 from srgan.cli import run
 from srgan.commands.upscale import _with_address
-from srgan.errors import PictureError, UsageError
+from srgan.errors import ImageError, UsageError
 from srgan.image import files
 from srgan.model import weights
 from srgan.upscale.actor import Actor, Bell, Desk, Row
@@ -152,7 +152,7 @@ def test_an_actor_does_its_part_and_says_what_failed(
     monkeypatch.chdir(folder)
     rows = answers(actor(desk, small_file, folder), items)
     assert [row[0] for row in rows] == items
-    assert [type(row[1]) for row in rows] == [type(None), type(None), PictureError]
+    assert [type(row[1]) for row in rows] == [type(None), type(None), ImageError]
     assert files.size(folder / "out/a.png") == (36, 56) and desk.close() == 0
 
 

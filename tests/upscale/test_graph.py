@@ -15,7 +15,6 @@ CONFIGS = [
     GeneratorConfig(blocks=2, width=8),
     GeneratorConfig(blocks=1, width=4, slopes="layer"),
     GeneratorConfig(blocks=1, width=4, scale=2),
-    GeneratorConfig(blocks=1, width=4, tail="tanh"),
 ]
 
 

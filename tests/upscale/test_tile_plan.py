@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from srgan.errors import UsageError
 from srgan.image.tiles import whole
-from srgan.model.config import GeneratorConfig, reach
+from srgan.model.config import GeneratorConfig, multiply_adds, receptive_field
 from srgan.upscale import tile_plan as memory
-from srgan.upscale.tile_plan import bytes_from_text, free_memory, plan, work
+from srgan.upscale.tile_plan import bytes_from_text, free_memory, plan
 
 
 class Described:
@@ -21,7 +21,7 @@ class Described:
     body_bytes, tail_bytes = 1_300, 6_500
 
 
-HALO = reach(GeneratorConfig())
+HALO = receptive_field(GeneratorConfig())
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_plan_keeps_within_the_memory(height: int, width: int, allowed: int) -
     if made.whole:
         assert bounds.pixels * Described.tail_bytes <= allowed
     else:
-        windows = [core.widened(HALO.total, bounds).pixels for core in made.grid.cores(bounds)]
+        windows = [core.padded(HALO.total, bounds).pixels for core in made.grid.tiles(bounds)]
         assert max(windows) * Described.body_bytes + made.tail_pixels * Described.tail_bytes <= allowed
 
 
@@ -61,10 +61,10 @@ def test_the_price_of_exactness_at_the_default_memory() -> None:
     height, width = 4000, 6000
     made = plan(height, width, Described(), HALO, 10**9)  # type: ignore[arg-type]
     bounds = whole(height, width)
-    body, tail = work(GeneratorConfig())
+    body, tail = multiply_adds(GeneratorConfig())
     computed = 0.0
-    for core in made.grid.cores(bounds):
-        computed += body * core.widened(HALO.total, bounds).pixels
+    for core in made.grid.tiles(bounds):
+        computed += body * core.padded(HALO.total, bounds).pixels
         side = made.tail_pixels**0.5
         computed += tail * core.pixels * (side / (side - 2 * HALO.tail)) ** 2
     assert 1.0 < computed / ((body + tail) * bounds.pixels) <= 1.25
@@ -79,7 +79,7 @@ def test_too_little_memory_is_a_sentence_that_names_enough() -> None:
 
 def test_the_work_of_the_paper_s_generator() -> None:
     """By hand: 9x9x3x64 + 33 of 3x3x64x64 at LR; 3x3x64x256 at x1 and x2; 9x9x64x3 at x4."""
-    body, tail = work(GeneratorConfig())
+    body, tail = multiply_adds(GeneratorConfig())
     assert body == 81 * 3 * 64 + 33 * 9 * 64 * 64
     assert tail == 9 * 64 * 256 * (1 + 4) + 16 * 81 * 64 * 3
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srgan import Upscaler
-from srgan.errors import PictureError, SrganError, UsageError, WeightsError
+from srgan.errors import ImageError, SrganError, UsageError, WeightsError
 from srgan.image.resize import bicubic
 from srgan.model.weights import Weights
 from srgan.upscale import upscaler as upscaler_module
@@ -134,7 +134,7 @@ def test_what_is_hidden_does_not_show(upscaler: Upscaler) -> None:
     ],
 )
 def test_what_is_no_picture_is_refused(upscaler: Upscaler, wrong: np.ndarray, said: str) -> None:
-    with pytest.raises(PictureError, match=said):
+    with pytest.raises(ImageError, match=said):
         upscaler.upscale(wrong)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,8 @@ import tyro
 from srgan.config import parse
 from srgan.data.display import Display
 from srgan.errors import UsageError
+
+log = logging.getLogger("srgan")
 
 if TYPE_CHECKING:
     from srgan.data.check import Report
@@ -33,8 +35,6 @@ class FetchSettings:
     """The data folder; what is there already is verified and kept."""
     keep: bool = False
     """Keep the archives, in .fetch below the data folder."""
-    quiet: bool = False
-    """Results and errors, nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,6 @@ class CheckSettings:
     """Shorter side of a training picture, pixels: the crop's."""
     all: bool = False
     """Name every finding, not the first 20 of a kind."""
-    quiet: bool = False
-    """Results and errors, nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +63,6 @@ class PackSettings:
     """Shorter side under which a picture is left out, pixels: the crop's."""
     workers: int | None = None
     """Threads that decode; as many as there are cores unless said otherwise."""
-    quiet: bool = False
-    """Results and errors, nothing else."""
 
 
 def main(argv: list[str]) -> int:
@@ -88,7 +84,7 @@ def _fetch(argv: list[str]) -> int:
     settings: FetchSettings = parse(FetchSettings, argv, prog="srgan data fetch", description=description)
     if not settings.sets:
         raise UsageError("srgan data fetch: which set? One or more of div2k, set5, set14, bsd100, vgg19, niqe.")
-    with Display(quiet=settings.quiet) as display:
+    with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
         voice = Voice(say=display.say, stage=display.stage)
         for name in settings.sets:
             for place in fetch(name.lower(), settings.to, keep=settings.keep, voice=voice):
@@ -101,7 +97,7 @@ def _check(argv: list[str]) -> int:
 
     description = "Say what a data folder holds. Exit code 0: usable; 2: damaged, unpaired or leaking."
     settings: CheckSettings = parse(CheckSettings, argv, prog="srgan data check", description=description)
-    with Display(quiet=settings.quiet) as display:
+    with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
         report = check(
             settings.folder,
             against=settings.against,
@@ -118,7 +114,7 @@ def _pack(argv: list[str]) -> int:
     description = "Decode the training pictures of a folder once, into one file that is mapped into memory."
     settings: PackSettings = parse(PackSettings, argv, prog="srgan data pack", description=description)
     target = settings.output or settings.folder / "srgan.pack"
-    with Display(quiet=settings.quiet) as display:
+    with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
         packed = pack(
             settings.folder,
             target,
@@ -128,7 +124,7 @@ def _pack(argv: list[str]) -> int:
             say=display.say,
         )
     for sentence in packed.left_out:
-        print(f"srgan: left out: {sentence}", file=sys.stderr)
+        log.warning(f"left out: {sentence}")
     print(
         f"{target}: {len(packed)} pictures, {packed.megapixels:.1f} megapixels, {len(packed.left_out)} left out, "
         f"fingerprint {packed.fingerprint[:16]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,11 @@ from srgan.evaluate.paper import PROTOCOL
 from srgan.evaluate.scoring import Report, SetScores, evaluate, evaluate_pictures
 from srgan.evaluate.table import Subject, Table, caveats, document
 from srgan.evaluate.testsets import Pair, matched, test_pairs
+from srgan.fs import atomic_write
 from srgan.image.metrics import bicubic_x4
 from srgan.image.niqe import NiqeModel, read_niqe_model
-from srgan.model.weights import write_atomically
+
+log = logging.getLogger("srgan")
 
 NIQE_FILE = Path("niqe") / "niqe_pris_params.npz"
 
@@ -39,8 +41,6 @@ class EvaluateSettings:
     """What computes."""
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "fp32"
     """Numbers that the network computes with."""
-    quiet: bool = False
-    """Results and errors, nothing else."""
 
 
 Scorer = Callable[[str, NiqeModel | None, Report], SetScores]
@@ -65,9 +65,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"\nniqe: its model is not at {niqe_path}; get it by: srgan data fetch niqe")
     if settings.json:
         text = json.dumps(document(subject, results), indent=1, allow_nan=False)
-        write_atomically(settings.json, f"{text}\n".encode())
-        if not settings.quiet:
-            print(f"srgan: wrote {settings.json}", file=sys.stderr)
+        atomic_write(settings.json, f"{text}\n".encode())
+        log.info(f"wrote {settings.json}")
     return 0
 
 
@@ -88,16 +87,12 @@ def _check(settings: EvaluateSettings) -> None:
 def _of_model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Subject, Scorer]:
     from srgan.upscale.upscaler import Upscaler
 
-    def say(sentence: str) -> None:
-        if not settings.quiet:
-            print(f"srgan: {sentence}", file=sys.stderr)
-
-    upscaler = Upscaler(settings.model or "", engine=settings.engine, precision=settings.precision, notify=say)
+    upscaler = Upscaler(settings.model or "", engine=settings.engine, precision=settings.precision, notify=log.info)
     said = upscaler.describe()
     subject = Subject(**{key: said[key] for key in ("sha256", "engine", "precision")}, name=said["model"])
     made = [name for name in pairs if any(pair.lr is None for pair in pairs[name])]
     if made:
-        say(f"{', '.join(made)}: no LR files, the exact bicubic makes them")
+        log.info(f"{', '.join(made)}: no LR files, the exact bicubic makes them")
 
     def scorer(name: str, niqe_model: NiqeModel | None, report: Report) -> SetScores:
         return evaluate(upscaler.upscale, pairs[name], niqe_model=niqe_model, report=report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,8 +13,11 @@ import tyro
 from srgan import __version__
 from srgan.config import parse
 from srgan.errors import UsageError
+from srgan.fs import atomic_write
 from srgan.model import weights
 from srgan.model.weights import Weights
+
+log = logging.getLogger("srgan")
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
@@ -33,8 +36,6 @@ class ExportSettings:
     """fp16: half the size, a little less exact. int8 (openvino, for models that have an int8 form): faster."""
     overwrite: bool = False
     """Replace the output."""
-    quiet: bool = False
-    """Say nothing but errors."""
 
 
 def main(argv: list[str]) -> int:
@@ -49,8 +50,8 @@ def main(argv: list[str]) -> int:
     if target.exists() and not settings.overwrite:
         raise UsageError(f"{target} exists; --overwrite replaces it.")
     lines = export(source, settings, target)
-    if not settings.quiet:
-        print("\n".join(lines), file=sys.stderr)
+    for line in lines:
+        log.info(line)
     return 0
 
 
@@ -61,7 +62,7 @@ def export(source: Weights, settings: ExportSettings, target: Path) -> list[str]
 
     form = None
     if settings.precision == "int8":
-        form = form_of(source, weights.find(settings.model))
+        form = form_of(source, weights.find_model(settings.model))
     made = formats.make(settings.format, source, precision=settings.precision, form=form)
     differences = parity.compare(made.run, parity.source(source))
     parity.check(differences, settings.precision, f"{source.name} in the format {settings.format}")
@@ -79,7 +80,7 @@ def export(source: Weights, settings: ExportSettings, target: Path) -> list[str]
     target.parent.mkdir(parents=True, exist_ok=True)
     written = made.files(target, metadata)
     for path, content in written.items():
-        weights.write_atomically(path, content)
+        atomic_write(path, content)
     size = sum(map(len, written.values())) / 1e6
     compared = "; ".join(map(str, differences))
     return [f"{target}: {size:.2f} MB. Difference from the source, in levels of 255: {compared}."]

@@ -24,8 +24,6 @@ class InfoSettings:
     """A .safetensors file, the name of a packaged model, or a picture."""
     json: bool = False
     """One JSON object instead of lines."""
-    quiet: bool = False
-    """No notes, only the facts."""
 
 
 def main(argv: list[str]) -> int:
@@ -56,14 +54,14 @@ def about(file: str) -> dict[str, str]:
 def about_weights(name_or_path: str) -> dict[str, str]:
     """What a generator's file says: its network, its hash, how it was trained."""
     from srgan.model import weights
-    from srgan.model.config import reach
+    from srgan.model.config import receptive_field
 
     found = weights.read(name_or_path)
     parameters = sum(tensor.size for name, tensor in found.tensors.items() if ".running_" not in name)
-    seen = reach(found.config)
+    seen = receptive_field(found.config)
     facts = {
         "kind": "generator",
-        "file": str(weights.find(name_or_path)),
+        "file": str(weights.find_model(name_or_path)),
         "sha256": found.sha256,
         **{name: str(value) for name, value in dataclasses.asdict(found.config).items()},
         "parameters": f"{parameters:,}",

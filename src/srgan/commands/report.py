@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,12 @@ import tyro
 
 from srgan.config import parse
 from srgan.errors import DataError, UsageError
-from srgan.model.weights import write_atomically
+from srgan.fs import atomic_write
 from srgan.report import page, samples, summary
 from srgan.report.record import Record, read
 from srgan.report.sections import Shown
+
+log = logging.getLogger("srgan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +30,6 @@ class ReportSettings:
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The page, .html; its numbers go beside it as .json. Default: report.html in the run's folder, or, of
     several runs, in the folder around the first."""
-    quiet: bool = False
-    """Say nothing but errors."""
 
 
 def main(argv: list[str]) -> int:
@@ -37,11 +37,7 @@ def main(argv: list[str]) -> int:
     about = "One HTML page, and the same numbers as JSON, about one or more training runs."
     settings: ReportSettings = parse(ReportSettings, argv, prog="srgan report", description=about)
     target = write(settings.runs, settings.output)
-    if not settings.quiet:
-        print(
-            f"{target} ({target.stat().st_size / 1e6:.1f} MB) and {target.with_suffix('.json').name}",
-            file=sys.stderr,
-        )
+    log.info(f"{target} ({target.stat().st_size / 1e6:.1f} MB) and {target.with_suffix('.json').name}")
     return 0
 
 
@@ -58,8 +54,8 @@ def write(runs: Sequence[Path], output: Path | None = None) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(numbers, ensure_ascii=False, default=str)
-        write_atomically(target.with_suffix(".json"), f"{text}\n".encode())
-        write_atomically(target, page.html(shown).encode())
+        atomic_write(target.with_suffix(".json"), f"{text}\n".encode())
+        atomic_write(target, page.html(shown).encode())
     except OSError as error:
         raise DataError(f"the report {target} cannot be written: {error.strerror}.") from error
     return target

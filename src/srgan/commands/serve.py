@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
-import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 from srgan.config import parse
 from srgan.errors import UsageError, missing_extra
+
+log = logging.getLogger("srgan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +56,6 @@ class Serve:
     """Seconds without progress after which a slow sender or reader is cut off."""
     connections: int = 256
     """Connections open at once; more are refused with 503."""
-    quiet: bool = False
-    """Print nothing but the address, the token and errors."""
 
     def __post_init__(self) -> None:
         for name in ("pixels", "size", "budget", "workers", "queue", "seconds", "patience", "connections"):
@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
         _warn(settings.host)
         if token is None:
             token = secrets.token_urlsafe(24)
-            print(f"srgan: the token of this service is {token}", file=sys.stderr)
+            log.warning(f"the token of this service is {token}")
     return _serve(settings, token, exposed)
 
 
@@ -107,10 +107,9 @@ def _serve(settings: Serve, token: str | None, exposed: bool) -> int:
             grace=settings.seconds + 2 * settings.patience,
             stopping=service.drain,
         )
-        print(f"srgan: {_address(listener)} (API: /docs)", file=sys.stderr, flush=True)
-        if not settings.quiet:
-            texture = ", texture 0..1" if shelf.texture else ""
-            print(f"srgan: serving {', '.join(shelf.names)}{texture}; Ctrl-C stops", file=sys.stderr, flush=True)
+        log.warning(f"{_address(listener)} (API: /docs)")
+        texture = ", texture 0..1" if shelf.texture else ""
+        log.info(f"serving {', '.join(shelf.names)}{texture}; Ctrl-C stops")
         serving.run(sockets=[listener])
     return exit_code(serving.stopped_by)
 
@@ -133,8 +132,7 @@ def _address(listener: socket.socket) -> str:
 
 
 def _warn(host: str) -> None:
-    print(
-        f"srgan: warning: {host} is reachable from other machines, and this is plain HTTP: put a proxy with "
-        "TLS in front (docs/serving.md) or keep to a network that you trust.",
-        file=sys.stderr,
+    log.warning(
+        f"warning: {host} is reachable from other machines, and this is plain HTTP: put a proxy with "
+        "TLS in front (docs/serving.md) or keep to a network that you trust."
     )

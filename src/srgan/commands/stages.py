@@ -6,6 +6,7 @@ Each stage leaves what it has done on disk and begins again where it stopped.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from srgan.data.check import check
 from srgan.data.display import Display
 from srgan.data.fetch import Voice, fetch
 from srgan.errors import DataError
-from srgan.model.weights import write_atomically
+from srgan.fs import atomic_write
 from srgan.train.folder import RunFolder
 from srgan.train.settings import TrainSettings
+
+log = logging.getLogger("srgan")
 
 TRAINING_SETS = ("div2k", "vgg19", "niqe")
 TEST_SETS = {"set5": "Set5", "set14": "Set14", "bsd100": "BSD100"}
@@ -29,7 +32,7 @@ def fetch_all(settings: TrainSettings) -> Path:
     """
     root = settings.data or Path("data")
     receipt = root / ".fetch" / "checked.json"
-    with Display(quiet=settings.quiet) as display:
+    with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
         voice = Voice(say=display.say, stage=display.stage)
         for name in (*TRAINING_SETS, *TEST_SETS):
             if not (name == "vgg19" and (settings.vgg or settings.content == "mse")):
@@ -43,7 +46,7 @@ def fetch_all(settings: TrainSettings) -> Path:
             f"{root} is not fit to train on: {'; '.join(serious[:3])}. `srgan data check {root}` tells all."
         )
     receipt.parent.mkdir(exist_ok=True)
-    write_atomically(receipt, b"{}\n")
+    atomic_write(receipt, b"{}\n")
     return root
 
 
@@ -60,10 +63,9 @@ def evaluate(settings: TrainSettings, folder: RunFolder) -> None:
         model = folder.best(phase)
         part = parts / f"{model.stem}.json"
         if model.exists() and not part.exists():
-            quiet = ["--quiet"] if settings.quiet else []
             words = ["--model", str(model), "--data", str(root), "--sets", *sets, "--json", str(part)]
-            evaluate_command.main([*words, *quiet])
+            evaluate_command.main(words)
         if part.exists():
             documents[model.stem] = json.loads(part.read_text(encoding="utf-8"))
-    write_atomically(folder.root / "evaluation.json", f"{json.dumps(documents, indent=1)}\n".encode())
+    atomic_write(folder.root / "evaluation.json", f"{json.dumps(documents, indent=1)}\n".encode())
     shutil.rmtree(parts)

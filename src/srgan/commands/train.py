@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
+import logging
 from pathlib import Path
 
 from srgan import config
 from srgan.errors import UsageError
 from srgan.train.recipes import RECIPES
 from srgan.train.settings import TrainSettings
+
+log = logging.getLogger("srgan")
 
 DESCRIPTION = "Train SRResNet on pixels, then SRGAN against a discriminator (Ledig et al. 2017)."
 
@@ -33,8 +35,7 @@ def main(argv: list[str]) -> int:
 
         stages.evaluate(settings, folder)
         page = report.write([folder.root])
-        if not settings.quiet:
-            print(f"report: {page}", file=sys.stderr)
+        log.info(f"report: {page}")
     return code
 
 

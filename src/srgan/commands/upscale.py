@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from srgan.config import parse
-from srgan.errors import PictureError, UsageError
+from srgan.errors import ImageError, UsageError
 from srgan.upscale.engine import EngineName, Precision
+
+log = logging.getLogger("srgan")
 
 if TYPE_CHECKING:
     from srgan.upscale.batch import Failure
@@ -69,8 +72,6 @@ class UpscaleSettings:
     """Engines on the cluster, each with --memory of its own; default: one for each GPU, or else for 4 CPUs of a node."""
     provenance: bool = True
     """Write model, settings and version into the results' metadata."""
-    quiet: bool = False
-    """Print nothing but errors."""
 
 
 def main(argv: list[str]) -> int:
@@ -93,9 +94,9 @@ def main(argv: list[str]) -> int:
     todo = [item for item in work.items if settings.overwrite or not item.target.exists()]
     skipped = len(work.items) - len(todo)
     if work.single and skipped:
-        raise PictureError(f"{work.items[0].target} exists; --overwrite replaces it.")
-    if skipped and not settings.quiet:
-        print(f"srgan: {skipped} of {len(work.items)} exist already and are skipped", file=sys.stderr)
+        raise ImageError(f"{work.items[0].target} exists; --overwrite replaces it.")
+    if skipped:
+        log.info(f"{skipped} of {len(work.items)} exist already and are skipped")
     return _upscale(settings, todo, work.single) if todo else 0
 
 
@@ -129,10 +130,10 @@ def _upscale(settings: UpscaleSettings, todo: list[Item], single: bool) -> int:
     if single and failures:
         raise failures[0].error
     if failures:
-        print(f"srgan: {len(failures)} of {len(todo)} pictures failed:", file=sys.stderr)
+        log.error(f"{len(failures)} of {len(todo)} pictures failed:")
         for failure in failures:
-            print(f"  {failure.error}", file=sys.stderr)
-        return PictureError.exit_code
+            log.error(f"  {failure.error}")
+        return ImageError.exit_code
     return 0
 
 
@@ -141,7 +142,7 @@ def _here(settings: UpscaleSettings, todo: list[Item], options: FileOptions) -> 
     from srgan.upscale.progress import display
     from srgan.upscale.upscaler import Upscaler
 
-    with display(len(todo), quiet=settings.quiet) as shown:
+    with display(len(todo), quiet=not log.isEnabledFor(logging.INFO)) as shown:
         batch = Batch(Upscaler(**_how(settings), notify=shown.say), options, shown, _told(settings))
         batch.run(todo)
     return batch.failures
@@ -159,7 +160,7 @@ def _on_ray(settings: UpscaleSettings, todo: list[Item], options: FileOptions) -
             options,
             address=settings.ray,
             actors=settings.ray_actors,
-            quiet=settings.quiet,
+            quiet=not log.isEnabledFor(logging.INFO),
             written=told,
         )
 
@@ -173,4 +174,4 @@ def _how(settings: UpscaleSettings) -> dict[str, Any]:
 def _told(settings: UpscaleSettings) -> Callable[[Path], None]:
     """Puts the path of a finished file on today's stdout."""
     stdout = sys.stdout
-    return lambda path: None if settings.quiet else print(path, file=stdout, flush=True)
+    return lambda path: None if not log.isEnabledFor(logging.INFO) else print(path, file=stdout, flush=True)

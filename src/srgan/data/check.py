@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from srgan.data import folders
 from srgan.data.folders import Pair
 from srgan.data.likeness import same_pictures, thumbnail
-from srgan.errors import DataError, PictureError
+from srgan.errors import DataError, ImageError
 from srgan.image import files, resize
 
 Kind = Literal["damaged", "unpaired", "leak", "small", "grey", "duplicate", "lr", "note"]
@@ -167,7 +167,7 @@ def _look(pair: Pair) -> _Seen:
     try:
         picture = files.read_array(pair.hr)
         given = files.read_array(pair.lr) if pair.lr else None
-    except PictureError as error:
+    except ImageError as error:
         return _Seen(pair=pair, findings=(Finding(kind="damaged", text=str(error)),))
     height, width = picture.shape[:2]
     grey = picture.ndim == 2

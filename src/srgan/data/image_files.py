@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.data.folders import Pair
-from srgan.errors import DataError, PictureError
+from srgan.errors import DataError, ImageError
 from srgan.image import files, resize
 
 REACH = 8
@@ -50,7 +50,7 @@ class Unpacked:
         try:
             hr = resize.cropped(files.read_rgb8(pair.hr))
             lr = files.read_rgb8(pair.lr) if pair.lr else None
-        except PictureError as error:
+        except ImageError as error:
             raise DataError(f"{error} `srgan data check` finds all such files.") from error
         if hr.shape[:2] != size or (lr is not None and lr.shape[:2] != (size[0] // 4, size[1] // 4)):
             raise DataError(f"{pair.hr} or its LR changed its size while training; start again.")
@@ -102,7 +102,7 @@ def lr_of_region(hr: NDArray[np.uint8], top: int, left: int, side: int) -> NDArr
 def _size(pair: Pair) -> tuple[int, int] | str:
     try:
         return files.size(pair.hr)
-    except PictureError as error:
+    except ImageError as error:
         return str(error)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.image.metrics import y_from_picture
+from srgan.image.metrics import y_from_image
 
 Grid = NDArray[np.float32]
 
@@ -40,7 +40,7 @@ def thumbnail(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     channels = np.atleast_3d(picture)
     rows = _averaging(0, height, SIDE, height) @ channels.reshape(height, -1).astype(np.float32)
     cells = _averaging(0, width, SIDE, width) @ rows.reshape(SIDE, width, -1)
-    return np.rint(y_from_picture(cells[..., 0] if picture.ndim == 2 else cells)).astype(np.uint8)
+    return np.rint(y_from_image(cells[..., 0] if picture.ndim == 2 else cells)).astype(np.uint8)
 
 
 def area_means(grid: Grid, top: float, bottom: float, left: float, right: float, side: int) -> Grid:

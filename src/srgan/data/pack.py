@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.data.folders import Pair, training_pairs
-from srgan.data.lock import alone
 from srgan.data.packfile import Entry, Pack, header_bytes, is_pack, open_pack, prelude
-from srgan.errors import DataError, PictureError
+from srgan.errors import DataError, ImageError
+from srgan.fs import FileLock
 from srgan.image import files, resize
 
 __all__ = ["Pack", "open_pack", "pack", "pack_pairs"]
@@ -52,7 +52,7 @@ def pack_pairs(
         raise DataError(f"{target} exists and is not a pack; it stays as it is. Choose another name.")
     if current := _current(pairs, target, minimum, lambda _: None):
         return current
-    with alone(target):
+    with FileLock(target.with_name(f".{target.name}.lock"), error=DataError):
         current = _current(pairs, target, minimum, say or (lambda _: None))
         if current is None:
             _build(pairs, target, minimum, workers or os.cpu_count() or 1, progress, say or (lambda _: None))
@@ -174,7 +174,7 @@ def _decode(pair: Pair, minimum: int) -> tuple[Entry, list[NDArray[np.uint8]]]:
     try:
         whole = files.read_rgb8(pair.hr)
         given = files.read_rgb8(pair.lr) if pair.lr else None
-    except PictureError as error:
+    except ImageError as error:
         return replace(entry, left_out=str(error)), []
     hr = np.ascontiguousarray(resize.cropped(whole))
     height, width = hr.shape[:2]
@@ -236,7 +236,7 @@ def _check_space(pairs: Sequence[Pair], target: Path) -> None:
     for pair in pairs:
         try:
             height, width = files.size(pair.hr)
-        except PictureError:
+        except ImageError:
             continue
         wanted += height * width * 3 * 17 // 16
     free = shutil.disk_usage(target.parent).free

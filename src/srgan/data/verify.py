@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from srgan.data.digests import DIGESTS, GREY, digest
 from srgan.data.folders import Pair, Source, paired, pictures
-from srgan.errors import DataError, PictureError
+from srgan.errors import DataError, ImageError
 from srgan.image import files, resize
 
 Progress = Callable[[int, int], None]
@@ -41,7 +41,7 @@ def _lr_mse(pair: Pair) -> float:
     try:
         made = resize.downscaled(files.read_rgb8(pair.hr))
         given = files.read_rgb8(pair.lr) if pair.lr else made
-    except PictureError as error:
+    except ImageError as error:
         raise DataError(str(error)) from error
     if made.shape != given.shape:
         raise DataError(
@@ -59,7 +59,7 @@ def verify_test_set(name: str, folder: Path, count: int) -> None:
         hr_path, lr_path = (folder / f"img_{number:03d}_SRF_4_{kind}.png" for kind in ("HR", "LR"))
         try:
             hr, lr = files.read_array(hr_path), files.read_array(lr_path)
-        except PictureError as error:
+        except ImageError as error:
             raise DataError(str(error)) from error
         if name in DIGESTS and digest(hr) != DIGESTS[name][number - 1]:
             raise DataError(f"{hr_path} is not picture {number} of {name}; scores on it would not compare.")
@@ -74,7 +74,7 @@ def write_test_set(name: str, found: Sequence[Path], folder: Path) -> None:
     for path in found:
         try:
             picture = resize.cropped(files.read_array(path))
-        except PictureError as error:
+        except ImageError as error:
             raise DataError(str(error)) from error
         number = numbers.pop(digest(picture), None)
         if number is None:

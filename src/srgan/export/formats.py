@@ -37,7 +37,7 @@ class Onnx:
     def __init__(self, weights: Weights, *, half: bool) -> None:
         from srgan.export import onnx_graph
 
-        self._model = onnx_graph.build(weights.config, weights_module.fold(weights), half=half)
+        self._model = onnx_graph.build(weights.config, weights_module.fold_batchnorm(weights), half=half)
 
     def run(self, lr_unit: Planes) -> Planes:
         import onnxruntime
@@ -96,7 +96,7 @@ class TorchExport:
     def __init__(self, weights: Weights, *, half: bool) -> None:
         from srgan.export import torch_module
 
-        self._program: Any = torch_module.exported(weights.config, weights_module.fold(weights), half=half)
+        self._program: Any = torch_module.exported(weights.config, weights_module.fold_batchnorm(weights), half=half)
 
     def run(self, lr_unit: Planes) -> Planes:
         import torch

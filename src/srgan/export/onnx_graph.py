@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from srgan.model.config import GeneratorConfig, Layer, layers
+from srgan.model.config import GeneratorConfig, Layer, generator_layers
 from srgan.model.weights import Tensors
 
 OPSET = 17
@@ -21,7 +21,7 @@ IR_VERSION = 8
 def build(config: GeneratorConfig, tensors: Tensors, *, half: bool = False) -> onnx.ModelProto:
     """lr (N, 3, H, W) -> sr (N, 3, sH, sW), both float32 RGB in 0..1, sr clamped; N, H and W free.
 
-    `tensors` are folded (`weights.fold`). `half`: weights and arithmetic in float16 between two casts.
+    `tensors` are folded (`weights.fold_batchnorm`). `half`: weights and arithmetic in float16 between two casts.
     """
     kind = np.float16 if half else np.float32
     constants = _to_unit(config, tensors)
@@ -29,15 +29,11 @@ def build(config: GeneratorConfig, tensors: Tensors, *, half: bool = False) -> o
     if half:
         nodes.append(helper.make_node("Cast", ["lr"], ["lr.half"], to=TensorProto.FLOAT16))
         outputs["input"] = "lr.half"
-    for layer in layers(config):
+    for layer in generator_layers(config):
         outputs[layer.name] = outputs[layer.source] if layer.kind == "norm" else layer.name
         if layer.kind != "norm":  # folded into its convolution
             nodes.append(_node(layer, outputs))
-    last = layers(config)[-1].name
-    if config.tail == "tanh":  # signed to unit: after a linear tail that is in the tail's weights
-        nodes.append(helper.make_node("Mul", [last, "half"], ["tail.halved"]))
-        nodes.append(helper.make_node("Add", ["tail.halved", "half"], ["tail.unit"]))
-        last, constants["half"] = "tail.unit", np.array(0.5, np.float32)
+    last = generator_layers(config)[-1].name
     if half:
         nodes.append(helper.make_node("Cast", [last], ["sr.float"], to=TensorProto.FLOAT))
         last = "sr.float"
@@ -48,17 +44,16 @@ def build(config: GeneratorConfig, tensors: Tensors, *, half: bool = False) -> o
 
 
 def _to_unit(config: GeneratorConfig, tensors: Tensors) -> dict[str, NDArray[Any]]:
-    """The folded tensors in ONNX's shapes, with (x + 1) / 2 folded into a linear tail (halving is exact)."""
+    """The folded tensors in ONNX's shapes, with (x + 1) / 2 folded into the tail (halving is exact)."""
     found: dict[str, NDArray[Any]] = {}
-    for layer in layers(config):
+    for layer in generator_layers(config):
         if layer.kind == "prelu":
             found[f"{layer.name}.weight"] = tensors[f"{layer.name}.weight"].reshape(-1, 1, 1)
         elif layer.kind == "conv":
             for part in ("weight", "bias"):
                 found[f"{layer.name}.{part}"] = tensors[f"{layer.name}.{part}"]
-    if config.tail == "linear":
-        found["tail.conv.weight"] = tensors["tail.conv.weight"] * np.float32(0.5)
-        found["tail.conv.bias"] = tensors["tail.conv.bias"] * np.float32(0.5) + np.float32(0.5)
+    found["tail.conv.weight"] = tensors["tail.conv.weight"] * np.float32(0.5)
+    found["tail.conv.bias"] = tensors["tail.conv.bias"] * np.float32(0.5) + np.float32(0.5)
     return found
 
 

@@ -18,7 +18,7 @@ def build(weights: Weights, form: Form | None) -> openvino.Model:
     `form`: compute the convolutions that it quantises in int8.
     """
     int8 = None if form is None else form.tensors
-    inner = graph.build(weights.config, weights_module.fold(weights), "whole", int8)
+    inner = graph.build(weights.config, weights_module.fold_batchnorm(weights), "whole", int8)
     inner.reshape([-1, weights.config.channels, -1, -1])
     start = inner.get_parameters()[0]
     sr_signed = inner.get_results()[0].input_value(0)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srgan.model.config import GeneratorConfig, layers
+from srgan.model.config import GeneratorConfig, generator_layers
 from srgan.model.weights import Tensors
 
 
@@ -25,7 +25,7 @@ class FoldedGenerator(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         outputs: dict[str, Tensor] = {"input": lr.to(self.dtype)}
         last = "input"
-        for layer in layers(self.config):
+        for layer in generator_layers(self.config):
             x, name = outputs[layer.source], layer.name.replace(".", "_")
             if layer.kind == "conv":
                 weight, bias = self.get_parameter(f"{name}_weight"), self.get_parameter(f"{name}_bias")
@@ -36,8 +36,6 @@ class FoldedGenerator(nn.Module):
                 x = x + outputs[layer.other]
             elif layer.kind == "shuffle":
                 x = functional.pixel_shuffle(x, 2)
-            elif layer.kind == "tanh":
-                x = torch.tanh(x)
             outputs[last := layer.name] = x  # norm: folded into its convolution
         return ((outputs[last].float() + 1) / 2).clamp(0, 1)
 

@@ -12,7 +12,7 @@ REACH = _RADII[-1]
 """How far, in pixels, colour spreads; beyond the 40 that the generator sees."""
 
 
-def bled(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+def bleed_colour(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     """Pixels (H, W) or (H, W, C) whose colour under alpha 0 is the mean of visible colours near by.
 
     A fully transparent pixel takes the alpha-weighted mean of the smallest square (3, 9, 33, 129 pixels)

@@ -9,14 +9,14 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from srgan.errors import PictureError
-from srgan.image.decode import Buffer, field, shown
+from srgan.errors import ImageError
+from srgan.image.decode import ImageBytes, field, shown
 
 _GREY = ("b-w", "grey16")
 _COLOUR = ("srgb", "rgb16", "rgb")
 
 
-def plain(image: Any, source: Path | Buffer) -> Any:
+def to_grey_or_rgb(image: Any, source: Path | ImageBytes) -> Any:
     """A lazy image of 1 (grey), 2 (grey, alpha), 3 or 4 bands, uchar or ushort, as the file's own depth is.
 
     CMYK goes through its embedded profile (a built-in one where it has none) to sRGB and carries an sRGB
@@ -32,7 +32,7 @@ def plain(image: Any, source: Path | Buffer) -> Any:
             image.remove("icc-profile-data")
     known = (image.interpretation in _GREY and bands == 1) or (image.interpretation in _COLOUR and bands == 3)
     if not known or image.format not in ("uchar", "ushort"):
-        raise PictureError(
+        raise ImageError(
             f"{shown(source)} holds {image.bands} {image.interpretation} channels of type {image.format}; "
             "srgan takes grey, RGB and CMYK with 8 or 16 bits. Convert it first."
         )
@@ -76,7 +76,7 @@ def stored_region(
     return top, left, height, width
 
 
-def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+def apply_orientation(array: NDArray[Any], orientation: int) -> NDArray[Any]:
     """A stored array (H, W, ...) turned and mirrored as EXIF's orientation asks. EXIF 2.32, section 4.6.4."""
     if orientation in (3, 4, 6, 7):
         array = array[::-1]
@@ -85,7 +85,7 @@ def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
     return array.swapaxes(0, 1) if orientation >= 5 else array
 
 
-def eight_bit(array: NDArray[Any]) -> NDArray[np.uint8]:
+def uint8_from_uint16(array: NDArray[Any]) -> NDArray[np.uint8]:
     """uint8 as it is; uint16 divided by 257 and rounded."""
     if array.dtype == np.uint8:
         return array
@@ -94,6 +94,6 @@ def eight_bit(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def eight_bit_image(image: Any) -> Any:
-    """`eight_bit` for a lazy ushort image."""
-    table = eight_bit(np.arange(65536, dtype=np.uint16))
+    """`uint8_from_uint16` for a lazy ushort image."""
+    table = uint8_from_uint16(np.arange(65536, dtype=np.uint16))
     return image.maplut(pyvips.Image.new_from_array(table[None]))

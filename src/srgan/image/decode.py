@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import pyvips
 
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif", ".gif")
 """The endings of the files that are read: PNG, JPEG, WebP, TIFF, AVIF, GIF."""
@@ -46,7 +46,7 @@ DEFAULT_LIMITS = Limits()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Buffer:
+class ImageBytes:
     """A picture file's bytes that are in memory already."""
 
     data: bytes
@@ -54,18 +54,18 @@ class Buffer:
     """What messages call it."""
 
 
-def shown(source: str | os.PathLike[str] | Buffer) -> str:
+def shown(source: str | os.PathLike[str] | ImageBytes) -> str:
     """A path, name or text as one harmless line: control and other unprintable characters escaped."""
-    text = source.name if isinstance(source, Buffer) else os.fspath(source)
+    text = source.name if isinstance(source, ImageBytes) else os.fspath(source)
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def contents(source: Path | Buffer) -> BinaryIO:
+def open_bytes(source: Path | ImageBytes) -> BinaryIO:
     """The file or the bytes, opened for reading."""
-    return io.BytesIO(source.data) if isinstance(source, Buffer) else source.open("rb")
+    return io.BytesIO(source.data) if isinstance(source, ImageBytes) else source.open("rb")
 
 
-def reason(error: Exception) -> str:
+def vips_reason(error: Exception) -> str:
     """What libvips or the system said, as half a sentence without a dot."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -74,25 +74,25 @@ def reason(error: Exception) -> str:
     return shown(telling[-1] if telling else "it ends too early or its header is wrong").rstrip(".")[:200]
 
 
-def not_decoded(source: Path | Buffer, error: Exception, limits: Limits) -> PictureError:
+def decode_error(source: Path | ImageBytes, error: Exception, limits: Limits) -> ImageError:
     """The error for pixels that cannot be had: the time is up, or the file is damaged."""
     if "killed" in str(error):
-        return PictureError(f"{shown(source)} takes longer than {limits.seconds:g} s to decode (Limits.seconds).")
-    return PictureError(f"{shown(source)} is damaged: {reason(error)}.")
+        return ImageError(f"{shown(source)} takes longer than {limits.seconds:g} s to decode (Limits.seconds).")
+    return ImageError(f"{shown(source)} is damaged: {vips_reason(error)}.")
 
 
-def format_of(source: Path | Buffer) -> str:
-    """The format that a file's first bytes say; PictureError when it is missing, empty or none of ours."""
+def format_of(source: Path | ImageBytes) -> str:
+    """The format that a file's first bytes say; ImageError when it is missing, empty or none of ours."""
     try:
         if isinstance(source, Path) and not source.is_file():
             what = "is a folder" if source.is_dir() else "is no file" if source.exists() else "does not exist"
-            raise PictureError(f"{shown(source)} {what}; a picture was expected.")
-        with contents(source) as file:
+            raise ImageError(f"{shown(source)} {what}; a picture was expected.")
+        with open_bytes(source) as file:
             head = file.read(16)
     except (OSError, ValueError) as error:
-        raise PictureError(f"{shown(source)} cannot be read: {reason(error)}.") from None
+        raise ImageError(f"{shown(source)} cannot be read: {vips_reason(error)}.") from None
     if not head:
-        raise PictureError(f"{shown(source)} is empty (0 bytes).")
+        raise ImageError(f"{shown(source)} is empty (0 bytes).")
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if head.startswith(b"\xff\xd8\xff"):
@@ -105,15 +105,15 @@ def format_of(source: Path | Buffer) -> str:
         return "AVIF"
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "GIF"
-    raise PictureError(
+    raise ImageError(
         f"{shown(source)} is not a {', '.join(list(_LOADERS)[:-1])} or GIF picture, whatever its name says; "
         "convert it to PNG first."
     )
 
 
-def _animated(source: Path | Buffer, kind: str) -> bool:
+def _animated(source: Path | ImageBytes, kind: str) -> bool:
     """Whether the file is a sequence that libvips would take for its first picture."""
-    with contents(source) as file:
+    with open_bytes(source) as file:
         head = file.read(12)
         if kind == "AVIF":
             return head[8:] in (b"avis", b"msf1")
@@ -147,31 +147,31 @@ def field(image: Any, name: str) -> Any:
         return None
 
 
-def opened(source: Path | Buffer, limits: Limits) -> Any:
+def open_image(source: Path | ImageBytes, limits: Limits) -> Any:
     """The file as a libvips image that decodes from top to bottom when asked, one page, within `limits`."""
     set_up_libvips()
     kind = format_of(source)
     how = {"access": "sequential", "fail_on": "error"}
     try:
-        if isinstance(source, Buffer):
+        if isinstance(source, ImageBytes):
             image = getattr(pyvips.Image, f"{_LOADERS[kind]}_buffer")(source.data, **how)
         else:
             image = getattr(pyvips.Image, _LOADERS[kind])(str(source), **how)
     except pyvips.Error as error:
-        raise PictureError(f"{shown(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
+        raise ImageError(f"{shown(source)} is a damaged or unusual {kind}: {vips_reason(error)}.") from None
     if image.width * image.height > limits.pixels:
-        raise PictureError(
+        raise ImageError(
             f"{shown(source)} is {image.width}x{image.height}, {image.width * image.height:,} pixels; "
             f"the limit is {limits.pixels:,} (Limits.pixels)."
         )
     pages = field(image, "n-pages") or 1
     if pages > 1 or _animated(source, kind):
         many = pages if pages > 1 else "several"
-        raise PictureError(f"{shown(source)} has {many} pages or frames; srgan takes one. Split it first.")
+        raise ImageError(f"{shown(source)} has {many} pages or frames; srgan takes one. Split it first.")
     return image
 
 
-def stopped_after(image: Any, seconds: float) -> Any:
+def with_timeout(image: Any, seconds: float) -> Any:
     """The same image, whose evaluation fails once `seconds` have passed since this call."""
     deadline = time.monotonic() + seconds
     watched = image.copy()

@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 from srgan.image.tiff_exif import add_exif_to_tiff
 
 PLACEHOLDER = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x01\0\0\0\0\0\0\0"
@@ -101,7 +101,7 @@ def _box(data: bytes, kind: bytes, start: int) -> tuple[int, bytes]:
         if length < 8:
             break
         place += length
-    raise PictureError(f"libheif wrote an AVIF without the box {kind.decode()} that its EXIF needs.")
+    raise ImageError(f"libheif wrote an AVIF without the box {kind.decode()} that its EXIF needs.")
 
 
 def _exif_item(meta: bytes) -> int:
@@ -114,7 +114,7 @@ def _exif_item(meta: bytes) -> int:
         if kind == b"Exif":
             return int(item)
         place += length
-    raise PictureError("libheif wrote an AVIF without an item for its EXIF.")
+    raise ImageError("libheif wrote an AVIF without an item for its EXIF.")
 
 
 def _location(meta: bytes, wanted: int) -> tuple[int, int]:
@@ -134,4 +134,4 @@ def _location(meta: bytes, wanted: int) -> tuple[int, int]:
         if item == wanted and extents == 1:
             return at + place + 2, base
         place += 2 + 8 * extents
-    raise PictureError("libheif wrote an AVIF whose table of items is not one that EXIF can be put into.")
+    raise ImageError("libheif wrote an AVIF whose table of items is not one that EXIF can be put into.")

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pyvips
 
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 from srgan.image.colour import eight_bit_image, to_srgb
-from srgan.image.decode import field, reason, set_up_libvips, shown
+from srgan.image.decode import field, set_up_libvips, shown, vips_reason
 from srgan.image.embedding import JPEG_LIMIT, PLACEHOLDER, embed_exif
 from srgan.image.metadata import Metadata, with_provenance
 
@@ -56,7 +56,7 @@ _BY_ENDING = {
     ".avif": _AVIF,
 }
 
-WRITTEN = tuple(_BY_ENDING)
+OUTPUT_SUFFIXES = tuple(_BY_ENDING)
 """The endings of the files that can be written."""
 
 
@@ -64,46 +64,46 @@ def _format(target: Path) -> _Format:
     try:
         return _BY_ENDING[target.suffix.lower()]
     except KeyError:
-        raise PictureError(
-            f"{shown(target)} cannot be written: the ending must be one of {', '.join(WRITTEN)}."
+        raise ImageError(
+            f"{shown(target)} cannot be written: the ending must be one of {', '.join(OUTPUT_SUFFIXES)}."
         ) from None
 
 
 def check_target(path: str | os.PathLike[str], *, height: int, width: int, alpha: bool) -> None:
-    """PictureError, before any work is done, when the file's format cannot hold such a picture."""
+    """ImageError, before any work is done, when the file's format cannot hold such a picture."""
     target = Path(path)
     form = _format(target)
     if alpha and not form.alpha:
-        raise PictureError(
+        raise ImageError(
             f"{shown(target)}: the picture has transparency, which {form.name} has not. Write PNG, WebP, TIFF or AVIF."
         )
     if max(height, width) > form.side or height * width > form.pixels:
         most = f"a side of {form.side}" if max(height, width) > form.side else f"{form.pixels:,} pixels here"
-        raise PictureError(
+        raise ImageError(
             f"{shown(target)}: {width}x{height} is more than {form.name} takes ({most}). Write PNG or TIFF."
         )
     if not target.parent.is_dir():
-        raise PictureError(f"{shown(target)} cannot be written: there is no folder {shown(target.parent)}.")
+        raise ImageError(f"{shown(target)} cannot be written: there is no folder {shown(target.parent)}.")
 
 
 def _check_room(target: Path, metadata: Metadata) -> None:
-    """PictureError when the file's format has no room for a block of that size."""
+    """ImageError when the file's format has no room for a block of that size."""
     if _format(target) is not _JPEG:
         return
     for name, block, most in (("EXIF", metadata.exif, JPEG_LIMIT), ("XMP", metadata.xmp, _XMP_LIMIT)):
         if block is not None and len(block) > most:
-            raise PictureError(
+            raise ImageError(
                 f"{shown(target)}: the picture's {name} has {len(block):,} bytes, a JPEG takes {most:,}. "
                 "Write PNG, WebP, TIFF or AVIF."
             )
 
 
-def not_written(target: Path, error: Exception) -> PictureError:
+def not_written(target: Path, error: Exception) -> ImageError:
     """The error for a file that the system or libvips would not write."""
-    return PictureError(f"{shown(target)} cannot be written: {reason(error)}.")
+    return ImageError(f"{shown(target)} cannot be written: {vips_reason(error)}.")
 
 
-def losses(path: str | os.PathLike[str], dtype: Any) -> str | None:
+def depth_warning(path: str | os.PathLike[str], dtype: Any) -> str | None:
     """A sentence for the user where the file's format keeps fewer bits than an array of `dtype` has."""
     form = _format(Path(path))
     if np.dtype(dtype) == np.uint16 and form.deep < 16:
@@ -172,20 +172,20 @@ def save(
         raise not_written(target, error) from None
 
 
-def rehearse(target: Path, bands: int, dtype: Any, **how: Any) -> None:
-    """PictureError now for what would stop `save`, with the same arguments, after hours of work: metadata, options."""
+def check_writable(target: Path, bands: int, dtype: Any, **how: Any) -> None:
+    """ImageError now for what would stop `save`, with the same arguments, after hours of work: metadata, options."""
     image = pyvips.Image.black(8, 8, bands=bands).cast("uchar" if np.dtype(dtype) == np.uint8 else "ushort")
     with tempfile.TemporaryDirectory(prefix="srgan-") as folder:
         path = Path(folder) / f"picture{target.suffix}"
         try:
             save(image, path, **how)
-        except PictureError as error:
-            raise PictureError(str(error).replace(shown(path), shown(target))) from None
+        except ImageError as error:
+            raise ImageError(str(error).replace(shown(path), shown(target))) from None
 
 
 def _options(form: _Format, image: Any, quality: int | None, lossless: bool, target: Path) -> dict[str, Any]:
     if quality is not None and not 1 <= quality <= 100:
-        raise PictureError(f"{shown(target)}: quality is {quality}; it goes from 1 to 100.")
+        raise ImageError(f"{shown(target)}: quality is {quality}; it goes from 1 to 100.")
     deep = image.format == "ushort"
     chosen = {} if form.quality is None else {"Q": form.quality if quality is None else quality}
     match form.name:

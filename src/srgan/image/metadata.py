@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax import saxutils
 
-from srgan.image.decode import Buffer, contents, field, shown
+from srgan.image.decode import ImageBytes, field, open_bytes, shown
 from srgan.image.tiff_exif import exif_in_tiff
 
 NAMESPACE = "urn:srgan:provenance:1#"
@@ -40,10 +40,10 @@ class Metadata:
     """Pixels per millimetre, horizontal and vertical."""
 
 
-def metadata_of(image: Any, source: Path | Buffer) -> Metadata:
+def metadata_of(image: Any, source: Path | ImageBytes) -> Metadata:
     """The metadata of an upright picture, from the libvips image of its file."""
     if str(field(image, "vips-loader")).startswith("tiffload"):
-        with contents(source) as file:
+        with open_bytes(source) as file:
             exif = exif_in_tiff(file)
     elif exif := field(image, "exif-data"):
         exif = upright_exif(exif, field(image, "orientation") or 1)

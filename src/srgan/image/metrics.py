@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from srgan.image.niqe import BLOCK, Map, NiqeModel, filtered, niqe
 from srgan.image.resize import bicubic
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 """(H, W) grey or (H, W, 3) RGB."""
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -38,7 +38,7 @@ class Scores:
     """None without NIQE's model, or for a picture under two blocks of 96 x 96 or without texture."""
 
 
-def score(sr: Picture, hr: Picture, *, niqe_model: NiqeModel | None = None) -> Scores:
+def score(sr: Image, hr: Image, *, niqe_model: NiqeModel | None = None) -> Scores:
     """Scores of a super-resolved picture against the true one of the same height and width (protocol, 2).
 
     Where one is grey and the other RGB, `sr` becomes what `hr` is: the rounded mean of its channels, or its
@@ -46,7 +46,7 @@ def score(sr: Picture, hr: Picture, *, niqe_model: NiqeModel | None = None) -> S
     """
     sr = _match_channels(hr, sr)
     sr, hr = shave(sr, SHAVED), shave(hr, SHAVED)
-    sr_y, hr_y = y_from_picture(sr), y_from_picture(hr)
+    sr_y, hr_y = y_from_image(sr), y_from_image(hr)
     return Scores(
         psnr_y=psnr(sr_y, hr_y),
         psnr_rgb=psnr(sr, hr),
@@ -71,7 +71,7 @@ def mean_scores(scores: Iterable[Scores]) -> Scores:
     )
 
 
-def bicubic_x4(lr: Picture) -> Picture:
+def bicubic_x4(lr: Image) -> Image:
     """The control: MATLAB's bicubic at x4."""
     return bicubic(lr, lr.shape[0] * SCALE, lr.shape[1] * SCALE)
 
@@ -82,7 +82,7 @@ def y_from_rgb(rgb: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255)
 
 
-def y_from_picture(picture: NDArray[Any]) -> NDArray[np.float64]:
+def y_from_image(picture: NDArray[Any]) -> NDArray[np.float64]:
     """Y (H, W) of a picture in 0..255: of (H, W, 3) its luma; a grey (H, W) is its own Y, unscaled."""
     return picture.astype(np.float64) if picture.ndim == 2 else y_from_rgb(picture)
 
@@ -159,7 +159,7 @@ def _check(a: NDArray[Any], b: NDArray[Any], smallest: int) -> None:
         raise ValueError(f"cannot compare {a.shape} with {b.shape}; wanted {wanted}")
 
 
-def _match_channels(hr: Picture, sr: Picture) -> Picture:
+def _match_channels(hr: Image, sr: Image) -> Image:
     if sr.ndim == hr.ndim:
         return sr
     if hr.ndim == 2:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[Any]
+Image = NDArray[Any]
 
 BLOCK = 1 << 18
 """Output values computed at once: their sums and one tap's products stay in a core's cache."""
 
 
-def bicubic(picture: Picture, height: int, width: int) -> Picture:
+def bicubic(picture: Image, height: int, width: int) -> Image:
     """Resize to `height` x `width`, vertical pass first, edge pixels replicated.
 
     `picture` is (H, W) or (H, W, C): uint8 and uint16 are rounded half up and clipped after each pass, floats
@@ -28,13 +28,13 @@ def bicubic(picture: Picture, height: int, width: int) -> Picture:
     return np.array(_resize_rows(columns, width).swapaxes(0, 1), order="C")
 
 
-def cropped(picture: Picture, factor: int = 4) -> Picture:
+def cropped(picture: Image, factor: int = 4) -> Image:
     """The top left part of a (H, W[, C]) picture whose height and width are multiples of `factor`; a view."""
     height, width = picture.shape[:2]
     return picture[: height - height % factor, : width - width % factor]
 
 
-def downscaled(picture: Picture, factor: int = 4) -> Picture:
+def downscaled(picture: Image, factor: int = 4) -> Image:
     """The low-resolution picture (H // factor, W // factor[, C]) of a high-resolution one."""
     whole = cropped(picture, factor)
     return bicubic(whole, whole.shape[0] // factor, whole.shape[1] // factor)
@@ -63,16 +63,16 @@ def contributions(inputs: int, outputs: int) -> tuple[NDArray[np.intp], NDArray[
     return positions[:, used].clip(0, inputs - 1), weights[:, used]
 
 
-def _resize_rows(picture: Picture, outputs: int) -> Picture:
+def _resize_rows(picture: Image, outputs: int) -> Image:
     """Resize along the first axis alone."""
     if outputs == picture.shape[0]:
         return picture
     sources, weights = contributions(picture.shape[0], outputs)
     working = _working_type(picture.dtype, weights)
-    factors: Picture = weights.astype(working).reshape(*weights.shape, *[1] * (picture.ndim - 1))
+    factors: Image = weights.astype(working).reshape(*weights.shape, *[1] * (picture.ndim - 1))
     result = np.empty((outputs, *picture.shape[1:]), picture.dtype)
     for block in _blocks(outputs, result[0].size):
-        total: Picture = np.zeros(result[block].shape, working)
+        total: Image = np.zeros(result[block].shape, working)
         for tap in range(sources.shape[1]):
             total += picture[sources[block, tap]] * factors[block, tap]
         if picture.dtype.kind == "u":

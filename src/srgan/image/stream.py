@@ -12,21 +12,21 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from srgan.errors import PictureError
-from srgan.image.alpha import REACH, bled
-from srgan.image.colour import orientation_of, plain, stored_region, upright
-from srgan.image.decode import DEFAULT_LIMITS, Limits, not_decoded, opened, reason, shown, stopped_after
-from srgan.image.encode import check_target, not_written, rehearse, save
+from srgan.errors import ImageError
+from srgan.image.alpha import REACH, bleed_colour
+from srgan.image.colour import apply_orientation, orientation_of, stored_region, to_grey_or_rgb
+from srgan.image.decode import DEFAULT_LIMITS, Limits, decode_error, open_image, shown, vips_reason, with_timeout
+from srgan.image.encode import check_target, check_writable, not_written, save
 from srgan.image.metadata import Metadata, metadata_of
 from srgan.image.scratch import Scratch
 
 
-class Source:
+class ImageReader:
     """A picture file of which rectangles are read in any order, from any thread, upright."""
 
     def __init__(self, path: Path, scratch: Path, limits: Limits, memory: int) -> None:
-        header = opened(path, limits)
-        image = plain(header, path)
+        header = open_image(path, limits)
+        image = to_grey_or_rgb(header, path)
         self._orientation = orientation_of(header)
         self._stored = (image.height, image.width)
         turned = self._orientation >= 5
@@ -38,7 +38,7 @@ class Source:
         self._shape = (image.height, image.width, image.bands)
         self._array: NDArray[Any] | None = None
         self._scratch: Scratch | None = None
-        image = stopped_after(image, limits.seconds)
+        image = with_timeout(image, limits.seconds)
         try:
             if np.prod(self._shape, dtype=np.int64) * self.dtype.itemsize <= memory:
                 self._array = np.frombuffer(image.write_to_memory(), self.dtype).reshape(self._shape)
@@ -46,7 +46,7 @@ class Source:
                 self._decode_to_disk(image, path, scratch)
         except pyvips.Error as error:
             self.close()
-            raise not_decoded(path, error, limits) from None
+            raise decode_error(path, error, limits) from None
         except BaseException:
             self.close()
             raise
@@ -56,7 +56,7 @@ class Source:
         try:
             self._scratch = Scratch(folder, self._shape, self.dtype)
         except OSError as error:
-            raise PictureError(f"{shown(folder)} takes no scratch file: {reason(error)}.") from None
+            raise ImageError(f"{shown(folder)} takes no scratch file: {vips_reason(error)}.") from None
         image.rawsave(str(self._scratch.path), keep=0)
 
     def _rectangle(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
@@ -68,7 +68,7 @@ class Source:
             assert self._array is not None, "the source is closed"
             y, x, h, w = place
             part = self._array[y : y + h, x : x + w]
-        return upright(part, self._orientation)
+        return apply_orientation(part, self._orientation)
 
     def region(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
         """Colour (h, w) or (h, w, 3) of a rectangle inside the picture, bled under transparency."""
@@ -78,7 +78,7 @@ class Source:
             below = min(top + height + REACH, self.height)
             after = min(left + width + REACH, self.width)
             part = self._rectangle(top - above, left - before, below - top + above, after - left + before)
-            part = bled(part[..., :-1], part[..., -1])[above : above + height, before : before + width]
+            part = bleed_colour(part[..., :-1], part[..., -1])[above : above + height, before : before + width]
         else:
             part = self._rectangle(top, left, height, width)
         return np.ascontiguousarray(part if self.channels == 3 else part[..., 0])
@@ -101,21 +101,21 @@ class Source:
         self.close()
 
 
-def open_source(
+def open_reader(
     path: str | os.PathLike[str],
     *,
     scratch: Path,
     limits: Limits = DEFAULT_LIMITS,
     memory: int = 134_217_728,
-) -> Source:
+) -> ImageReader:
     """A picture file to read rectangles from: decoded once, in memory up to `memory` bytes, else on disk.
 
-    `scratch` is the folder for the raw file then. PictureError for whatever is wrong with the picture.
+    `scratch` is the folder for the raw file then. ImageError for whatever is wrong with the picture.
     """
-    return Source(Path(path), scratch, limits, memory)
+    return ImageReader(Path(path), scratch, limits, memory)
 
 
-class Sink:
+class ImageWriter:
     """A picture file that is put together from rectangles in any order, from any thread.
 
     Format and free disk space are checked at once. `finish` encodes and puts the file in its place;
@@ -148,7 +148,7 @@ class Sink:
         }
         check_target(path, height=height, width=width, alpha=alpha)
         shape = (height, width, channels + alpha)
-        rehearse(self._target, shape[2], dtype, **self._options)
+        check_writable(self._target, shape[2], dtype, **self._options)
         raw = height * width * shape[2] * np.dtype(dtype).itemsize
         _check_space(self._target.parent, 2 * raw, self._target)
         try:
@@ -156,7 +156,7 @@ class Sink:
         except OSError as error:
             raise not_written(self._target, error) from None
 
-    def put(self, top: int, left: int, pixels: NDArray[Any], alpha: NDArray[Any] | None = None) -> None:
+    def write_box(self, top: int, left: int, pixels: NDArray[Any], alpha: NDArray[Any] | None = None) -> None:
         """A rectangle: pixels (h, w) or (h, w, 3), with alpha (h, w) exactly where the sink has one."""
         part = pixels[..., None] if pixels.ndim == 2 else pixels
         assert (alpha is not None) == self._alpha and part.dtype == self._scratch.dtype
@@ -200,8 +200,8 @@ def _check_space(folder: Path, wanted: int, path: Path) -> None:
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise PictureError(f"{shown(folder)} cannot be used: {reason(error)}.") from None
+        raise ImageError(f"{shown(folder)} cannot be used: {vips_reason(error)}.") from None
     if free < wanted:
-        raise PictureError(
+        raise ImageError(
             f"{shown(path)} needs up to {wanted / 1e9:.1f} GB in {shown(folder)}, where {free / 1e9:.1f} GB are free."
         )

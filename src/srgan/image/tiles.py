@@ -31,19 +31,19 @@ class Box(NamedTuple):
         """Index of this rectangle in an array (H, W, ...)."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
-    def within(self, outer: Box) -> Box:
+    def relative_to(self, outer: Box) -> Box:
         """The same rectangle in the coordinates of `outer`."""
         return Box(self.top - outer.top, self.left - outer.left, self.height, self.width)
 
-    def placed(self, outer: Box) -> Box:
-        """The inverse of `within`: a rectangle inside `outer` in the coordinates of the picture."""
+    def absolute_in(self, outer: Box) -> Box:
+        """The inverse of `relative_to`: a rectangle inside `outer` in the coordinates of the picture."""
         return Box(self.top + outer.top, self.left + outer.left, self.height, self.width)
 
-    def times(self, factor: int) -> Box:
+    def scaled(self, factor: int) -> Box:
         """The same rectangle on a picture `factor` times larger."""
         return Box(self.top * factor, self.left * factor, self.height * factor, self.width * factor)
 
-    def widened(self, halo: int, bounds: Box) -> Box:
+    def padded(self, halo: int, bounds: Box) -> Box:
         """With `halo` more pixels on each side, cut where `bounds` (the picture) ends."""
         top, left = max(self.top - halo, bounds.top), max(self.left - halo, bounds.left)
         bottom, right = min(self.bottom + halo, bounds.bottom), min(self.right + halo, bounds.right)
@@ -51,7 +51,7 @@ class Box(NamedTuple):
 
     def halves(self) -> tuple[Box, Box]:
         """Cut across the longer side."""
-        first, second = (Grid(2, 1) if self.height >= self.width else Grid(1, 2)).cores(self)
+        first, second = (Grid(2, 1) if self.height >= self.width else Grid(1, 2)).tiles(self)
         return first, second
 
 
@@ -66,7 +66,7 @@ class Grid(NamedTuple):
     rows: int
     columns: int
 
-    def cores(self, box: Box) -> Iterator[Box]:
+    def tiles(self, box: Box) -> Iterator[Box]:
         """The tiles of `box`, row by row: each pixel is in exactly one."""
         for row in range(self.rows):
             top, bottom = _edge(box.height, row, self.rows), _edge(box.height, row + 1, self.rows)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorConfig:
-    """What a generator is; stored in every weights file."""
+    """What a generator is; stored in every weights file and part of its hash."""
 
     blocks: int = 16
     """Residual blocks, B of figure 4 (1 to 64)."""
@@ -17,11 +17,11 @@ class GeneratorConfig:
     scale: int = 4
     """Upscaling factor: 4 (two sub-pixel stages) or 2 (one)."""
     channels: int = 3
-    """Channels of the picture: 3, RGB."""
+    """Channels of the image: 3, RGB."""
     slopes: Literal["channel", "layer"] = "channel"
     """PReLU: one learned slope per channel (He et al. 2015) or one per layer."""
-    tail: Literal["linear", "tanh"] = "linear"
-    """After the last convolution: nothing, as we train, or the tanh of imported weights."""
+    tail: Literal["linear"] = "linear"
+    """After the last convolution: nothing. Part of every weights file and of its hash."""
 
     def __post_init__(self) -> None:
         ranges = {"blocks": (1, 64), "width": (1, 1024)}
@@ -32,17 +32,17 @@ class GeneratorConfig:
         if self.scale not in (2, 4):
             raise ValueError(f"scale is 2 or 4, got {self.scale!r}")
         if self.channels != 3:
-            raise ValueError(f"channels is 3 (RGB; grey pictures are upscaled as RGB), got {self.channels!r}")
+            raise ValueError(f"channels is 3 (RGB; grey images are upscaled as RGB), got {self.channels!r}")
         if self.slopes not in ("channel", "layer"):
             raise ValueError(f"slopes is 'channel' or 'layer', got {self.slopes!r}")
-        if self.tail not in ("linear", "tanh"):
-            raise ValueError(f"tail is 'linear' or 'tanh', got {self.tail!r}")
+        if self.tail != "linear":
+            raise ValueError(f"tail is 'linear' (imported generators with a tanh are not supported), got {self.tail!r}")
 
 
 class Layer(NamedTuple):
-    """One layer: takes the output of `source` ("input" = the picture) and, for "add", that of `other` too."""
+    """One layer: takes the output of `source` ("input" = the image) and, for "add", that of `other` too."""
 
-    kind: Literal["conv", "norm", "prelu", "add", "shuffle", "tanh"]
+    kind: Literal["conv", "norm", "prelu", "add", "shuffle"]
     name: str
     source: str
     inputs: int
@@ -52,32 +52,32 @@ class Layer(NamedTuple):
     other: str = ""
 
 
-class Reach(NamedTuple):
-    """How far, in LR pixels, one output pixel sees: of the whole network, up to the sub-pixel stages, and after."""
+class ReceptiveField(NamedTuple):
+    """Radius in LR pixels of what one output pixel depends on: whole network, before the sub-pixel stages, from them on."""
 
     total: int
     body: int
     tail: int
 
 
-def layers(config: GeneratorConfig) -> tuple[Layer, ...]:
-    """Figure 4, in order of computation. No bias where BatchNorm follows; no tanh unless imported weights need it."""
-    width, found = config.width, list[Layer]()
+def generator_layers(config: GeneratorConfig) -> tuple[Layer, ...]:
+    """Figure 4, in order of computation. No bias where BatchNorm follows; no tanh at the end."""
+    width, layers = config.width, list[Layer]()
 
     def conv(name: str, source: str, inputs: int, outputs: int, kernel: int, bias: bool) -> str:
-        found.append(Layer("conv", name, source, inputs, outputs, kernel, bias))
+        layers.append(Layer("conv", name, source, inputs, outputs, kernel, bias))
         return name
 
     def norm(name: str, source: str) -> str:
-        found.append(Layer("norm", name, source, width, width))
+        layers.append(Layer("norm", name, source, width, width))
         return name
 
     def prelu(name: str, source: str) -> str:
-        found.append(Layer("prelu", name, source, width, width))
+        layers.append(Layer("prelu", name, source, width, width))
         return name
 
     def add(name: str, source: str, other: str) -> str:
-        found.append(Layer("add", name, source, width, width, other=other))
+        layers.append(Layer("add", name, source, width, width, other=other))
         return name
 
     head = prelu("head.act", conv("head.conv", "input", config.channels, width, 9, True))
@@ -89,38 +89,36 @@ def layers(config: GeneratorConfig) -> tuple[Layer, ...]:
         y = norm(f"{block}.bn2", conv(f"{block}.conv2", y, width, width, 3, False))
         x = add(f"{block}.add", y, x)
     x = add("trunk.add", norm("trunk.bn", conv("trunk.conv", x, width, width, 3, False)), head)
-    for i in range(stages(config)):
+    for i in range(upsampling_stages(config)):
         wide = conv(f"up.{i}.conv", x, width, 4 * width, 3, True)
-        found.append(Layer("shuffle", f"up.{i}.shuffle", wide, 4 * width, width))
+        layers.append(Layer("shuffle", f"up.{i}.shuffle", wide, 4 * width, width))
         x = prelu(f"up.{i}.act", f"up.{i}.shuffle")
     conv("tail.conv", x, width, config.channels, 9, True)
-    if config.tail == "tanh":
-        found.append(Layer("tanh", "tail.tanh", "tail.conv", config.channels, config.channels))
-    return tuple(found)
+    return tuple(layers)
 
 
-def stages(config: GeneratorConfig) -> int:
+def upsampling_stages(config: GeneratorConfig) -> int:
     """Number of x2 sub-pixel stages."""
     return {2: 1, 4: 2}[config.scale]
 
 
-def reach(config: GeneratorConfig) -> Reach:
-    """How far the network sees, from its layers: each kernel adds half its width at its own resolution."""
+def receptive_field(config: GeneratorConfig) -> ReceptiveField:
+    """The receptive field: each kernel adds half its width at its own resolution."""
     body, tail, resolution = 0, 0.0, 1
-    for layer in layers(config):
+    for layer in generator_layers(config):
         if layer.kind == "shuffle":
             resolution *= 2
         elif layer.kind == "conv" and layer.name.startswith(("up.", "tail.")):
             tail += (layer.kernel // 2) / resolution
         elif layer.kind == "conv":
             body += layer.kernel // 2
-    return Reach(total=-int(-(body + tail) // 1), body=body, tail=-int(-tail // 1))
+    return ReceptiveField(total=-int(-(body + tail) // 1), body=body, tail=-int(-tail // 1))
 
 
 def tensor_shapes(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor of a weights file, in order, with its shape."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer in layers(config):
+    for layer in generator_layers(config):
         if layer.kind == "conv":
             shapes[f"{layer.name}.weight"] = (layer.outputs, layer.inputs, layer.kernel, layer.kernel)
             if layer.bias:
@@ -131,3 +129,23 @@ def tensor_shapes(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
         elif layer.kind == "prelu":
             shapes[f"{layer.name}.weight"] = (layer.outputs if config.slopes == "channel" else 1,)
     return shapes
+
+
+def trunk_index(layers: tuple[Layer, ...]) -> int:
+    """Index of the last layer before the sub-pixel stages."""
+    return next(i for i, layer in enumerate(layers) if layer.name == "trunk.add")
+
+
+def multiply_adds(config: GeneratorConfig) -> tuple[float, float]:
+    """Multiply-adds per LR pixel before the sub-pixel stages and from there on."""
+    body, tail, resolution = 0.0, 0.0, 1
+    for layer in generator_layers(config):
+        if layer.kind == "shuffle":
+            resolution *= 2
+        elif layer.kind == "conv":
+            amount = layer.kernel**2 * layer.inputs * layer.outputs * resolution**2
+            if layer.name.startswith(("up.", "tail.")):
+                tail += amount
+            else:
+                body += amount
+    return body, tail

@@ -1,4 +1,4 @@
-"""Is this crop a photograph, or was it made by the generator? Figure 4's discriminator, and one on VGG19's maps."""
+"""The discriminator of figure 4, and one on VGG19 features."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan.errors import SettingsError
-from srgan.model.batchnorm import BatchNorm
-from srgan.model.vgg_files import LAYERS
+from srgan.model.vgg import LAYERS
 
-SLOPE = 0.2
+LEAKY_SLOPE = 0.2
 """Leaky ReLU's slope (section 2.1, after Radford et al. 2016)."""
-STRIDE = 16
-"""Four of the eight convolutions halve the picture."""
+TOTAL_STRIDE = 16
+"""Four of the eight convolutions halve the image."""
 
-SCALES = {"12": 1 / 200, "22": 1 / 250, "34": 1 / 800, "44": 1 / 150}
-"""VGG19's maps that `FeatureDiscriminator` sees, each with what brings it to a root mean square of about 1 (photographs)."""
+FEATURE_SCALES = {"12": 1 / 200, "22": 1 / 250, "34": 1 / 800, "44": 1 / 150}
+"""The VGG19 features that `FeatureDiscriminator` sees -> factor to a root mean square of about 1 (on photographs)."""
 
 
 class Discriminator(nn.Module):
-    """Crops (N, 3, crop, crop) in [-1, 1] -> logits (N, 1); above 0 means "a photograph".
+    """Crops (N, 3, crop, crop) in [-1, 1] -> logits (N, 1); above 0 means a photograph.
 
     Figure 4's sigmoid is part of the losses, which work on logits. `crop` is a multiple of 16
     (SettingsError), because the dense head sees width * 8 maps of crop / 16 pixels a side.
@@ -34,7 +33,7 @@ class Discriminator(nn.Module):
         self.crop = crop
         self.convs = nn.Sequential(
             nn.Conv2d(3, width, 3, padding=1),
-            nn.LeakyReLU(SLOPE),
+            nn.LeakyReLU(LEAKY_SLOPE),
             *_conv(width, width, stride=2),
             *_conv(width, 2 * width, stride=1),
             *_conv(2 * width, 2 * width, stride=2),
@@ -44,8 +43,8 @@ class Discriminator(nn.Module):
             *_conv(8 * width, 8 * width, stride=2),
         )
         self.dense = nn.Sequential(
-            nn.Linear(8 * width * (crop // STRIDE) ** 2, 16 * width),
-            nn.LeakyReLU(SLOPE),
+            nn.Linear(8 * width * (crop // TOTAL_STRIDE) ** 2, 16 * width),
+            nn.LeakyReLU(LEAKY_SLOPE),
             nn.Linear(16 * width, 1),
         )
 
@@ -58,47 +57,47 @@ class Discriminator(nn.Module):
 
 
 class FeatureDiscriminator(nn.Module):
-    """VGG19's maps {"12": phi_12, ...} of crops, one for each of `SCALES` -> logits (N, 4 * places); not the paper's.
+    """VGG19 features {"12": phi_12, ...} of crops, one for each of `FEATURE_SCALES` -> logits (N, 4 * H' * W'); not the paper's.
 
-    Small convolutions on the maps of a network that knows photographs already need fewer crops than a discriminator from
-    nothing (Sauer et al. 2021, arXiv 2111.01007). Every place of phi_44, 8x8 pixels, has a logit from each of the four
-    maps: the mean over the places of that map that lie in it.
+    Small convolutions on features of a trained network need fewer crops than a discriminator trained from scratch (Sauer et
+    al. 2021, arXiv 2111.01007). Each pixel of phi_44, which covers 8x8 image pixels, gets one logit from each of the four
+    features: the mean over the feature's pixels inside it.
     """
 
     def __init__(self, width: int = 48) -> None:
         super().__init__()
-        self.heads = nn.ModuleDict({layer: _head(LAYERS[layer].shape[0], width) for layer in SCALES})
+        self.heads = nn.ModuleDict({layer: _head(LAYERS[layer].shape[0], width) for layer in FEATURE_SCALES})
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         logits = []
         for layer, head in self.heads.items():
-            place = 2 ** (4 - int(layer[0]))
-            logits.append(F.avg_pool2d(head(features[layer] * SCALES[layer]), place).flatten(1))
+            pool = 2 ** (4 - int(layer[0]))
+            logits.append(F.avg_pool2d(head(features[layer] * FEATURE_SCALES[layer]), pool).flatten(1))
         return torch.cat(logits, 1)
 
 
 def _head(inputs: int, width: int) -> nn.Sequential:
-    """A map's logits, each from 3x3 of its places."""
+    """The logits of one feature, each from 3x3 of its pixels."""
     return nn.Sequential(
         nn.Conv2d(inputs, width, 1),
-        nn.LeakyReLU(SLOPE),
+        nn.LeakyReLU(LEAKY_SLOPE),
         nn.Conv2d(width, width, 3, padding=1),
-        nn.LeakyReLU(SLOPE),
+        nn.LeakyReLU(LEAKY_SLOPE),
         nn.Conv2d(width, 1, 1),
     )
 
 
 def check_crop(crop: int) -> None:
     """Raise SettingsError unless the discriminator can be built for HR crops of this size."""
-    if crop < STRIDE or crop % STRIDE:
-        near = max(STRIDE, round(crop / STRIDE) * STRIDE)
+    if crop < TOTAL_STRIDE or crop % TOTAL_STRIDE:
+        near = max(TOTAL_STRIDE, round(crop / TOTAL_STRIDE) * TOTAL_STRIDE)
         raise SettingsError(
             f"the HR crop is {crop} pixels, but the discriminator halves it four times and needs a multiple "
-            f"of {STRIDE}; {near} is the nearest (the paper has 96)."
+            f"of {TOTAL_STRIDE}; {near} is the nearest (the paper has 96)."
         )
 
 
 def _conv(inputs: int, outputs: int, *, stride: int) -> tuple[nn.Module, ...]:
     """3x3 convolution, BatchNorm (so no bias), Leaky ReLU."""
     conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-    return conv, BatchNorm(outputs), nn.LeakyReLU(SLOPE)
+    return conv, nn.BatchNorm2d(outputs), nn.LeakyReLU(LEAKY_SLOPE)

@@ -1,9 +1,10 @@
-"""VGG19's feature maps phi_ij (Simonyan & Zisserman 2015) as in section 2.2.1, in the Caffe convention."""
+"""VGG19's feature maps phi_ij (Simonyan & Zisserman 2015) of section 2.2.1, in the Caffe convention, and its files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,20 +12,40 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from srgan.errors import SettingsError
-from srgan.model.vgg_files import LAYERS, read_vgg
+from srgan.errors import MissingExtra, SettingsError, WeightsError, missing_extra
 
 MEAN_BGR = (103.939, 116.779, 123.68)
-"""ImageNet's mean colour, blue first, 0..255: what the Oxford weights expect to be subtracted."""
+"""ImageNet's mean colour, blue first, 0..255, which the Oxford weights expect to be subtracted."""
+
+
+class Layer(NamedTuple):
+    """One convolution: its name in our file and in Keras's, and the shape of its kernel (out, in, 3, 3)."""
+
+    name: str
+    keras: str
+    shape: tuple[int, int, int, int]
+
+
+def _layers() -> dict[str, Layer]:
+    layers, inputs = {}, 3
+    for block, (count, outputs) in enumerate([(2, 64), (2, 128), (4, 256), (4, 512), (4, 512)], start=1):
+        for conv in range(1, count + 1):
+            names = (f"conv{block}_{conv}", f"block{block}_conv{conv}")
+            layers[f"{block}{conv}"] = Layer(*names, (outputs, inputs, 3, 3))
+            inputs = outputs
+    return layers
+
+
+LAYERS = _layers()
+"""Configuration E of Simonyan & Zisserman: "11", "12", "21", ... "54" in order of computation."""
 
 
 class VGG19(nn.Module):
-    """RGB pictures (N, 3, H, W) in [-1, 1] -> {"54": phi_54, ...}, one entry for each of `layers`.
+    """RGB images (N, 3, H, W) in [-1, 1] -> {"54": phi_54, ...}, one entry for each of `layers`.
 
-    phi_ij is the output of the j-th convolution after its ReLU, before the i-th max pooling: (N, C, H', W')
-    with H' = H / 2^(i-1), rounded down. Computes no further than the deepest layer asked for. Frozen: the
-    weights are buffers, which no optimiser finds; gradients pass through to the picture. `weights` is a file
-    for `read_vgg`, or what it returns.
+    phi_ij is the output of the j-th convolution after its ReLU, before the i-th max pooling: (N, C, H', W') with
+    H' = H / 2^(i-1), rounded down. Computes no further than the deepest of `layers`. The weights are buffers, which no
+    optimizer updates; gradients flow through to the images. `weights` is a file for `read_vgg`, or what that returns.
     """
 
     def __init__(
@@ -32,7 +53,7 @@ class VGG19(nn.Module):
     ) -> None:
         super().__init__()
         tensors = weights if isinstance(weights, Mapping) else read_vgg(Path(weights))
-        self.wanted = frozenset(layers)
+        self.returned = frozenset(layers)
         self.computed = tuple(LAYERS)[: 1 + max(_depth(layer) for layer in layers)]
         for layer in self.computed:
             name = LAYERS[layer].name
@@ -47,7 +68,7 @@ class VGG19(nn.Module):
             if layer.endswith("1") and layer != "11":
                 x = F.max_pool2d(x, 2)
             x = F.relu(F.conv2d(x, self.get_buffer(f"weight_{layer}"), self.get_buffer(f"bias_{layer}"), padding=1))
-            if layer in self.wanted:
+            if layer in self.returned:
                 features[layer] = x
         return features
 
@@ -56,3 +77,102 @@ def _depth(layer: str) -> int:
     if layer not in LAYERS:
         raise SettingsError(f"VGG19 has no phi_{layer}; it has {', '.join(LAYERS)} (the paper uses 22 and 54).")
     return tuple(LAYERS).index(layer)
+
+
+def read_vgg(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Tensors `conv5_4.weight` (out, in, 3, 3), `conv5_4.bias` (out,), ... of VGG19 in the Caffe convention.
+
+    Reads `.safetensors` and `.npz` with those names (`.npz` also packed to 8 bits, as `conv5_4.q`), and Keras's "notop"
+    HDF5 file. Raises WeightsError, also for torchvision's VGG19, which is another network.
+    """
+    if not path.is_file():
+        raise WeightsError(
+            f"there is no VGG19 at {path}; give the unpacked .safetensors or .npz file, "
+            "or Keras's vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5."
+        )
+    suffix = path.suffix.lower()
+    if suffix in (".pth", ".pt"):
+        raise WeightsError(_TORCHVISION.format(path=path))
+    reader = {".safetensors": _read_safetensors, ".npz": _read_npz, ".h5": _read_keras, ".hdf5": _read_keras}.get(
+        suffix
+    )
+    if reader is None:
+        raise WeightsError(f"{path}: VGG19 is read from .safetensors, .npz or Keras's .h5, not from '{path.suffix}'.")
+    try:
+        tensors = reader(path)
+    except MissingExtra:
+        raise
+    except Exception as error:  # each format's library has its own exceptions for a damaged file
+        reason = (str(error).splitlines() or [""])[0]
+        raise WeightsError(f"{path} cannot be read as VGG19 ({type(error).__name__}: {reason}).") from error
+    return _checked(tensors, path)
+
+
+_TORCHVISION = (
+    "{path} is torchvision's VGG19, or named like it: another network, whose features are about ten times smaller, so "
+    "that the paper's 1/12.75 starves the content loss. Use the Oxford (Caffe) weights: the unpacked .safetensors or "
+    ".npz file, or Keras's notop .h5."
+)
+
+
+def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as file:
+        tensors = {name: file[name] for name in file.files}
+    for layer in LAYERS.values():
+        if f"{layer.name}.q" in tensors:
+            tensors[f"{layer.name}.weight"] = _unpacked(tensors, layer.name)
+    return tensors
+
+
+def _unpacked(packed: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float32]:
+    """A kernel, stored (3, 3, in, out): 8-bit values (steps of `scale` above `low`), then a float tail."""
+    scale, low = packed[f"{name}.scale_min"]
+    head = (packed[f"{name}.q"] * scale + low).astype(np.float32)
+    values = np.concatenate([head, packed[f"{name}.tail"]])
+    return values.reshape(packed[f"{name}.hwio"]).transpose(3, 2, 0, 1)
+
+
+def _read_keras(path: Path) -> dict[str, NDArray[Any]]:
+    """A layer is a group; whatever its data sets are called, the kernel (3, 3, in, out) has four axes."""
+    try:
+        import h5py
+    except ModuleNotFoundError:
+        raise missing_extra("train", f"Reading Keras's file {path} (by h5py)") from None
+    tensors: dict[str, NDArray[Any]] = {}
+    with h5py.File(path) as file:
+        root = file.get("model_weights", file)
+
+        def add(name: str, item: Any) -> None:
+            layer = next((layer for layer in LAYERS.values() if layer.keras in name.split("/")), None)
+            if layer is None or not isinstance(item, h5py.Dataset):
+                return
+            if item.ndim == 4:
+                tensors[f"{layer.name}.weight"] = item[()].transpose(3, 2, 0, 1)
+            elif item.ndim == 1:
+                tensors[f"{layer.name}.bias"] = item[()]
+
+        root.visititems(add)
+    return tensors
+
+
+def _checked(tensors: Mapping[str, NDArray[Any]], path: Path) -> dict[str, NDArray[np.float32]]:
+    if any(name.startswith("features.") for name in tensors):
+        raise WeightsError(_TORCHVISION.format(path=path))
+    checked = {}
+    for layer in LAYERS.values():
+        for part, shape in (("weight", layer.shape), ("bias", layer.shape[:1])):
+            name = f"{layer.name}.{part}"
+            if name not in tensors:
+                raise WeightsError(f"{path} is not VGG19: it has no {name} (Keras: {layer.keras}).")
+            if tensors[name].shape != shape:
+                raise WeightsError(f"{path}: {name} is {tensors[name].shape}, but VGG19's is {shape}.")
+            checked[name] = np.ascontiguousarray(tensors[name], dtype=np.float32)
+            if not np.isfinite(checked[name]).all():
+                raise WeightsError(f"{path}: {name} holds NaN or infinity; the file is damaged.")
+    return checked

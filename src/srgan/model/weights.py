@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from srgan.errors import WeightsError
-from srgan.model.config import GeneratorConfig, layers, tensor_shapes
+from srgan.fs import atomic_write, printable
+from srgan.model.config import GeneratorConfig, generator_layers, tensor_shapes
 
 FORMAT = "1"
 BATCH_NORM_EPSILON = 1e-5
@@ -36,7 +36,7 @@ class Weights:
     name: str
     sha256: str
     """Of the config and the tensors' float32 values, so that renaming or re-describing a file leaves it."""
-    parents: tuple[Weights, Weights] | None = None
+    mixed_from: tuple[Weights, Weights] | None = None
     """The two generators that `interpolate` mixed it from."""
 
 
@@ -45,7 +45,7 @@ def packaged() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _MODELS.glob("*.safetensors") if "." not in path.stem))
 
 
-def find(name_or_path: str | Path) -> Path:
+def find_model(name_or_path: str | Path) -> Path:
     """The file of a packaged model's name, or of a path. Raises WeightsError with what there is."""
     if str(name_or_path) in packaged():
         return _MODELS / f"{name_or_path}.safetensors"
@@ -61,7 +61,7 @@ def find(name_or_path: str | Path) -> Path:
 
 def read(name_or_path: str | Path) -> Weights:
     """Read and check a generator; nothing in the file is executed. Raises WeightsError."""
-    path = find(name_or_path)
+    path = find_model(name_or_path)
     try:
         with safetensors.safe_open(path, framework="np") as file:
             metadata = dict(file.metadata() or {})
@@ -100,33 +100,19 @@ def write(
     }
     contiguous = {name: np.ascontiguousarray(tensors[name]) for name in expected}
     try:
-        write_atomically(path, ordered(safetensors.numpy.save(contiguous, metadata=full)))
+        atomic_write(path, sort_metadata(safetensors.numpy.save(contiguous, metadata=full)))
     except OSError as error:
         raise WeightsError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader, or a power cut, sees the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def fold(weights: Weights) -> Tensors:
+def fold_batchnorm(weights: Weights) -> Tensors:
     """The tensors with every BatchNorm folded into the convolution before it; PReLU slopes unchanged.
 
     A folded convolution has `<conv>.weight` and `<conv>.bias`; computed in float64.
     """
     tensors = weights.tensors
     folded: Tensors = {}
-    for layer in layers(weights.config):
+    for layer in generator_layers(weights.config):
         if layer.kind == "conv":
             folded[f"{layer.name}.weight"] = tensors[f"{layer.name}.weight"]
             if layer.bias:
@@ -164,7 +150,7 @@ def interpolate(a: Weights, b: Weights, t: float) -> Weights:
         metadata=metadata,
         name=f"{a.name}-{b.name}-{t:g}",
         sha256=content_hash(tensors, a.config),
-        parents=(a, b),
+        mixed_from=(a, b),
     )
 
 
@@ -235,7 +221,7 @@ def _float32(tensor: NDArray[Any], name: str, path: Path) -> NDArray[np.float32]
     return converted
 
 
-def ordered(content: bytes) -> bytes:
+def sort_metadata(content: bytes) -> bytes:
     """The same file with its metadata in order of name, which safetensors shuffles: the same generator, the same bytes."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
@@ -246,15 +232,5 @@ def ordered(content: bytes) -> bytes:
 
 
 def _first_line(error: Exception | str) -> str:
-    line = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return printable(line)

@@ -11,7 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from srgan.image.files import Buffer
+from srgan.image.files import ImageBytes
 from srgan.serve.problems import Problem
 
 RATE = 8192
@@ -37,7 +37,7 @@ class Receiver:
         finally:
             self.held -= sum(taken)
 
-    async def parts(self, request: Request, taken: list[int]) -> dict[str, Buffer]:
+    async def parts(self, request: Request, taken: list[int]) -> dict[str, ImageBytes]:
         """The pictures by field name, a body that is the picture itself as 'picture'; no name is ever opened."""
         kind, options = parse_options_header(request.headers.get("content-type", ""))
         form = kind == b"multipart/form-data"
@@ -49,9 +49,9 @@ class Receiver:
                 "picture itself (image/png, ..., application/octet-stream) or multipart/form-data.",
             )
         body = b"".join([chunk async for chunk in self._chunks(request, taken)])
-        whole = {"picture": Buffer(data=body, name="picture")}
+        whole = {"picture": ImageBytes(data=body, name="picture")}
         parts = _split(body, options.get(b"boundary", b"")) if form else whole
-        if not parts.get("picture", Buffer(data=b"", name="")).data:
+        if not parts.get("picture", ImageBytes(data=b"", name="")).data:
             raise Problem(
                 400,
                 "body",
@@ -95,9 +95,9 @@ class Receiver:
         return Problem(413, "bytes", f"The request is larger than {self.limit:,} bytes, the limit of this service.")
 
 
-def _split(body: bytes, boundary: bytes) -> dict[str, Buffer]:
+def _split(body: bytes, boundary: bytes) -> dict[str, ImageBytes]:
     """The parts of a multipart/form-data body, by field name."""
-    parts: dict[str, Buffer] = {}
+    parts: dict[str, ImageBytes] = {}
     headers: dict[bytes, bytes] = {}
     name, value, data, ended = bytearray(), bytearray(), bytearray(), False
 
@@ -111,7 +111,9 @@ def _split(body: bytes, boundary: bytes) -> dict[str, Buffer]:
         field = options.get(b"name", b"").decode("utf-8", "replace")
         if field in parts:
             raise Problem(400, "body", f"The form holds the field {field!r} twice.")
-        parts[field] = Buffer(data=bytes(data), name=options.get(b"filename", b"picture").decode("utf-8", "replace"))
+        parts[field] = ImageBytes(
+            data=bytes(data), name=options.get(b"filename", b"picture").decode("utf-8", "replace")
+        )
         headers.clear()
         data.clear()
 

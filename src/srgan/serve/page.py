@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from srgan.image.files import Buffer, Picture
+from srgan.image.files import Image, ImageBytes
 from srgan.serve import pictures
 from srgan.serve.api import PIECE, endpoint, while_there
 from srgan.serve.desk import Progress
@@ -83,7 +83,7 @@ def _upscale(service: Service) -> Any:
     return post
 
 
-async def _frames(service: Service, source: Buffer, wish: Wish) -> AsyncIterator[bytes | memoryview]:
+async def _frames(service: Service, source: ImageBytes, wish: Wish) -> AsyncIterator[bytes | memoryview]:
     """A line of JSON for each event; where it has `bytes`, so many bytes follow it."""
     loop, events = asyncio.get_running_loop(), asyncio.Queue[tuple[dict[str, Any], bytes]]()
     started = reported = time.monotonic()
@@ -94,7 +94,7 @@ async def _frames(service: Service, source: Buffer, wish: Wish) -> AsyncIterator
     def from_thread(event: str, data: bytes = b"", /, **members: Any) -> None:
         loop.call_soon_threadsafe(lambda: put(event, data, **members))
 
-    def began(picture: Picture) -> None:
+    def began(picture: Image) -> None:
         nonlocal started
         lr, bicubic = pictures.views(picture, wish.scale)
         from_thread("lr", lr, height=picture.pixels.shape[0], width=picture.pixels.shape[1])

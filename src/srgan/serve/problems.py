@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-from srgan.errors import PictureError, SrganError, UsageError
+from srgan.errors import ImageError, SrganError, UsageError
 
 
 class Problem(Exception):
@@ -47,7 +47,7 @@ class Problem(Exception):
 
 def problem_from_error(error: SrganError) -> Problem:
     """A sentence of the command line as an answer: 422 for the picture, 400 for the parameters, else 500."""
-    if isinstance(error, PictureError):
+    if isinstance(error, ImageError):
         return Problem(422, "picture", str(error))
     if isinstance(error, UsageError):
         return Problem(400, "parameter", str(error))

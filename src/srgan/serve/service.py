@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from srgan import __version__
 from srgan.errors import SrganError
-from srgan.image.files import Buffer, Limits, Picture
+from srgan.image.files import Image, ImageBytes, Limits
 from srgan.serve import pictures
 from srgan.serve.bodies import Receiver
 from srgan.serve.counters import Counters
@@ -85,7 +85,7 @@ class Service:
             "srgan_draining": float(self.draining),
         }
 
-    def desk(self, source: Buffer) -> Desk:
+    def desk(self, source: ImageBytes) -> Desk:
         """Where a picture is worked on; a damaged or too large one is refused here, from its header."""
         with as_problems():
             height, width = pictures.size(source, self.limits)
@@ -93,11 +93,11 @@ class Service:
 
     async def upscale(
         self,
-        source: Buffer,
+        source: ImageBytes,
         wish: Wish,
         *,
         moved: Callable[[int], None] = lambda before: None,
-        began: Callable[[Picture], None] = lambda picture: None,
+        began: Callable[[Image], None] = lambda picture: None,
         progress: Progress = lambda done, total: None,
     ) -> Answer:
         """The larger picture, once its turn has come; the worker's thread calls `began` and `progress`."""
@@ -106,7 +106,7 @@ class Service:
         def work(check: Progress) -> tuple[bytes, str, dict[str, str]]:
             timing["wait"] = time.monotonic() - arrived
 
-            def first(picture: Picture) -> None:
+            def first(picture: Image) -> None:
                 began(picture)
                 self._let_small_ones_by(desk)
 

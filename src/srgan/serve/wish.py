@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from srgan.fs import printable
 from srgan.serve.problems import Problem
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ def wish_from_query(query: Sequence[tuple[str, str]], *, models: Sequence[str], 
         if name not in PARAMETERS:
             near = difflib.get_close_matches(name, PARAMETERS, n=1)
             guess = f"Did you mean '{near[0]}'?" if near else f"Known are: {', '.join(PARAMETERS)}."
-            raise Problem(400, "parameter", f"There is no parameter '{_shown(name)}'. {guess}")
+            raise Problem(400, "parameter", f"There is no parameter '{printable(name, 60)}'. {guess}")
         if name in values:
             raise Problem(400, "parameter", f"The parameter '{name}' is given twice.")
         values[name] = value
@@ -64,7 +65,7 @@ def wish_from_query(query: Sequence[tuple[str, str]], *, models: Sequence[str], 
 def _one_of(name: str, value: str, options: Mapping[str, T]) -> T:
     if value in options:
         return options[value]
-    raise Problem(400, "parameter", f"{name} is '{_shown(value)}', but must be one of {', '.join(options)}.")
+    raise Problem(400, "parameter", f"{name} is '{printable(value, 60)}', but must be one of {', '.join(options)}.")
 
 
 def _unit(name: str, value: str) -> float:
@@ -73,10 +74,5 @@ def _unit(name: str, value: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number <= 1:
-        raise Problem(400, "parameter", f"{name} is '{_shown(value)}', but must be a number from 0 to 1.")
+        raise Problem(400, "parameter", f"{name} is '{printable(value, 60)}', but must be a number from 0 to 1.")
     return number
-
-
-def _shown(text: str) -> str:
-    """Somebody else's text as one short harmless line."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:60])

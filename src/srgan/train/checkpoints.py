@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from srgan.errors import CheckpointError
-from srgan.model.weights import write_atomically
+from srgan.fs import atomic_write
 
 FORMAT = "1"
 _NAME = re.compile(r"(pretrain|adversarial)_(\d{8})\.checkpoint")
@@ -45,7 +45,7 @@ def write(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
     metadata = {"srgan.checkpoint": FORMAT, "state": facts, "sha256": _digest(tensors, facts)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, safetensors.torch.save(tensors, metadata=metadata))
+        atomic_write(path, safetensors.torch.save(tensors, metadata=metadata))
         for old in found(folder)[keep:]:
             old.unlink(missing_ok=True)
     except OSError as error:

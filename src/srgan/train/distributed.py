@@ -20,7 +20,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from srgan.errors import SettingsError, SrganError, UsageError
-from srgan.model.batchnorm import BatchNorm, Synchronised
 from srgan.train.heartbeat import Heartbeat
 
 T = TypeVar("T")
@@ -141,30 +140,14 @@ def joined(device: torch.device, batch: int) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def synchronise_batchnorm(network: nn.Module) -> None:
-    """Let every BatchNorm take its statistics over the batches of all ranks; the tensors stay the same."""
-    for name, layer in list(network.named_modules()):
-        if type(layer) is BatchNorm:
-            network.set_submodule(name, Synchronised(layer, differentiable_sum))
+def synchronise_batchnorm(network: nn.Module, device: torch.device) -> None:
+    """Let every BatchNorm take its statistics over the batches of all ranks; the tensors stay the same.
 
-
-def differentiable_sum(x: Tensor) -> Tensor:
-    """The sum of a tensor over all ranks; its gradient is the sum of theirs."""
-    return _Sum.apply(x)  # type: ignore[no-any-return]
-
-
-class _Sum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone()
-        _all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        _all_reduce(total)
-        return total
+    Errors: SettingsError without CUDA, since `nn.SyncBatchNorm` runs on GPUs only.
+    """
+    if device.type != "cuda":
+        raise SettingsError(f"sync_batchnorm runs on CUDA devices only, and this run trains on '{device.type}'.")
+    nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
 
 
 def _all_reduce(tensor: Tensor, operation: Any = dist.ReduceOp.SUM) -> None:

@@ -8,11 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srgan.errors import CheckpointError
-
-try:
-    import fcntl
-except ImportError:  # Windows: no lock
-    fcntl = None  # type: ignore[assignment]
+from srgan.fs import FileLock
 
 NETWORK = {"pretrain": "srresnet", "adversarial": "srgan"}
 
@@ -66,14 +62,8 @@ class RunFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; the lock goes with the process, however it ends."""
-        with (self.root / ".lock").open("a") as file:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError as error:
-                    raise CheckpointError(
-                        f"another run is training into {self.root}. Wait for it, stop it, or choose another --output."
-                    ) from error
+        busy = f"another run is training into {self.root}. Wait for it, stop it, or choose another --output."
+        with FileLock(self.root / ".lock", busy=busy, error=CheckpointError):
             for left in self.root.rglob(".*.tmp"):  # by a process that was killed while writing
                 left.unlink(missing_ok=True)
             yield

@@ -15,7 +15,7 @@ from srgan.errors import UsageError
 from srgan.image.niqe import NiqeModel, read_niqe_model
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig
-from srgan.model.discriminator import SCALES
+from srgan.model.discriminator import FEATURE_SCALES
 from srgan.model.generator import Generator, generator_from_weights
 from srgan.model.vgg import VGG19
 from srgan.train import validation
@@ -88,7 +88,7 @@ def features(settings: TrainSettings, say: Say) -> VGG19 | None:
         if settings.content != "mse":
             say("There is no VGG19 file: the content loss is the pixels' mean squared error (--content mse).")
         return None
-    seen = SCALES if settings.discriminator == "features" else ()
+    seen = FEATURE_SCALES if settings.discriminator == "features" else ()
     return VGG19(path, layers=(settings.content.removeprefix("vgg"), *seen))
 
 

@@ -71,7 +71,12 @@ def load_state(optimizer: torch.optim.Adam, network: nn.Module, tensors: Mapping
 def average(mean: nn.Module, network: nn.Module, decay: float, step: int) -> None:
     """mean <- decay * mean + (1 - decay) * network, BatchNorm's statistics too; quicker in the first steps."""
     weight = 1.0 - min(decay, (1.0 + step) / (10.0 + step))
-    torch._foreach_lerp_(list(mean.state_dict().values()), list(network.state_dict().values()), weight)
+    torch._foreach_lerp_(list(float_state(mean).values()), list(float_state(network).values()), weight)
+
+
+def float_state(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors that a network computes with, by name: all but BatchNorm's counters of batches."""
+    return {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
 
 
 def _like(parameter: Tensor, tensor: Tensor) -> Tensor:

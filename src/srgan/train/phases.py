@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from srgan.data.loader import Batch, hr_signed, lr_unit
 from srgan.errors import CheckpointError
 from srgan.model.discriminator import Discriminator, FeatureDiscriminator
-from srgan.model.generator import Generator
-from srgan.model.initial import initialise
+from srgan.model.generator import Generator, init_weights
 from srgan.train import compute, optimizers, steps
 from srgan.train.compute import Forward, Say
 from srgan.train.distributed import ALONE, Ranks, synchronise_batchnorm
@@ -106,9 +105,9 @@ class Adversarial:
         self.mean = _copied(self.generator) if settings.ema else None
         on_features = settings.discriminator == "features"
         discriminator: nn.Module = FeatureDiscriminator() if on_features else Discriminator(settings.crop)
-        initialise(discriminator, seed=settings.seed + 1)
+        init_weights(discriminator, seed=settings.seed + 1)
         if settings.sync_batchnorm and ranks.world > 1:
-            synchronise_batchnorm(discriminator)
+            synchronise_batchnorm(discriminator, device)
         self.discriminator = _placed(discriminator, settings, device).train()
         self.optimizer_g = optimizers.adam(self.generator, b1=settings.b1, b2=settings.b2)
         self.optimizer_d = optimizers.adam(self.discriminator, b1=settings.b1, b2=settings.b2)
@@ -201,10 +200,10 @@ def _copied(generator: Generator) -> Generator:
 def _network_tensors(
     prefix: str, network: nn.Module, optimizer: torch.optim.Adam, mean: nn.Module | None
 ) -> dict[str, Tensor]:
-    found = {f"{prefix}.{name}": tensor for name, tensor in network.state_dict().items()}
+    found = {f"{prefix}.{name}": tensor for name, tensor in optimizers.float_state(network).items()}
     found |= {f"{prefix}.adam.{name}": t for name, t in optimizers.state_tensors(optimizer, network)}
     if mean is not None:
-        found |= {f"{prefix}.mean.{name}": tensor for name, tensor in mean.state_dict().items()}
+        found |= {f"{prefix}.mean.{name}": tensor for name, tensor in optimizers.float_state(mean).items()}
     return found
 
 
@@ -216,9 +215,9 @@ def _load_network(
     tensors: Mapping[str, Tensor],
 ) -> None:
     try:
-        network.load_state_dict({name: tensors[f"{prefix}.{name}"] for name in network.state_dict()})
+        network.load_state_dict({name: tensors[f"{prefix}.{name}"] for name in optimizers.float_state(network)})
         if mean is not None:
-            mean.load_state_dict({name: tensors[f"{prefix}.mean.{name}"] for name in mean.state_dict()})
+            mean.load_state_dict({name: tensors[f"{prefix}.mean.{name}"] for name in optimizers.float_state(mean)})
     except (KeyError, RuntimeError) as error:
         raise CheckpointError(f"the checkpoint belongs to other networks: {str(error).splitlines()[0]}") from error
     start = f"{prefix}.adam."

@@ -20,7 +20,7 @@ from srgan.data.pack import Pack
 from srgan.image import files
 from srgan.image.niqe import NiqeModel
 from srgan.model import weights
-from srgan.model.generator import tensors_of
+from srgan.model.generator import tensors_from_generator
 from srgan.train import checkpoints, validation
 from srgan.train.checkpoints import Checkpoint
 from srgan.train.folder import RunFolder
@@ -175,7 +175,7 @@ class Record:
             "settings": config.to_json(_portable(self.settings)),
         }
         generator = in_use(phase)
-        weights.write(path, tensors_of(generator), config=generator.config, metadata=about)
+        weights.write(path, tensors_from_generator(generator), config=generator.config, metadata=about)
 
 
 class evaluating:

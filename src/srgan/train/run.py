@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,8 @@ import torch
 from srgan import config
 from srgan.data.loader import Plan, loader
 from srgan.errors import CheckpointError, Diverged, UsageError
-from srgan.model.batchnorm import freeze
-from srgan.model.generator import Generator
-from srgan.model.initial import initialise
-from srgan.model.weights import write_atomically
+from srgan.fs import atomic_write
+from srgan.model.generator import Generator, freeze_batchnorm, init_weights
 from srgan.train import checkpoints, compute, distributed, inputs, loop
 from srgan.train.checkpoints import Checkpoint
 from srgan.train.distributed import Ranks
@@ -45,7 +44,7 @@ def train(settings: TrainSettings) -> int:
             return Run(settings, folder, Silence(), ranks, device).go()
         folder.prepare(resume=settings.resume)
         stack.enter_context(folder.locked())
-        journal = Journal(folder.root, quiet=settings.quiet)
+        journal = Journal(folder.root, quiet=not logging.getLogger("srgan").isEnabledFor(logging.INFO))
         stack.callback(journal.close)
         try:
             return Run(settings, folder, journal, ranks, device).go()
@@ -78,7 +77,7 @@ class Run:
             self._recall(self.checkpoint)
         if ranks.first:
             text = config.to_yaml(dataclasses.replace(settings, resume=False, allow_change=(), fetch=False))
-            write_atomically(folder.settings, text.encode())
+            atomic_write(folder.settings, text.encode())
             self.record.start(self.device)
         if ranks.world > 1:
             journal.say(f"Training with {ranks.world} processes, {settings.batch_size // ranks.world} crops each.")
@@ -140,11 +139,11 @@ class Run:
                 )
             generator = inputs.initial(best, self.settings)
         else:
-            initialise(generator, seed=self.settings.seed, icnr=self.settings.icnr)
+            init_weights(generator, seed=self.settings.seed, icnr=self.settings.icnr)
         if self.settings.freeze_batchnorm:
-            freeze(generator)
+            freeze_batchnorm(generator)
         if self.settings.sync_batchnorm and self.ranks.world > 1:
-            distributed.synchronise_batchnorm(generator)
+            distributed.synchronise_batchnorm(generator, self.device)
         phase: Phase
         if name == "pretrain":
             phase = Pretraining(generator, self.settings, self.device, ranks=self.ranks, say=self.journal.say)

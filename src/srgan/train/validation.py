@@ -14,8 +14,7 @@ from srgan.data.degrade import degrade_batch
 from srgan.data.folders import Pair
 from srgan.image import files, metrics, resize
 from srgan.image.niqe import NiqeModel
-from srgan.model.batchnorm import BatchNorm, freeze
-from srgan.model.generator import Generator
+from srgan.model.generator import Generator, freeze_batchnorm
 
 SAMPLE = 192
 """Side of a sample crop, HR pixels."""
@@ -102,8 +101,8 @@ def batchnorm_gap(generator: Generator, lr_unit: torch.Tensor) -> float:
     evaluated = generator.eval()(lr_unit)
     twin = Generator(generator.config).to(lr_unit).train()  # with BatchNorms that wait for no other process
     twin.load_state_dict(generator.state_dict())
-    if any(isinstance(layer, BatchNorm) and layer.frozen for layer in generator.modules()):
-        freeze(twin)
+    if generator.batchnorm_frozen:
+        freeze_batchnorm(twin)
     gap = (twin(lr_unit) - evaluated).abs().mean() * 127.5
     generator.train(was)
     return float(gap)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from srgan.errors import SrganError, UsageError
-from srgan.image.decode import shown
+from srgan.fs import printable
 from srgan.upscale.batch import Batch
 from srgan.upscale.inputs import Item
 from srgan.upscale.onefile import FileOptions
@@ -97,7 +97,7 @@ class Actor:
             os.chdir(self._folder)
         except OSError as error:
             raise UsageError(
-                f"a node of the cluster cannot enter {shown(self._folder)} ({error.strerror}); "
+                f"a node of the cluster cannot enter {printable(self._folder)} ({error.strerror}); "
                 "start in a folder that all nodes share."
             ) from None
         return Upscaler(**self._how, notify=self._notes.append)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.image.alpha import bled
+from srgan.image.alpha import bleed_colour
 from srgan.upscale.job import Put
 
 Pixels = NDArray[Any]
@@ -46,9 +46,9 @@ def array_put(pixels: Pixels, alpha: Pixels | None = None) -> Put:
 
 
 def _bled(pixels: Pixels, alpha: Pixels) -> Pixels:
-    """`bled`, which computes in integers, for floats in 0..1 too."""
+    """`bleed_colour`, which computes in integers, for floats in 0..1 too."""
     if pixels.dtype != np.float32:
-        return bled(pixels, alpha)
-    whole = bled(np.rint(pixels * 65535).astype(np.uint16), np.ceil(alpha * 65535).astype(np.uint16))
+        return bleed_colour(pixels, alpha)
+    whole = bleed_colour(np.rint(pixels * 65535).astype(np.uint16), np.ceil(alpha * 65535).astype(np.uint16))
     shown = (alpha > 0) if pixels.ndim == 2 else (alpha > 0)[..., None]
     return np.where(shown, pixels, whole.astype(np.float32) / np.float32(65535))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan.errors import PictureError, SrganError
-from srgan.image.decode import shown
+from srgan.errors import ImageError, SrganError
+from srgan.fs import printable
 from srgan.upscale.inputs import Item
 from srgan.upscale.onefile import FileJob, FileOptions
 from srgan.upscale.progress import Display
@@ -92,7 +92,7 @@ class Batch:
             self._written(item.target)
 
     def _fail(self, item: Item, error: SrganError | OSError) -> None:
-        reason = error if isinstance(error, SrganError) else PictureError(f"{shown(item.source)}: {error}.")
+        reason = error if isinstance(error, SrganError) else ImageError(f"{printable(item.source)}: {error}.")
         self.failures.append(Failure(path=item.source, error=reason))
         job = self._live.pop(item, None)
         if job is not None:

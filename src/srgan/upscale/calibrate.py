@@ -22,7 +22,7 @@ from srgan import __version__
 from srgan.config import parse
 from srgan.errors import DataError
 from srgan.image.files import SUFFIXES, read_rgb8
-from srgan.image.metrics import psnr, shave, y_from_picture
+from srgan.image.metrics import psnr, shave, y_from_image
 from srgan.image.resize import cropped, downscaled
 from srgan.model import weights as weights_module
 from srgan.model.weights import Tensors, Weights
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
     for model in settings.models:
         weights = weights_module.read(model)
         form = quantised(weights, crops, pairs)
-        path = int8.path_beside(weights_module.find(model))
+        path = int8.path_beside(weights_module.find_model(model))
         int8.write(path, form)
         print(f"{path}: loses {form.lost:.4f} dB on {len(pairs)} pictures; fp32: {form.metadata['fp32']}")
     return 0
@@ -124,7 +124,7 @@ def mean_psnr(engine: OpenVinoEngine, pairs: Sequence[tuple[NDArray[np.uint8], N
     for lr, hr in pairs:
         signed = engine.run(colour.planes_from_pixels(lr))
         sr = colour.pixels_from_unit(colour.unit_from_signed(signed, grey=False), np.dtype(np.uint8))
-        found.append(psnr(y_from_picture(shave(sr)), y_from_picture(shave(hr))))
+        found.append(psnr(y_from_image(shave(sr)), y_from_image(shave(hr))))
     return float(np.mean(found))
 
 
@@ -133,7 +133,7 @@ def statistics(weights: Weights, crops: Sequence[NDArray[np.uint8]]) -> Tensors:
 
     Sums stay in fp32: on a CPU they cost nothing there, and the residual stream keeps its precision.
     """
-    names, model = graph.inputs_of_convolutions(weights.config, weights_module.fold(weights))
+    names, model = graph.inputs_of_convolutions(weights.config, weights_module.fold_batchnorm(weights))
     request = openvino.Core().compile_model(model, "CPU").create_infer_request()
     seen: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     random = np.random.default_rng(0)

@@ -44,7 +44,7 @@ def choose(
 
 def _form(weights: Weights, precision: Precision, notify: Callable[[str], None], path: Path | None) -> Form | None:
     """The int8 form to compute with, or None for fp32."""
-    if precision == "fp32" or (precision == "auto" and weights.parents is not None):
+    if precision == "fp32" or (precision == "auto" and weights.mixed_from is not None):
         return None
     try:
         form = form_of(weights, path)

@@ -16,8 +16,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srgan.errors import PictureError, SrganError, UsageError
-from srgan.image.decode import shown
+from srgan.errors import ImageError, SrganError, UsageError
+from srgan.fs import printable
 from srgan.upscale.actor import Actor, Desk, Row
 from srgan.upscale.batch import Failure
 from srgan.upscale.inputs import Item
@@ -101,8 +101,8 @@ def upscale_on_ray(
     finally:
         ray.shutdown()
     for item in pending.values():
-        reason = f"{shown(item.source)}: every actor that was given it died, as for want of memory."
-        failures.append(Failure(path=item.source, error=PictureError(reason)))
+        reason = f"{printable(item.source)}: every actor that was given it died, as for want of memory."
+        failures.append(Failure(path=item.source, error=ImageError(reason)))
     return failures
 
 
@@ -125,7 +125,7 @@ def _connected(address: str) -> Any:
             break
         except Exception as error:  # of any type, and of many
             if not left:
-                raise UsageError(f"no Ray answers at {shown(address)}: {_sentence(error)}") from error
+                raise UsageError(f"no Ray answers at {printable(address)}: {_sentence(error)}") from error
         finally:
             signal.signal(signal.SIGTERM, handler)
     return ray
@@ -194,4 +194,4 @@ def _rows(
 def _sentence(error: Exception) -> str:
     """The last line of what Ray, or the network, says."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip()
-    return shown((said or type(error).__name__).splitlines()[-1])
+    return printable((said or type(error).__name__).splitlines()[-1])

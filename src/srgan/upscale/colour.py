@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.errors import PictureError
+from srgan.errors import ImageError
 
 Pixels = NDArray[Any]
 Planes = NDArray[np.float32]
@@ -17,13 +17,13 @@ _PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.f
 def check_pixels(pixels: Pixels) -> None:
     """Refuse what is not (H, W) or (H, W, 3|4) of uint8, uint16, or float32 in 0..1."""
     if pixels.dtype not in _PEAKS:
-        raise PictureError(f"a picture's values are uint8, uint16 or float32 in 0..1, got {pixels.dtype}.")
+        raise ImageError(f"a picture's values are uint8, uint16 or float32 in 0..1, got {pixels.dtype}.")
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)) or 0 in pixels.shape:
-        raise PictureError(f"a picture's shape is (H, W), (H, W, 3) or (H, W, 4), got {pixels.shape}.")
+        raise ImageError(f"a picture's shape is (H, W), (H, W, 3) or (H, W, 4), got {pixels.shape}.")
     if pixels.dtype == np.float32:
         low, high = float(pixels.min()), float(pixels.max())
         if not (low >= 0.0 and high <= 1.0):
-            raise PictureError(f"a float32 picture's values are in 0..1, got {low:g} to {high:g}.")
+            raise ImageError(f"a float32 picture's values are in 0..1, got {low:g} to {high:g}.")
 
 
 def planes_from_pixels(pixels: Pixels) -> Planes:

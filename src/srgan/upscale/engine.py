@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.model.config import GeneratorConfig, Layer
+from srgan.model.config import GeneratorConfig
 
 EngineName = Literal["auto", "openvino", "pytorch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -41,8 +41,3 @@ class Engine(Protocol):
 
     def release(self) -> None:
         """Give back the memory of activations that is held between calls."""
-
-
-def trunk_index(network: tuple[Layer, ...]) -> int:
-    """Index of the last layer before the sub-pixel stages."""
-    return next(i for i, layer in enumerate(network) if layer.name == "trunk.add")

@@ -10,8 +10,7 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from srgan.model.config import GeneratorConfig, Layer, layers
-from srgan.upscale.engine import trunk_index
+from srgan.model.config import GeneratorConfig, Layer, generator_layers, trunk_index
 
 Part = Literal["whole", "body", "tail"]
 """The whole network; up to the sub-pixel stages (LR resolution); the sub-pixel stages and after."""
@@ -21,11 +20,11 @@ Tensors = Mapping[str, NDArray[np.float32]]
 def build(config: GeneratorConfig, tensors: Tensors, part: Part, int8: Tensors | None = None) -> openvino.Model:
     """A part of the generator with free height and width.
 
-    `tensors` are folded (`weights.fold`). whole: lr_unit (1,3,H,W) -> sr_signed (1,3,sH,sW); body: lr_unit ->
+    `tensors` are folded (`weights.fold_batchnorm`). whole: lr_unit (1,3,H,W) -> sr_signed (1,3,sH,sW); body: lr_unit ->
     features (1,width,H,W); tail: features -> sr_signed. `int8`: the
     tensors of `srgan.upscale.int8.Form`.
     """
-    network = layers(config)
+    network = generator_layers(config)
     cut = trunk_index(network) + 1
     channels = config.width if part == "tail" else config.channels
     start = ops.parameter([1, channels, -1, -1], np.float32, name="input")
@@ -90,7 +89,7 @@ class _Graph:
                 node = ops.depth_to_space(node, "blocks_first", 2)
         node = self._conv(last.name, node, unshuffled(self._of(last, "weight")), self._of(last, "bias").repeat(4))
         node = ops.depth_to_space(node, "depth_first", 2)
-        return ops.tanh(node) if any(layer.kind == "tanh" for layer in network) else node
+        return node
 
     def _conv(self, name: str, node: Any, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Any:
         pad = [weight.shape[2] // 2] * 2

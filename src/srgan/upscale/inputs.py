@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srgan.errors import UsageError
-from srgan.image.decode import SUFFIXES, shown
-from srgan.image.encode import WRITTEN
+from srgan.fs import printable
+from srgan.image.decode import SUFFIXES
+from srgan.image.encode import OUTPUT_SUFFIXES
 
 _ENDINGS = {"png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}
 _OF_OURS = re.compile(r"(.+)_x[234]")
@@ -47,11 +48,11 @@ def worklist(
     if output is not None and not folder:
         if len(found) > 1 or any(path.is_dir() for path in paths):
             raise UsageError(
-                f"-o {shown(output)} names one file for {len(found)} pictures; give a folder (a name without "
+                f"-o {printable(output)} names one file for {len(found)} pictures; give a folder (a name without "
                 "an ending)."
             )
         if format and _ENDINGS[format] != _ENDINGS.get(output.suffix.lower()[1:], output.suffix.lower()):
-            raise UsageError(f"--format {format} contradicts the ending of -o {shown(output)}.")
+            raise UsageError(f"--format {format} contradicts the ending of -o {printable(output)}.")
     items = []
     for source, relative in found:
         target = _target(source, relative, output, folder, scale, format)
@@ -81,7 +82,7 @@ def _found(paths: Iterable[Path], output: Path | None) -> Iterator[tuple[Path, P
             matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207  (absolute ones too)
             pictures = [match for match in matches if match.suffix.lower() in SUFFIXES and match.is_file()]
             if not pictures:
-                raise UsageError(f"no picture matches {shown(path)}.")
+                raise UsageError(f"no picture matches {printable(path)}.")
             root = _fixed_part(path)
             yield from ((match, match.relative_to(root)) for match in _originals(pictures))
 
@@ -99,9 +100,9 @@ def _below(root: Path, output: Path | None) -> Iterator[tuple[Path, Path]]:
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
         ]
     if avoided == root.resolve():
-        raise UsageError(f"-o {shown(root)} is the input folder itself; give another.")
+        raise UsageError(f"-o {printable(root)} is the input folder itself; give another.")
     if not pictures:
-        raise UsageError(f"{shown(root)} holds no picture ({', '.join(SUFFIXES)}).")
+        raise UsageError(f"{printable(root)} holds no picture ({', '.join(SUFFIXES)}).")
     yield from ((picture, picture.relative_to(root)) for picture in _originals(pictures))
 
 
@@ -128,7 +129,7 @@ def _target(source: Path, relative: Path, output: Path | None, folder: bool, sca
     if output is not None and not folder:
         return output
     suffix = _ENDINGS[format] if format else source.suffix
-    if suffix.lower() not in WRITTEN:
+    if suffix.lower() not in OUTPUT_SUFFIXES:
         suffix = ".png"
     if output is None:
         return source.with_name(f"{source.stem}_x{scale}{suffix}")
@@ -141,6 +142,6 @@ def _check_distinct(items: Sequence[Item]) -> None:
         other = seen.setdefault(item.target, item.source)
         if other is not item.source:
             raise UsageError(
-                f"{shown(other)} and {shown(item.source)} would both become {shown(item.target)}; "
+                f"{printable(other)} and {printable(item.source)} would both become {printable(item.target)}; "
                 "upscale them into different folders."
             )

@@ -13,8 +13,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from srgan.errors import WeightsError
-from srgan.model.config import layers
-from srgan.model.weights import Weights, find, ordered, packaged, write_atomically
+from srgan.fs import atomic_write
+from srgan.model.config import generator_layers
+from srgan.model.weights import Weights, find_model, packaged, sort_metadata
 
 FORMAT = "1"
 MOST_LOST = 0.05
@@ -49,9 +50,9 @@ def form_of(weights: Weights, beside: Path | None = None) -> Form | None:
     That of a mixture (`weights.interpolate`) is made from those of both. Raises WeightsError where there is
     one that was made from other weights.
     """
-    if weights.parents is not None:
-        return _between(weights, weights.parents)
-    path = find(weights.name) if beside is None and weights.name in packaged() else beside
+    if weights.mixed_from is not None:
+        return _between(weights, weights.mixed_from)
+    path = find_model(weights.name) if beside is None and weights.name in packaged() else beside
     if path is None or not path_beside(path).is_file():
         return None
     form = read(path_beside(path))
@@ -103,12 +104,12 @@ def write(path: Path, form: Form) -> None:
         "lost": json.dumps(form.lost),
     }
     tensors = {name: np.ascontiguousarray(form.tensors[name], np.float32) for name in sorted(form.tensors)}
-    write_atomically(path, ordered(safetensors.numpy.save(tensors, metadata=metadata)))
+    atomic_write(path, sort_metadata(safetensors.numpy.save(tensors, metadata=metadata)))
 
 
 def _check(form: Form, weights: Weights, path: Path) -> None:
     """Every tensor has its place and shape, and is finite."""
-    convolutions = {layer.name for layer in layers(weights.config) if layer.kind == "conv"}
+    convolutions = {layer.name for layer in generator_layers(weights.config) if layer.kind == "conv"}
     for name, tensor in form.tensors.items():
         layer, _, part = name.rpartition(".")
         fits = layer in convolutions and part == "input" and tensor.shape == (2,) and tensor.dtype == np.float32

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from srgan.errors import SrganError
 from srgan.image.resize import bicubic
 from srgan.image.tiles import Box, whole
-from srgan.model.config import Reach
+from srgan.model.config import ReceptiveField
 from srgan.upscale import colour
 from srgan.upscale.engine import Engine, OutOfMemory, Planes
 from srgan.upscale.tile_plan import SMALLEST_CORE, Plan
@@ -51,7 +51,7 @@ class Work:
     """How a picture is upscaled."""
 
     engine: Engine
-    halo: Reach
+    halo: ReceptiveField
     scale: int
     margin: int
     """LR pixels that a tile computes beyond its core, for the resize from the model's scale to `scale`."""
@@ -77,19 +77,19 @@ class Job:
     def run(self, plan: Plan) -> None:
         """Deliver all tiles of `plan`, row by row."""
         self._report(0)
-        for core in plan.grid.cores(self.bounds):
+        for core in plan.grid.tiles(self.bounds):
             self._deliver(core, plan.tail_pixels)
 
     def parts(self, core: Box, tail_pixels: int) -> Iterator[tuple[Box, Pixels, Pixels | None]]:
         """Parts of `core` (LR), each with its output pixels and alpha."""
-        window = core.widened(self.work.halo.total + self.work.margin, self.bounds)
+        window = core.padded(self.work.halo.total + self.work.margin, self.bounds)
         pixels = self.source.region(*window)
         alphas = self._alphas(window, core, tail_pixels)
         planes = colour.planes_from_pixels(pixels)
-        for part, sr_signed in self.work.pieces(planes, core.within(window), tail_pixels):
+        for part, sr_signed in self.work.pieces(planes, core.relative_to(window), tail_pixels):
             unit = self._to_scale(colour.unit_from_signed(sr_signed, grey=pixels.ndim == 2), part, window)
             alpha = next(alphas) if self.source.has_alpha else None
-            yield part.placed(window), colour.pixels_from_unit(unit, pixels.dtype), alpha
+            yield part.absolute_in(window), colour.pixels_from_unit(unit, pixels.dtype), alpha
 
     def _deliver(self, core: Box, tail_pixels: int) -> None:
         """Deliver `core`; where memory runs out, its halves, from the start."""
@@ -126,20 +126,20 @@ class Job:
             return
         alpha, scale = self.source.alpha_region(*window), self.work.scale
         planes, bounds = colour.planes_from_pixels(alpha), whole(window.height, window.width)
-        for part, sr_signed in self.work.pieces(planes, core.within(window), tail_pixels):
+        for part, sr_signed in self.work.pieces(planes, core.relative_to(window), tail_pixels):
             unit = self._to_scale(colour.unit_from_signed(sr_signed, grey=True), part, window)
-            near = part.widened(1, bounds)
+            near = part.padded(1, bounds)
             low, high = colour.local_range(alpha[near.slices()], scale)
-            inner = part.within(near).times(scale).slices()
+            inner = part.relative_to(near).scaled(scale).slices()
             yield np.clip(colour.pixels_from_unit(unit, alpha.dtype), low[inner], high[inner])
 
     def _to_scale(self, unit: Planes, part: Box, window: Box) -> Planes:
         """From the model's scale, margin included, to the output's, without the margin."""
         if not self.work.margin:
             return unit
-        wide, scale = part.widened(self.work.margin, whole(window.height, window.width)), self.work.scale
+        wide, scale = part.padded(self.work.margin, whole(window.height, window.width)), self.work.scale
         smaller = np.clip(bicubic(unit, wide.height * scale, wide.width * scale), 0.0, 1.0)
-        resized: Planes = smaller[part.within(wide).times(scale).slices()]
+        resized: Planes = smaller[part.relative_to(wide).scaled(scale).slices()]
         return resized
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from srgan.errors import PictureError, UsageError
-from srgan.image.decode import shown
-from srgan.image.files import losses
-from srgan.image.stream import Sink, Source, open_source
+from srgan.errors import ImageError, UsageError
+from srgan.fs import printable
+from srgan.image.files import depth_warning
+from srgan.image.stream import ImageReader, ImageWriter, open_reader
 from srgan.upscale.job import Progress
 
 if TYPE_CHECKING:
@@ -34,20 +34,20 @@ class FileJob:
     def __init__(self, source: Path, target: Path, options: FileOptions) -> None:
         self.source, self.target, self.options = source, target, options
         self._open = contextlib.ExitStack()
-        self._picture: Source | None = None
-        self._sink: Sink | None = None
+        self._picture: ImageReader | None = None
+        self._sink: ImageWriter | None = None
         self._made: dict[str, str] | None = None
 
     def open(self) -> Self:
-        """Decode the input and check that the output can be written. Raises PictureError."""
+        """Decode the input and check that the output can be written. Raises ImageError."""
         if self.target.exists():
             if not self.options.overwrite:
-                raise PictureError(f"{shown(self.target)} exists; --overwrite replaces it.")
+                raise ImageError(f"{printable(self.target)} exists; --overwrite replaces it.")
             if self.source.exists() and self.target.samefile(self.source):
-                raise UsageError(f"{shown(self.target)} is the input itself; give another name with -o.")
+                raise UsageError(f"{printable(self.target)} is the input itself; give another name with -o.")
         try:
-            picture = self._open.enter_context(open_source(self.source, scratch=self.target.parent))
-            sink = Sink(
+            picture = self._open.enter_context(open_reader(self.source, scratch=self.target.parent))
+            sink = ImageWriter(
                 self.target,
                 height=picture.height * self.options.scale,
                 width=picture.width * self.options.scale,
@@ -69,12 +69,12 @@ class FileJob:
         if self._picture is None or self._sink is None:
             raise AssertionError("compute comes after open")
         scale = self.options.scale
-        plan = upscaler.deliver(self._picture, self._sink.put, scale=scale, progress=progress)
+        plan = upscaler.deliver(self._picture, self._sink.write_box, scale=scale, progress=progress)
         if self.options.provenance:
             self._made = upscaler.provenance(plan.grid, scale=scale)
-        rounded = losses(self.target, self._picture.dtype)
+        rounded = depth_warning(self.target, self._picture.dtype)
         if rounded:
-            upscaler.notify(f"{shown(self.target)}: {rounded}")
+            upscaler.notify(f"{printable(self.target)}: {rounded}")
 
     def finish(self) -> None:
         """Encode, flush to disk, put in place."""

@@ -32,7 +32,7 @@ class OpenVinoEngine:
         self.tail_bytes = (96 * weights.config.width + 400) * weights.config.scale**2 // 16
         self.precision = "fp32" if form is None else "int8"
         self._int8 = None if form is None else form.tensors
-        self._tensors = weights_module.fold(weights)
+        self._tensors = weights_module.fold_batchnorm(weights)
         self._core = openvino.Core()
         self._threads = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
         self._lock = threading.Lock()

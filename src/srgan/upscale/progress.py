@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from srgan.image.decode import shown
+from srgan.fs import printable
 
 EVERY = 10.0
 """Seconds between two plain lines about one picture."""
@@ -82,7 +82,7 @@ class Lines(Quiet):
             self.say(f"{self._label()}: {time.monotonic() - self._begun:.1f} s")
 
     def _label(self) -> str:
-        return f"[{self._index}/{self._pictures}] {shown(self._path)}"
+        return f"[{self._index}/{self._pictures}] {printable(self._path)}"
 
 
 class Bar:
@@ -107,7 +107,7 @@ class Bar:
 
     def start(self, path: Path) -> None:
         self._index += 1
-        name = shown(path.name)
+        name = printable(path.name)
         label = name if self._pictures == 1 else f"{self._index}/{self._pictures} {name}"
         self._bar.update(self._task, label=label)
 

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 
 from srgan.errors import UsageError
 from srgan.model import weights as weights_module
-from srgan.model.config import Layer, layers
+from srgan.model.config import Layer, generator_layers, trunk_index
 from srgan.model.weights import Weights
-from srgan.upscale.engine import OutOfMemory, Planes, Precision, trunk_index
+from srgan.upscale.engine import OutOfMemory, Planes, Precision
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -50,10 +50,10 @@ class PyTorchEngine:
         self.precision = _precision(precision, self.device)
         size = 4 if self.precision == "fp32" else 2
         self.body_bytes, self.tail_bytes = 6 * 64 * size, 48 * 64 * size
-        network = layers(weights.config)
+        network = generator_layers(weights.config)
         cut = trunk_index(network) + 1
         self._parts = {"whole": network, "body": network[:cut], "tail": network[cut:]}
-        self._folded = weights_module.fold(weights)
+        self._folded = weights_module.fold_batchnorm(weights)
         self._lock = threading.Lock()
         self._tensors = self._placed(self.precision)
 
@@ -111,7 +111,7 @@ class PyTorchEngine:
             return source + values[layer.other]
         if layer.kind == "shuffle":
             return F.pixel_shuffle(source, 2)
-        return torch.tanh(source) if layer.kind == "tanh" else source  # norm: folded into its convolution
+        return source  # norm: folded into its convolution
 
     def _placed(self, precision: str) -> dict[str, torch.Tensor]:
         return {name: self._put(tensor, precision) for name, tensor in self._folded.items()}

@@ -18,7 +18,7 @@ def seam_error(job: Job, exact: Work) -> str:
     worst, total = 0.0, 0.0
     levels = 1.0 if delivered.dtype == np.uint8 else 1 / 257 if delivered.dtype == np.uint16 else 255.0
     for place, sr, _ in again.parts(part, part.pixels * 4):
-        rows, columns = Box(*place.within(part)).times(scale).slices()
+        rows, columns = Box(*place.relative_to(part)).scaled(scale).slices()
         difference = np.abs(delivered[rows, columns].astype(np.float64) - sr) * levels
         worst, total = max(worst, float(difference.max())), total + float(difference.sum())
     mean = total / delivered.size

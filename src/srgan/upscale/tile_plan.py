@@ -8,7 +8,7 @@ from pathlib import Path
 
 from srgan.errors import UsageError
 from srgan.image.tiles import Grid, cheapest_grid
-from srgan.model.config import GeneratorConfig, Reach, layers
+from srgan.model.config import ReceptiveField, multiply_adds
 from srgan.upscale.engine import Engine
 
 SMALLEST_CORE = 16
@@ -39,7 +39,7 @@ def bytes_from_text(text: str) -> int:
 
 
 def plan(
-    height: int, width: int, engine: Engine, halo: Reach, memory: int, *, margin: int = 0, copies: int = 1
+    height: int, width: int, engine: Engine, halo: ReceptiveField, memory: int, *, margin: int = 0, copies: int = 1
 ) -> Plan:
     """The cheapest tiles of a `height` x `width` picture that hold at most `memory` bytes of activations.
 
@@ -50,7 +50,7 @@ def plan(
     more = 4 * engine.config.width * (copies - 1)
     if copies == 1 and height * width * engine.tail_bytes <= memory:
         return Plan(grid=Grid(1, 1), tail_pixels=height * width, whole=True)
-    body_work, tail_work = work(engine.config)
+    body_work, tail_work = multiply_adds(engine.config)
     best: tuple[float, Plan] | None = None
     for share in _SHARES:
         window = int(memory * share / (engine.body_bytes + more))
@@ -71,28 +71,13 @@ def plan(
     return best[1]
 
 
-def least(engine: Engine, halo: Reach, margin: int = 0, copies: int = 1) -> str:
+def least(engine: Engine, halo: ReceptiveField, margin: int = 0, copies: int = 1) -> str:
     """A text: memory that a tile with a core of 16 pixels certainly fits into."""
     body = (SMALLEST_CORE * 2 + 2 * (halo.total + margin)) ** 2 * (
         engine.body_bytes + 4 * engine.config.width * (copies - 1)
     )
     tail = (SMALLEST_CORE + 2 * (halo.tail + margin) + 1) ** 2 * engine.tail_bytes
     return f"{max(body / 0.8, tail / 0.2) / 1e6:.0f}MB"
-
-
-def work(config: GeneratorConfig) -> tuple[float, float]:
-    """Multiply-adds per LR pixel before the sub-pixel stages and from there on."""
-    body, tail, resolution = 0.0, 0.0, 1
-    for layer in layers(config):
-        if layer.kind == "shuffle":
-            resolution *= 2
-        elif layer.kind == "conv":
-            amount = layer.kernel**2 * layer.inputs * layer.outputs * resolution**2
-            if layer.name.startswith(("up.", "tail.")):
-                tail += amount
-            else:
-                body += amount
-    return body, tail
 
 
 def free_memory() -> int | None:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from srgan.image.tiles import Box, Grid, cheapest_grid, whole
-from srgan.model.config import Reach
+from srgan.model.config import ReceptiveField
 from srgan.upscale.engine import Engine, Planes
 
 
 def pieces(
-    engine: Engine, lr_unit: Planes, core: Box, halo: Reach, tail_pixels: int, margin: int = 0
+    engine: Engine, lr_unit: Planes, core: Box, halo: ReceptiveField, tail_pixels: int, margin: int = 0
 ) -> Iterator[tuple[Box, Planes]]:
     """The parts of `core` with their sr_signed (1, 3, s*h, s*w), `margin` LR pixels wider on each side.
 
@@ -24,16 +24,16 @@ def pieces(
         yield core, engine.run(lr_unit)
         return
     features = engine.body(lr_unit)
-    for part in tail_grid(core, halo, tail_pixels, margin).cores(core):
-        delivered = part.widened(margin, window)
-        seen = delivered.widened(halo.tail, window)
+    for part in tail_grid(core, halo, tail_pixels, margin).tiles(core):
+        delivered = part.padded(margin, window)
+        seen = delivered.padded(halo.tail, window)
         rows, columns = seen.slices()
         sr_signed = engine.tail(features[:, :, rows, columns])
-        rows, columns = delivered.within(seen).times(engine.config.scale).slices()
+        rows, columns = delivered.relative_to(seen).scaled(engine.config.scale).slices()
         yield part, sr_signed[:, :, rows, columns]
 
 
-def tail_grid(core: Box, halo: Reach, tail_pixels: int, margin: int = 0) -> Grid:
+def tail_grid(core: Box, halo: ReceptiveField, tail_pixels: int, margin: int = 0) -> Grid:
     """How a core is cut for the tail."""
     grid = cheapest_grid(core.height, core.width, halo.tail + margin, tail_pixels, 1)
     if grid is None:  # a window of a single pixel's halo is larger than allowed: the plan forbids it
@@ -42,16 +42,16 @@ def tail_grid(core: Box, halo: Reach, tail_pixels: int, margin: int = 0) -> Grid
 
 
 def ensemble_pieces(
-    engine: Engine, lr_unit: Planes, core: Box, halo: Reach, tail_pixels: int, margin: int = 0
+    engine: Engine, lr_unit: Planes, core: Box, halo: ReceptiveField, tail_pixels: int, margin: int = 0
 ) -> Iterator[tuple[Box, Planes]]:
     """As `pieces`, in one part: the mean over the eight flips and rotations of the window (self-ensemble)."""
     scale, bounds = engine.config.scale, whole(*lr_unit.shape[2:])
-    delivered = core.widened(margin, bounds)
+    delivered = core.padded(margin, bounds)
     total = np.zeros((1, 3, scale * delivered.height, scale * delivered.width), np.float32)
     for flips in range(8):
         turned, turned_core = _turned(lr_unit, flips), _turned_box(delivered, bounds, flips)
         for part, sr_signed in pieces(engine, turned, turned_core, halo, tail_pixels):
-            back = _turned_back_box(part, bounds, flips).within(delivered).times(scale)
+            back = _turned_back_box(part, bounds, flips).relative_to(delivered).scaled(scale)
             rows, columns = back.slices()
             total[:, :, rows, columns] += _turned_back(sr_signed, flips)
     total /= 8

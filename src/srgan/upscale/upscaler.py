@@ -1,4 +1,4 @@
-"""Picture in, larger picture out: the Python API of this package."""
+"""Image in, larger picture out: the Python API of this package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from srgan import __version__
 from srgan.errors import UsageError
 from srgan.image.tiles import Grid
 from srgan.model import weights as weights_module
-from srgan.model.config import Reach, reach
+from srgan.model.config import ReceptiveField, receptive_field
 from srgan.model.weights import Weights
 from srgan.upscale import colour
 from srgan.upscale.array import ArraySource, array_put
@@ -26,11 +26,11 @@ from srgan.upscale.seam import seam_error
 from srgan.upscale.tile_plan import Plan, bytes_from_text, free_memory, plan
 
 if TYPE_CHECKING:
-    from srgan.image.files import Picture
+    from srgan.image.files import Image
 
 _MARGIN = 2
 """LR pixels around a tile that the bicubic from x4 to x3 or x2 sees (it reaches 1)."""
-_FAST = Reach(total=16, body=13, tail=3)
+_FAST = ReceptiveField(total=16, body=13, tail=3)
 """The halo of `fast`."""
 _OF_FREE = 0.8
 """The part of the free memory that is used at most."""
@@ -65,7 +65,7 @@ class Upscaler:
         self.self_ensemble = self_ensemble
         self.fast = fast
         self.notify = notify or _warn
-        self._halo = _FAST if fast else reach(self.weights.config)
+        self._halo = _FAST if fast else receptive_field(self.weights.config)
         path = _own_file(model) if texture is None else None
         self._engine = choose(self.weights, engine, precision, self.notify, path, threads)
 
@@ -115,7 +115,7 @@ class Upscaler:
         self.deliver(source, put, scale=scale, progress=progress)
         return output
 
-    def upscale_picture(self, picture: Picture, *, scale: int = 4, progress: Progress | None = None) -> Picture:
+    def upscale_picture(self, picture: Image, *, scale: int = 4, progress: Progress | None = None) -> Image:
         """A decoded picture with its metadata -> the same, `scale` times larger."""
         height, width = (scale * side for side in picture.pixels.shape[:2])
         pixels = np.empty((height, width, *picture.pixels.shape[2:]), picture.pixels.dtype)
@@ -135,7 +135,7 @@ class Upscaler:
         quality: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """The picture of one file, `scale` times larger, as another file of any size. Raises PictureError."""
+        """The picture of one file, `scale` times larger, as another file of any size. Raises ImageError."""
         from srgan.upscale.onefile import FileOptions, upscale_file
 
         options = FileOptions(scale=scale, overwrite=overwrite, provenance=provenance, quality=quality)
@@ -158,7 +158,7 @@ class Upscaler:
         job = Job(work, source, put, progress or _no_progress)
         job.run(made)
         if self.fast and job.seam is not None:
-            self.notify(seam_error(job, dataclasses.replace(work, halo=reach(self.weights.config))))
+            self.notify(seam_error(job, dataclasses.replace(work, halo=receptive_field(self.weights.config))))
         return made
 
     def _plan(self, height: int, width: int, scale: int, alpha: bool, memory: int) -> Plan:
@@ -198,9 +198,9 @@ def _own_file(model: str | os.PathLike[str] | Weights) -> Path | None:
 
 def _read(path: str | os.PathLike[str]) -> Pixels:
     """A file as (H, W), (H, W, 3) or, where it has alpha, (H, W, 4)."""
-    from srgan.image.files import read
+    from srgan.image.files import read_image
 
-    picture = read(path)
+    picture = read_image(path)
     if picture.alpha is None:
         return picture.pixels
     grey = picture.pixels.ndim == 2

@@ -1,0 +1,116 @@
+"""Files that are written whole or not at all, locks between processes, and printable names."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from srgan.errors import SrganError
+
+log = logging.getLogger("srgan")
+
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+"""Error numbers of a filesystem without file locks, as some NFS and FUSE mounts are."""
+
+
+def printable(text: str | os.PathLike[str], limit: int = 200) -> str:
+    """One line of somebody else's text: unprintable characters escaped, at most `limit` characters kept.
+
+    Of a path that is too long, the end is kept.
+    """
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in os.fspath(text))
+    if len(line) <= limit:
+        return line
+    return f"{line[:limit]}..." if isinstance(text, str) else f"...{line[-limit:]}"
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Put `content` at `path`: a reader or a power cut sees the old file or the new one. Raises OSError."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A new empty file beside `path` that is renamed to `path`, flushed to disk, when the block succeeds.
+
+    Otherwise the file is removed. A symbolic link at `path` is replaced, not followed. Raises OSError.
+    """
+    # The name is short: the target's may already fill the 255 bytes that a filesystem allows.
+    temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # Windows and some filesystems cannot; the rename has happened.
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def check_free_space(folder: Path, needed_bytes: int, what: str, *, error: type[SrganError] = SrganError) -> None:
+    """Raise `error` when the disk of `folder`, or of its nearest existing parent, has less than `needed_bytes` free.
+
+    `what` begins the sentence: "The pack" needs 2.1 GB in ...
+    """
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    try:
+        free = shutil.disk_usage(existing).free
+    except OSError as fault:
+        raise error(f"{printable(folder)} cannot be used: {fault.strerror or fault}.") from None
+    if free < needed_bytes:
+        raise error(
+            f"{what} needs {needed_bytes / 1e9:.2f} GB in {printable(folder)}, where {free / 1e9:.2f} GB are free."
+        )
+
+
+class FileLock:
+    """A lock on `path` between processes, as a context manager; it ends with the process.
+
+    With `busy`, a lock held elsewhere raises `error` with that sentence; without, the lock is waited for.
+    A file that cannot be made raises `error`. A filesystem without locks gives a warning and no lock.
+    """
+
+    def __init__(self, path: Path, *, busy: str | None = None, error: type[SrganError] = SrganError) -> None:
+        self._path, self._busy, self._error = path, busy, error
+        self._lock: Any = None
+
+    def __enter__(self) -> Self:
+        import filelock
+
+        self._lock = filelock.FileLock(self._path, blocking=self._busy is None, fallback_to_soft=False)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except filelock.Timeout:
+            raise self._error(str(self._busy)) from None
+        except OSError as fault:
+            if fault.errno not in _NO_LOCKS:
+                reason = fault.strerror or fault
+                raise self._error(f"{printable(self._path.parent)} cannot be written: {reason}.") from fault
+            log.warning(f"{printable(self._path.parent)} has no file locks; start only one process that writes there.")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()

@@ -1,0 +1,86 @@
+"""Atomic files, locks between processes, printable text, free space."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from srgan.errors import DataError, SrganError
+from srgan.fs import FileLock, atomic_path, atomic_write, check_free_space, printable
+
+HOLD = """
+import sys, pathlib
+from srgan.fs import FileLock
+with FileLock(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_atomic_write_replaces_and_leaves_nothing(tmp_path: Path) -> None:
+    target = tmp_path / ("x" * 251 + ".yml")  # 255 bytes, the longest name
+    atomic_write(target, b"old")
+    atomic_write(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_atomic_path_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    target.write_bytes(b"old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        assert temporary.match(".*.tmp")
+        temporary.write_bytes(b"half")
+        raise RuntimeError
+    assert target.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_lock_held_by_another_process(tmp_path: Path) -> None:
+    lock = tmp_path / "new" / ".lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout and holder.stdout.readline() == "held\n"
+    with pytest.raises(DataError, match=r"^in use\.$"), FileLock(lock, busy="in use.", error=DataError):
+        pass
+    holder.kill()  # the lock goes with its process
+    holder.wait()
+    with FileLock(lock, busy="in use."):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_disk_without_locks_gives_one_warning(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with FileLock(tmp_path / "lock", busy="in use."):
+        pass
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "has no file locks" in caplog.text
+
+
+def test_lock_in_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SrganError, match="cannot be written"), FileLock(tmp_path / "file" / "lock"):
+        pass
+
+
+def test_printable() -> None:
+    assert printable("a\x1b[1m\nb\udcff\u202e") == r"a\x1b[1m\nb\udcff\u202e"
+    assert printable("x" * 201) == "x" * 200 + "..."
+    assert printable(Path("d" * 300) / "name.png").endswith("/name.png")
+
+
+def test_free_space(tmp_path: Path) -> None:
+    check_free_space(tmp_path / "not" / "yet", 1, "The pack")
+    with pytest.raises(DataError, match=r"^The pack needs 1000000000\.00 GB in .*, where .* GB are free\.$"):
+        check_free_space(tmp_path, 10**18, "The pack", error=DataError)
