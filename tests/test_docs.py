@@ -6,7 +6,11 @@ import ast
 import importlib.util
 import itertools
 import re
+import os
 import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +26,7 @@ import srgan
 from srgan import cli
 from srgan.image import files
 from srgan.model import weights
+from tests.train.small import SMALL
 from srgan.model.config import GeneratorConfig
 
 ROOT = Path(__file__).parents[1]
@@ -264,6 +269,23 @@ def test_the_paper_s_tests_and_files_exist() -> None:
     assert not {name for name in tests if f"def {name}(" not in sources}
     files_named = re.findall(r"`((?:tests|model|train|data|image|evaluate)/[\w/]+\.py)`", text)
     assert not [n for n in files_named if not (ROOT / n).exists() and not (ROOT / "src/srgan" / n).exists()]
+
+
+def test_the_example_adds_a_loss_in_three_edits(tmp_path: Path) -> None:
+    """The diffs of docs/development.md, applied to a copy of the source, give a flag, a loss and a line in the journal."""
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    edits = re.findall(r"^```diff (\S+)\n(.*?)^```", (ROOT / "docs/development.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(edits) == 3
+    for name, diff in edits:
+        lines = [line.removeprefix(" ") for line in diff.splitlines() if not line.startswith("+")]
+        edited = [line[1:] for line in diff.splitlines()]
+        source = (tmp_path / name).read_text()
+        assert source.count("\n".join(lines)) == 1, f"{name} has no place for the example"
+        (tmp_path / name).write_text(source.replace("\n".join(lines), "\n".join(edited)))
+    command = [sys.executable, "-m", "srgan", *SMALL, "--edges-weight", "0.1", "--output", "run"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    assert '"edges"' in (tmp_path / "run/journal.jsonl").read_text()
 
 
 def test_one_version_everywhere() -> None:
