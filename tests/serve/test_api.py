@@ -85,7 +85,7 @@ def test_alpha_profile_and_depth_come_through_as_on_the_command_line(running: Ru
     answer = post(running, source.read_bytes())
     assert answer.content == by_command(source, tmp_path / "ours.png")
     made = read_image(tmp_path / "ours.png")
-    assert made.alpha is not None and made.pixels.dtype == alpha.dtype and made.icc == profile
+    assert made.alpha is not None and made.pixels.dtype == alpha.dtype and made.metadata.icc == profile
 
 
 def test_forms_are_taken_and_no_name_in_them_is_opened(running: Running, picture_file: Callable[..., Path]) -> None:
