@@ -107,7 +107,7 @@ def fit_metadata(target: Path, metadata: Metadata) -> Metadata:
     if names:
         log.warning("%s: this %s cannot hold the image's %s.", printable(target), form.name, ", ".join(names))
     fields = {name.lower().replace(" ", "_"): None for name in names}
-    return dataclasses.replace(metadata, **fields)  # type: ignore[arg-type]
+    return dataclasses.replace(metadata, **fields)
 
 
 def check_writable(target: Path, bands: int, dtype: Any, **options: Any) -> None:
