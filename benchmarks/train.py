@@ -20,7 +20,7 @@ from torch import nn
 from benchmarks import contest, plain
 from benchmarks.contest import Contestant, Measured, Ours, Plain
 from srgan import config
-from srgan.data.loader import Plan, loader
+from srgan.data.loader import CropSampler, loader
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, init_weights
 from srgan.train import compute, inputs
@@ -111,7 +111,7 @@ def measured(name: str, settings: TrainBench, folder: Path) -> dict[str, Any]:
     theirs = _plain(settings.crop, copy.deepcopy(generator), copy.deepcopy(features), decoded, device)
     batches = loader(
         packed,
-        Plan(seed=0, phase=name, batch=settings.batch_size, crop=settings.crop),
+        CropSampler(seed=0, phase=name, batch=settings.batch_size, crop=settings.crop),
         device=device,
         source=settings.loader,
     )

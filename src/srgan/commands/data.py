@@ -109,24 +109,17 @@ def _check(argv: list[str]) -> int:
 
 
 def _pack(argv: list[str]) -> int:
-    from srgan.data.pack import pack
+    from srgan.data.folders import training_pairs
+    from srgan.data.packed import pack_images
 
     description = "Decode the training pictures of a folder once, into one file that is mapped into memory."
     settings: PackSettings = parse(PackSettings, argv, prog="srgan data pack", description=description)
     target = settings.output or settings.folder / "srgan.pack"
-    with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
-        packed = pack(
-            settings.folder,
-            target,
-            minimum=settings.minimum,
-            workers=settings.workers,
-            progress=display.stage("packing"),
-            say=display.say,
-        )
-    for sentence in packed.left_out:
-        log.warning(f"left out: {sentence}")
+    packed = pack_images(training_pairs(settings.folder), target, min_side=settings.minimum, workers=settings.workers)
+    for sentence in packed.skipped:
+        log.warning(f"skipped: {sentence}")
     print(
-        f"{target}: {len(packed)} pictures, {packed.megapixels:.1f} megapixels, {len(packed.left_out)} left out, "
+        f"{target}: {len(packed)} pictures, {packed.megapixels:.1f} megapixels, {len(packed.skipped)} left out, "
         f"fingerprint {packed.fingerprint[:16]}"
     )
     return 0

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from srgan.data.folders import Pair, match_results, test_pairs
 from srgan.errors import DataError, UsageError
 from srgan.evaluate.paper import PROTOCOL
 from srgan.evaluate.scoring import Report, SetScores, evaluate, evaluate_pictures
 from srgan.evaluate.table import Subject, Table, caveats, document
-from srgan.evaluate.testsets import Pair, matched, test_pairs
 from srgan.fs import atomic_write
 from srgan.image.metrics import bicubic_x4
 from srgan.image.niqe import NiqeModel, read_niqe_model
@@ -111,7 +111,7 @@ def _of_pictures(folder: Path, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Sub
             f"{folder} has no folder {missing[0]}; say which one set its pictures belong to (--sets Set14), "
             "or put those of each set into a folder of the set's name."
         )
-    files = {name: matched(homes.get(name, folder), pairs[name]) for name in pairs}
+    files = {name: match_results(homes.get(name, folder), pairs[name]) for name in pairs}
 
     def scorer(name: str, niqe_model: NiqeModel | None, report: Report) -> SetScores:
         return evaluate_pictures(files[name], pairs[name], niqe_model=niqe_model, report=report)
