@@ -22,12 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.data.folders import Pair
-from srgan.data.lock import alone
 from srgan.errors import DataError, ImageError
 from srgan.fs import FileLock, atomic_write, check_free_space
 from srgan.image import files, resize
 from srgan.progress import Progress
-from srgan.model.weights import write_atomically
 
 log = logging.getLogger("srgan")
 
