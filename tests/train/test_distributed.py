@@ -98,7 +98,9 @@ def reference(pack: PackedImages, name: str, count: int) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", ["pretrain", "adversarial"])
 @pytest.mark.parametrize(("mode", "count"), [("rank", 2), pytest.param("sync", 1, marks=NEEDS_CUDA)])
-def test_two_processes_are_one_that_averages(two_ranks: Path, pack: PackedImages, name: str, mode: str, count: int) -> None:
+def test_two_processes_are_one_that_averages(
+    two_ranks: Path, pack: PackedImages, name: str, mode: str, count: int
+) -> None:
     """BatchNorm per rank: as one process with two half batches; synchronised: as one with the whole batch."""
     together = torch.load(two_ranks / f"{mode}_{name}.pt")
     alone = reference(pack, name, count)
