@@ -48,7 +48,7 @@ KILLS = (
     ("srgan.train.checkpoints.write", 2),
     ("srgan.train.checkpoints.write", 4),
     ("srgan.commands.evaluate.main", 2),
-    ("srgan.report.write", 1),
+    ("srgan.report.report.write", 1),
 )
 
 

@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
         settings = dataclasses.replace(settings, data=root, evaluate=True, resume=settings.resume or going_on)
     code = train(settings)
     if code == 0 and settings.evaluate:
-        from srgan.commands import report
+        from srgan.report import report
 
         stages.evaluate(settings, folder)
         page = report.write([folder.root])
