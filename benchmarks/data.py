@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import plain
-from srgan import config
+from srgan import config, flags
 from srgan.data.folders import Pair
 from srgan.data.image_files import open_image_files
 from srgan.data.loader import CropSampler, gather, loader
@@ -43,7 +43,7 @@ class DataBench:
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
-    settings = config.parse(DataBench, argv, prog="srgan bench data", description=__doc__ or "")
+    settings = flags.parse(DataBench, argv, prog="srgan bench data", description=__doc__ or "")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         rates = measured(settings, Path(folder))

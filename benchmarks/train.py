@@ -19,7 +19,7 @@ from torch import nn
 
 from benchmarks import contest, plain
 from benchmarks.contest import Contestant, Measured, Ours, Plain
-from srgan import config
+from srgan import config, flags
 from srgan.data.loader import CropSampler, loader
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, init_weights
@@ -71,7 +71,7 @@ class TrainBench:
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
-    settings = config.parse(TrainBench, argv, prog="srgan bench train", description=__doc__ or "")
+    settings = flags.parse(TrainBench, argv, prog="srgan bench train", description=__doc__ or "")
     phases = ("pretrain", "adversarial") if settings.phase == "both" else (settings.phase,)
     with tempfile.TemporaryDirectory() as folder:
         found = {name: measured(name, settings, Path(folder)) for name in phases}

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
-
-from srgan.config import parse
+from srgan import flags
 from srgan.data.display import Display
 from srgan.errors import UsageError
 
@@ -29,7 +27,7 @@ _SHOWN = 20
 class FetchSettings:
     """What `srgan data fetch` brings, and where to."""
 
-    sets: tyro.conf.Positional[tuple[str, ...]]
+    sets: flags.Positional[tuple[str, ...]]
     """div2k (4.3 GB), set5, set14, bsd100, vgg19 (80 MB) or niqe; several at once."""
     to: Path = Path("data")
     """The data folder; what is there already is verified and kept."""
@@ -41,7 +39,7 @@ class FetchSettings:
 class CheckSettings:
     """What `srgan data check` looks at."""
 
-    folder: tyro.conf.Positional[Path]
+    folder: flags.Positional[Path]
     """A data folder (with DIV2K/, train/, valid/, Set5/ ...) or any folder of pictures."""
     against: Path | None = None
     """A data folder whose test and validation pictures must not be trained on, where they lie elsewhere."""
@@ -55,9 +53,9 @@ class CheckSettings:
 class PackSettings:
     """What `srgan data pack` packs, and where to."""
 
-    folder: tyro.conf.Positional[Path]
+    folder: flags.Positional[Path]
     """A data folder; what is trained on in it is packed."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    output: Annotated[Path | None, flags.Mark(alias="-o")] = None
     """The pack; srgan.pack in the folder unless said otherwise."""
     minimum: int = 96
     """Shorter side under which a picture is left out, pixels: the crop's."""
@@ -81,7 +79,7 @@ def _fetch(argv: list[str]) -> int:
     from srgan.data.fetch import Voice, fetch
 
     description = "Bring known sets below a data folder: resumed, retried, verified by content."
-    settings: FetchSettings = parse(FetchSettings, argv, prog="srgan data fetch", description=description)
+    settings: FetchSettings = flags.parse(FetchSettings, argv, prog="srgan data fetch", description=description)
     if not settings.sets:
         raise UsageError("srgan data fetch: which set? One or more of div2k, set5, set14, bsd100, vgg19, niqe.")
     with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
@@ -96,7 +94,7 @@ def _check(argv: list[str]) -> int:
     from srgan.data.check import check
 
     description = "Say what a data folder holds. Exit code 0: usable; 2: damaged, unpaired or leaking."
-    settings: CheckSettings = parse(CheckSettings, argv, prog="srgan data check", description=description)
+    settings: CheckSettings = flags.parse(CheckSettings, argv, prog="srgan data check", description=description)
     with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
         report = check(
             settings.folder,
@@ -113,7 +111,7 @@ def _pack(argv: list[str]) -> int:
     from srgan.data.packed import pack_images
 
     description = "Decode the training pictures of a folder once, into one file that is mapped into memory."
-    settings: PackSettings = parse(PackSettings, argv, prog="srgan data pack", description=description)
+    settings: PackSettings = flags.parse(PackSettings, argv, prog="srgan data pack", description=description)
     target = settings.output or settings.folder / "srgan.pack"
     packed = pack_images(training_pairs(settings.folder), target, min_side=settings.minimum, workers=settings.workers)
     for sentence in packed.skipped:

@@ -49,9 +49,9 @@ Scorer = Callable[[str, NiqeModel | None, Report], SetScores]
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code. Errors: SrganError."""
-    from srgan.config import parse
+    from srgan import flags
 
-    settings = parse(
+    settings = flags.parse(
         EvaluateSettings, argv, prog="srgan evaluate", description="Score a model, or pictures, on test sets."
     )
     _check(settings)

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
-from srgan import __version__
-from srgan.config import parse
+from srgan import __version__, flags
 from srgan.errors import UsageError
 from srgan.fs import atomic_write
 from srgan.model import weights
@@ -26,11 +23,11 @@ SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 class ExportSettings:
     """What to export, and how."""
 
-    model: tyro.conf.Positional[str]
+    model: flags.Positional[str]
     """srgan, srresnet, or a weights file."""
     format: Literal["onnx", "openvino", "torch"] = "onnx"
     """onnx: .onnx; openvino: .xml and .bin; torch: a torch.export program, .pt2."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    output: Annotated[Path | None, flags.Mark(alias="-o")] = None
     """The file to write; by default the model's name with the format's suffix, here."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     """fp16: half the size, a little less exact. int8 (openvino, for models that have an int8 form): faster."""
@@ -41,7 +38,7 @@ class ExportSettings:
 def main(argv: list[str]) -> int:
     """`srgan export MODEL --format F -o FILE`."""
     about = "Write a model in another format, compared with its source first."
-    settings: ExportSettings = parse(ExportSettings, argv, prog="srgan export", description=about)
+    settings: ExportSettings = flags.parse(ExportSettings, argv, prog="srgan export", description=about)
     source = weights.read(settings.model)
     suffix = SUFFIXES[settings.format]
     target = settings.output or Path(source.name + suffix)

@@ -6,11 +6,8 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from srgan.config import parse
+from srgan import flags
 from srgan.errors import WeightsError
 
 DESCRIPTION = "What a weights file, or a picture made by srgan, says of itself."
@@ -20,7 +17,7 @@ DESCRIPTION = "What a weights file, or a picture made by srgan, says of itself."
 class InfoSettings:
     """What `srgan info` does."""
 
-    file: Annotated[str, tyro.conf.Positional]
+    file: flags.Positional[str]
     """A .safetensors file, the name of a packaged model, or a picture."""
     json: bool = False
     """One JSON object instead of lines."""
@@ -28,7 +25,7 @@ class InfoSettings:
 
 def main(argv: list[str]) -> int:
     """Run `srgan info` and return its exit code."""
-    settings: InfoSettings = parse(InfoSettings, argv, prog="srgan info", description=DESCRIPTION)
+    settings: InfoSettings = flags.parse(InfoSettings, argv, prog="srgan info", description=DESCRIPTION)
     facts = about(settings.file)
     if settings.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
-from srgan import config
+from srgan import flags
 
 log = logging.getLogger("srgan")
 
@@ -18,16 +16,16 @@ log = logging.getLogger("srgan")
 class ReportSettings:
     """Which runs, and where to write."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: flags.Positional[tuple[Path, ...]]
     """The runs' folders; several are compared."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    output: Annotated[Path | None, flags.Mark(alias="-o")] = None
     """The page, .html; its numbers go beside it as .json. Default: report.html in the run's folder or, of several runs, in the folder around the first."""
 
 
 def main(argv: list[str]) -> int:
     """`srgan report RUN... [-o FILE]`."""
     about = "One HTML page, and the same numbers as JSON, about one or more training runs."
-    settings: ReportSettings = config.parse_flags(ReportSettings, argv, prog="srgan report", description=about)
+    settings: ReportSettings = flags.parse(ReportSettings, argv, prog="srgan report", description=about)
     from srgan.report import report
 
     page = report.write(settings.runs, settings.output)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from srgan.config import parse
+from srgan import flags
 from srgan.errors import UsageError, missing_extra
 from srgan.serve.queue import ServeLimits
 
@@ -48,7 +48,7 @@ class Serve:
 
 def main(argv: list[str]) -> int:
     """Serve until SIGTERM or Ctrl-C, which uvicorn raises again after its shutdown (exit codes 143 and 130)."""
-    settings: Serve = parse(Serve, argv, prog="srgan serve", description="A page to try it, and an HTTP service.")
+    settings: Serve = flags.parse(Serve, argv, prog="srgan serve", description="A page to try it, and an HTTP service.")
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 from pathlib import Path
 
-from srgan import config
+from srgan import config, flags
 from srgan.errors import UsageError
 from srgan.train.recipes import RECIPES
 from srgan.train.settings import TrainSettings
@@ -59,7 +59,7 @@ def settings_from(argv: list[str]) -> TrainSettings:
     if (named.resume or named.fetch) and saved.exists():
         start = config.from_mapping(start, config.read_yaml(saved), where=str(saved))
     start = config.from_mapping(start, from_file, where=str(named.config))
-    return config.parse(start, _without(argv, "--config"), prog="srgan train", description=DESCRIPTION)
+    return flags.parse(start, _without(argv, "--config"), prog="srgan train", description=DESCRIPTION)
 
 
 def _without(argv: list[str], option: str) -> list[str]:

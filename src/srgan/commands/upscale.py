@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
-
-from srgan.config import parse
+from srgan import flags
 from srgan.errors import ImageError, UsageError
 from srgan.upscale.engine import EngineName, Precision
 
@@ -33,9 +31,9 @@ _ADDRESS = re.compile(r"local|auto|ray://.+|[\w.-]+:\d+|\[[\da-f:]+\]:\d+")
 class UpscaleSettings:
     """What `srgan upscale` does."""
 
-    paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    paths: flags.Positional[tuple[Path, ...]]
     """Pictures, folders of pictures (searched below), or globs in quotes."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    output: Annotated[Path | None, flags.Mark(alias="-o")] = None
     """A file; or a folder, existing or without an ending, where names are kept. Default: <stem>_x4.<ext> beside
     each picture."""
     model: str = "srgan"
@@ -64,7 +62,7 @@ class UpscaleSettings:
     """Replace results that exist; else they are skipped."""
     shard: str | None = None
     """I/N: only the I-th of N parts of the list, for job arrays. No coordination is needed."""
-    ray: Annotated[str | None, tyro.conf.arg(metavar="[ADDRESS]")] = None
+    ray: Annotated[str | None, flags.Mark(metavar="[ADDRESS]")] = None
     """Spread the list over a Ray cluster (needs the extra 'cluster'). Alone: a Ray of this machine's own. Or where one
     runs: auto (that of this machine, or RAY_ADDRESS) or HOST:PORT; any other word after --ray is a path. All nodes must
     see the same files."""
@@ -77,7 +75,7 @@ class UpscaleSettings:
 def main(argv: list[str]) -> int:
     """Run `srgan upscale` and return its exit code; the written paths go to stdout."""
     words = _with_address(argv)
-    settings: UpscaleSettings = parse(UpscaleSettings, words, prog="srgan upscale", description=DESCRIPTION)
+    settings: UpscaleSettings = flags.parse(UpscaleSettings, words, prog="srgan upscale", description=DESCRIPTION)
     if settings.texture is not None and settings.model != "srgan":
         raise UsageError("--texture chooses between srresnet and srgan, so --model cannot be given with it.")
     if not settings.paths:
