@@ -62,7 +62,7 @@ def _parse_by_tyro(settings: type[T] | T, argv: Sequence[str], prog: str, descri
             kind,
             args=list(argv),
             prog=prog,
-            description=f"{description}\n\n--quiet: results and errors only. --verbose: more detail.",
+            description=f"{description}\n--quiet: results and errors only. --verbose: more detail.",
             default=tyro.MISSING_NONPROP if isinstance(settings, type) else settings,
             config=(tyro.conf.OmitArgPrefixes,),
         )

@@ -25,22 +25,22 @@ NIQE_FILE = Path("niqe") / "niqe_pris_params.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
-    """What `srgan evaluate` scores, and on what."""
+    """Options of `srgan evaluate`."""
 
     model: str | None = None
-    """A packaged model (srgan, srresnet) or the path of a weights file."""
+    """Packaged model (srgan, srresnet) or path of a weights file."""
     pictures: Path | None = None
-    """Score these super-resolved pictures in place of a model; of several sets: a folder inside for each."""
+    """Folder of super-resolved images to score instead of a model. With several sets, one subfolder per set."""
     data: Path = Path("data")
-    """The folder that holds the test sets (Set14/image_SRF_4, Set14/HR, ...) and niqe/."""
+    """Folder of the test sets (Set14/image_SRF_4, Set14/HR, ...) and of niqe/."""
     sets: tuple[str, ...] = ("Set5", "Set14", "BSD100")
     """Names of the test sets."""
     json: Path | None = None
-    """Write everything to this file too."""
+    """File for the scores as JSON."""
     engine: Literal["auto", "openvino", "pytorch"] = "auto"
-    """What computes."""
+    """Engine that computes. auto: pytorch on a GPU, else openvino."""
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "fp32"
-    """Numbers that the network computes with."""
+    """Precision of the computation."""
 
 
 Scorer = Callable[[str, NiqeModel | None, Report], SetScores]
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     from srgan import flags
 
     settings = flags.parse(
-        EvaluateSettings, argv, prog="srgan evaluate", description="Score a model, or pictures, on test sets."
+        EvaluateSettings, argv, prog="srgan evaluate", description="Score a model, or a folder of images, on test sets."
     )
     _check(settings)
     pairs = {name: test_pairs(settings.data, name) for name in settings.sets}

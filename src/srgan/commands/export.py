@@ -21,23 +21,23 @@ SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """What to export, and how."""
+    """Options of `srgan export`."""
 
     model: flags.Positional[str]
-    """srgan, srresnet, or a weights file."""
+    """Packaged model (srgan, srresnet) or path of a weights file."""
     format: Literal["onnx", "openvino", "torch"] = "onnx"
-    """onnx: .onnx; openvino: .xml and .bin; torch: a torch.export program, .pt2."""
+    """onnx writes .onnx; openvino writes .xml and .bin; torch writes a torch.export program, .pt2."""
     output: Annotated[Path | None, flags.Mark(alias="-o")] = None
-    """The file to write; by default the model's name with the format's suffix, here."""
+    """File to write. Default: the model's name with the format's suffix, in the current folder."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    """fp16: half the size, a little less exact. int8 (openvino, for models that have an int8 form): faster."""
+    """fp16: half the size, slightly less exact. int8: faster; only for openvino and models with int8 ranges."""
     overwrite: bool = False
-    """Replace the output."""
+    """Replace an existing output."""
 
 
 def main(argv: list[str]) -> int:
     """`srgan export MODEL --format F -o FILE`."""
-    about = "Write a model in another format, compared with its source first."
+    about = "Write a model in another format. The result is compared with the model before it is written."
     settings: ExportSettings = flags.parse(ExportSettings, argv, prog="srgan export", description=about)
     source = weights.read(settings.model)
     suffix = SUFFIXES[settings.format]
