@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     path = model(chosen.infer_model, chosen.infer_step)
 
     from srgan import Upscaler
-    from srgan.evaluate.testsets import test_pairs
+    from srgan.data.folders import test_pairs
     from srgan.image.files import read_provenance
 
     upscaler = Upscaler(path)

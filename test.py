@@ -22,10 +22,10 @@ def main(argv: list[str]) -> int:
         "test.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args(argv)
 
+    from srgan.data.folders import match_results, test_pairs
     from srgan.evaluate.paper import PROTOCOL
     from srgan.evaluate.scoring import evaluate_pictures
     from srgan.evaluate.table import entry
-    from srgan.evaluate.testsets import matched, test_pairs
     from srgan.fs import atomic_write
     from srgan.image.metrics import Scores
 
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         print(f"{name:<12} {scores.psnr_y:9.4f} {scores.ssim_wang:10.4f} {scores.ssim_daala:11.4f}")
 
     print(f"{'Set14':<12} {'psnr_y':>9} {'ssim_wang':>10} {'ssim_daala':>11}")
-    found = evaluate_pictures(matched(RESULTS, pairs), pairs, report=row)
+    found = evaluate_pictures(match_results(RESULTS, pairs), pairs, report=row)
     row("mean", found.mean)
     content = {"protocol": PROTOCOL, "set": "Set14", "count": len(pairs), **entry(found)}
     atomic_write(RESULTS / "metrics.json", f"{json.dumps(content, indent=1, allow_nan=False)}\n".encode())

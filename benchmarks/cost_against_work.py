@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from srgan.data.loader import Batch, Plan, gather
-from srgan.data.packfile import Pack
+from srgan.data.loader import Batch, CropSampler, gather
+from srgan.data.packed import Index, PackedImages
 from srgan.model.config import GeneratorConfig
 from srgan.model.generator import Generator, init_weights
 from srgan.train.phases import Pretraining
@@ -58,16 +58,16 @@ def step_seconds(batch: int, crop: int, repeats: int) -> float:
 def gather_seconds(count: int) -> float:
     """Planning and copying a batch of 16 crops out of a pack of `count` pictures of 128x128, CPU seconds."""
     packed = pack_of(count)
-    plan = Plan(seed=0, phase="pretrain", batch=16, crop=96)
-    return least(lambda n: gather(packed, plan.of(packed, n), 96), 200)
+    plan = CropSampler(seed=0, phase="pretrain", batch=16, crop=96)
+    return least(lambda n: gather(packed, plan.crops(packed, n), 96), 200)
 
 
-def pack_of(count: int) -> Pack:
+def pack_of(count: int) -> PackedImages:
     """A pack in memory, of noise."""
     size = 128 * 128 * 3 // 16 * 17
     offsets = np.arange(count, dtype=np.int64) * size
     sides = np.full(count, 128, np.int64)
-    return Pack(
+    return PackedImages(
         path=Path("memory"),
         pixels=np.tile(np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8), count),
         names=tuple(map(str, range(count))),
@@ -76,9 +76,8 @@ def pack_of(count: int) -> Pack:
         hr_offsets=offsets,
         lr_offsets=offsets + 128 * 128 * 3,
         fingerprint="",
-        left_out=(),
-        entries=(),
-        minimum=96,
+        skipped=(),
+        index=Index(min_side=96, total=count),
     )
 
 

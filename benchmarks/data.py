@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import plain
-from srgan import config
+from srgan import config, flags
 from srgan.data.folders import Pair
-from srgan.data.image_files import unpacked
-from srgan.data.loader import Plan, gather, loader
+from srgan.data.image_files import open_image_files
+from srgan.data.loader import CropSampler, gather, loader
 
 TURN = 0.5
 """Seconds, at least, of one turn."""
@@ -43,7 +43,7 @@ class DataBench:
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
-    settings = config.parse(DataBench, argv, prog="srgan bench data", description=__doc__ or "")
+    settings = flags.parse(DataBench, argv, prog="srgan bench data", description=__doc__ or "")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         rates = measured(settings, Path(folder))
@@ -60,18 +60,18 @@ def main(argv: list[str]) -> int:
 def measured(settings: DataBench, folder: Path) -> dict[str, float]:
     """Crops of `settings.crop` per second (median of the turns) by name of the way."""
     packed, paths = plain.pictures(settings.data, folder, count=settings.pictures, minimum=settings.crop)
-    in_files = unpacked([Pair(name=p.name, hr=p, lr=None) for p in paths], minimum=settings.crop)
+    in_files = open_image_files([Pair(name=p.name, hr=p, lr=None) for p in paths], min_side=settings.crop)
     decoded = plain.plain_loop().PngCrops(paths, settings.crop, len(paths))
-    plan = Plan(seed=0, phase="sample", batch=16, crop=settings.crop)
+    plan = CropSampler(seed=0, phase="sample", batch=16, crop=settings.crop)
     resident = loader(packed, plan, device=torch.device("cpu"), source="device")
 
     def a_picture(step: int) -> None:
         decoded[step]
 
     ways: dict[str, tuple[int, Callable[[int], object]]] = {
-        "pack, mapped": (16, lambda step: gather(packed, plan.of(packed, step), settings.crop)),
+        "pack, mapped": (16, lambda step: gather(packed, plan.crops(packed, step), settings.crop)),
         "pack, in memory": (16, lambda step: resident.finish(resident.prepare(step))),
-        "PNG, --loader files": (16, lambda step: gather(in_files, plan.of(in_files, step), settings.crop)),
+        "PNG, --loader files": (16, lambda step: gather(in_files, plan.crops(in_files, step), settings.crop)),
         "PNG, Pillow": (1, a_picture),
     }
     found: dict[str, list[float]] = {name: [] for name in ways}

@@ -12,9 +12,8 @@ from multiprocessing import active_children
 from pathlib import Path
 from types import ModuleType
 
-from srgan.data import samples
-from srgan.data.folders import Pair, training_pairs
-from srgan.data.pack import Pack, pack_pairs
+from srgan.data.folders import sample_pairs, training_pairs
+from srgan.data.packed import PackedImages, pack_images
 from srgan.errors import UsageError
 from srgan.image import files
 
@@ -30,12 +29,11 @@ def plain_loop() -> ModuleType:
     return importlib.import_module("plain_loop")
 
 
-def pictures(data: Path | None, folder: Path, *, count: int, minimum: int) -> tuple[Pack, list[Path]]:
+def pictures(data: Path | None, folder: Path, *, count: int, minimum: int) -> tuple[PackedImages, list[Path]]:
     """`count` training pictures, spread over the set: packed, and as PNG files of the same pixels."""
-    ours = [Pair(name=name, hr=samples.folder() / name, lr=None) for name in samples.TRAINING]
-    pairs = ours if data is None else training_pairs(data)
+    pairs = sample_pairs()[0] if data is None else training_pairs(data)
     chosen = [pairs[i * len(pairs) // count] for i in range(count)] if count < len(pairs) else pairs
-    packed = pack_pairs(chosen, folder / "bench.pack", minimum=minimum)
+    packed = pack_images(chosen, folder / "bench.pack", min_side=minimum)
     paths = []
     for index in range(len(packed)):
         paths.append(folder / f"{index:05}.png")

@@ -19,8 +19,8 @@ from torch import nn
 
 from benchmarks import contest, plain
 from benchmarks.contest import Contestant, Measured, Ours, Plain
-from srgan import config
-from srgan.data.loader import Plan, loader
+from srgan import config, flags
+from srgan.data.loader import CropSampler, loader
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, init_weights
 from srgan.train import compute, inputs
@@ -71,7 +71,7 @@ class TrainBench:
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
-    settings = config.parse(TrainBench, argv, prog="srgan bench train", description=__doc__ or "")
+    settings = flags.parse(TrainBench, argv, prog="srgan bench train", description=__doc__ or "")
     phases = ("pretrain", "adversarial") if settings.phase == "both" else (settings.phase,)
     with tempfile.TemporaryDirectory() as folder:
         found = {name: measured(name, settings, Path(folder)) for name in phases}
@@ -111,7 +111,7 @@ def measured(name: str, settings: TrainBench, folder: Path) -> dict[str, Any]:
     theirs = _plain(settings.crop, copy.deepcopy(generator), copy.deepcopy(features), decoded, device)
     batches = loader(
         packed,
-        Plan(seed=0, phase=name, batch=settings.batch_size, crop=settings.crop),
+        CropSampler(seed=0, phase=name, batch=settings.batch_size, crop=settings.crop),
         device=device,
         source=settings.loader,
     )

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rivals import RIVALS, peak_memory
-from srgan import __version__
-from srgan.config import parse, to_mapping
+from srgan import __version__, flags
+from srgan.config import to_mapping
 from srgan.image.metrics import psnr, shave, y_from_image
 from srgan.model import weights
 from srgan.model.config import multiply_adds
@@ -72,7 +72,7 @@ class Row:
 
 def main(argv: list[str]) -> int:
     """Run the bench; the table goes to stdout."""
-    settings: BenchSettings = parse(BenchSettings, argv, prog="srgan bench upscale", description=DESCRIPTION)
+    settings: BenchSettings = flags.parse(BenchSettings, argv, prog="srgan bench upscale", description=DESCRIPTION)
     generator = weights.random() if settings.model == "random" else weights.read(settings.model)
     path = None if settings.model == "random" else weights.find_model(settings.model)
     runs = {name: made for name in settings.only if (made := RIVALS[name](generator, path)) is not None}

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from srgan.config import (
     check_at_least_zero,
     from_mapping,
-    parse_flags,
     read_yaml,
     replace,
     to_json,
@@ -77,10 +76,6 @@ OVENS = st.builds(
 )
 
 
-def flags(*argv: str) -> Oven:
-    return parse_flags(Oven, argv, prog="oven", description="An oven.")
-
-
 def mapped(**values: object) -> Oven:
     return from_mapping(Oven(), values, where="run.yaml")
 
@@ -89,53 +84,6 @@ def yaml_file(tmp_path: Path, text: str | bytes) -> Path:
     path = tmp_path / "run.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
-
-
-# --- flags
-
-
-def test_flags_with_hyphen_and_underscore() -> None:
-    assert flags("--train-steps", "3", "--learning_rate", "1e-3") == Oven(train_steps=3, learning_rate=1e-3)
-
-
-def test_every_type_as_a_flag() -> None:
-    oven = flags("--name", "x", "--data", "d", "--content", "mse", "--names", "a", "b", "--dark")
-    assert oven == Oven(name="x", data=Path("d"), content="mse", names=("a", "b"), dark=True)
-
-
-def test_an_instance_gives_the_defaults() -> None:
-    start = Oven(train_steps=99, dark=True)
-    assert parse_flags(start, ["--no-dark"], prog="oven", description="") == Oven(train_steps=99)
-
-
-@pytest.mark.parametrize("argv", [["--train-stepz", "3"], ["--train-steps", "many"], ["--content", "vgg19"], ["stray"]])
-def test_wrong_flags_leave_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        flags(*argv)
-    assert end.value.code == 2
-    assert argv[-1].lstrip("-") in capsys.readouterr().err or argv[0] in argv
-
-
-def test_a_misspelt_flag_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        flags("--learning-rat", "3")
-    assert "--learning-rate" in capsys.readouterr().err
-
-
-def test_help_shows_docstrings_and_leaves_with_0(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        flags("--help")
-    assert end.value.code == 0
-    assert "How fast it learns" in capsys.readouterr().out
-
-
-def test_a_fields_own_check(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SettingsError, match="train_steps is at least 0, got -1"):
-        flags("--train-steps", "-1")
-    with pytest.raises((SystemExit, SettingsError)) as end:  # newer option parsers show a ValueError themselves
-        flags("--learning-rate", "2")
-    assert "learning_rate is at most 1, got 2" in capsys.readouterr().err + str(end.value)
-    assert getattr(end.value, "code", None) == 2 or getattr(end.value, "exit_code", None) == 2
 
 
 # --- YAML
@@ -263,17 +211,6 @@ def test_plain_values_and_json() -> None:
 
 
 # --- groups
-
-
-def test_groups_are_flat_flags_and_grouped_help(capsys: pytest.CaptureFixture[str]) -> None:
-    kitchen = parse_flags(
-        Kitchen(guests=4), ["--train-steps", "3", "--speed", "2"], prog="kitchen", description="A kitchen."
-    )
-    assert kitchen == Kitchen(oven=Oven(train_steps=3), fan=Fan(speed=2), guests=4)
-    with pytest.raises(SystemExit):
-        parse_flags(Kitchen, ["--help"], prog="kitchen", description="A kitchen.")
-    shown = capsys.readouterr().out
-    assert "How the air moves" in shown and "--fan" not in shown and "--quiet" in shown
 
 
 @given(oven=OVENS)

@@ -19,11 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import tyro
 import yaml
 
 import srgan
-from srgan import cli
+from srgan import cli, flags
 from srgan.image import files
 from srgan.model import weights
 from tests.train.small import SMALL
@@ -115,13 +114,13 @@ class Parsed(BaseException):
 @pytest.fixture
 def parse_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every command stops when its options are read."""
-    real = tyro.cli
+    real = flags.parse
 
     def read(*arguments: Any, **named: Any) -> None:
         real(*arguments, **named)
         raise Parsed
 
-    monkeypatch.setattr(tyro, "cli", read)
+    monkeypatch.setattr(flags, "parse", read)
     monkeypatch.chdir(tmp_path)
 
 

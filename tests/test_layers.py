@@ -13,7 +13,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 LEVELS = (
-    {"errors", "config", "progress", "fs"},
+    {"errors", "config", "flags", "progress", "fs"},
     {"image"},
     {"model"},
     {"data", "upscale"},
@@ -101,7 +101,7 @@ def test_the_scan_sees_imports_in_functions_and_of_submodules() -> None:
 @pytest.mark.parametrize(
     ("code", "light"),
     [
-        ("import srgan, srgan.errors, srgan.config, srgan.cli", HEAVY),
+        ("import srgan, srgan.errors, srgan.config, srgan.flags, srgan.cli", HEAVY),
         (
             "import sys, runpy; sys.argv = ['srgan', '--help']\n"
             "try: runpy.run_module('srgan', run_name='__main__')\n"

@@ -25,7 +25,7 @@ PROGRAMS = {
     "evaluate": "from srgan.cli import run; sys.exit(run(['evaluate', '--model', 'srresnet', '--data', '.', '--sets', 'Tiny']))",
     "info": "from srgan.cli import run; sys.exit(run(['info', 'a.png']))",
     "export": "from srgan.export import formats; import srgan.upscale.calibrate",
-    "serve": "import srgan.serve.app, srgan.serve.shelf, srgan.upscale.openvino",
+    "serve": "import srgan.serve.app, srgan.serve.models, srgan.upscale.openvino",
 }
 
 

@@ -65,7 +65,7 @@ def test_the_wheel_holds_the_whole_package(wheel: Path) -> None:
     }
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert inside == ours
-    assert {"srgan/py.typed", "srgan/serve/static/page.html", "srgan/report/page.css", *MODELS} <= inside
+    assert {"srgan/py.typed", "srgan/serve/static/page.html", "srgan/report/report.html.j2", *MODELS} <= inside
 
 
 def test_the_core_asks_for_no_pytorch(wheel: Path) -> None:

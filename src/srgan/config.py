@@ -1,4 +1,4 @@
-"""Settings: frozen keyword-only dataclasses, in groups or not, their flags, and their flat YAML files.
+"""Settings: frozen keyword-only dataclasses, in groups or not, and their flat YAML files (their flags: flags.py).
 
 A dataclass may hold other dataclasses, the groups. Flags and files are flat: a field of a group is named by itself.
 """
@@ -11,9 +11,9 @@ import logging
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar
 
 from srgan.errors import SettingsError
 from srgan.fs import printable
@@ -25,32 +25,6 @@ RETIRED: Mapping[str, None] = {"graph": None, "quiet": None}
 """Settings of earlier versions: files that hold them are accepted, the values are ignored."""
 MAX_CHARACTERS = 30_000
 """Of a settings file; PyYAML takes a second for so many when they are nested."""
-
-
-@overload
-def parse_flags(settings: type[T], argv: Sequence[str], *, prog: str, description: str) -> T: ...
-@overload
-def parse_flags(settings: T, argv: Sequence[str], *, prog: str, description: str) -> T: ...
-def parse_flags(settings: type[T] | T, argv: Sequence[str], *, prog: str, description: str) -> T:
-    """Settings from flags; `settings` is a dataclass, or an instance whose values are the defaults.
-
-    A flag is a field's name with `-` or `_`. A field's docstring is its help, a group's docstring heads the group.
-    Leaves with SystemExit after --help (0) and after an unknown option (2). Raises SettingsError.
-    """
-    import tyro
-
-    kind = typing.cast("type[T]", settings if isinstance(settings, type) else type(settings))
-    try:
-        return tyro.cli(
-            kind,
-            args=list(argv),
-            prog=prog,
-            description=f"{description}\n\n--quiet: results and errors only. --verbose: more detail.",
-            default=tyro.MISSING_NONPROP if isinstance(settings, type) else settings,
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
-    except (ValueError, TypeError) as error:  # a field's own check
-        raise SettingsError(str(error)) from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -238,6 +212,3 @@ def _check_structure(text: str, path: Path) -> None:
         for name in names:
             if names.count(name) > 1:
                 raise SettingsError(f"{path}: '{printable(name)}' occurs twice.")
-
-
-parse = parse_flags  # the old name, for the rooms that still use it

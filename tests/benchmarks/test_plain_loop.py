@@ -11,7 +11,7 @@ import torch
 from benchmarks.plain import plain_loop
 from torch import Tensor, nn
 
-from srgan.data.loader import Batch, hr_signed, lr_unit
+from srgan.data.loader import Batch, signed_from_uint8, unit_from_uint8
 from srgan.image import resize
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
@@ -66,7 +66,7 @@ def test_loss_curves_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     curves = []
     for n in range(STEPS):
         lr, hr = batch(n)
-        losses = step(*parts, lr_unit(lr).contiguous(), hr_signed(hr).contiguous())
+        losses = step(*parts, unit_from_uint8(lr).contiguous(), signed_from_uint8(hr).contiguous())
         found = ours.step(n, batch(n), 1e-4)
         curves.append({key: (value, float(found[key])) for key, value in losses.items()})
     for key, (wanted, got) in curves[0].items():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from srgan.cli import run
-from srgan.data.pack import open_pack
+from srgan.data.packed import open_packed
 from srgan.image import files
 from tests.data.test_likeness import scene
 
@@ -24,9 +24,9 @@ def test_pack(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr()
     assert "3 pictures" in told.out and "1 left out" in told.out
     assert "tiny.png is 8x8, smaller than the crop of 96" in told.err
-    assert len(open_pack(folder / "srgan.pack")) == 3
+    assert len(open_packed(folder / "srgan.pack")) == 3
     assert run(["data", "pack", str(folder), "-o", str(folder / "x" / "y.pack"), "--minimum", "8"]) == 0
-    assert len(open_pack(folder / "x" / "y.pack")) == 4
+    assert len(open_packed(folder / "x" / "y.pack")) == 4
 
 
 def test_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

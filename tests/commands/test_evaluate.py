@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from srgan import cli
-from srgan.evaluate import testsets
+from srgan.data import folders
 from srgan.evaluate.paper import PAPER, PROTOCOL
 from srgan.evaluate.scoring import SetScores
 from srgan.evaluate.table import Subject, Table, caveats, document
@@ -56,7 +56,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_set5_by_a_folder_of_bicubic_pictures(data: Path, tmp_path: Path, capsys: CAP) -> None:
     results, file = tmp_path / "results", tmp_path / "scores.json"
     results.mkdir()
-    for pair in testsets.test_pairs(data, "Set5"):
+    for pair in folders.test_pairs(data, "Set5"):
         assert pair.lr is not None
         write_array(results / pair.lr.name, bicubic_x4(read_array(pair.lr)))
     argv = [
@@ -100,7 +100,7 @@ def test_a_model_scores_as_the_pictures_that_it_saves(model: Path, small: Path, 
     results = tmp_path / "results"
     results.mkdir()
     upscaler = Upscaler(model, precision="fp32")
-    for pair in testsets.test_pairs(small, "Set5"):
+    for pair in folders.test_pairs(small, "Set5"):
         hr = read_array(pair.hr)
         lr = tmp_path / f"{pair.name}.png"
         write_array(lr, downscaled(hr))

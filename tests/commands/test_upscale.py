@@ -72,7 +72,7 @@ def test_quiet_says_nothing(folder: Path, small_file: Path, capsys: pytest.Captu
         (["nowhere.png"], "nowhere.png"),
         ([], "at least one picture"),
         (["in/a.png", "--texture", "0.5"], "--model cannot be given with it"),
-        (["in/a.png", "-o", "out.gif"], "ending must be one of"),
+        (["in/a.png", "-o", "out.gif"], "suffix must be one of"),
         (["in/c.png", "-o", "out.jpg"], "transparency"),
         (["in/a.png", "-o", "in/a.png", "--overwrite"], "the input itself"),
         (["in/a.png", "--memory", "1KB"], "too little"),

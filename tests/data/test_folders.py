@@ -1,3 +1,5 @@
+"""Which images are trained and validated on, and which LR is of which HR."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -36,20 +38,20 @@ def test_div2k_alone_then_train_alone(tmp_path: Path) -> None:
     assert [p.name for p in folders.training_pairs(tmp_path)] == ["0001.png"]
 
 
-def test_any_folder_leaves_out_what_is_no_picture(tmp_path: Path) -> None:
+def test_any_folder_of_images(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "b.webp", "notes.txt", ".c.png", "__MACOSX/._a.png", "deep/er/d.tif")
     (tmp_path / "deep" / "loop").symlink_to(tmp_path)
     assert [p.name for p in folders.training_pairs(tmp_path)] == ["a.png", "b.webp", "deep/er/d.tif"]
 
 
-def test_hr_and_lr_folders_are_paired_not_mixed(tmp_path: Path) -> None:
+def test_hr_and_lr_folders(tmp_path: Path) -> None:
     touch(tmp_path, "HR/s/a.png", "LR/X4/s/a_x4.png")
     (pair,) = folders.training_pairs(tmp_path)
     assert (pair.hr, pair.lr) == (tmp_path / "HR/s/a.png", tmp_path / "LR/X4/s/a_x4.png")
 
 
 @pytest.mark.parametrize("bad", ["image_SRF_4/a.png", "valid/a.png", "x/image_SRF_4/a.png"])
-def test_test_and_validation_pictures_are_refused(tmp_path: Path, bad: str) -> None:
+def test_test_and_validation_images_are_refused(tmp_path: Path, bad: str) -> None:
     touch(tmp_path, "a.png", bad)
     with pytest.raises(DataError, match="must not be trained on"):
         folders.training_pairs(tmp_path)
@@ -60,7 +62,7 @@ def test_test_and_validation_pictures_are_refused(tmp_path: Path, bad: str) -> N
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["notes.txt"], r"No pictures in .*, which holds notes.txt; wanted files ending in"),
+        (["notes.txt"], r"No images in .*, which holds notes.txt; expected files ending in"),
         (["DIV2K/DIV2K_valid_HR/1.png"], r"DIV2K holds DIV2K_valid_HR, but no DIV2K_train_HR"),
         (
             ["DIV2K_train_HR/1.png", "DIV2K_train_LR_bicubic/X4/2x4.png"],
@@ -68,9 +70,39 @@ def test_test_and_validation_pictures_are_refused(tmp_path: Path, bad: str) -> N
         ),
     ],
 )
-def test_what_was_looked_for_and_found_is_said(tmp_path: Path, names: list[str], said: str) -> None:
+def test_errors_name_what_is_there(tmp_path: Path, names: list[str], said: str) -> None:
     touch(tmp_path, *names)
     with pytest.raises(DataError, match=said):
+        folders.training_pairs(tmp_path)
+
+
+def test_leftovers_of_a_fetch_are_no_training_data(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", ".fetch/Set5/image_SRF_4/img_001_SRF_4_HR.png", ".fetch/DIV2K/DIV2K_valid_HR.part/801.png")
+    assert [p.name for p in folders.training_pairs(tmp_path)] == ["a.png"]
+
+
+def test_a_linked_validation_folder_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "elsewhere/1.png", "photos/a.png")
+    (tmp_path / "photos" / "valid").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="must not be trained on"):
+        folders.training_pairs(tmp_path / "photos")
+
+
+@pytest.mark.parametrize(
+    ("hr", "lr"),
+    [("a_x4.png", "a_x4.png"), ("a_x4.png", "a_x4x4.png"), ("e\u0301.png", "\u00e9x4.png"), ("a.b.png", "a.b-X4.jpg")],
+)
+def test_pairing_by_name(tmp_path: Path, hr: str, lr: str) -> None:
+    touch(tmp_path, f"HR/{hr}", "HR/other.png", f"LR/{lr}", "LR/otherx4.png")
+    assert {p.hr.name: p.lr.name for p in folders.training_pairs(tmp_path) if p.lr} == {
+        hr: lr,
+        "other.png": "otherx4.png",
+    }
+
+
+def test_two_hrs_of_one_lr_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "HR/a.png", "HR/a.jpg", "LR/ax4.png")
+    with pytest.raises(DataError, match=r"a\.jpg and .*a\.png are both image a"):
         folders.training_pairs(tmp_path)
 
 

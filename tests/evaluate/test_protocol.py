@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan.evaluate import testsets
+from srgan.data import folders
 from srgan.image.files import read_array
 from srgan.image.metrics import bicubic_x4, psnr, shave, ssim_daala, ssim_wang, y_from_image, y_from_rgb
 
@@ -21,7 +21,7 @@ Array = NDArray[Any]
 @pytest.fixture(scope="module")
 def set14(data: Path) -> list[tuple[Array, Array]]:
     """(lr, hr) of each picture."""
-    pairs = testsets.test_pairs(data, "Set14")
+    pairs = folders.test_pairs(data, "Set14")
     return [(read_array(pair.lr), read_array(pair.hr)) for pair in pairs if pair.lr]
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from srgan.data.folders import Pair
 from srgan.errors import DataError
 from srgan.evaluate.scoring import evaluate, evaluate_pictures
-from srgan.evaluate.testsets import Pair
 from srgan.image.files import write_array
 from srgan.image.metrics import Scores, bicubic_x4, mean_scores, psnr, score, shave, y_from_rgb
 from srgan.image.niqe import NiqeModel, read_niqe_model

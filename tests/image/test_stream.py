@@ -161,10 +161,10 @@ def test_a_sink_left_early_leaves_nothing(tmp_path: Path, error: type[BaseExcept
 def test_a_full_disk_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 599))
-    with pytest.raises(ImageError, match=r"needs up to 0\.0 GB in"):
+    with pytest.raises(ImageError, match=r"needs 0\.00 GB in"):
         ImageWriter(tmp_path / "a.png", height=10, width=10, channels=3, dtype=np.uint8)
     files.write_array(tmp_path / "b.png", np.zeros((30, 30), np.uint8))
-    with pytest.raises(ImageError, match="needs up to"):
+    with pytest.raises(ImageError, match=r"needs 0\.00 GB"):
         open_reader(tmp_path / "b.png", scratch=tmp_path, memory=0)
     assert leftovers(tmp_path) == []
 
@@ -196,8 +196,6 @@ def test_what_would_fail_at_the_end_fails_at_the_start(tmp_path: Path) -> None:
     size: dict[str, Any] = {"height": 9, "width": 9, "channels": 3, "dtype": np.uint8}
     with pytest.raises(ImageError, match=r"a\.jpg: quality is 0"):
         ImageWriter(tmp_path / "a.jpg", quality=0, **size)
-    with pytest.raises(ImageError, match=r"a\.jpg: the picture's EXIF has 66,000 bytes"):
-        ImageWriter(tmp_path / "a.jpg", metadata=Metadata(exif=bytes(66_000)), **size)
     unsound = Metadata(icc=corpus.profile() + bytes(9))  # as `read` would not hand it out
     with pytest.raises(ImageError, match=r"a\.png cannot be written"):
         ImageWriter(tmp_path / "a.png", metadata=unsound, **size)

@@ -139,7 +139,7 @@ def test_pretraining_goes_down_equation_4() -> None:
 
 def test_lr_is_scaled_to_0_1_and_hr_to_minus_1_1() -> None:
     every = torch.arange(256, dtype=torch.uint8)
-    unit, signed = loader.lr_unit(every), loader.hr_signed(every)
+    unit, signed = loader.unit_from_uint8(every), loader.signed_from_uint8(every)
     assert (unit[0], unit[-1], signed[0], signed[-1]) == (0, 1, -1, 1)
     assert torch.allclose(signed, 2 * unit - 1)
     assert unit.dtype == signed.dtype == torch.float32
@@ -201,7 +201,7 @@ def test_a_mini_batch_is_16_random_crops_of_distinct_pictures() -> None:
     heights = widths = np.full(40, 60)
     for step in range(50):
         planned = plan.crops(seed=0, phase="pretrain", step=step, batch=16, heights=heights, widths=widths)
-        assert len(set(planned.picture.tolist())) == 16
+        assert len(set(planned.image.tolist())) == 16
         assert planned.top.min() >= 0
         assert planned.top.max() <= 60 - 24
 

@@ -12,7 +12,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from srgan.commands.report import write
+from srgan.report.report import write
 from tests.report.runs import write_evaluation, write_run
 
 
@@ -55,7 +55,7 @@ def test_nothing_is_wider_than_the_screen(browser: webdriver.Chrome, page: str, 
     size(browser, width)
     browser.get(page)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    charts = browser.find_elements(By.CSS_SELECTOR, ".chart > svg")
+    charts = browser.find_elements(By.CSS_SELECTOR, ".chart svg")
     assert len(charts) > 20 and all(chart.size["height"] > 150 for chart in charts)
 
 

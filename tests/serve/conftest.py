@@ -1,4 +1,4 @@
-"""A running service with two small models of random weights in the packaged ones' place."""
+"""A running service with two small models of random weights in place of the packaged ones."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from srgan.commands.serve import Serve
 from srgan.commands.upscale import main as upscale_command
-from srgan.image.files import write_array
+from srgan.image.files import Image, encode_image, write_array
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig
-from srgan.serve.app import application
-from srgan.serve.service import Bounds, Service
-from srgan.serve.serving import Server, server
-from srgan.serve.shelf import Shelf
+from srgan.serve.app import Server, create_app
+from srgan.serve.models import ModelPool
+from srgan.serve.queue import ServeLimits
+from srgan.serve.service import Service
 
 CONFIG = GeneratorConfig(blocks=1, width=16)
 
@@ -48,7 +47,7 @@ class Running:
     """A service that listens on a port of its own, in a thread."""
 
     service: Service
-    serving: Server
+    server: Server
     port: int
 
     @property
@@ -59,13 +58,14 @@ class Running:
         """A bare connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
-
-DEFAULTS = {field.name: getattr(Serve(), field.name) for field in fields(Bounds)}
+    def metric(self, name: str, **labels: str) -> float:
+        """A value of /metrics; 0 where there is none yet."""
+        return self.service.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
 @pytest.fixture(scope="package")
 def run_service(models: Path) -> Iterator[Callable[..., Running]]:
-    """Starts services: bounds by name; token, hosts, any_host, niqe."""
+    """Starts services: limits by name; token, hosts, any_host, niqe."""
     started: list[tuple[Server, threading.Thread]] = []
 
     def run(
@@ -74,47 +74,73 @@ def run_service(models: Path) -> Iterator[Callable[..., Running]]:
         hosts: tuple[str, ...] = (),
         any_host: bool = False,
         niqe: Path | None = None,
-        connections: int = 64,
         model: tuple[str, ...] = (),
-        **bounds: Any,
+        **limits: Any,
     ) -> Running:
-        service = Service(Shelf(model), Bounds(**DEFAULTS | bounds), niqe=niqe)
-        app = application(service, token=token, hosts=hosts, any_host=any_host)
+        service = Service(ModelPool(model), ServeLimits(**limits), niqe=niqe)
+        app = create_app(service, token=token, hosts=hosts, any_host=any_host)
         listener = socket.create_server(("127.0.0.1", 0))
-        serving = server(
-            app, patience=service.bounds.patience, connections=connections, grace=10, stopping=service.drain
-        )
-        thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]}, daemon=True)
+        server = Server(app, service)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        while not serving.started:
+        while not server.started:
             time.sleep(0.01)
-        started.append((serving, thread))
-        return Running(service=service, serving=serving, port=listener.getsockname()[1])
+        started.append((server, thread))
+        return Running(service=service, server=server, port=listener.getsockname()[1])
 
     yield run
-    for serving, thread in started:
-        serving.should_exit = True
+    for server, thread in started:
+        server.should_exit = True
         thread.join(20)
 
 
 @pytest.fixture(scope="package")
 def running(run_service: Callable[..., Running]) -> Running:
-    """A service with the usual bounds."""
+    """A service with the default limits."""
     return run_service()
 
 
+class Gate:
+    """Holds the jobs of some queues until it is opened."""
+
+    def __init__(self, running: Running, patch: pytest.MonkeyPatch, *queues: str) -> None:
+        self.opened, self.entered = threading.Event(), threading.Semaphore(0)
+        original = running.service.pool.upscaler
+
+        def held(model: str | None, texture: float | None, queue: str) -> Any:
+            if queue in queues:
+                self.entered.release()
+                assert self.opened.wait(60)
+            return original(model, texture, queue)
+
+        patch.setattr(running.service.pool, "upscaler", held)
+
+
+def until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it never held"
+        time.sleep(0.01)
+
+
 def drawn(height: int, width: int, *, seed: int = 0, deep: bool = False, channels: int = 3) -> np.ndarray:
-    """A smooth picture with some edges."""
+    """A smooth image with some edges."""
     generator = np.random.default_rng(seed)
     coarse = generator.random((height // 8 + 2, width // 8 + 2, channels))
-    picture = coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
+    image = coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
     peak, kind = (65535, np.uint16) if deep else (255, np.uint8)
-    return (picture * peak).astype(kind) if channels > 1 else (picture[..., 0] * peak).astype(kind)
+    return (image * peak).astype(kind) if channels > 1 else (image[..., 0] * peak).astype(kind)
+
+
+def file_bytes(height: int, width: int, suffix: str = ".png", **how: Any) -> bytes:
+    """A drawn image's file."""
+    return encode_image(Image(pixels=drawn(height, width, **how)), suffix)
 
 
 @pytest.fixture
-def picture_file(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a drawn picture under a name."""
+def image_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a drawn image under a name."""
 
     def make(name: str = "photo.png", height: int = 40, width: int = 56, **how: Any) -> Path:
         write_array(tmp_path / name, drawn(height, width, **how))
@@ -125,5 +151,5 @@ def picture_file(tmp_path: Path) -> Callable[..., Path]:
 
 def by_command(source: Path, target: Path, *options: str) -> bytes:
     """What `srgan upscale` writes."""
-    assert upscale_command([str(source), "-o", str(target), "--overwrite", "--quiet", *options]) == 0
+    assert upscale_command([str(source), "-o", str(target), "--overwrite", *options]) == 0
     return target.read_bytes()

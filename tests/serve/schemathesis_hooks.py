@@ -1,4 +1,4 @@
-"""What schemathesis needs to know to send pictures: SCHEMATHESIS_HOOKS=tests.web.schemathesis_hooks."""
+"""What schemathesis needs to know to send pictures: SCHEMATHESIS_HOOKS=tests.serve.schemathesis_hooks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import schemathesis
 from hypothesis import strategies as st
 
 from srgan.image.files import Image, encode_image
-from srgan.serve.wish import FORMATS, SUFFIX
+from srgan.serve.service import FORMATS, SUFFIXES
 from tests.serve.conftest import drawn
 
 GIF = bytes.fromhex("47494638396101000100800000ffffff00000021f90400000000002c00000000010001000002024401003b")
@@ -17,7 +17,7 @@ def pictures(*kinds: str) -> st.SearchStrategy[bytes]:
 
     def make(kind: str, height: int, width: int, seed: int, grey: bool) -> bytes:
         pixels = drawn(height, width, seed=seed, channels=1 if grey else 3)
-        return encode_image(Image(pixels=pixels), SUFFIX[kind])
+        return encode_image(Image(pixels=pixels), SUFFIXES[kind])
 
     sides = st.integers(1, 24)
     return st.builds(make, st.sampled_from(kinds), sides, sides, st.integers(0, 9), st.booleans())

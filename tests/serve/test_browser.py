@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from srgan.image.files import read_rgb8, write_array
 from srgan.image.metrics import score
 from srgan.image.resize import downscaled
-from tests.serve.conftest import Running, by_command, drawn
+from tests.serve.conftest import Gate, Running, by_command, drawn
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -128,24 +127,8 @@ def page(driver: tuple[webdriver.Chrome, Path], served: Running) -> Iterator[Pag
     assert [text for text in complaints if "422 (Unprocessable" not in text] == []
 
 
-class Gate:
-    """Holds whole pictures, not the previews, until it is opened."""
-
-    def __init__(self, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.opened = threading.Event()
-        shelf = running.service.shelf
-        genuine = shelf.upscaler
-
-        def held(wish: Any, desk: str) -> Any:
-            if desk == "large":
-                assert self.opened.wait(60)
-            return genuine(wish, desk)
-
-        monkeypatch.setattr(shelf, "upscaler", held)
-
-
-def test_upload_wait_and_download_give_the_commands_bytes(page: Page, picture_file: Callable[..., Path]) -> None:
-    source = picture_file("my photo.png", height=120, width=160)
+def test_upload_and_download_equal_the_command(page: Page, image_file: Callable[..., Path]) -> None:
+    source = image_file("my photo.png", height=120, width=160)
     page["picture"].send_keys(str(source))
     page.done()
     name, data = page.download()
@@ -157,8 +140,8 @@ def test_upload_wait_and_download_give_the_commands_bytes(page: Page, picture_fi
     assert page["sr"].get_property("naturalWidth") == page["before"].get_property("naturalWidth") == 640
 
 
-def test_sizes_and_formats_are_the_commands_too(page: Page, picture_file: Callable[..., Path]) -> None:
-    source = picture_file("deep.tif", height=60, width=80, deep=True)  # a browser shows no TIFF
+def test_scales_and_formats_equal_the_command(page: Page, image_file: Callable[..., Path]) -> None:
+    source = image_file("deep.tif", height=60, width=80, deep=True)  # a browser shows no TIFF
     page.run("document.querySelector('input[value=\"3\"]').click()")
     page["picture"].send_keys(str(source))
     page.done()
@@ -170,8 +153,8 @@ def test_sizes_and_formats_are_the_commands_too(page: Page, picture_file: Callab
     assert page.download()[1] == by_command(source, source.with_name("o.avif"), "--scale", "3")
 
 
-def test_the_divider_is_dragged_and_uncovers(page: Page, picture_file: Callable[..., Path]) -> None:
-    page["picture"].send_keys(str(picture_file(height=120, width=160)))
+def test_the_divider(page: Page, image_file: Callable[..., Path]) -> None:
+    page["picture"].send_keys(str(image_file(height=120, width=160)))
     page.done()
     before = _uncovered(page)
     ActionChains(page.driver).drag_and_drop_by_offset(page["divider"], -150, 20).perform()
@@ -189,13 +172,13 @@ def _uncovered(page: Page) -> float:
     return float(clip.removeprefix("inset(").rstrip(")").split()[-1].removesuffix("px"))
 
 
-def test_another_texture_shows_on_a_tile_before_the_whole_is_done(
-    page: Page, served: Running, picture_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+def test_another_texture_shows_a_tile_first(
+    page: Page, served: Running, image_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = picture_file(height=150, width=170)
+    source = image_file(height=150, width=170)
     page["picture"].send_keys(str(source))
     page.done()
-    gate = Gate(served, monkeypatch)
+    gate = Gate(served, monkeypatch, "large")
     page.set_range("texture", 0.35)
     page.until(lambda: page["tile"].is_displayed() and page["tile"].get_property("naturalWidth") == 4 * 72)
     assert page["tile"].get_attribute("data-texture") == "texture 0.35"
@@ -208,26 +191,25 @@ def test_another_texture_shows_on_a_tile_before_the_whole_is_done(
     assert page.download()[1] == by_command(source, source.with_name("o.png"), "--texture", "0.35")
 
 
-def test_cancel_stops_the_work_and_another_picture_goes_through(
-    page: Page, served: Running, picture_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cancel(page: Page, served: Running, image_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     service = served.service
-    gate = Gate(served, monkeypatch)
-    page["picture"].send_keys(str(picture_file(height=150, width=170)))
+    gate = Gate(served, monkeypatch, "large")
+    page["picture"].send_keys(str(image_file(height=150, width=170)))
     page.until(lambda: service.large.running == 1)
+    page.until(lambda: page["tile"].is_displayed())  # the preview is done, and counted
     page["cancel"].click()
     assert not page["work"].is_displayed() and not page["result"].is_displayed()
     assert page["said"].get_property("textContent") == "Cancelled"
-    finished = service.counters.text({}).count("srgan_pictures_total")
+    finished = served.metric("srgan_pictures_total")
     gate.opened.set()
     page.until(lambda: service.large.running == 0)
-    assert service.counters.text({}).count("srgan_pictures_total") == finished
-    page["picture"].send_keys(str(picture_file("other.png", height=150, width=170, seed=5)))
+    assert served.metric("srgan_pictures_total") == finished
+    page["picture"].send_keys(str(image_file("other.png", height=150, width=170, seed=5)))
     page.done()
 
 
-def test_zoom_and_movement_by_keyboard_wheel_buttons_and_region(page: Page, picture_file: Callable[..., Path]) -> None:
-    page["picture"].send_keys(str(picture_file(height=120, width=160)))
+def test_zoom_and_pan(page: Page, image_file: Callable[..., Path]) -> None:
+    page["picture"].send_keys(str(image_file(height=120, width=160)))
     page.done()
 
     def matrix() -> list[float]:
@@ -252,7 +234,7 @@ def test_zoom_and_movement_by_keyboard_wheel_buttons_and_region(page: Page, pict
     assert page["mark"].get_attribute("aria-pressed") == "false"
 
 
-def test_a_reference_is_scored_against_both(page: Page, tmp_path: Path) -> None:
+def test_scores_against_a_reference(page: Page, tmp_path: Path) -> None:
     hr = drawn(240, 200, seed=4)
     write_array(tmp_path / "hr.png", hr)
     write_array(tmp_path / "lr.png", downscaled(hr))
@@ -269,24 +251,22 @@ def test_a_reference_is_scored_against_both(page: Page, tmp_path: Path) -> None:
     assert float(cells[0][1]) > 15
 
 
-def test_what_is_wrong_is_said_and_the_next_picture_works(
-    page: Page, picture_file: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_wrong_file_shows_the_sentence(page: Page, image_file: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "text.png").write_bytes(b"this is no picture")
     page["picture"].send_keys(str(tmp_path / "text.png"))
     page.until(lambda: page["problem"].is_displayed())
     assert "text.png is not a PNG" in page["problem"].text
     assert page["problem"].get_attribute("role") == "alert"
-    page["picture"].send_keys(str(picture_file()))
+    page["picture"].send_keys(str(image_file()))
     page.done()
     assert not page["problem"].is_displayed()
 
 
-def test_examples_paste_and_drop_start_too(page: Page, picture_file: Callable[..., Path]) -> None:
+def test_examples_paste_and_drop(page: Page, image_file: Callable[..., Path]) -> None:
     page.all("#examples button")[0].click()
     page.done()
     assert page["download"].get_attribute("download").endswith("_x4.png")
-    data = list(picture_file().read_bytes())
+    data = list(image_file().read_bytes())
     for kind, field in (("paste", "clipboardData"), ("drop", "dataTransfer")):
         page.run(
             """const transfer = new DataTransfer();
@@ -301,8 +281,8 @@ def test_examples_paste_and_drop_start_too(page: Page, picture_file: Callable[..
         page.until(lambda kind=kind: page["download"].get_attribute("download") == f"{kind}_x4.png")  # type: ignore[misc]
 
 
-def test_everything_has_a_name_and_is_reached_by_keyboard(page: Page, picture_file: Callable[..., Path]) -> None:
-    page["picture"].send_keys(str(picture_file()))
+def test_keyboard_and_accessible_names(page: Page, image_file: Callable[..., Path]) -> None:
+    page["picture"].send_keys(str(image_file()))
     page.done()
     page.run("for (const one of document.querySelectorAll('details')) one.open = true")
     for element in page.all("input, select, button, a, [tabindex='0'], img, progress, table"):
@@ -323,11 +303,9 @@ def test_everything_has_a_name_and_is_reached_by_keyboard(page: Page, picture_fi
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_fits_and_is_readable_at_every_width_and_in_both_schemes(
-    page: Page, picture_file: Callable[..., Path], width: int, dark: bool
-) -> None:
+def test_fits_every_width_and_is_readable(page: Page, image_file: Callable[..., Path], width: int, dark: bool) -> None:
     page.open(width, 844, dark=dark)
-    page["picture"].send_keys(str(picture_file(height=120, width=160)))
+    page["picture"].send_keys(str(image_file(height=120, width=160)))
     page.done()
     assert page.run("return document.documentElement.scrollWidth") <= width
     for selector in ("body", ".hint", ".problem", "#download", "header p", "summary", ".ends"):

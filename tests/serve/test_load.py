@@ -1,80 +1,190 @@
-"""16 clients, good and hostile, for a minute: docs/reliability.md has the figures."""
+"""16 clients, good and hostile, for a minute: good ones get the command's bytes, no 5xx, memory stays flat."""
 
 from __future__ import annotations
 
+import random
 import signal
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import requests
 
-from srgan.model import weights
-from srgan.model.config import GeneratorConfig
-from srgan.serve.wish import SUFFIX
-from tests.serve.conftest import by_command, write_models
-from tests.serve.load import QUERIES, load, pictures, resident
-from tests.serve.test_serving import Process
+from srgan.image.files import Image, encode_image
+from srgan.serve.service import SUFFIXES
+from tests.commands.test_serve import Process
+from tests.serve.conftest import by_command, drawn, file_bytes
 
 SECONDS, WARM = 60, 20
-GROWTH = 50 * 2**20
-ALLOWED = {
+MAX_GROWTH = 50 * 2**20
+QUERIES = ("model=srgan", "model=srresnet", "scale=2", "texture=0.5", "format=webp")
+ALLOWED: dict[str, set[int | str]] = {
     "good": {200, 429},
     "form": {200, 429},
     "truncated": {422, 429},
     "bomb": {422, 429},
-    "wrong type": {400, 415, 422, 429},
-    "too large": {413, 429},
+    "wrong_type": {400, 415, 422, 429},
+    "too_large": {413, 429},
     "slow": {408, 429},
-    "leaves early": {"gone"},
-    "leaves late": {"gone"},
+    "leave_early": {"left"},
+    "leave_late": {"left"},
 }
 
 
-@pytest.fixture
-def served_models(tmp_path: Path) -> dict[str, str]:
-    """The packaged models; where there are none yet, files of the same size with random weights."""
-    if {"srgan", "srresnet"} <= set(weights.packaged()):
-        return {}
-    folder = write_models(tmp_path, GeneratorConfig())
-    return {name: str(folder / f"{name}.safetensors") for name in ("srgan", "srresnet")}
+def images() -> dict[str, bytes]:
+    """What good clients send, by name."""
+    return {
+        "small.png": file_bytes(48, 64),
+        "grey.png": file_bytes(72, 40, channels=1),
+        "deep.tif": file_bytes(60, 60, ".tif", deep=True),
+        "sheer.png": encode_image(Image(pixels=drawn(56, 56), alpha=drawn(56, 56, channels=1)), ".png"),
+        "photo.jpg": file_bytes(96, 80, ".jpg"),
+        "large.png": file_bytes(140, 160),
+    }
 
 
-def expected_answers(folder: Path, models: dict[str, str]) -> dict[tuple[str, str], bytes]:
-    """What the command line writes for each picture and query."""
-    expected = {}
-    for name, data in pictures().items():
-        (folder / name).write_bytes(data)
-        for query in QUERIES:
-            option, _, value = query.partition("=")
-            if models and option == "texture":
-                continue
-            model = models.get(value if option == "model" else "srgan", "srgan")
-            options = {"scale": ["--scale", value], "texture": ["--texture", value]}.get(option, [])
-            chosen = [] if option == "texture" else ["--model", value if option == "model" and not models else model]
-            target = folder / f"ours{SUFFIX[value] if option == 'format' else Path(name).suffix}"
-            expected[name, query] = by_command(folder / name, target, *options, *chosen)
-    return expected
+def bomb(side: int = 60_000) -> bytes:
+    """A PNG of some kilobytes that would unfold to gigabytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(20_000_000), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+class Client:
+    """Sends one request after another until `end`; notes (behaviour, status) and wrong answers."""
+
+    def __init__(self, url: str, expected: dict[tuple[str, str], bytes], seed: int) -> None:
+        self.url, self.expected, self.images, self.bomb_file = url, expected, images(), bomb()
+        self.random = random.Random(seed)
+        self.statuses: Counter[tuple[str, int | str]] = Counter()
+        self.seconds: list[float] = []
+        self.wrong: list[str] = []
+
+    def run(self, end: float) -> None:
+        hostile = [self.form, self.truncated, self.bomb, self.wrong_type, self.too_large, self.slow]
+        behaviours: list[Callable[[], int | str]] = [self.good] * 8 + hostile + [self.leave_early, self.leave_late]
+        while time.monotonic() < end:
+            behaviour = self.random.choice(behaviours)
+            try:
+                outcome = behaviour()
+            except OSError as error:  # requests' errors too
+                outcome = type(error).__name__
+            self.statuses[behaviour.__name__, outcome] += 1
+
+    def post(self, data: bytes, kind: str = "application/octet-stream") -> int:
+        headers = {"Content-Type": kind}
+        return requests.post(f"{self.url}/v1/upscale", data=data, headers=headers, timeout=120).status_code
+
+    def good(self, form: bool = False) -> int:
+        name, query = self.random.choice(list(self.expected))
+        data, started = self.images[name], time.monotonic()
+        how = {"files": {"picture": (f"../../{name}", data)}} if form else {"data": data}
+        headers = {} if form else {"Content-Type": "application/octet-stream"}
+        answer = requests.post(f"{self.url}/v1/upscale?{query}", headers=headers, timeout=120, **how)  # type: ignore[arg-type]
+        if answer.status_code == 429:
+            time.sleep(0.2)
+        elif answer.content != self.expected[name, query]:
+            self.wrong.append(f"{name}?{query}: {answer.status_code}, {len(answer.content)} bytes")
+        self.seconds.append(time.monotonic() - started)
+        return answer.status_code
+
+    def form(self) -> int:
+        return self.good(form=True)
+
+    def truncated(self) -> int:
+        data = self.random.choice(list(self.images.values()))
+        return self.post(data[: self.random.randrange(1, len(data) - 20)])
+
+    def bomb(self) -> int:
+        return self.post(self.bomb_file)
+
+    def wrong_type(self) -> int:
+        return self.post(*self.random.choice([(b"<svg/>", "image/svg+xml"), (b"{}", "text/json"), (b"", "image/png")]))
+
+    def too_large(self) -> int:
+        return self.post(bytes(5_000_000))
+
+    def slow(self) -> int:
+        with self.connect(5000) as connection:
+            connection.sendall(b"\x89PNG")
+            return int(connection.recv(12)[9:12] or 0)
+
+    def leave_early(self) -> str:
+        data = self.images["large.png"]
+        with self.connect(len(data)) as connection:
+            connection.sendall(data[: len(data) // 2])
+        return "left"
+
+    def leave_late(self) -> str:
+        data = self.images["large.png"]
+        with self.connect(len(data)) as connection:
+            connection.sendall(data)
+            time.sleep(self.random.random() * 0.5)
+        return "left"
+
+    def connect(self, length: int) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", int(self.url.rpartition(":")[2])), timeout=60)
+        head = f"POST /v1/upscale HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: {length}\r\n\r\n"
+        connection.sendall(head.encode())
+        return connection
+
+
+def resident_bytes(url: str) -> int:
+    lines = requests.get(f"{url}/metrics", timeout=120).text.splitlines()
+    [line] = [line for line in lines if line.startswith("process_resident_memory_bytes ")]
+    return int(float(line.rpartition(" ")[2]))
 
 
 @pytest.mark.slow
-def test_good_and_hostile_clients_for_a_minute(
-    tmp_path: Path, served_models: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    expected = expected_answers(tmp_path, served_models)
-    models = ["--model", *served_models.values()] if served_models else []
-    served = Process("--patience", "2", "--size", "4000000", "--queue", "8", *models)
+def test_a_minute_of_good_and_hostile_clients(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = {}
+    for name, data in images().items():
+        (tmp_path / name).write_bytes(data)
+        for query in QUERIES:
+            option, _, value = query.partition("=")
+            suffix, options = (
+                (SUFFIXES[value], []) if option == "format" else (Path(name).suffix, [f"--{option}", value])
+            )
+            model = [] if option in ("model", "texture") else ["--model", "srgan"]
+            expected[name, query] = by_command(tmp_path / name, tmp_path / f"ours{suffix}", *options, *model)
+
+    served = Process("--patience", "2", "--size", "4000000", "--queue", "8")
     try:
-        load(served.url, expected, seconds=4, clients=4)  # every model is ready
-        figures = load(served.url, expected, seconds=SECONDS)
-        warm, later = figures.peak(0, WARM), figures.peak(WARM, 10 * SECONDS)
+        # The first answers compile the mixture; then clients run while the memory is watched.
+        Client(served.url, expected, -1).run(time.monotonic() + 4)
+        clients, started = [Client(served.url, expected, seed) for seed in range(16)], time.monotonic()
+        threads = [threading.Thread(target=client.run, args=(started + SECONDS,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        memory: list[tuple[float, int]] = []
+        while any(thread.is_alive() for thread in threads):
+            memory.append((time.monotonic() - started, resident_bytes(served.url)))
+            time.sleep(0.25)
+
+        # Every answer is an allowed one, and all behaviours were seen.
+        statuses = sum((client.statuses for client in clients), Counter())
+        seconds = [value for client in clients for value in client.seconds]
+        warm = max(size for at, size in memory if at <= WARM)
+        later = max(size for at, size in memory if at > WARM)
         with capsys.disabled():
-            print(f"\n{figures.text()}")
-            print(f"  memory: peak {warm / 2**20:.0f} MiB in the first {WARM} s, {later / 2**20:.0f} MiB after,")
-            print(f"          {resident(served.url) / 2**20:.0f} MiB when idle again")
-        assert figures.wrong == []
-        for behaviour, statuses in figures.statuses.items():
-            assert set(statuses) <= ALLOWED[behaviour], (behaviour, statuses)
-        assert len(figures.seconds) > 10 and set(figures.statuses) == set(ALLOWED)
-        assert later - warm <= GROWTH
+            print(f"\n  {dict(sorted(statuses.items(), key=str))}")
+            print(f"  good answers: median {np.median(seconds):.2f} s, 95 % {np.percentile(seconds, 95):.2f} s")
+            print(f"  memory: peak {warm >> 20} MiB in the first {WARM} s, {later >> 20} MiB after")
+        assert [wrong for client in clients for wrong in client.wrong] == []
+        assert {behaviour for behaviour, _ in statuses} == set(ALLOWED)
+        assert [pair for pair in statuses if pair[1] not in ALLOWED[pair[0]]] == []
+        assert statuses["good", 200] > 10 and later - warm <= MAX_GROWTH
         assert served.end(signal.SIGTERM) == 143
     finally:
         served.process.kill()

@@ -1,3 +1,5 @@
+"""The page's files, its stream of events and its scores."""
+
 from __future__ import annotations
 
 import json
@@ -29,10 +31,10 @@ def frames(running: Running, data: bytes, name: str = "photo.png", **query: Any)
     return events
 
 
-def test_the_stream_shows_bicubic_first_then_progress_then_the_commands_file(
-    running: Running, picture_file: Callable[..., Path]
+def test_the_stream_has_bicubic_progress_and_the_commands_file(
+    running: Running, image_file: Callable[..., Path]
 ) -> None:
-    source = picture_file(height=140, width=150)
+    source = image_file(height=140, width=150)
     events = frames(running, source.read_bytes(), texture="0.5", scale=3)
     kinds = [event["event"] for event, _ in events]
     assert kinds[:2] == ["lr", "bicubic"] and kinds[-2:] == ["sr", "end"]
@@ -48,24 +50,24 @@ def test_the_stream_shows_bicubic_first_then_progress_then_the_commands_file(
     assert last["done"] == last["total"] == 140 * 150
 
 
-def test_a_format_that_browsers_do_not_show_comes_with_a_view(running: Running) -> None:
+def test_tiff_comes_with_a_png_view(running: Running) -> None:
     deep = encode_image(Image(pixels=drawn(40, 40, deep=True)), ".tif")
     by_kind = {event["event"]: data for event, data in frames(running, deep, "photo.tif")}
     assert by_kind["sr"].startswith(b"II*") and by_kind["view"].startswith(b"\x89PNG")
-    made, seen = (read_image(ImageBytes(data=by_kind[kind], name=kind)).pixels for kind in ("sr", "view"))
-    assert np.array_equal(made, seen)
+    sr, view = (read_image(ImageBytes(data=by_kind[kind], name=kind)).pixels for kind in ("sr", "view"))
+    assert np.array_equal(sr, view)
 
 
-def test_a_damaged_picture_ends_the_stream_with_the_sentence(running: Running) -> None:
+def test_a_damaged_image_ends_the_stream(running: Running) -> None:
     good = encode_image(Image(pixels=drawn(60, 60, channels=3)), ".png")
     [(event, _)] = frames(running, good[:40] + b"junk" + good[60:])
     assert (event["event"], event["status"]) == ("problem", 422)
     assert "photo.png" in event["detail"]
 
 
-def test_a_wrong_wish_is_refused_before_the_stream(running: Running) -> None:
+def test_wrong_parameters_are_refused_before_the_stream(running: Running) -> None:
     answer = requests.post(f"{running.url}/page/upscale?scale=9", files={"picture": b"x"}, timeout=30)
-    assert answer.status_code == 400 and "one of 2, 3, 4" in answer.json()["detail"]
+    assert answer.status_code == 400 and "2, 3 or 4" in answer.json()["detail"]
 
 
 def scores(running: Running, sr: bytes, reference: bytes) -> requests.Response:
@@ -73,7 +75,7 @@ def scores(running: Running, sr: bytes, reference: bytes) -> requests.Response:
     return requests.post(f"{running.url}/page/score", files=files, timeout=60)
 
 
-def test_scores_are_those_of_the_evaluation(run_service: Callable[..., Running], data: Path) -> None:
+def test_scores_equal_the_evaluation(run_service: Callable[..., Running], data: Path) -> None:
     served = run_service(niqe=data / "niqe" / "niqe_pris_params.npz")
     hr = read_rgb8(data / "Set5" / "image_SRF_4" / "img_001_SRF_4_HR.png")
     sr = bicubic(downscaled(hr), *hr.shape[:2])
@@ -84,7 +86,7 @@ def test_scores_are_those_of_the_evaluation(run_service: Callable[..., Running],
     assert found == {"psnr_y": expected.psnr_y, "ssim_daala": expected.ssim_daala, "niqe": expected.niqe}
 
 
-def test_the_reference_may_be_a_few_pixels_larger_and_without_a_model_there_is_no_niqe(
+def test_a_slightly_larger_reference(
     running: Running,
 ) -> None:
     hr = drawn(66, 67)
@@ -105,14 +107,12 @@ def test_the_reference_may_be_a_few_pixels_larger_and_without_a_model_there_is_n
         ((68, 64), (64, 64), "is 64x64, but the result is 64x68"),
     ],
 )
-def test_unfit_references_are_a_sentence(
-    running: Running, sr: tuple[int, int], hr: tuple[int, int], words: str
-) -> None:
+def test_unfit_references(running: Running, sr: tuple[int, int], hr: tuple[int, int], words: str) -> None:
     answer = scores(running, *(encode_image(Image(pixels=drawn(*size)), ".png") for size in (sr, hr)))
     assert answer.status_code == 422 and words in answer.json()["detail"]
 
 
-def test_the_page_names_only_what_the_package_has(running: Running) -> None:
+def test_every_link_of_the_page_exists(running: Running) -> None:
     def get(path: str) -> requests.Response:
         return requests.get(running.url + path, timeout=30)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from srgan.data.loader import Plan, loader
-from srgan.data.pack import Pack, open_pack
+from srgan.data.loader import CropSampler, loader
+from srgan.data.packed import PackedImages, open_packed
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, init_weights
@@ -53,7 +53,7 @@ def first_generator() -> Generator:
     return generator
 
 
-def trained(name: str, pack: Pack, ranks: Ranks, settings: TrainSettings, device: torch.device) -> Phase:
+def trained(name: str, pack: PackedImages, ranks: Ranks, settings: TrainSettings, device: torch.device) -> Phase:
     """A phase after five steps."""
     phases.Discriminator = SmallDiscriminator  # type: ignore[misc, assignment]
     generator = first_generator()
@@ -64,7 +64,7 @@ def trained(name: str, pack: Pack, ranks: Ranks, settings: TrainSettings, device
         if name == "pretrain"
         else Adversarial(generator, Features(), settings, device, ranks=ranks)
     )
-    plan = Plan(seed=0, phase=name, batch=16, crop=32, rank=ranks.rank, world=ranks.world)
+    plan = CropSampler(seed=0, phase=name, batch=16, crop=32, rank=ranks.rank, world_size=ranks.world)
     batches = loader(pack, plan, device=device)
     for step in range(STEPS):
         phase.step(step, batches(step), 1e-3)
@@ -77,7 +77,7 @@ if __name__ == "__main__":
     import dataclasses
 
     torch.set_num_threads(1)
-    pack, folder = open_pack(Path(sys.argv[1])), Path(sys.argv[2])
+    pack, folder = open_packed(Path(sys.argv[1])), Path(sys.argv[2])
     with joined(CPU, batch=16) as ranks:
         modes = {"rank": CPU} | ({"sync": torch.device("cuda", 0)} if torch.cuda.is_available() else {})
         for mode, device in modes.items():

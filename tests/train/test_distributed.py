@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from srgan.data.folders import Pair
-from srgan.data.loader import Plan, hr_signed, loader, lr_unit
-from srgan.data.pack import Pack, pack_pairs
+from srgan.data.loader import CropSampler, loader, signed_from_uint8, unit_from_uint8
+from srgan.data.packed import PackedImages, pack_images
 from srgan.errors import SettingsError
 from srgan.image import files
 from srgan.model import losses
@@ -35,17 +35,17 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+def pack(tmp_path_factory: pytest.TempPathFactory) -> PackedImages:
     home = tmp_path_factory.mktemp("pack")
     rng = np.random.default_rng(0)
     for n in range(20):
         files.write_array(home / f"{n:02}.png", rng.integers(0, 256, (64, 80, 3), dtype=np.uint8))
     pairs = [Pair(name=path.name, hr=path, lr=None) for path in sorted(home.glob("*.png"))]
-    return pack_pairs(pairs, home / "p.pack", minimum=32)
+    return pack_images(pairs, home / "p.pack", min_side=32)
 
 
 @pytest.fixture(scope="module")
-def two_ranks(pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_ranks(pack: PackedImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two gloo processes come to, with BatchNorm per rank and synchronised."""
     folder = tmp_path_factory.mktemp("ranks")
     script = str(Path(__file__).with_name("ranks.py"))
@@ -53,17 +53,17 @@ def two_ranks(pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def parts(pack: Pack, name: str, step: int, count: int) -> list[tuple[Tensor, Tensor]]:
+def parts(pack: PackedImages, name: str, step: int, count: int) -> list[tuple[Tensor, Tensor]]:
     """The whole batch of a step, as floats, in `count` equal parts."""
-    batches = loader(pack, Plan(seed=0, phase=name, batch=16, crop=32), device=CPU)
+    batches = loader(pack, CropSampler(seed=0, phase=name, batch=16, crop=32), device=CPU)
     lr, hr = batches(step)
     batches.close()
-    whole = lr_unit(lr, torch.float64), hr_signed(hr, torch.float64)
+    whole = unit_from_uint8(lr, torch.float64), signed_from_uint8(hr, torch.float64)
     return list(zip(*(tensor.chunk(count) for tensor in whole), strict=True))
 
 
 @functools.cache
-def reference(pack: Pack, name: str, count: int) -> dict[str, Tensor]:
+def reference(pack: PackedImages, name: str, count: int) -> dict[str, Tensor]:
     """One process, in plain PyTorch: forwards the parts one by one, takes the mean of their gradients."""
     generator = first_generator().double().train()
     adam_g = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.9, 0.999))
@@ -98,7 +98,9 @@ def reference(pack: Pack, name: str, count: int) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", ["pretrain", "adversarial"])
 @pytest.mark.parametrize(("mode", "count"), [("rank", 2), pytest.param("sync", 1, marks=NEEDS_CUDA)])
-def test_two_processes_are_one_that_averages(two_ranks: Path, pack: Pack, name: str, mode: str, count: int) -> None:
+def test_two_processes_are_one_that_averages(
+    two_ranks: Path, pack: PackedImages, name: str, mode: str, count: int
+) -> None:
     """BatchNorm per rank: as one process with two half batches; synchronised: as one with the whole batch."""
     together = torch.load(two_ranks / f"{mode}_{name}.pt")
     alone = reference(pack, name, count)

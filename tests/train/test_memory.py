@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from srgan.data.folders import Pair
-from srgan.data.loader import Plan, loader
-from srgan.data.pack import pack_pairs
+from srgan.data.loader import CropSampler, loader
+from srgan.data.packed import pack_images
 from srgan.image import files
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
@@ -41,7 +41,7 @@ def test_resident_memory_is_flat(name: str, tmp_path: Path, monkeypatch: pytest.
         pixels = np.random.default_rng(n).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         files.write_array(tmp_path / f"{n}.png", pixels)
     pairs = [Pair(name=path.name, hr=path, lr=None) for path in sorted(tmp_path.glob("*.png"))]
-    pack = pack_pairs(pairs, tmp_path / "p.pack", minimum=16)
+    pack = pack_images(pairs, tmp_path / "p.pack", min_side=16)
     generator = Generator(GeneratorConfig(blocks=1, width=4))
     settings = dataclasses.replace(SETTINGS)
     phase: phases.Phase = (
@@ -49,7 +49,7 @@ def test_resident_memory_is_flat(name: str, tmp_path: Path, monkeypatch: pytest.
         if name == "pretrain"
         else phases.Adversarial(generator, None, settings, CPU)
     )
-    batches = loader(pack, Plan(seed=0, phase=name, batch=2, crop=16), device=CPU)
+    batches = loader(pack, CropSampler(seed=0, phase=name, batch=2, crop=16), device=CPU)
     seen: list[float] = []
     loop.run(
         phase,

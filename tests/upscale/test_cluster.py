@@ -242,7 +242,7 @@ def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
         files.write_array(tmp_path / f"in/{number}.png", pixels)
     process = command(tmp_path / "in", "-o", tmp_path / "out", "--precision", "fp32", "--memory", "40MB")
     end = time.monotonic() + 900
-    while not list(tmp_path.glob("out/.srgan-*")) and process.poll() is None and time.monotonic() < end:
+    while not list(tmp_path.glob("out/.*.tmp")) and process.poll() is None and time.monotonic() < end:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=300)

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
-
-from srgan.config import parse
+from srgan import flags
 from srgan.data.display import Display
 from srgan.errors import UsageError
 
@@ -18,55 +16,55 @@ log = logging.getLogger("srgan")
 if TYPE_CHECKING:
     from srgan.data.check import Report
 
-USAGE = """usage: srgan data fetch SET... [--to DIR]   bring div2k, set5, set14, bsd100, vgg19 or niqe
-       srgan data check DIR                what a folder holds, and what is wrong with it
-       srgan data pack DIR [-o FILE]       decode the training pictures once, into one file
-`srgan data fetch --help` and so on tell more."""
+USAGE = """usage: srgan data fetch SET... [--to DIR]   download div2k, set5, set14, bsd100, vgg19 or niqe
+       srgan data check DIR                show what a folder holds and what is wrong with it
+       srgan data pack DIR [-o FILE]       decode the training images once, into one file
+`srgan data fetch --help` and so on list the options."""
 _SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchSettings:
-    """What `srgan data fetch` brings, and where to."""
+    """Options of `srgan data fetch`."""
 
-    sets: tyro.conf.Positional[tuple[str, ...]]
-    """div2k (4.3 GB), set5, set14, bsd100, vgg19 (80 MB) or niqe; several at once."""
+    sets: flags.Positional[tuple[str, ...]]
+    """Names of the sets: div2k (4.3 GB), set5, set14, bsd100, vgg19 (80 MB), niqe."""
     to: Path = Path("data")
-    """The data folder; what is there already is verified and kept."""
+    """Data folder. Files that exist are verified and kept."""
     keep: bool = False
-    """Keep the archives, in .fetch below the data folder."""
+    """Keep the downloaded archives, in .fetch below the data folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSettings:
-    """What `srgan data check` looks at."""
+    """Options of `srgan data check`."""
 
-    folder: tyro.conf.Positional[Path]
-    """A data folder (with DIV2K/, train/, valid/, Set5/ ...) or any folder of pictures."""
+    folder: flags.Positional[Path]
+    """Data folder (with DIV2K/, train/, valid/, Set5/ ...), or any folder of images."""
     against: Path | None = None
-    """A data folder whose test and validation pictures must not be trained on, where they lie elsewhere."""
+    """Another data folder with the test and validation images that training must not see."""
     minimum: int = 96
-    """Shorter side of a training picture, pixels: the crop's."""
+    """Smallest shorter side of a training image, in pixels; use the crop size."""
     all: bool = False
-    """Name every finding, not the first 20 of a kind."""
+    """Show every finding, not only the first 20 of a kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackSettings:
-    """What `srgan data pack` packs, and where to."""
+    """Options of `srgan data pack`."""
 
-    folder: tyro.conf.Positional[Path]
-    """A data folder; what is trained on in it is packed."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """The pack; srgan.pack in the folder unless said otherwise."""
+    folder: flags.Positional[Path]
+    """Data folder whose training images are packed."""
+    output: Annotated[Path | None, flags.Mark(alias="-o")] = None
+    """File to write. Default: srgan.pack in the folder."""
     minimum: int = 96
-    """Shorter side under which a picture is left out, pixels: the crop's."""
+    """Smallest shorter side of an image, in pixels; smaller images are left out. Use the crop size."""
     workers: int | None = None
-    """Threads that decode; as many as there are cores unless said otherwise."""
+    """Threads that decode. Default: one per core."""
 
 
 def main(argv: list[str]) -> int:
-    """Run one of the three and return its exit code. Errors: SrganError."""
+    """Run one of the three and return its exit code. Raises SrganError."""
     commands = {"fetch": _fetch, "check": _check, "pack": _pack}
     if argv and argv[0] in ("-h", "--help"):
         print(USAGE)
@@ -80,10 +78,10 @@ def main(argv: list[str]) -> int:
 def _fetch(argv: list[str]) -> int:
     from srgan.data.fetch import Voice, fetch
 
-    description = "Bring known sets below a data folder: resumed, retried, verified by content."
-    settings: FetchSettings = parse(FetchSettings, argv, prog="srgan data fetch", description=description)
+    description = "Download known sets into a data folder. Downloads resume, retry and are verified by content."
+    settings: FetchSettings = flags.parse(FetchSettings, argv, prog="srgan data fetch", description=description)
     if not settings.sets:
-        raise UsageError("srgan data fetch: which set? One or more of div2k, set5, set14, bsd100, vgg19, niqe.")
+        raise UsageError("srgan data fetch needs one or more of div2k, set5, set14, bsd100, vgg19, niqe.")
     with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
         voice = Voice(say=display.say, stage=display.stage)
         for name in settings.sets:
@@ -95,8 +93,8 @@ def _fetch(argv: list[str]) -> int:
 def _check(argv: list[str]) -> int:
     from srgan.data.check import check
 
-    description = "Say what a data folder holds. Exit code 0: usable; 2: damaged, unpaired or leaking."
-    settings: CheckSettings = parse(CheckSettings, argv, prog="srgan data check", description=description)
+    description = "Check a data folder. Exit code 0: usable; 2: damaged, unpaired, or leaking into a test set."
+    settings: CheckSettings = flags.parse(CheckSettings, argv, prog="srgan data check", description=description)
     with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
         report = check(
             settings.folder,
@@ -109,24 +107,17 @@ def _check(argv: list[str]) -> int:
 
 
 def _pack(argv: list[str]) -> int:
-    from srgan.data.pack import pack
+    from srgan.data.folders import training_pairs
+    from srgan.data.packed import pack_images
 
-    description = "Decode the training pictures of a folder once, into one file that is mapped into memory."
-    settings: PackSettings = parse(PackSettings, argv, prog="srgan data pack", description=description)
+    description = "Decode the training images of a folder once, into one file that training maps into memory."
+    settings: PackSettings = flags.parse(PackSettings, argv, prog="srgan data pack", description=description)
     target = settings.output or settings.folder / "srgan.pack"
-    with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
-        packed = pack(
-            settings.folder,
-            target,
-            minimum=settings.minimum,
-            workers=settings.workers,
-            progress=display.stage("packing"),
-            say=display.say,
-        )
-    for sentence in packed.left_out:
-        log.warning(f"left out: {sentence}")
+    packed = pack_images(training_pairs(settings.folder), target, min_side=settings.minimum, workers=settings.workers)
+    for sentence in packed.skipped:
+        log.warning(f"skipped: {sentence}")
     print(
-        f"{target}: {len(packed)} pictures, {packed.megapixels:.1f} megapixels, {len(packed.left_out)} left out, "
+        f"{target}: {len(packed)} pictures, {packed.megapixels:.1f} megapixels, {len(packed.skipped)} left out, "
         f"fingerprint {packed.fingerprint[:16]}"
     )
     return 0

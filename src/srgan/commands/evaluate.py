@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from srgan.data.folders import Pair, match_results, test_pairs
 from srgan.errors import DataError, UsageError
 from srgan.evaluate.paper import PROTOCOL
 from srgan.evaluate.scoring import Report, SetScores, evaluate, evaluate_pictures
 from srgan.evaluate.table import Subject, Table, caveats, document
-from srgan.evaluate.testsets import Pair, matched, test_pairs
 from srgan.fs import atomic_write
 from srgan.image.metrics import bicubic_x4
 from srgan.image.niqe import NiqeModel, read_niqe_model
@@ -25,22 +25,22 @@ NIQE_FILE = Path("niqe") / "niqe_pris_params.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
-    """What `srgan evaluate` scores, and on what."""
+    """Options of `srgan evaluate`."""
 
     model: str | None = None
-    """A packaged model (srgan, srresnet) or the path of a weights file."""
+    """Packaged model (srgan, srresnet) or path of a weights file."""
     pictures: Path | None = None
-    """Score these super-resolved pictures in place of a model; of several sets: a folder inside for each."""
+    """Folder of super-resolved images to score instead of a model. With several sets, one subfolder per set."""
     data: Path = Path("data")
-    """The folder that holds the test sets (Set14/image_SRF_4, Set14/HR, ...) and niqe/."""
+    """Folder of the test sets (Set14/image_SRF_4, Set14/HR, ...) and of niqe/."""
     sets: tuple[str, ...] = ("Set5", "Set14", "BSD100")
     """Names of the test sets."""
     json: Path | None = None
-    """Write everything to this file too."""
+    """File for the scores as JSON."""
     engine: Literal["auto", "openvino", "pytorch"] = "auto"
-    """What computes."""
+    """Engine that computes. auto: pytorch on a GPU, else openvino."""
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "fp32"
-    """Numbers that the network computes with."""
+    """Precision of the computation."""
 
 
 Scorer = Callable[[str, NiqeModel | None, Report], SetScores]
@@ -49,10 +49,10 @@ Scorer = Callable[[str, NiqeModel | None, Report], SetScores]
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code. Errors: SrganError."""
-    from srgan.config import parse
+    from srgan import flags
 
-    settings = parse(
-        EvaluateSettings, argv, prog="srgan evaluate", description="Score a model, or pictures, on test sets."
+    settings = flags.parse(
+        EvaluateSettings, argv, prog="srgan evaluate", description="Score a model, or a folder of images, on test sets."
     )
     _check(settings)
     pairs = {name: test_pairs(settings.data, name) for name in settings.sets}
@@ -111,7 +111,7 @@ def _of_pictures(folder: Path, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Sub
             f"{folder} has no folder {missing[0]}; say which one set its pictures belong to (--sets Set14), "
             "or put those of each set into a folder of the set's name."
         )
-    files = {name: matched(homes.get(name, folder), pairs[name]) for name in pairs}
+    files = {name: match_results(homes.get(name, folder), pairs[name]) for name in pairs}
 
     def scorer(name: str, niqe_model: NiqeModel | None, report: Report) -> SetScores:
         return evaluate_pictures(files[name], pairs[name], niqe_model=niqe_model, report=report)

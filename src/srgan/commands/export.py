@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
-from srgan import __version__
-from srgan.config import parse
+from srgan import __version__, flags
 from srgan.errors import UsageError
 from srgan.fs import atomic_write
 from srgan.model import weights
@@ -24,24 +21,24 @@ SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """What to export, and how."""
+    """Options of `srgan export`."""
 
-    model: tyro.conf.Positional[str]
-    """srgan, srresnet, or a weights file."""
+    model: flags.Positional[str]
+    """Packaged model (srgan, srresnet) or path of a weights file."""
     format: Literal["onnx", "openvino", "torch"] = "onnx"
-    """onnx: .onnx; openvino: .xml and .bin; torch: a torch.export program, .pt2."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """The file to write; by default the model's name with the format's suffix, here."""
+    """onnx writes .onnx; openvino writes .xml and .bin; torch writes a torch.export program, .pt2."""
+    output: Annotated[Path | None, flags.Mark(alias="-o")] = None
+    """File to write. Default: the model's name with the format's suffix, in the current folder."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    """fp16: half the size, a little less exact. int8 (openvino, for models that have an int8 form): faster."""
+    """fp16: half the size, slightly less exact. int8: faster; only for openvino and models with int8 ranges."""
     overwrite: bool = False
-    """Replace the output."""
+    """Replace an existing output."""
 
 
 def main(argv: list[str]) -> int:
     """`srgan export MODEL --format F -o FILE`."""
-    about = "Write a model in another format, compared with its source first."
-    settings: ExportSettings = parse(ExportSettings, argv, prog="srgan export", description=about)
+    about = "Write a model in another format. The result is compared with the model before it is written."
+    settings: ExportSettings = flags.parse(ExportSettings, argv, prog="srgan export", description=about)
     source = weights.read(settings.model)
     suffix = SUFFIXES[settings.format]
     target = settings.output or Path(source.name + suffix)

@@ -1,4 +1,4 @@
-"""`srgan info`: what a weights file, or a picture made by srgan, says of itself."""
+"""`srgan info`: the metadata of a weights file, or of an image made by srgan."""
 
 from __future__ import annotations
 
@@ -6,29 +6,26 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from srgan.config import parse
+from srgan import flags
 from srgan.errors import WeightsError
 
-DESCRIPTION = "What a weights file, or a picture made by srgan, says of itself."
+DESCRIPTION = "Show the metadata of a weights file, or of an image made by srgan."
 
 
 @dataclass(frozen=True, kw_only=True)
 class InfoSettings:
-    """What `srgan info` does."""
+    """Options of `srgan info`."""
 
-    file: Annotated[str, tyro.conf.Positional]
-    """A .safetensors file, the name of a packaged model, or a picture."""
+    file: flags.Positional[str]
+    """Weights file (.safetensors), name of a packaged model, or image."""
     json: bool = False
-    """One JSON object instead of lines."""
+    """Print one JSON object instead of lines."""
 
 
 def main(argv: list[str]) -> int:
     """Run `srgan info` and return its exit code."""
-    settings: InfoSettings = parse(InfoSettings, argv, prog="srgan info", description=DESCRIPTION)
+    settings: InfoSettings = flags.parse(InfoSettings, argv, prog="srgan info", description=DESCRIPTION)
     facts = about(settings.file)
     if settings.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -52,7 +49,7 @@ def about(file: str) -> dict[str, str]:
 
 
 def about_weights(name_or_path: str) -> dict[str, str]:
-    """What a generator's file says: its network, its hash, how it was trained."""
+    """Network, hash and training of a generator's file."""
     from srgan.model import weights
     from srgan.model.config import receptive_field
 
@@ -71,7 +68,7 @@ def about_weights(name_or_path: str) -> dict[str, str]:
 
 
 def about_picture(path: Path) -> dict[str, str]:
-    """A picture's size, and what srgan wrote into it about its making."""
+    """Size of an image, and how srgan made it."""
     from srgan.image.files import read_provenance, size
 
     height, width = size(path)

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 from pathlib import Path
 
-from srgan import config
+from srgan import config, flags
 from srgan.errors import UsageError
 from srgan.train.recipes import RECIPES
 from srgan.train.settings import TrainSettings
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
         settings = dataclasses.replace(settings, data=root, evaluate=True, resume=settings.resume or going_on)
     code = train(settings)
     if code == 0 and settings.evaluate:
-        from srgan.commands import report
+        from srgan.report import report
 
         stages.evaluate(settings, folder)
         page = report.write([folder.root])
@@ -59,7 +59,7 @@ def settings_from(argv: list[str]) -> TrainSettings:
     if (named.resume or named.fetch) and saved.exists():
         start = config.from_mapping(start, config.read_yaml(saved), where=str(saved))
     start = config.from_mapping(start, from_file, where=str(named.config))
-    return config.parse(start, _without(argv, "--config"), prog="srgan train", description=DESCRIPTION)
+    return flags.parse(start, _without(argv, "--config"), prog="srgan train", description=DESCRIPTION)
 
 
 def _without(argv: list[str], option: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`srgan upscale`: files, folders and globs to larger pictures."""
+"""`srgan upscale`: larger images from files, folders and globs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
-
-from srgan.config import parse
+from srgan import flags
 from srgan.errors import ImageError, UsageError
 from srgan.upscale.engine import EngineName, Precision
 
@@ -24,60 +22,57 @@ if TYPE_CHECKING:
     from srgan.upscale.inputs import Item
     from srgan.upscale.onefile import FileOptions
 
-DESCRIPTION = "Make pictures 2, 3 or 4 times larger."
+DESCRIPTION = "Make images 2, 3 or 4 times larger."
 _ADDRESS = re.compile(r"local|auto|ray://.+|[\w.-]+:\d+|\[[\da-f:]+\]:\d+")
 """What after --ray is an address and no path."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleSettings:
-    """What `srgan upscale` does."""
+    """Options of `srgan upscale`."""
 
-    paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Pictures, folders of pictures (searched below), or globs in quotes."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """A file; or a folder, existing or without an ending, where names are kept. Default: <stem>_x4.<ext> beside
-    each picture."""
+    paths: flags.Positional[tuple[Path, ...]]
+    """Images, folders of images (subfolders included), or globs in quotes."""
+    output: Annotated[Path | None, flags.Mark(alias="-o")] = None
+    """File to write; or a folder (one that exists, or a name without an ending), where names are kept. Default: <stem>_x4.<ext> beside each image."""
     model: str = "srgan"
-    """srgan (looks right), srresnet (closest to the pixels), or the path of a weights file."""
+    """srgan (looks sharper), srresnet (closest to the true pixels), or path of a weights file."""
     texture: float | None = None
-    """From 0 (srresnet) to 1 (srgan), in place of --model."""
+    """Mixture from 0 (srresnet) to 1 (srgan), instead of --model."""
     scale: Literal[2, 3, 4] = 4
-    """How many times larger; 2 and 3 are the x4 picture, resized by the exact bicubic."""
+    """Factor. 2 and 3 resize the x4 result by the exact bicubic."""
     engine: EngineName = "auto"
-    """What computes; auto is pytorch where it finds a GPU, else openvino."""
+    """Engine that computes. auto: pytorch on a GPU, else openvino."""
     precision: Precision = "auto"
-    """What it computes in; auto is the fastest that costs at most 0.05 dB."""
+    """Precision of the computation. auto: the fastest that costs at most 0.05 dB."""
     memory: str = "1GB"
-    """Of the activations held at once; smaller tiles need less and take longer."""
+    """Memory of the activations held at once. Less memory means smaller tiles and more time."""
     fast: bool = False
     """Tiles that overlap less than the network sees: a little faster, no longer exact; the error is measured."""
     self_ensemble: bool = False
-    """Mean over eight flips and rotations: eight times slower, a little closer to the pixels."""
+    """Mean over the eight flips and rotations: eight times slower, about 0.1 dB better."""
     format: Literal["png", "jpg", "webp", "tiff", "avif"] | None = None
-    """Of the results; default: that of each picture (PNG for GIF)."""
+    """Format of the results. Default: the format of each input (PNG for GIF)."""
     quality: int | None = None
-    """1 to 100, for JPEG (default 95), WebP (95) and AVIF (90)."""
+    """1 to 100. Default: 95 for JPEG and WebP, 90 for AVIF."""
     lossless: bool = False
-    """For WebP and AVIF."""
+    """Write WebP and AVIF without loss."""
     overwrite: bool = False
-    """Replace results that exist; else they are skipped."""
+    """Replace existing results. Without it they are skipped."""
     shard: str | None = None
-    """I/N: only the I-th of N parts of the list, for job arrays. No coordination is needed."""
-    ray: Annotated[str | None, tyro.conf.arg(metavar="[ADDRESS]")] = None
-    """Spread the list over a Ray cluster (needs the extra 'cluster'). Alone: a Ray of this machine's own. Or where one
-    runs: auto (that of this machine, or RAY_ADDRESS) or HOST:PORT; any other word after --ray is a path. All nodes must
-    see the same files."""
+    """I/N: only part I of N of the list, for job arrays."""
+    ray: Annotated[str | None, flags.Mark(metavar="[ADDRESS]")] = None
+    """Spread the list over a Ray cluster (needs the extra 'cluster'; all nodes see the same files). Alone: start Ray on this machine. auto: the Ray of this machine, or RAY_ADDRESS. HOST:PORT: that one. Any other word after --ray is a path."""
     ray_actors: int | None = None
-    """Engines on the cluster, each with --memory of its own; default: one for each GPU, or else for 4 CPUs of a node."""
+    """Engines on the cluster, each with its own --memory. Default: one per GPU, else one per 4 CPUs of a node."""
     provenance: bool = True
-    """Write model, settings and version into the results' metadata."""
+    """Write model, settings and version into the metadata of the results."""
 
 
 def main(argv: list[str]) -> int:
     """Run `srgan upscale` and return its exit code; the written paths go to stdout."""
     words = _with_address(argv)
-    settings: UpscaleSettings = parse(UpscaleSettings, words, prog="srgan upscale", description=DESCRIPTION)
+    settings: UpscaleSettings = flags.parse(UpscaleSettings, words, prog="srgan upscale", description=DESCRIPTION)
     if settings.texture is not None and settings.model != "srgan":
         raise UsageError("--texture chooses between srresnet and srgan, so --model cannot be given with it.")
     if not settings.paths:

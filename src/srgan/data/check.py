@@ -129,12 +129,15 @@ def _rooms(root: Path, *, tests_only: bool = False) -> list[_Room]:
     refused = None
     if not tests_only:
         try:
-            rooms.append(_room("training", folders.training_source(root)))
+            rooms.append(_room("training", folders.training_folders(root)))
         except DataError as error:
             refused = error
-    if root.is_dir() and (source_of_validation := folders.validation_source(root)):
+    if root.is_dir() and (source_of_validation := folders.validation_folders(root)):
         rooms.append(_room("validation", source_of_validation))
-    rooms += [_Room(f"test {name}", folder, _test_pairs(folder)) for name, folder in folders.test_folders(root).items()]
+    rooms += [
+        _paired(f"test {name}", folder, folders.pair_by_mark(folder))
+        for name, folder in folders.test_folders(root).items()
+    ]
     if not any(room.pairs for room in rooms):
         raise refused or DataError(f"No pictures in {root}; wanted {', '.join(sorted(files.SUFFIXES))}.")
     if refused:
@@ -142,24 +145,14 @@ def _rooms(root: Path, *, tests_only: bool = False) -> list[_Room]:
     return rooms
 
 
-def _room(role: str, source: folders.Source) -> _Room:
+def _room(role: str, source: folders.PairFolders) -> _Room:
     """Pairs of a source; those without a partner become findings."""
-    lrs = folders.lr_by_stem(source.lr) if source.lr else {}
-    room = _Room(role, source.hr, [])
-    for hr in folders.pictures(source.hr):
-        name = hr.relative_to(source.hr)
-        lr = lrs.pop(name.with_suffix("").as_posix(), None)
-        if source.lr and lr is None:
-            room.findings.append(Finding(kind="unpaired", text=f"{hr} has no LR in {source.lr}"))
-        room.pairs.append(Pair(name=name.as_posix(), hr=hr, lr=lr))
-    room.findings += [Finding(kind="unpaired", text=f"{lr} has no HR in {source.hr}") for lr in sorted(lrs.values())]
-    return room
+    return _paired(role, source.hr, folders.pair_folders(source))
 
 
-def _test_pairs(folder: Path) -> list[Pair]:
-    hrs = [path for path in folders.pictures(folder) if path.stem.endswith("_HR")]
-    lrs = [hr.with_name(hr.name.replace("_HR.", "_LR.")) for hr in hrs]
-    return [Pair(name=hr.name, hr=hr, lr=lr if lr.exists() else None) for hr, lr in zip(hrs, lrs, strict=True)]
+def _paired(role: str, folder: Path, pairing: folders.Pairing) -> _Room:
+    texts = pairing.unpaired + [f"{lr} has no HR in {folder}" for lr in pairing.spare]
+    return _Room(role, folder, pairing.pairs, [Finding(kind="unpaired", text=text) for text in texts])
 
 
 def _look(pair: Pair) -> _Seen:

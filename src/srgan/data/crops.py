@@ -1,4 +1,4 @@
-"""Which crops a step is made of: a function of (seed, phase, step), and the only randomness there is."""
+"""Which crops a step consists of: a function of (seed, phase, step)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PHASES = {"pretrain": 1, "adversarial": 2, "sample": 3}
 class Crops(NamedTuple):
     """The crops of one batch of N; positions in LR pixels, so that HR and LR always meet."""
 
-    picture: NDArray[np.int64]
+    image: NDArray[np.int64]
     top: NDArray[np.int64]
     left: NDArray[np.int64]
-    turn: NDArray[np.int64]
+    symmetry: NDArray[np.int64]
     """Which of the eight symmetries of the square: 1 = mirrored left-right, + 2 = upside down, + 4 = transposed."""
 
 
@@ -31,32 +31,32 @@ def crops(
     heights: NDArray[np.int64],
     widths: NDArray[np.int64],
     crop: int = 24,
-    turn: bool = True,
+    symmetries: bool = True,
 ) -> Crops:
-    """The batch of a step: distinct pictures where there are enough (section 3.2), a random place and turn in each.
+    """The batch of a step: distinct images where there are enough (section 3.2), a random place and symmetry in each.
 
-    `heights`, `widths`: of the LR pictures, pixels (P,); `crop`: of the LR, pixels. The same arguments give the
-    same crops on every machine (NumPy's Philox).
+    `heights`, `widths`: of the LR images, pixels (P,); `crop`: of the LR, pixels. The same arguments give the
+    same crops on every machine (NumPy's Philox). Raises DataError for an image smaller than the crop.
     """
     if min(heights.min(), widths.min()) < crop:
         smallest = int(np.argmin(np.minimum(heights, widths)))
         raise DataError(
-            f"picture {smallest} is {widths[smallest]}x{heights[smallest]} in LR pixels, smaller than the crop of {crop}."
+            f"image {smallest} is {widths[smallest]}x{heights[smallest]} in LR pixels, smaller than the crop of {crop}."
         )
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, _PHASES[phase], step])))
-    picture = rng.choice(len(heights), size=batch, replace=batch > len(heights)).astype(np.int64)
-    top = rng.integers(0, heights[picture] - crop + 1)
-    left = rng.integers(0, widths[picture] - crop + 1)
-    turns = rng.integers(0, 8, size=batch) if turn else np.zeros(batch, np.int64)
-    return Crops(picture, top, left, turns)
+    image = rng.choice(len(heights), size=batch, replace=batch > len(heights)).astype(np.int64)
+    top = rng.integers(0, heights[image] - crop + 1)
+    left = rng.integers(0, widths[image] - crop + 1)
+    symmetry = rng.integers(0, 8, size=batch) if symmetries else np.zeros(batch, np.int64)
+    return Crops(image, top, left, symmetry)
 
 
-def turned(pixels: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    """A square crop (S, S, 3) after one of the eight symmetries; a view."""
-    if turn & 1:
+def apply_symmetry(pixels: NDArray[np.uint8], symmetry: int) -> NDArray[np.uint8]:
+    """A crop (H, W[, 3]) after one of the eight symmetries, numbered as in `Crops`; a view."""
+    if symmetry & 1:
         pixels = pixels[:, ::-1]
-    if turn & 2:
+    if symmetry & 2:
         pixels = pixels[::-1]
-    if turn & 4:
-        pixels = pixels.transpose(1, 0, 2)
+    if symmetry & 4:
+        pixels = pixels.swapaxes(0, 1)
     return pixels

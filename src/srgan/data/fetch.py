@@ -10,9 +10,9 @@ from pathlib import Path
 from srgan.data import receipts, verify
 from srgan.data.catalogue import Download, Known, read_catalogue
 from srgan.data.download import Patience, digest_of, download
-from srgan.data.folders import pictures
 from srgan.data.unpack import unpack
 from srgan.errors import DataError
+from srgan.image.files import find_images
 
 WORKSHOP = ".fetch"
 """Folder below the data folder in which unfinished things lie."""
@@ -113,10 +113,10 @@ def _div2k(route: tuple[Download, ...], root: Path, shop: Path, patience: Patien
             archive = _bring(item, shop, patience, voice)
             _unpack(archive, item, staged, voice)
         archives.append(shop / item.name)
-        if len(pictures(staged)) != item.pictures:
+        if len(find_images(staged)) != item.pictures:
             what = "move it away" if staged == place else "remove it"
             raise DataError(
-                f"{staged} holds {len(pictures(staged))} pictures, {item.pictures} were expected; {what}, then fetch."
+                f"{staged} holds {len(find_images(staged))} pictures, {item.pictures} were expected; {what}, then fetch."
             )
         folders[item.folder] = (place, staged, item.pictures)
     for name, (_, staged, count) in folders.items():
@@ -162,7 +162,7 @@ def _test_set(
         raw = shop / "raw" / known.title
         _unpack(archive, item, raw, voice)
         shutil.rmtree(staged, ignore_errors=True)
-        verify.write_test_set(known.title, pictures(raw), staged)
+        verify.write_test_set(known.title, find_images(raw), staged)
         shutil.rmtree(raw)
         archives.append(archive)
     try:

@@ -1,4 +1,4 @@
-"""Training pictures that stay in their files: only the sizes are read at the start, a crop is decoded when due."""
+"""Training images that stay in their files: their sizes are read at the start, each crop is decoded when due."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,30 +14,30 @@ from srgan.data.folders import Pair
 from srgan.errors import DataError, ImageError
 from srgan.image import files, resize
 
-REACH = 8
-"""HR pixels beyond a crop that the x1/4 bicubic looks at, rounded up to a multiple of 4."""
+BICUBIC_SUPPORT = 8
+"""HR pixels beyond a crop that the x1/4 bicubic reads, rounded up to a multiple of 4."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Unpacked:
-    """A training set in its files, in the order of `names`; the counterpart of a `Pack`.
+class ImageFiles:
+    """A training set in its files, in the order of `names`; the counterpart of `PackedImages`.
 
     `heights`, `widths`: of the HRs after cropping to multiples of 4, int64 (P,). `fingerprint`: SHA-256 over
-    names, sizes and lengths of the files, which is another one than that of a pack of the same pictures.
+    names, sizes and lengths of the files; it differs from that of the same images packed.
     """
 
     pairs: tuple[Pair, ...] = field(repr=False)
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
     fingerprint: str
-    left_out: tuple[str, ...]
+    skipped: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the pictures taken."""
+        """Of the images used."""
         return tuple(pair.name for pair in self.pairs)
 
     def crop(self, index: int, top: int, left: int, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -53,58 +52,64 @@ class Unpacked:
         except ImageError as error:
             raise DataError(f"{error} `srgan data check` finds all such files.") from error
         if hr.shape[:2] != size or (lr is not None and lr.shape[:2] != (size[0] // 4, size[1] // 4)):
-            raise DataError(f"{pair.hr} or its LR changed its size while training; start again.")
-        place = hr[4 * top : 4 * (top + side), 4 * left : 4 * (left + side)]
+            raise DataError(f"{pair.hr} or its LR changed its size during training; start again.")
+        hr_crop = hr[4 * top : 4 * (top + side), 4 * left : 4 * (left + side)]
         if lr is None:
-            return lr_of_region(hr, top, left, side), place
-        return lr[top : top + side, left : left + side], place
+            return lr_from_hr_region(hr, top, left, side), hr_crop
+        return lr[top : top + side, left : left + side], hr_crop
 
 
-def unpacked(pairs: list[Pair], *, minimum: int, workers: int = 8) -> Unpacked:
-    """Read the sizes of all pictures. Errors: DataError where none is as large as `minimum` HR pixels."""
+def open_image_files(pairs: list[Pair], *, min_side: int, workers: int = 8) -> ImageFiles:
+    """Read the sizes of all images.
+
+    Raises DataError where no HR has `min_side` pixels on its shorter side, or a pair's sizes do not match.
+    """
     with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(_size, pairs))
-    taken: list[int] = []
-    left_out: list[str] = []
-    for i, (pair, size) in enumerate(zip(pairs, found, strict=True)):
+        sizes_or_reasons = list(pool.map(_size_or_reason, pairs))
+    used: list[tuple[Pair, int, int]] = []
+    skipped: list[str] = []
+    for pair, size in zip(pairs, sizes_or_reasons, strict=True):
         if isinstance(size, str):
-            left_out.append(size)
-        elif min(size) < minimum:
-            left_out.append(f"{pair.hr} is {size[1]}x{size[0]}, smaller than the crop of {minimum}.")
+            skipped.append(size)
+        elif min(size) < min_side:
+            skipped.append(f"{pair.hr} is {size[1]}x{size[0]}, smaller than the crop of {min_side}.")
         else:
-            taken.append(i)
-    if not taken:
-        raise DataError(f"None of the {len(pairs)} pictures can be used; the first: {left_out[0]}")
-    sizes = np.array([found[i] for i in taken], dtype=np.int64) // 4 * 4
-    about = [(pairs[i].name, *size, *_lengths(pairs[i])) for i, size in zip(taken, sizes.tolist(), strict=True)]
-    return Unpacked(
-        pairs=tuple(pairs[i] for i in taken),
-        heights=sizes[:, 0].copy(),
-        widths=sizes[:, 1].copy(),
-        fingerprint=hashlib.sha256(json.dumps(["unpacked", about]).encode()).hexdigest(),
-        left_out=tuple(left_out),
+            used.append((pair, size[0] // 4 * 4, size[1] // 4 * 4))
+    if not used:
+        raise DataError(f"None of the {len(pairs)} images can be used; the first: {skipped[0]}")
+    identity = [(pair.name, height, width, *_lengths(pair)) for pair, height, width in used]
+    return ImageFiles(
+        pairs=tuple(pair for pair, _, _ in used),
+        heights=np.array([height for _, height, _ in used], dtype=np.int64),
+        widths=np.array([width for _, _, width in used], dtype=np.int64),
+        fingerprint=hashlib.sha256(json.dumps(["unpacked", identity]).encode()).hexdigest(),
+        skipped=tuple(skipped),
     )
 
 
-def lr_of_region(hr: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:
+def lr_from_hr_region(hr: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:
     """The part of `resize.downscaled(hr)` at `top`, `left` (LR pixels), from just the HR pixels that it needs.
 
-    The region starts and ends at multiples of 4 and at least 8 pixels beyond the part, or at the picture's
-    border, so the pixels are those of the whole picture's LR, bit for bit.
+    The region starts and ends at multiples of 4 and at least 8 pixels beyond the part, or at the image's
+    border, so the pixels are those of the whole image's LR, bit for bit.
     """
-    rows = slice(max(4 * top - REACH, 0), min(4 * (top + side) + REACH, hr.shape[0]))
-    columns = slice(max(4 * left - REACH, 0), min(4 * (left + side) + REACH, hr.shape[1]))
-    small = resize.downscaled(hr[rows, columns])
+    rows = slice(max(4 * top - BICUBIC_SUPPORT, 0), min(4 * (top + side) + BICUBIC_SUPPORT, hr.shape[0]))
+    columns = slice(max(4 * left - BICUBIC_SUPPORT, 0), min(4 * (left + side) + BICUBIC_SUPPORT, hr.shape[1]))
+    lr = resize.downscaled(hr[rows, columns])
     y, x = top - rows.start // 4, left - columns.start // 4
-    return small[y : y + side, x : x + side]
+    return lr[y : y + side, x : x + side]
 
 
-def _size(pair: Pair) -> tuple[int, int] | str:
+def _size_or_reason(pair: Pair) -> tuple[int, int] | str:
+    """(height, width) of the HR, or why the image is skipped. Raises DataError for an LR of another size."""
     try:
-        return files.size(pair.hr)
+        hr_size = files.size(pair.hr)
+        if pair.lr:
+            pair.check_sizes(hr_size, files.size(pair.lr))
     except ImageError as error:
         return str(error)
+    return hr_size
 
 
 def _lengths(pair: Pair) -> list[int]:
-    return [Path(path).stat().st_size for path in (pair.hr, pair.lr) if path]
+    return [path.stat().st_size for path in (pair.hr, pair.lr) if path]

@@ -1,6 +1,6 @@
-"""Crops -> batches of uint8 on the training device, prepared by a thread ahead of the training.
+"""Crops -> batches of uint8 on the training device, prepared ahead of the training by a thread.
 
-Three places to take them from, the same crops from each: the device's own memory, a memory-mapped pack, files.
+The crops come from the device's memory, from packed images or from files: the same ones from each.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srgan.data.crops import Crops, crops, turned
+from srgan.data.crops import Crops, apply_symmetry, crops
 from srgan.data.degrade import degrade_batch
-from srgan.data.image_files import Unpacked
-from srgan.data.pack import Pack
+from srgan.data.image_files import ImageFiles
+from srgan.data.packed import PackedImages
 
 SCALE = 4
-SHARE = 0.4
-"""Part of the device's free memory that the pictures may take when the loader is chosen automatically."""
+MAX_MEMORY_SHARE = 0.4
+"""Part of the device's free memory that the images may take when the source is chosen automatically."""
 _CHUNK = 64 << 20
 
-Source = Literal["auto", "device", "mapped", "files"]
+CropSource = Literal["auto", "device", "mapped", "files"]
 
 
 class Batch(NamedTuple):
-    """One step's pictures, uint8: lr (N, 3, S/4, S/4) and hr (N, 3, S, S)."""
+    """The crops of one step, uint8: lr (N, 3, S/4, S/4) and hr (N, 3, S, S)."""
 
     lr: Tensor
     hr: Tensor
 
 
-class Pictures(Protocol):
-    """What a plan needs to know of a training set: the HRs' sizes."""
+class ImageSizes(Protocol):
+    """What a sampler needs to know of a training set: the HRs' sizes."""
 
     @property
     def heights(self) -> NDArray[np.int64]: ...
@@ -46,8 +46,8 @@ class Pictures(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Which crops a rank takes of each step: its part of a batch that does not depend on how many ranks there are.
+class CropSampler:
+    """The crops of each step that one rank trains on: its part of a batch that does not depend on the number of ranks.
 
     `batch`: crops per step over all ranks. `crop`: side of the HR crops, pixels. `degrade`: blur, noise and compression
     for the LRs.
@@ -58,10 +58,10 @@ class Plan:
     batch: int
     crop: int
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     degrade: bool = False
 
-    def of(self, pictures: Pictures, step: int) -> Crops:
+    def crops(self, images: ImageSizes, step: int) -> Crops:
         """This rank's crops of `step`."""
         whole = crops(
             seed=self.seed,
@@ -69,26 +69,26 @@ class Plan:
             step=step,
             batch=self.batch,
             crop=self.crop // SCALE,
-            heights=pictures.heights // SCALE,
-            widths=pictures.widths // SCALE,
+            heights=images.heights // SCALE,
+            widths=images.widths // SCALE,
         )
-        mine = slice(self.first, (self.rank + 1) * self.batch // self.world)
-        return Crops(*(values[mine] for values in whole))
+        part = slice(self.first, (self.rank + 1) * self.batch // self.world_size)
+        return Crops(*(values[part] for values in whole))
 
     @property
     def first(self) -> int:
         """Index of this rank's first crop in the batch."""
-        return self.rank * self.batch // self.world
+        return self.rank * self.batch // self.world_size
 
     def degraded(self, lr: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-        """This rank's LR crops (N, H, W, 3) of `step` as they are trained on."""
+        """This rank's LR crops (N, H, W, 3) of `step`, degraded if the recipe asks for it."""
         if not self.degrade:
             return lr
         return degrade_batch(lr, seed=self.seed, phase=self.phase, step=step, first=self.first)
 
 
 class Loader:
-    """The batch of a step: `prepare(step)` runs in a thread `depth` steps ahead, `finish` when it is asked for."""
+    """The batch of a step: `prepare(step)` runs in a thread, `depth` steps ahead; `finish` runs in the caller."""
 
     def __init__(
         self,
@@ -100,17 +100,17 @@ class Loader:
     ) -> None:
         self.prepare, self.finish, self.depth, self._close = prepare, finish, depth, close
         self.thread = ThreadPoolExecutor(1, "loader")
-        self.ahead: dict[int, Future[Any]] = {}
+        self.prefetched: dict[int, Future[Any]] = {}
 
     def __call__(self, step: int) -> Batch:
-        """Any order of steps is allowed; the next one is the quick one."""
-        wanted = range(step, step + self.depth + 1)
-        for number in wanted:
-            if number not in self.ahead:
-                self.ahead[number] = self.thread.submit(self.prepare, number)
-        for number in [n for n in self.ahead if n not in wanted]:
-            self.ahead.pop(number).cancel()
-        return self.finish(self.ahead.pop(step).result())
+        """The batch of `step`; steps may come in any order, the next one is fast."""
+        steps = range(step, step + self.depth + 1)
+        for number in steps:
+            if number not in self.prefetched:
+                self.prefetched[number] = self.thread.submit(self.prepare, number)
+        for number in [n for n in self.prefetched if n not in steps]:
+            self.prefetched.pop(number).cancel()
+        return self.finish(self.prefetched.pop(step).result())
 
     def close(self) -> None:
         """Stop the thread."""
@@ -118,28 +118,37 @@ class Loader:
         self._close()
 
 
-def chosen(source: Source, pictures: Pack | Unpacked, device: torch.device, *, degrade: bool = False) -> Source:
-    """The loader that `auto` stands for: the device's memory where the pack fits into a share of it."""
+def choose_source(
+    source: CropSource, images: PackedImages | ImageFiles, device: torch.device, *, degrade: bool = False
+) -> CropSource:
+    """The source that `auto` stands for: the device's memory where the packed images fit into a share of it."""
     if source != "auto":
         return source
-    if isinstance(pictures, Unpacked):
+    if isinstance(images, ImageFiles):
         return "files"
-    fits = device.type == "cuda" and not degrade and pictures.pixels.nbytes < SHARE * torch.cuda.mem_get_info(device)[0]
+    if device.type != "cuda" or degrade:
+        return "mapped"
+    fits = images.pixels.nbytes < MAX_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]
     return "device" if fits else "mapped"
 
 
 def loader(
-    pictures: Pack | Unpacked, plan: Plan, *, device: torch.device, source: Source = "auto", workers: int = 2
+    images: PackedImages | ImageFiles,
+    sampler: CropSampler,
+    *,
+    device: torch.device,
+    source: CropSource = "auto",
+    workers: int = 2,
 ) -> Loader:
-    """Batches of a plan. `source`: from where; `workers`: threads that decode, where pictures stay in files."""
-    source = chosen(source, pictures, device, degrade=plan.degrade)
-    if source == "device" and isinstance(pictures, Pack):
-        return Loader(partial(_places, pictures, plan, device), _Resident(pictures, plan.crop, device))
+    """Batches of a sampler's crops. `workers`: threads that decode, where images stay in files."""
+    source = choose_source(source, images, device, degrade=sampler.degrade)
+    if source == "device" and isinstance(images, PackedImages):
+        return Loader(partial(crop_offsets, images, sampler, device), DeviceImages(images, sampler.crop, device))
     pool = ThreadPoolExecutor(workers, "decoder") if source == "files" else None
 
     def prepare(step: int) -> Batch:
-        lr, hr = gather(pictures, plan.of(pictures, step), plan.crop, pool)
-        lr = plan.degraded(lr, step)
+        lr, hr = gather(images, sampler.crops(images, step), sampler.crop, pool)
+        lr = sampler.degraded(lr, step)
         batch = Batch(torch.from_numpy(lr).permute(0, 3, 1, 2), torch.from_numpy(hr).permute(0, 3, 1, 2))
         return Batch(*(t.pin_memory() for t in batch)) if device.type == "cuda" else batch
 
@@ -150,73 +159,75 @@ def loader(
 
 
 def gather(
-    pictures: Pack | Unpacked, planned: Crops, crop: int, pool: ThreadPoolExecutor | None = None
+    images: PackedImages | ImageFiles, batch: Crops, crop: int, pool: ThreadPoolExecutor | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """LR (N, crop/4, crop/4, 3) and HR (N, crop, crop, 3), copied out of a pack or decoded; `crop` in HR pixels."""
-    small = crop // SCALE
-    lr = np.empty((len(planned.picture), small, small, 3), np.uint8)
-    hr = np.empty((len(planned.picture), crop, crop, 3), np.uint8)
+    """LR (N, crop/4, crop/4, 3) and HR (N, crop, crop, 3), copied or decoded; `crop` in HR pixels."""
+    side = crop // SCALE
+    lr = np.empty((len(batch.image), side, side, 3), np.uint8)
+    hr = np.empty((len(batch.image), crop, crop, 3), np.uint8)
 
-    def take(i: int) -> None:
-        picture, top, left, turn = (int(values[i]) for values in planned)
-        if isinstance(pictures, Unpacked):
-            of_lr, of_hr = pictures.crop(picture, top, left, small)
+    def copy(i: int) -> None:
+        image, top, left, symmetry = (int(values[i]) for values in batch)
+        if isinstance(images, ImageFiles):
+            lr_crop, hr_crop = images.crop(image, top, left, side)
         else:
-            of_lr = pictures.lr(picture)[top : top + small, left : left + small]
-            of_hr = pictures.hr(picture)[SCALE * top : SCALE * top + crop, SCALE * left : SCALE * left + crop]
-        lr[i], hr[i] = turned(of_lr, turn), turned(of_hr, turn)
+            lr_crop = images.lr(image)[top : top + side, left : left + side]
+            hr_crop = images.hr(image)[SCALE * top : SCALE * top + crop, SCALE * left : SCALE * left + crop]
+        lr[i], hr[i] = apply_symmetry(lr_crop, symmetry), apply_symmetry(hr_crop, symmetry)
 
-    for _ in (pool.map if pool else map)(take, range(len(lr))):
+    for _ in (pool.map if pool else map)(copy, range(len(lr))):
         pass
     return lr, hr
 
 
-def _places(pack: Pack, plan: Plan, device: torch.device, step: int) -> Tensor:
-    """Where the crops of a step lie in the pack: (7, N) int64; see `_Resident`."""
-    picture, top, left, turn = plan.of(pack, step)
-    hr_width, lr_width = pack.widths[picture], pack.widths[picture] // SCALE
-    hr_start = pack.hr_offsets[picture] + 3 * SCALE * (top * hr_width + left)
-    lr_start = pack.lr_offsets[picture] + 3 * (top * lr_width + left)
-    rows = [hr_start, hr_width, lr_start, lr_width, turn & 1, turn & 2, turn & 4]
-    places = torch.from_numpy(np.stack(rows))
-    return places.pin_memory() if device.type == "cuda" else places
+def crop_offsets(images: PackedImages, sampler: CropSampler, device: torch.device, step: int) -> Tensor:
+    """Where the crops of a step lie in the packed pixels, for `DeviceImages`: (7, N) int64."""
+    image, top, left, symmetry = sampler.crops(images, step)
+    hr_width, lr_width = images.widths[image], images.widths[image] // SCALE
+    hr_start = images.hr_offsets[image] + 3 * SCALE * (top * hr_width + left)
+    lr_start = images.lr_offsets[image] + 3 * (top * lr_width + left)
+    rows = [hr_start, hr_width, lr_start, lr_width, symmetry & 1, symmetry & 2, symmetry & 4]
+    offsets = torch.from_numpy(np.stack(rows))
+    return offsets.pin_memory() if device.type == "cuda" else offsets
 
 
-class _Resident:
-    """All pictures in the device's memory; a batch is one gather by index for the HRs and one for the LRs."""
+class DeviceImages:
+    """All images in the device's memory; a batch is one gather by index for the HRs and one for the LRs."""
 
-    def __init__(self, pack: Pack, crop: int, device: torch.device) -> None:
+    def __init__(self, images: PackedImages, crop: int, device: torch.device) -> None:
         self.crop, self.device = crop, device
-        self.pixels = torch.empty(pack.pixels.shape, dtype=torch.uint8, device=device)
+        self.pixels = torch.empty(images.pixels.shape, dtype=torch.uint8, device=device)
         for start in range(0, len(self.pixels), _CHUNK):
-            part = torch.from_numpy(np.array(pack.pixels[start : start + _CHUNK]))
-            self.pixels[start : start + _CHUNK] = part.to(device)
+            chunk = torch.from_numpy(np.array(images.pixels[start : start + _CHUNK]))
+            self.pixels[start : start + _CHUNK] = chunk.to(device)
 
-    def __call__(self, places: Tensor) -> Batch:
-        hr_start, hr_width, lr_start, lr_width, *turns = places.to(self.device, non_blocking=True)
+    def __call__(self, offsets: Tensor) -> Batch:
+        hr_start, hr_width, lr_start, lr_width, *flips = offsets.to(self.device, non_blocking=True)
         return Batch(
-            self._squares(lr_start, lr_width, turns, self.crop // SCALE),
-            self._squares(hr_start, hr_width, turns, self.crop),
+            self.gather_crops(lr_start, lr_width, flips, self.crop // SCALE),
+            self.gather_crops(hr_start, hr_width, flips, self.crop),
         )
 
-    def _squares(self, start: Tensor, width: Tensor, turns: list[Tensor], side: int) -> Tensor:
-        """Squares (N, 3, side, side) whose top left pixels are at `start`, turned as in `plan.turned`."""
-        mirrored, upside_down, transposed = (turn.view(-1, 1, 1).bool() for turn in turns)
+    def gather_crops(self, start: Tensor, width: Tensor, flips: list[Tensor], side: int) -> Tensor:
+        """Crops (N, 3, side, side) whose top left pixels are at `start`, with the symmetries of `apply_symmetry`."""
+        mirrored, upside_down, transposed = (flip.view(-1, 1, 1).bool() for flip in flips)
         along = torch.arange(side, device=self.device)
         i, j = along.view(1, -1, 1), along.view(1, 1, -1)
+        # Undo the symmetry: which pixel of the crop lands at (i, j).
         row, column = torch.where(transposed, j, i), torch.where(transposed, i, j)
         row = torch.where(upside_down, side - 1 - row, row)
         column = torch.where(mirrored, side - 1 - column, column)
-        first = start.view(-1, 1, 1) + 3 * (row * width.view(-1, 1, 1) + column)
-        index = first.unsqueeze(-1) + torch.arange(3, device=self.device)
+        # Index of its red byte, then of all three.
+        red = start.view(-1, 1, 1) + 3 * (row * width.view(-1, 1, 1) + column)
+        index = red.unsqueeze(-1) + torch.arange(3, device=self.device)
         return self.pixels[index].permute(0, 3, 1, 2)
 
 
-def lr_unit(lr: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+def unit_from_uint8(lr: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """uint8 -> floats in [0, 1] (section 3.2)."""
     return lr.to(dtype) / 255.0
 
 
-def hr_signed(hr: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+def signed_from_uint8(hr: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """uint8 -> floats in [-1, 1] (section 3.2)."""
     return hr.to(dtype) / 127.5 - 1.0

@@ -7,14 +7,14 @@ import hashlib
 import json
 from pathlib import Path
 
-from srgan.data.folders import pictures
+from srgan.image.files import find_images
 
 
 def _listing(places: list[Path]) -> str:
     """A hash over the names and sizes of all files of a set."""
     total = hashlib.sha256()
     for place in places:
-        for path in pictures(place) if place.is_dir() else [place]:
+        for path in find_images(place) if place.is_dir() else [place]:
             total.update(f"{path.name} {path.stat().st_size}\n".encode())
     return total.hexdigest()
 

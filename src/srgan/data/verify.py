@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.data.digests import DIGESTS, GREY, digest
-from srgan.data.folders import Pair, Source, paired, pictures
+from srgan.data.folders import Pair, PairFolders, complete, pair_folders
 from srgan.errors import DataError, ImageError
 from srgan.image import files, resize
 
@@ -24,10 +24,10 @@ _NIQE = "f6284a2b53fd40bb"
 
 def verify_split(hr: Path, lr: Path, count: int, progress: Progress | None = None) -> None:
     """Every HR has its LR, of a quarter of its size, made by the bicubic. Errors: DataError naming the first."""
-    pairs = paired(Source(hr=hr, lr=lr))
-    spare = len(pictures(lr)) - len(pairs)
+    pairing = pair_folders(PairFolders(hr=hr, lr=lr))
+    pairs, spare = complete(pairing), len(pairing.spare)
     if len(pairs) != count or spare:
-        raise DataError(f"{hr} holds {len(pairs)} pictures and {lr} {len(pairs) + spare}; wanted {count} each.")
+        raise DataError(f"{hr} holds {len(pairs)} images and {lr} {len(pairs) + spare}; expected {count} each.")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for done, error in enumerate(pool.map(_lr_mse, pairs), 1):
             if error > _ROUNDING_MSE:

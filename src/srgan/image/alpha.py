@@ -1,4 +1,4 @@
-"""Colour spread under transparency, so that what nobody sees makes no halo round what they see."""
+"""Fill colours under transparent pixels from their neighbours, so that no halo appears; the range of alpha near a pixel."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 _RADII = (1, 4, 16, 64)
 REACH = _RADII[-1]
-"""How far, in pixels, colour spreads; beyond the 40 that the generator sees."""
+"""How far, in pixels, colour spreads; farther than the 40 that the generator sees."""
 
 
 def bleed_colour(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     """Pixels (H, W) or (H, W, C) whose colour under alpha 0 is the mean of visible colours near by.
 
-    A fully transparent pixel takes the alpha-weighted mean of the smallest square (3, 9, 33, 129 pixels)
-    round it that holds anything visible, in integers, rounded; farther off it keeps its own colour. All
-    other pixels stay as they are. So a region cut out with a margin of `REACH` gives the whole's bytes.
+    A fully transparent pixel takes the alpha-weighted mean of the smallest square (3, 9, 33, 129 pixels) around it
+    that holds a visible pixel, in integers, rounded; farther away it keeps its own colour. All other pixels stay as
+    they are. A region cut out with a margin of `REACH` therefore gives the same bytes as the whole.
     """
     hidden = alpha == 0
     if not hidden.any() or hidden.all():
@@ -25,21 +25,22 @@ def bleed_colour(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     colour = pixels if pixels.ndim == 3 else pixels[..., None]
     result = colour.copy()
     weight = alpha.astype(np.int64)
-    channels = range(colour.shape[2])
     for radius in _RADII:
-        total = _boxed(weight, radius)
-        now = hidden & (total > 0)
-        for c in channels:
-            result[..., c][now] = (
-                (_boxed(weight * colour[..., c], radius)[now] + total[now] // 2) // total[now]
-            ).astype(pixels.dtype)
-        hidden = hidden & ~now
+        # Pixels that this square fills.
+        total = box_sums(weight, radius)
+        filled = hidden & (total > 0)
+        divisor = total[filled]
+        for c in range(colour.shape[2]):
+            weighted = box_sums(weight * colour[..., c], radius)[filled]
+            result[..., c][filled] = ((weighted + divisor // 2) // divisor).astype(pixels.dtype)
+        # The rest waits for a larger square.
+        hidden = hidden & ~filled
         if not hidden.any():
             break
     return result.reshape(pixels.shape)
 
 
-def _boxed(values: NDArray[np.int64], radius: int) -> NDArray[np.int64]:
+def box_sums(values: NDArray[np.int64], radius: int) -> NDArray[np.int64]:
     """Sums over squares of side 2 * radius + 1, cut at the border."""
     for axis in (0, 1):
         length = values.shape[axis]
@@ -48,3 +49,15 @@ def _boxed(values: NDArray[np.int64], radius: int) -> NDArray[np.int64]:
         upper = running.take(np.minimum(places + radius + 1, length), axis)
         values = upper - running.take(np.maximum(places - radius, 0), axis)
     return values
+
+
+def local_range(alpha: NDArray[Any], factor: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Smallest and largest of each pixel's 3 x 3 neighbours, (h, w) -> two arrays (factor*h, factor*w)."""
+    padded = np.pad(alpha, 1, mode="edge")
+    shifted = [padded[i : i + alpha.shape[0], j : j + alpha.shape[1]] for i in range(3) for j in range(3)]
+    low, high = np.minimum.reduce(shifted), np.maximum.reduce(shifted)
+    return _repeated(low, factor), _repeated(high, factor)
+
+
+def _repeated(values: NDArray[Any], factor: int) -> NDArray[Any]:
+    return values.repeat(factor, axis=0).repeat(factor, axis=1)

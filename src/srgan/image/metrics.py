@@ -1,4 +1,4 @@
-"""Scores of a super-resolved picture against the true one: pure, float64, one number per picture."""
+"""Scores of an SR image against the HR image: pure functions in float64, one number per image."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 SCALE = 4
 SHAVED = 4
 SMALLEST = 11 + 2 * SHAVED
-"""Below this height or width no SSIM window fits."""
+"""The least height and width in which an SSIM window fits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """The scores of one picture, or the means of several."""
+    """The scores of one image, or the means of several."""
 
     psnr_y: float
-    """dB on Y; infinite for an equal picture."""
+    """dB on Y; infinite for an equal image."""
     psnr_rgb: float
     """dB over the three channels together."""
     ssim_wang: float
     ssim_daala: float
     niqe: float | None
-    """None without NIQE's model, or for a picture under two blocks of 96 x 96 or without texture."""
+    """None without NIQE's model, or for an image under two blocks of 96 x 96 or without texture."""
 
 
 def score(sr: Image, hr: Image, *, niqe_model: NiqeModel | None = None) -> Scores:
-    """Scores of a super-resolved picture against the true one of the same height and width (protocol, 2).
+    """The scores of an SR image against the HR image of the same height and width (protocol, 2).
 
-    Where one is grey and the other RGB, `sr` becomes what `hr` is: the rounded mean of its channels, or its
-    grey three times.
+    Where one is grey and the other RGB, `sr` is converted: to the rounded mean of its channels, or to its grey
+    three times.
     """
     sr = _match_channels(hr, sr)
     sr, hr = shave(sr, SHAVED), shave(hr, SHAVED)
@@ -57,22 +57,22 @@ def score(sr: Image, hr: Image, *, niqe_model: NiqeModel | None = None) -> Score
 
 
 def mean_scores(scores: Iterable[Scores]) -> Scores:
-    """The mean of each score over pictures; NIQE's is None where a picture has none."""
+    """The mean of each score over images; NIQE's is None where an image has none."""
     rows = list(scores)
     if not rows:
-        raise ValueError("no pictures were scored, so there is no mean")
-    naturalness = [row.niqe for row in rows if row.niqe is not None]
+        raise ValueError("no images were scored, so there is no mean")
+    niqes = [row.niqe for row in rows if row.niqe is not None]
     return Scores(
         psnr_y=float(np.mean([row.psnr_y for row in rows])),
         psnr_rgb=float(np.mean([row.psnr_rgb for row in rows])),
         ssim_wang=float(np.mean([row.ssim_wang for row in rows])),
         ssim_daala=float(np.mean([row.ssim_daala for row in rows])),
-        niqe=float(np.mean(naturalness)) if len(naturalness) == len(rows) else None,
+        niqe=float(np.mean(niqes)) if len(niqes) == len(rows) else None,
     )
 
 
 def bicubic_x4(lr: Image) -> Image:
-    """The control: MATLAB's bicubic at x4."""
+    """The bicubic row of the tables: MATLAB's bicubic at x4."""
     return bicubic(lr, lr.shape[0] * SCALE, lr.shape[1] * SCALE)
 
 
@@ -82,15 +82,15 @@ def y_from_rgb(rgb: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255)
 
 
-def y_from_image(picture: NDArray[Any]) -> NDArray[np.float64]:
-    """Y (H, W) of a picture in 0..255: of (H, W, 3) its luma; a grey (H, W) is its own Y, unscaled."""
-    return picture.astype(np.float64) if picture.ndim == 2 else y_from_rgb(picture)
+def y_from_image(image: NDArray[Any]) -> NDArray[np.float64]:
+    """Y (H, W) of an image in 0..255: of (H, W, 3) its luma; a grey (H, W) is its own Y, unscaled."""
+    return image.astype(np.float64) if image.ndim == 2 else y_from_rgb(image)
 
 
-def shave(picture: NDArray[Any], pixels: int = 4) -> NDArray[Any]:
-    """The picture (H, W[, C]) without `pixels` at each side; a view."""
-    height, width = picture.shape[:2]
-    return picture[pixels : height - pixels, pixels : width - pixels]
+def shave(image: NDArray[Any], pixels: int = 4) -> NDArray[Any]:
+    """The image (H, W[, C]) without `pixels` at each side; a view."""
+    height, width = image.shape[:2]
+    return image[pixels : height - pixels, pixels : width - pixels]
 
 
 def psnr(sr: NDArray[Any], hr: NDArray[Any], peak: float = 255.0) -> float:
@@ -112,7 +112,7 @@ def ssim_wang(sr_y: NDArray[Any], hr_y: NDArray[Any]) -> float:
 def ssim_daala(sr_y: NDArray[Any], hr_y: NDArray[Any]) -> float:
     """SSIM of two Y (H, W) in 0..255 as the SRGAN paper measured it: Xiph daala's `dump_ssim`.
 
-    The window grows with the picture (sigma = 1.5 at 256 rows) and its weights are multiples of 1/256; at the
+    The window grows with the image (sigma = 1.5 at 256 rows) and its weights are multiples of 1/256; at the
     border it is cut, re-weighted by the mass left inside, and counts by that mass.
     """
     _check(sr_y, hr_y, smallest=1)
@@ -155,8 +155,8 @@ def _similarity(mean_a: Map, mean_b: Map, mean_squares: Map, mean_product: Map) 
 
 def _check(a: NDArray[Any], b: NDArray[Any], smallest: int) -> None:
     if a.shape != b.shape or min(a.shape[:2]) < smallest:
-        wanted = f"equal shapes of at least {smallest} x {smallest}"
-        raise ValueError(f"cannot compare {a.shape} with {b.shape}; wanted {wanted}")
+        expected = f"equal shapes of at least {smallest} x {smallest}"
+        raise ValueError(f"cannot compare {a.shape} with {b.shape}; expected {expected}")
 
 
 def _match_channels(hr: Image, sr: Image) -> Image:

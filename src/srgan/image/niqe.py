@@ -1,4 +1,4 @@
-"""NIQE: how natural a picture looks, without a reference; lower is better (Mittal et al. 2013)."""
+"""NIQE: how natural an image looks, without a reference; lower is better (Mittal et al. 2013)."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from srgan.image.resize import bicubic
 Map = NDArray[np.float64]
 
 BLOCK = 96
-"""Side of the blocks whose statistics are compared, in pixels of the full-size picture."""
+"""Side of the blocks whose statistics are compared, in pixels of the full-size image."""
 
 NEIGHBOURS = (0, 1), (1, 0), (1, 1), (1, -1)
-"""Which neighbours' products are looked at: horizontal, vertical and both diagonals."""
+"""Offsets of the neighbours whose products count: horizontal, vertical and both diagonals."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NiqeModel:
-    """The statistics of natural pictures: mean (36,) and covariance (36, 36) of a block's features."""
+    """The statistics of natural images: mean (36,) and covariance (36, 36) of a block's features."""
 
     mean: Map
     covariance: Map
 
 
-def filtered(picture: Map, rows: Map, columns: Map) -> Map:
+def filtered(image: Map, rows: Map, columns: Map) -> Map:
     """Weighted sums (H - r + 1, W - c + 1) of (H, W) under a separable window of r rows and c columns."""
-    height, width = picture.shape[0] - rows.size + 1, picture.shape[1] - columns.size + 1
-    down = np.zeros((height, picture.shape[1]))
+    height, width = image.shape[0] - rows.size + 1, image.shape[1] - columns.size + 1
+    down = np.zeros((height, image.shape[1]))
     for offset, weight in enumerate(rows):
-        down += weight * picture[offset : offset + height]
+        down += weight * image[offset : offset + height]
     across = np.zeros((height, width))
     for offset, weight in enumerate(columns):
         across += weight * down[:, offset : offset + width]
@@ -52,8 +52,8 @@ def read_niqe_model(path: Path) -> NiqeModel:
     except (OSError, EOFError, TypeError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not NIQE's model ({error}); get it by: srgan data fetch niqe") from error
     if mean.shape != (36,) or covariance.shape != (36, 36):
-        found = f"arrays {mean.shape} and {covariance.shape}"
-        raise DataError(f"{path} holds {found}, NIQE's model is (36,) and (36, 36); srgan data fetch niqe")
+        shapes = f"arrays {mean.shape} and {covariance.shape}"
+        raise DataError(f"{path} holds {shapes}, NIQE's model is (36,) and (36, 36); srgan data fetch niqe")
     return NiqeModel(mean=mean.astype(np.float64), covariance=covariance.astype(np.float64))
 
 
@@ -64,7 +64,7 @@ def niqe(y: NDArray[Any], model: NiqeModel) -> float:
     """
     down, across = y.shape[0] // BLOCK, y.shape[1] // BLOCK
     if down * across < 2:
-        raise ValueError(f"NIQE needs two blocks of {BLOCK} x {BLOCK}, the picture is {y.shape}")
+        raise ValueError(f"NIQE needs two blocks of {BLOCK} x {BLOCK}, the image is {y.shape}")
     full = np.rint(y[: down * BLOCK, : across * BLOCK].astype(np.float64))
     half = _half(full)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -77,26 +77,26 @@ def niqe(y: NDArray[Any], model: NiqeModel) -> float:
     return float(np.sqrt(difference @ spread @ difference))
 
 
-def _normalised(picture: Map) -> Map:
+def _normalised(image: Map) -> Map:
     """Each pixel's distance from its surroundings' mean, in their deviations plus one (Equation 1)."""
     kernel = np.exp(-0.5 * (np.arange(-3, 4) / (7 / 6)) ** 2)
     kernel /= kernel.sum()
-    mean, mean_square = (filtered(np.pad(x, 3, mode="edge"), kernel, kernel) for x in (picture, picture**2))
+    mean, mean_square = (filtered(np.pad(x, 3, mode="edge"), kernel, kernel) for x in (image, image**2))
     # A flat area must give zeros, which no side of a fit counts, and not the sign of rounding noise.
-    return np.asarray((picture - mean).round(9) / (np.sqrt(np.abs(mean_square - mean**2)) + 1))
+    return np.asarray((image - mean).round(9) / (np.sqrt(np.abs(mean_square - mean**2)) + 1))
 
 
-def _half(picture: Map) -> Map:
-    """The picture at half its size, by the bicubic but with the border mirrored, as in the reference."""
-    height, width = picture.shape
-    around = bicubic(np.pad(picture, 4, mode="symmetric"), height // 2 + 4, width // 2 + 4)
+def _half(image: Map) -> Map:
+    """The image at half its size, by the bicubic but with the border mirrored, as in the reference."""
+    height, width = image.shape
+    around = bicubic(np.pad(image, 4, mode="symmetric"), height // 2 + 4, width // 2 + 4)
     return around[2:-2, 2:-2]
 
 
-def _blocks(picture: Map, down: int, across: int) -> Map:
+def _blocks(image: Map, down: int, across: int) -> Map:
     """(H, W) cut into (down * across, H / down, W / across)."""
-    height, width = picture.shape[0] // down, picture.shape[1] // across
-    return picture.reshape(down, height, across, width).swapaxes(1, 2).reshape(-1, height, width)
+    height, width = image.shape[0] // down, image.shape[1] // across
+    return image.reshape(down, height, across, width).swapaxes(1, 2).reshape(-1, height, width)
 
 
 def _features(blocks: Map) -> Map:

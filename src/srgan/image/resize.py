@@ -11,32 +11,32 @@ from numpy.typing import NDArray
 Image = NDArray[Any]
 
 BLOCK = 1 << 18
-"""Output values computed at once: their sums and one tap's products stay in a core's cache."""
+"""Output values computed at once, so that their sums and one tap's products stay in a core's cache."""
 
 
-def bicubic(picture: Image, height: int, width: int) -> Image:
+def bicubic(image: Image, height: int, width: int) -> Image:
     """Resize to `height` x `width`, vertical pass first, edge pixels replicated.
 
-    `picture` is (H, W) or (H, W, C): uint8 and uint16 are rounded half up and clipped after each pass, floats
-    are not rounded. The same type comes back. This is what reproduces the LR files of Set5, Set14 and BSD100.
+    `image` is (H, W) or (H, W, C); the result has its type. uint8 and uint16 are rounded half up and clipped after
+    each pass, floats are not rounded. It reproduces the LR files of Set5, Set14 and BSD100 exactly.
     """
-    if picture.ndim not in (2, 3) or 0 in picture.shape or min(height, width) < 1:
-        raise ValueError(f"cannot resize an array of shape {picture.shape} to {height} x {width}")
-    if picture.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
-        raise TypeError(f"cannot resize {picture.dtype}; uint8, uint16, float32 and float64 can be")
-    columns = np.array(_resize_rows(picture, height).swapaxes(0, 1), order="C")
+    if image.ndim not in (2, 3) or 0 in image.shape or min(height, width) < 1:
+        raise ValueError(f"cannot resize an array of shape {image.shape} to {height} x {width}")
+    if image.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
+        raise TypeError(f"cannot resize {image.dtype}; use uint8, uint16, float32 or float64")
+    columns = np.array(_resize_rows(image, height).swapaxes(0, 1), order="C")
     return np.array(_resize_rows(columns, width).swapaxes(0, 1), order="C")
 
 
-def cropped(picture: Image, factor: int = 4) -> Image:
-    """The top left part of a (H, W[, C]) picture whose height and width are multiples of `factor`; a view."""
-    height, width = picture.shape[:2]
-    return picture[: height - height % factor, : width - width % factor]
+def cropped(image: Image, factor: int = 4) -> Image:
+    """The top left part of a (H, W[, C]) image whose height and width are multiples of `factor`; a view."""
+    height, width = image.shape[:2]
+    return image[: height - height % factor, : width - width % factor]
 
 
-def downscaled(picture: Image, factor: int = 4) -> Image:
-    """The low-resolution picture (H // factor, W // factor[, C]) of a high-resolution one."""
-    whole = cropped(picture, factor)
+def downscaled(image: Image, factor: int = 4) -> Image:
+    """The low-resolution image (H // factor, W // factor[, C]) of a high-resolution one."""
+    whole = cropped(image, factor)
     return bicubic(whole, whole.shape[0] // factor, whole.shape[1] // factor)
 
 
@@ -49,7 +49,7 @@ def cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def contributions(inputs: int, outputs: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Which inputs each output sums, and with which weights: two arrays (outputs, taps).
+    """The inputs that each output sums, and their weights: two arrays (outputs, taps).
 
     The kernel is stretched by inputs / outputs if that is above 1 (antialiasing). A row of weights sums to 1.
     """
@@ -63,20 +63,20 @@ def contributions(inputs: int, outputs: int) -> tuple[NDArray[np.intp], NDArray[
     return positions[:, used].clip(0, inputs - 1), weights[:, used]
 
 
-def _resize_rows(picture: Image, outputs: int) -> Image:
+def _resize_rows(image: Image, outputs: int) -> Image:
     """Resize along the first axis alone."""
-    if outputs == picture.shape[0]:
-        return picture
-    sources, weights = contributions(picture.shape[0], outputs)
-    working = _working_type(picture.dtype, weights)
-    factors: Image = weights.astype(working).reshape(*weights.shape, *[1] * (picture.ndim - 1))
-    result = np.empty((outputs, *picture.shape[1:]), picture.dtype)
+    if outputs == image.shape[0]:
+        return image
+    sources, weights = contributions(image.shape[0], outputs)
+    working = _working_type(image.dtype, weights)
+    factors: Image = weights.astype(working).reshape(*weights.shape, *[1] * (image.ndim - 1))
+    result = np.empty((outputs, *image.shape[1:]), image.dtype)
     for block in _blocks(outputs, result[0].size):
         total: Image = np.zeros(result[block].shape, working)
         for tap in range(sources.shape[1]):
-            total += picture[sources[block, tap]] * factors[block, tap]
-        if picture.dtype.kind == "u":
-            total = np.floor(total + working(0.5)).clip(0, np.iinfo(picture.dtype).max)
+            total += image[sources[block, tap]] * factors[block, tap]
+        if image.dtype.kind == "u":
+            total = np.floor(total + working(0.5)).clip(0, np.iinfo(image.dtype).max)
         result[block] = total
     return result
 

@@ -1,9 +1,10 @@
-"""Pictures larger than memory: rectangles out of one file and into another, through raw scratch files."""
+"""Images larger than memory: rectangles out of one file and into another, through scratch files."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -13,65 +14,140 @@ import pyvips
 from numpy.typing import NDArray
 
 from srgan.errors import ImageError
+from srgan.fs import check_free_space, printable
 from srgan.image.alpha import REACH, bleed_colour
-from srgan.image.colour import apply_orientation, orientation_of, stored_region, to_grey_or_rgb
-from srgan.image.decode import DEFAULT_LIMITS, Limits, decode_error, open_image, shown, vips_reason, with_timeout
-from srgan.image.encode import check_target, check_writable, not_written, save
+from srgan.image.decode import (
+    DEFAULT_LIMITS,
+    Limits,
+    apply_orientation,
+    decode_error,
+    open_image,
+    orientation_of,
+    stored_region,
+    to_grey_or_rgb,
+    vips_reason,
+    with_timeout,
+)
+from srgan.image.encode import check_target, check_writable, fit_metadata, save, write_error
 from srgan.image.metadata import Metadata, metadata_of
-from srgan.image.scratch import Scratch
+
+Shape = tuple[int, int, int]
+
+
+class Scratch:
+    """An array (H, W, C), uint8 or uint16, in a file of raw numbers that close() removes; safe for threads.
+
+    The file is read and written, not mapped: mapped pages count as the process's memory, and a full disk would
+    kill the process instead of raising OSError.
+    """
+
+    def __init__(self, folder: Path, shape: Shape, dtype: Any) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.path = folder / f".{secrets.token_hex(6)}.tmp"
+        self._file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        self._start = 0
+
+    def read(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
+        """A copy of the rectangle."""
+        array = np.empty((height, width, self.shape[2]), self.dtype)
+        for part, offset in self._runs(top, left, array):
+            view = part.data.cast("B")
+            while view and (count := os.preadv(self._file, [view], offset)):
+                view, offset = view[count:], offset + count
+        return array
+
+    def write(self, top: int, left: int, array: NDArray[Any]) -> None:
+        """Put a rectangle (h, w, C) at its place. Raises OSError when the disk is full."""
+        for part, offset in self._runs(top, left, np.ascontiguousarray(array, self.dtype)):
+            view = part.data.cast("B")
+            while view:
+                count = os.pwrite(self._file, view, offset)
+                view, offset = view[count:], offset + count
+
+    def _runs(self, top: int, left: int, array: NDArray[Any]) -> list[tuple[NDArray[Any], int]]:
+        """Contiguous parts of an array, and their offsets in the file."""
+        _, width, channels = self.shape
+        pixel = channels * self.dtype.itemsize
+        start = self._start + (top * width + left) * pixel
+        if left == 0 and array.shape[1] == width:
+            return [(array, start)] if array.size else []
+        return [(row, start + y * width * pixel) for y, row in enumerate(array) if row.size]
+
+    def close(self) -> None:
+        """Close and remove the file; may be called again."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+class ScratchTiff(Scratch):
+    """A scratch file that is an uncompressed BigTIFF: libvips reads it strip by strip, but maps a raw file as a whole."""
+
+    def __init__(self, folder: Path, shape: Shape, dtype: Any) -> None:
+        import tifffile
+
+        super().__init__(folder, shape, dtype)
+        try:
+            # Header and a hole of the pixels' size: the strips are contiguous from the offset on.
+            place = tifffile.imwrite(
+                self.path,
+                shape=shape if shape[2] > 1 else shape[:2],
+                dtype=self.dtype,
+                bigtiff=True,
+                photometric="minisblack" if shape[2] < 3 else "rgb",
+                planarconfig="contig" if shape[2] > 1 else None,
+                extrasamples=["unassalpha"] if shape[2] in (2, 4) else None,
+                rowsperstrip=max(1, (1 << 20) // (shape[1] * shape[2] * self.dtype.itemsize)),
+                metadata=None,
+                software=False,
+                returnoffset=True,
+            )
+            assert place is not None
+            self._start = place[0]
+        except BaseException:
+            self.close()
+            raise
 
 
 class ImageReader:
-    """A picture file of which rectangles are read in any order, from any thread, upright."""
+    """An image file of which rectangles are read in any order, from any thread, upright."""
 
     def __init__(self, path: Path, scratch: Path, limits: Limits, memory: int) -> None:
         header = open_image(path, limits)
         image = to_grey_or_rgb(header, path)
         self._orientation = orientation_of(header)
         self._stored = (image.height, image.width)
-        turned = self._orientation >= 5
-        self.height, self.width = self._stored[::-1] if turned else self._stored
+        self.height, self.width = self._stored[::-1] if self._orientation >= 5 else self._stored
         self.channels = 3 if image.bands >= 3 else 1
         self.has_alpha = image.bands in (2, 4)
         self.dtype = np.dtype(np.uint8 if image.format == "uchar" else np.uint16)
         self.metadata = metadata_of(image, path)
-        self._shape = (image.height, image.width, image.bands)
         self._array: NDArray[Any] | None = None
         self._scratch: Scratch | None = None
+        shape = (*self._stored, int(image.bands))
         image = with_timeout(image, limits.seconds)
         try:
-            if np.prod(self._shape, dtype=np.int64) * self.dtype.itemsize <= memory:
-                self._array = np.frombuffer(image.write_to_memory(), self.dtype).reshape(self._shape)
+            if np.prod(shape, dtype=np.int64) * self.dtype.itemsize <= memory:
+                self._array = np.frombuffer(image.write_to_memory(), self.dtype).reshape(shape)
             else:
-                self._decode_to_disk(image, path, scratch)
+                self._scratch = _decode_to_disk(image, path, scratch, shape, self.dtype)
         except pyvips.Error as error:
-            self.close()
             raise decode_error(path, error, limits) from None
-        except BaseException:
-            self.close()
-            raise
-
-    def _decode_to_disk(self, image: Any, path: Path, folder: Path) -> None:
-        _check_space(folder, int(np.prod(self._shape, dtype=np.int64)) * self.dtype.itemsize, path)
-        try:
-            self._scratch = Scratch(folder, self._shape, self.dtype)
-        except OSError as error:
-            raise ImageError(f"{shown(folder)} takes no scratch file: {vips_reason(error)}.") from None
-        image.rawsave(str(self._scratch.path), keep=0)
 
     def _rectangle(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
-        """(h, w, bands) of the upright picture."""
-        place = stored_region(self._orientation, self._stored, top, left, height, width)
+        """(h, w, bands) of the upright image."""
+        y, x, h, w = stored_region(self._orientation, self._stored, top, left, height, width)
         if self._scratch is not None:
-            part = self._scratch.read(*place)
+            part = self._scratch.read(y, x, h, w)
         else:
-            assert self._array is not None, "the source is closed"
-            y, x, h, w = place
+            assert self._array is not None, "the reader is closed"
             part = self._array[y : y + h, x : x + w]
         return apply_orientation(part, self._orientation)
 
     def region(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
-        """Colour (h, w) or (h, w, 3) of a rectangle inside the picture, bled under transparency."""
+        """Colour (h, w) or (h, w, 3) of a rectangle inside the image, bled under transparency."""
         assert 0 <= top <= top + height <= self.height and 0 <= left <= left + width <= self.width
         above, before = min(top, REACH), min(left, REACH)
         if self.has_alpha:
@@ -108,19 +184,35 @@ def open_reader(
     limits: Limits = DEFAULT_LIMITS,
     memory: int = 134_217_728,
 ) -> ImageReader:
-    """A picture file to read rectangles from: decoded once, in memory up to `memory` bytes, else on disk.
+    """An image file to read rectangles from: decoded once, in memory up to `memory` bytes, else on disk.
 
-    `scratch` is the folder for the raw file then. ImageError for whatever is wrong with the picture.
+    `scratch` is the folder of the raw file. Raises ImageError for whatever is wrong with the image.
     """
     return ImageReader(Path(path), scratch, limits, memory)
 
 
-class ImageWriter:
-    """A picture file that is put together from rectangles in any order, from any thread.
+def _decode_to_disk(image: Any, path: Path, folder: Path, shape: Shape, dtype: np.dtype[Any]) -> Scratch:
+    """All pixels of a lazy image in a scratch file. Raises ImageError and pyvips.Error."""
+    needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    check_free_space(folder, needed, printable(path), error=ImageError)
+    try:
+        scratch = Scratch(folder, shape, dtype)
+    except OSError as error:
+        raise ImageError(f"{printable(folder)} takes no scratch file: {vips_reason(error)}.") from None
+    try:
+        image.rawsave(str(scratch.path), keep=0)
+    except BaseException:
+        scratch.close()
+        raise
+    return scratch
 
-    Format and free disk space are checked at once. `finish` encodes and puts the file in its place;
-    leaving the `with` block without it leaves nothing behind. PNG, JPEG and TIFF are encoded in bounded
-    memory, WebP and AVIF are not (12 and 22 bytes a pixel).
+
+class ImageWriter:
+    """An image file that is put together from rectangles in any order, from any thread.
+
+    Format and free disk space are checked at once. `finish` encodes and puts the file in its place; leaving the
+    `with` block without it leaves nothing behind. PNG, JPEG and TIFF are encoded in bounded memory, WebP and AVIF
+    are not (12 and 22 bytes per pixel). Raises ImageError.
     """
 
     def __init__(
@@ -140,24 +232,25 @@ class ImageWriter:
         assert channels in (1, 3) and np.dtype(dtype) in (np.uint8, np.uint16)
         self._target = Path(path)
         self._alpha = alpha
+        check_target(path, height=height, width=width, alpha=alpha)
         self._options: dict[str, Any] = {
-            "metadata": metadata,
+            "metadata": fit_metadata(self._target, metadata),
             "provenance": provenance,
             "quality": quality,
             "lossless": lossless,
         }
-        check_target(path, height=height, width=width, alpha=alpha)
         shape = (height, width, channels + alpha)
         check_writable(self._target, shape[2], dtype, **self._options)
-        raw = height * width * shape[2] * np.dtype(dtype).itemsize
-        _check_space(self._target.parent, 2 * raw, self._target)
+        # The raw pixels, and as much for a file that does not compress.
+        needed = 2 * height * width * shape[2] * np.dtype(dtype).itemsize
+        check_free_space(self._target.parent, needed, printable(self._target), error=ImageError)
         try:
-            self._scratch = Scratch(self._target.parent, shape, dtype, margin=16)
+            self._scratch = ScratchTiff(self._target.parent, shape, dtype)
         except OSError as error:
-            raise not_written(self._target, error) from None
+            raise write_error(self._target, error) from None
 
     def write_box(self, top: int, left: int, pixels: NDArray[Any], alpha: NDArray[Any] | None = None) -> None:
-        """A rectangle: pixels (h, w) or (h, w, 3), with alpha (h, w) exactly where the sink has one."""
+        """Write a rectangle: pixels (h, w) or (h, w, 3); alpha (h, w) exactly where the image has one."""
         part = pixels[..., None] if pixels.ndim == 2 else pixels
         assert (alpha is not None) == self._alpha and part.dtype == self._scratch.dtype
         if alpha is not None:
@@ -167,26 +260,25 @@ class ImageWriter:
         try:
             self._scratch.write(top, left, part)
         except OSError as error:
-            raise not_written(self._target, error) from None
+            raise write_error(self._target, error) from None
 
     def finish(self, *, provenance: Mapping[str, str] | None = None) -> None:
-        """Encode what was put (black where nothing was), in one pass, and remove the scratch file.
+        """Encode what was written (black elsewhere), in one pass, and remove the scratch file.
 
-        `provenance` replaces what was given at the start.
+        `provenance` replaces the one of the constructor.
         """
         if provenance is not None:
             self._options["provenance"] = provenance
         try:
-            self._scratch.seal()
             image = pyvips.Image.tiffload(str(self._scratch.path), access="sequential")
             save(image, self._target, **self._options)
         except (OSError, pyvips.Error) as error:
-            raise not_written(self._target, error) from None
+            raise write_error(self._target, error) from None
         finally:
             self.close()
 
     def close(self) -> None:
-        """Give up: remove the scratch file. Nothing happens after `finish`."""
+        """Give up: remove the scratch file. Does nothing after `finish`."""
         self._scratch.close()
 
     def __enter__(self) -> Self:
@@ -194,14 +286,3 @@ class ImageWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _check_space(folder: Path, wanted: int, path: Path) -> None:
-    try:
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        raise ImageError(f"{shown(folder)} cannot be used: {vips_reason(error)}.") from None
-    if free < wanted:
-        raise ImageError(
-            f"{shown(path)} needs up to {wanted / 1e9:.1f} GB in {shown(folder)}, where {free / 1e9:.1f} GB are free."
-        )

@@ -1,4 +1,4 @@
-"""Geometry of tiles only: where each lies, what it must see, where it lands. No pixels here."""
+"""Geometry of tiles: rectangles, halos and grids."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ class Box(NamedTuple):
         return Box(self.top - outer.top, self.left - outer.left, self.height, self.width)
 
     def absolute_in(self, outer: Box) -> Box:
-        """The inverse of `relative_to`: a rectangle inside `outer` in the coordinates of the picture."""
+        """The inverse of `relative_to`: a rectangle inside `outer` in the coordinates of the image."""
         return Box(self.top + outer.top, self.left + outer.left, self.height, self.width)
 
     def scaled(self, factor: int) -> Box:
-        """The same rectangle on a picture `factor` times larger."""
+        """The same rectangle on an image `factor` times larger."""
         return Box(self.top * factor, self.left * factor, self.height * factor, self.width * factor)
 
     def padded(self, halo: int, bounds: Box) -> Box:
-        """With `halo` more pixels on each side, cut where `bounds` (the picture) ends."""
+        """The rectangle with `halo` more pixels on each side, cut at `bounds`."""
         top, left = max(self.top - halo, bounds.top), max(self.left - halo, bounds.left)
         bottom, right = min(self.bottom + halo, bounds.bottom), min(self.right + halo, bounds.right)
         return Box(top, left, bottom - top, right - left)
 
     def halves(self) -> tuple[Box, Box]:
-        """Cut across the longer side."""
+        """The two halves along the longer side."""
         first, second = (Grid(2, 1) if self.height >= self.width else Grid(1, 2)).tiles(self)
         return first, second
 
 
 def whole(height: int, width: int) -> Box:
-    """The rectangle of a picture."""
+    """The rectangle of an image."""
     return Box(0, 0, height, width)
 
 
@@ -80,9 +80,9 @@ class Grid(NamedTuple):
 
 @lru_cache(maxsize=256)
 def cheapest_grid(height: int, width: int, halo: int, window_pixels: int, smallest: int = 16) -> Grid | None:
-    """The grid that computes the fewest pixels, halos counted, with no window of more than `window_pixels`.
+    """The grid that computes the fewest pixels, halos included, with no window larger than `window_pixels`.
 
-    A core is never less than `smallest` pixels high or wide (unless the picture is); None where no grid fits.
+    A tile is at least `smallest` pixels high and wide, unless the image is smaller; None where no grid fits.
     """
     best: tuple[int, int, Grid] | None = None
     for rows in range(1, max(height // smallest, 1) + 1):

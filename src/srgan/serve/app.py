@@ -1,28 +1,278 @@
-"""The whole ASGI application: guard, API and page over one service."""
+"""The HTTP API on FastAPI: routes, their OpenAPI description, errors as problem+json, and the request log."""
 
 from __future__ import annotations
 
+import logging
+import re
+import secrets
+import time
 from collections.abc import Iterable
+from typing import Annotated, Any
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
+import uvicorn
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from srgan.serve import api, page
-from srgan.serve.guard import Guard
-from srgan.serve.problems import Problem
-from srgan.serve.service import Service
+from srgan import __version__
+from srgan.errors import SrganError
+from srgan.fs import printable
+from srgan.serve import page
+from srgan.serve.http import cancel_on_disconnect, large_response, problem_response
+from srgan.serve.problems import STATUSES, Problem, bug, problem_from_error
+from srgan.serve.security import SecurityMiddleware
+from srgan.serve.service import FORMATS, Service, UpscaleParams
+
+log = logging.getLogger("srgan")
+
+KEEP_ALIVE = 65
+"""Seconds that an idle connection stays open: longer than a proxy in front keeps its own (nginx: 60)."""
+QUIET_PATHS = ("/healthz", "/readyz", "/metrics")
+"""Paths that a supervisor asks every few seconds: their log lines are for --verbose."""
+_REQUEST_ID = re.compile(rb"[\w.-]{1,64}")
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "description": "urn:srgan: and a short kind, for programs"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "the sentence that the command line prints"},
+    },
+}
+_HEADERS = {
+    "X-Srgan-Model": "The model's name.",
+    "X-Srgan-Model-Sha256": "The hash of its weights.",
+    "X-Srgan-Version": "The version of this package.",
+    "X-Srgan-Engine": "What computed it.",
+    "X-Srgan-Precision": "The precision of the computation.",
+    "Server-Timing": "Milliseconds: wait (in the queue) and work (decode, upscale, encode).",
+}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {
+    "schema": {
+        "type": "object",
+        "required": ["picture"],
+        "properties": {"picture": {"type": "string", "format": "binary"}},
+        "additionalProperties": False,
+    },
+    "encoding": {"picture": {"contentType": ", ".join(FORMATS.values())}},
+}
+_BODY = dict.fromkeys((*FORMATS.values(), "image/gif", "application/octet-stream"), _BINARY)
+_IMAGE = {
+    "description": "The larger image.",
+    "headers": {name: {"description": what, "schema": {"type": "string"}} for name, what in _HEADERS.items()},
+    "content": dict.fromkeys(FORMATS.values(), _BINARY),
+}
 
 
-def application(
+class ModelInfo(BaseModel):
+    """One model on offer."""
+
+    model: str
+    sha256: str
+    version: str
+    engine: str
+    precision: str
+
+
+class ModelList(BaseModel):
+    """The models on offer, the default first."""
+
+    models: list[ModelInfo]
+    texture: bool
+
+
+def create_app(
     service: Service, *, token: str | None = None, hosts: Iterable[str] = (), any_host: bool = False
-) -> Guard:
-    """The application; `hosts` are the names it goes by beside this machine's own."""
+) -> ASGIApp:
+    """The whole application; `hosts` are names that it accepts besides this machine's own."""
+    app = FastAPI(
+        title="srgan",
+        version=__version__,
+        description="Upscales images. SRGAN invents texture: its output is not evidence.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.include_router(api_routes(service))
+    app.include_router(page.routes(service))
+    for kind in (Problem, SrganError, RequestValidationError, HTTPException, ClientDisconnect, Exception):
+        app.add_exception_handler(kind, _error_response)
+    _complete_description(app.openapi(), service, token is not None)
+    return RequestLog(SecurityMiddleware(app, token=token, hosts=hosts, any_host=any_host), service)
 
-    async def unknown(request: Request, error: Exception) -> Response:
-        return Problem(404, "path", "There is nothing here; /docs describes the API, / is the page.").response()
 
-    routes = [*api.routes(service, token=token is not None), *page.routes(service)]
-    app = Starlette(routes=routes, exception_handlers={404: unknown})
-    app.router.redirect_slashes = False
-    return Guard(app, token=token, hosts=hosts, any_host=any_host, count=service.counters.request)
+def api_routes(service: Service) -> APIRouter:
+    """The API's routes."""
+    router = APIRouter()
+    limits = service.limits
+
+    @router.post(
+        "/v1/upscale",
+        summary="An image in, the larger image out: the bytes that `srgan upscale` writes",
+        description=f"At most {limits.pixels:,} pixels and {limits.size:,} bytes.",
+        response_class=Response,
+        responses={200: _IMAGE, **_refusals(*STATUSES)},
+        openapi_extra={"requestBody": {"required": True, "content": {**_BODY, "multipart/form-data": _FORM}}},
+    )
+    async def upscale(request: Request, params: Annotated[UpscaleParams, Query()]) -> Response:
+        # Refuse before the body is read what cannot be done.
+        service.check(params)
+        service.large.check_admission()
+        with service.bodies.share() as taken:
+            [image] = await service.bodies.read(request, taken)
+            larger = await cancel_on_disconnect(request, service.upscale(image, params))
+        return large_response(larger.data, larger.media_type, larger.headers)
+
+    @router.get("/v1/models", summary="The models on offer, the default first", responses=_refusals(401, 403, 405))
+    async def models() -> ModelList:
+        return ModelList.model_validate({"models": service.pool.describe(), "texture": service.pool.texture})
+
+    @router.get("/healthz", summary="Whether the process lives", **_text(401, 403, 405, public=True))
+    async def healthz() -> str:
+        return "ok\n"
+
+    @router.get("/readyz", summary="Whether it takes work now", **_text(401, 403, 405, 503, public=True))
+    async def readyz() -> str:
+        service.large.check_admission()
+        return "ready\n"
+
+    @router.get("/metrics", summary="Counts and gauges for Prometheus", **_text(401, 403, 405))
+    async def metrics() -> Response:
+        return PlainTextResponse(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    return router
+
+
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {"application/problem+json": {"schema": _PROBLEM}}
+    return {status: {"description": STATUSES[status], "content": content} for status in statuses}
+
+
+def _text(*statuses: int, public: bool = False) -> dict[str, Any]:
+    """The description of a route that answers with text; `public`: without the token."""
+    extra: dict[str, Any] = {"security": []} if public else {}
+    return {"response_class": PlainTextResponse, "responses": _refusals(*statuses), "openapi_extra": extra}
+
+
+def _complete_description(description: dict[str, Any], service: Service, token: bool) -> None:
+    """Add to FastAPI's description what only this service knows: its models and its token."""
+    upscale = description["paths"]["/v1/upscale"]["post"]
+    for parameter in upscale["parameters"]:
+        if parameter["name"] == "model":
+            parameter["schema"] |= {"enum": list(service.pool.names), "default": service.pool.names[0]}
+    if not service.pool.texture:
+        upscale["parameters"] = [one for one in upscale["parameters"] if one["name"] != "texture"]
+    if token:
+        scheme = {"type": "http", "scheme": "bearer", "description": "the token that `srgan serve` printed"}
+        description.setdefault("components", {})["securitySchemes"] = {"token": scheme}
+        description["security"] = [{"token": []}]
+
+
+async def _error_response(request: Request, error: Exception) -> Response:
+    """problem+json for every error; an unknown exception is a bug, which `RequestLog` logs."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=499)  # nobody reads it
+    if isinstance(error, Problem):
+        return problem_response(error)
+    if isinstance(error, SrganError):
+        return problem_response(problem_from_error(error))
+    if isinstance(error, RequestValidationError):
+        return problem_response(_parameter_problem(error))
+    if isinstance(error, HTTPException):
+        return problem_response(_routing_problem(request, error))
+    return problem_response(bug())
+
+
+def _parameter_problem(error: RequestValidationError) -> Problem:
+    first = error.errors()[0]
+    name = printable(str(first["loc"][1]))
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(UpscaleParams.model_fields)
+        return Problem(400, "parameter", f"There is no parameter '{name}'. Known are: {known}.")
+    return Problem(400, "parameter", f"{name} is '{printable(str(first['input']))}'. {first['msg']}.")
+
+
+def _routing_problem(request: Request, error: HTTPException) -> Problem:
+    if error.status_code != 405:
+        return Problem(404, "path", "There is nothing here; /docs describes the API, / is the page.")
+    allow = (error.headers or {}).get("Allow", "").replace("GET", "GET, HEAD")
+    detail = f"{printable(request.url.path)} takes {allow}, not {printable(request.method)}."
+    return Problem(405, "method", detail, headers={"Allow": allow})
+
+
+class RequestLog:
+    """Gives every request an id (X-Request-ID), a log line and a count in /metrics; HEAD is GET without a body."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app, self.requests = app, service.metrics.requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        method, path = scope["method"], scope["path"]
+        if method == "HEAD":
+            scope = {**scope, "method": "GET"}  # uvicorn drops the body
+        proxy_id = dict(scope["headers"]).get(b"x-request-id", b"")
+        request_id = proxy_id if _REQUEST_ID.fullmatch(proxy_id) else secrets.token_hex(8).encode()
+        started, status, received, sent = time.monotonic(), 499, 0, 0
+
+        async def counted_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
+
+        async def counted_send(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id)]
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self.app(scope, counted_receive, counted_send)
+        except Exception:
+            log.exception("%s failed", request_id.decode())
+        finally:
+            self.requests.labels(getattr(scope.get("route"), "path", "other"), str(status)).inc()
+            log.log(
+                logging.DEBUG if path in QUIET_PATHS else logging.INFO,
+                "%s %s %s: %d, %d bytes in, %d bytes out, %.3f s",
+                *(request_id.decode(), printable(method), printable(path), status, received, sent),
+                time.monotonic() - started,
+            )
+
+
+class Server(uvicorn.Server):
+    """uvicorn that drains the queues as soon as SIGTERM or Ctrl-C arrives; uvicorn raises the signal again at its end."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        limits = service.limits
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=limits.connections,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=max(1, round(limits.seconds + 2 * limits.patience)),
+        )
+        super().__init__(config)
+        self.service = service
+
+    async def on_tick(self, counter: int) -> bool:
+        stopping = await super().on_tick(counter)
+        if stopping:
+            self.service.drain()
+        return stopping

@@ -1,158 +1,188 @@
-"""The page: its files, its examples, and one answer that streams progress, bicubic and result."""
+"""The page: its files, its examples, the stream of progress, bicubic and result, and the scores."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
+import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 
-from srgan.image.files import Image, ImageBytes
-from srgan.serve import pictures
-from srgan.serve.api import PIECE, endpoint, while_there
-from srgan.serve.desk import Progress
-from srgan.serve.problems import Problem, fault
-from srgan.serve.service import Service, as_problems
-from srgan.serve.wish import Wish, wish_from_query
+from srgan.errors import ImageError, SrganError
+from srgan.image import files
+from srgan.image.files import Image, ImageBytes, Limits
+from srgan.image.metrics import score
+from srgan.image.niqe import read_niqe_model
+from srgan.image.resize import bicubic
+from srgan.serve.http import cancel_on_disconnect, pieces
+from srgan.serve.problems import Problem, bug, problem_from_error
+from srgan.serve.queue import Progress
+from srgan.serve.service import Service, UpscaleParams
 
-KINDS = {
+log = logging.getLogger("srgan")
+
+MEDIA_TYPES = {
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }
-CADENCE = 0.1
+PROGRESS_SECONDS = 0.1
 """Seconds between two reports of progress."""
+MIN_SCORED = 32
+"""Pixels that each side needs for the windows of the scores."""
 
 
-def routes(service: Service) -> Iterable[Route]:
-    """The page's routes; its files are read once, from the package, by names of ours."""
-    here = resources.files("srgan.serve")
-    files = {f"/{folder}/{file.name}": file for folder in ("static", "examples") for file in (here / folder).iterdir()}
-    for path, file in {"/": here / "static" / "page.html", **files}.items():
-        if any(path.endswith(suffix) for suffix in (*KINDS, "/")):
-            yield _file(service, path, file)
-    yield endpoint(service, "/page/about", "GET", _about(service, sorted(p for p in files if p.endswith(".png"))))
-    yield endpoint(service, "/page/upscale", "POST", _upscale(service))
-    yield endpoint(service, "/page/score", "POST", _score(service))
-
-
-def _file(service: Service, path: str, file: Traversable) -> Route:
-    content, kind = file.read_bytes(), KINDS["." + file.name.rpartition(".")[2]]
-
-    async def get(request: Request) -> Response:
-        return Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
-
-    return endpoint(service, path, "GET", get)
-
-
-def _about(service: Service, examples: list[str]) -> Any:
+def routes(service: Service) -> APIRouter:
+    """The page's routes; none of them is part of the described API."""
+    router = APIRouter(include_in_schema=False)
+    package = resources.files("srgan.serve")
+    paths = {
+        f"/{folder}/{file.name}": file for folder in ("static", "examples") for file in (package / folder).iterdir()
+    }
+    special = {"/": paths.pop("/static/page.html"), "/docs": paths.pop("/static/docs.html")}
+    for path, file in {**special, **paths}.items():
+        if any(file.name.endswith(suffix) for suffix in MEDIA_TYPES):
+            _add_file(router, path, file)
     about = {
-        "models": service.shelf.described(),
-        "texture": service.shelf.texture,
-        "pixels": service.bounds.pixels,
-        "size": service.bounds.size,
+        "models": service.pool.describe(),
+        "texture": service.pool.texture,
+        "pixels": service.limits.pixels,
+        "size": service.limits.size,
         "niqe": service.niqe is not None,
-        "examples": [path for path in examples if path.startswith("/examples/")],
+        "examples": sorted(path for path in paths if path.startswith("/examples/")),
     }
 
-    async def get(request: Request) -> Response:
+    @router.get("/page/about")
+    async def page_about() -> Response:
         return JSONResponse(about)
 
-    return get
+    @router.post("/page/upscale")
+    async def page_upscale(request: Request, params: Annotated[UpscaleParams, Query()]) -> Response:
+        service.check(params)
+        service.large.check_admission()
+        with service.bodies.share() as taken:
+            [image] = await service.bodies.read(request, taken)
+        return StreamingResponse(upscale_events(service, image, params), media_type="application/x-srgan-frames")
+
+    @router.post("/page/score")
+    async def page_score(request: Request) -> Response:
+        with service.bodies.share() as taken:
+            sr, hr = await service.bodies.read(request, taken, ("picture", "reference"))
+
+            def job(check: Progress) -> dict[str, float | None]:
+                return score_bytes(sr, hr, service.image_limits, service.niqe)
+
+            return JSONResponse(await cancel_on_disconnect(request, service.small.run(job)))
+
+    return router
 
 
-def _upscale(service: Service) -> Any:
-    async def post(request: Request) -> Response:
-        wish = wish_from_query(
-            request.query_params.multi_items(), models=service.shelf.names, texture=service.shelf.texture
-        )
-        service.large.admit()
-        with service.receiver.holding() as taken:
-            parts = await service.receiver.parts(request, taken)
-        return StreamingResponse(_frames(service, parts["picture"], wish), media_type="application/x-srgan-frames")
+def _add_file(router: APIRouter, path: str, file: Traversable) -> None:
+    """A route that answers with a file of the package, read once."""
+    content, media_type = file.read_bytes(), MEDIA_TYPES[Path(file.name).suffix]
 
-    return post
+    @router.get(path)
+    async def static_file() -> Response:
+        return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
 
 
-async def _frames(service: Service, source: ImageBytes, wish: Wish) -> AsyncIterator[bytes | memoryview]:
-    """A line of JSON for each event; where it has `bytes`, so many bytes follow it."""
+async def upscale_events(
+    service: Service, source: ImageBytes, params: UpscaleParams
+) -> AsyncIterator[bytes | memoryview]:
+    """A line of JSON for each event; as many bytes follow it as its `bytes` says."""
     loop, events = asyncio.get_running_loop(), asyncio.Queue[tuple[dict[str, Any], bytes]]()
     started = reported = time.monotonic()
 
+    # Events come from this loop and from the worker's thread.
     def put(event: str, data: bytes = b"", /, **members: Any) -> None:
         events.put_nowait(({"event": event, **members, "bytes": len(data)}, data))
 
-    def from_thread(event: str, data: bytes = b"", /, **members: Any) -> None:
+    def put_from_thread(event: str, data: bytes = b"", /, **members: Any) -> None:
         loop.call_soon_threadsafe(lambda: put(event, data, **members))
 
-    def began(picture: Image) -> None:
+    def on_image(image: Image) -> None:
         nonlocal started
-        lr, bicubic = pictures.views(picture, wish.scale)
-        from_thread("lr", lr, height=picture.pixels.shape[0], width=picture.pixels.shape[1])
-        from_thread("bicubic", bicubic)
+        put_from_thread(
+            "lr", files.encode_image(image, ".png"), height=image.pixels.shape[0], width=image.pixels.shape[1]
+        )
+        put_from_thread("bicubic", files.encode_image(bicubic_image(image, params.scale), ".png"))
         started = time.monotonic()
 
     def progress(done: int, total: int) -> None:
         nonlocal reported
         now = time.monotonic()
-        if now - reported >= CADENCE or done == total:
+        if now - reported >= PROGRESS_SECONDS or done == total:
             reported = now
             left = (now - started) * (total - done) / done if done else None
-            from_thread("progress", done=done, total=total, seconds_left=left)
+            put_from_thread("progress", done=done, total=total, seconds_left=left)
 
     async def work() -> None:
         try:
-            answer = await service.upscale(
-                source,
-                wish,
-                progress=progress,
-                began=began,
-                moved=lambda before: put("waiting", before=before),
-            )
-            put("sr", answer.data, type=answer.media_type, headers=answer.headers)
-            if answer.format == "tiff":
-                put("view", await service.work(service.small, lambda check: pictures.view(answer.data)))
+            on_position = lambda before: put("waiting", before=before)  # noqa: E731
+            sr = await service.upscale(source, params, on_position=on_position, on_image=on_image, progress=progress)
+            put("sr", sr.data, type=sr.media_type, headers=sr.headers)
+            if sr.format == "tiff":  # no browser shows it
+                put("view", await service.small.run(lambda check: png_from_bytes(sr.data)))
             put("end")
         except Problem as problem:
             put("problem", **problem.members())
+        except SrganError as error:
+            put("problem", **problem_from_error(error).members())
         except Exception:
-            put("problem", **fault().members())
-            raise
+            log.exception("the upscale of the page failed")
+            put("problem", **bug().members())
 
+    # Closing the stream stops the work.
     task = asyncio.create_task(work())
     try:
         while True:
             members, data = await events.get()
             yield json.dumps(members).encode() + b"\n"
-            for start in range(0, len(data), PIECE):
-                yield memoryview(data)[start : start + PIECE]
+            for piece in pieces(data):
+                yield piece
             if members["event"] in ("end", "problem"):
                 return
     finally:
         task.cancel()
 
 
-def _score(service: Service) -> Any:
-    async def post(request: Request) -> Response:
-        with service.receiver.holding() as taken:
-            parts = await service.receiver.parts(request, taken)
-            if "reference" not in parts:
-                raise Problem(400, "body", "The form holds no reference: send it as the field 'reference'.")
+def bicubic_image(image: Image, scale: int) -> Image:
+    """The image, enlarged by exact bicubic."""
+    height, width = (scale * side for side in image.pixels.shape[:2])
+    alpha = None if image.alpha is None else bicubic(image.alpha, height, width)
+    return dataclasses.replace(image, pixels=bicubic(image.pixels, height, width), alpha=alpha)
 
-            def work(check: Progress) -> dict[str, Any]:
-                return pictures.scored(parts["picture"].data, parts["reference"], service.limits, service.niqe)
 
-            with as_problems():
-                found = await while_there(request.receive, service.work(service.small, work))
-        return JSONResponse(found)
+def png_from_bytes(data: bytes) -> bytes:
+    """An image of ours as PNG."""
+    return files.encode_image(files.read_image(ImageBytes(data=data, name="the result")), ".png")
 
-    return post
+
+def score_bytes(sr: ImageBytes, hr: ImageBytes, limits: Limits, niqe: Path | None) -> dict[str, float | None]:
+    """psnr_y, ssim_daala and niqe of an SR by the protocol; None where a score has no finite value.
+
+    An HR that is up to 3 pixels larger is cropped at its right and lower edge. Raises ImageError.
+    """
+    ours, true = (files.uint8_from_uint16(files.read_image(source, limits=limits).pixels) for source in (sr, hr))
+    (height, width), (hr_height, hr_width) = ours.shape[:2], true.shape[:2]
+    if not (0 <= hr_height - height < 4 and 0 <= hr_width - width < 4):
+        raise ImageError(
+            f"the original is {hr_width}x{hr_height}, but the result is {width}x{height}; "
+            "choose the original that the small image was made from."
+        )
+    if min(height, width) < MIN_SCORED:
+        raise ImageError(f"the result is {width}x{height}; scores need at least {MIN_SCORED} pixels a side.")
+    scores = score(ours, true[:height, :width], niqe_model=read_niqe_model(niqe) if niqe is not None else None)
+    values = {"psnr_y": scores.psnr_y, "ssim_daala": scores.ssim_daala, "niqe": scores.niqe}
+    return {name: value if value is not None and isfinite(value) else None for name, value in values.items()}

@@ -1,59 +1,66 @@
-"""What goes wrong with a request, as RFC 9457 problem+json with the sentence that the command line says."""
+"""Refusals of a request: a status, a short kind for programs and a sentence for people (RFC 9457)."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from starlette.responses import Response
-
 from srgan.errors import ImageError, SrganError, UsageError
+
+STATUSES = {
+    400: "A parameter or the form is wrong.",
+    401: "The token is missing or wrong.",
+    403: "A page of another site, or a host name that the service does not accept.",
+    405: "The path takes another method.",
+    408: "The body came too slowly.",
+    409: "Parameters that exclude one another.",
+    413: "More bytes than the limit.",
+    415: "Neither an image nor a form.",
+    422: "The image is damaged, of a kind that is not read, or has more pixels than the limit.",
+    429: "Too many requests are waiting; Retry-After says when to come back.",
+    500: "A bug of the service.",
+    503: "Shutting down, or the image needs more time than the limit.",
+}
+"""What each refusal of a described route means."""
+
+_FOLDERS = re.compile(r"(?<![\w/.])/(?:[^\s/]+/)+")
 
 
 class Problem(Exception):
-    """An answer other than 200: a status, a short kind for programs, and a sentence for people."""
+    """An answer other than 200, as the members and headers of application/problem+json."""
 
     def __init__(
         self,
         status: int,
         kind: str,
-        sentence: str,
+        detail: str,
         *,
         retry_after: int | None = None,
-        allow: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(sentence)
-        self.status, self.kind, self.sentence = status, kind, sentence
-        headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
-        headers |= {"Connection": "close"} if status == 408 else {}  # its body is not waited for
-        self.headers: Mapping[str, str] = headers | ({"Allow": allow} if allow else {})
+        super().__init__(detail)
+        self.status, self.kind, self.detail = status, kind, detail
+        self.headers = dict(headers or {})
+        if retry_after is not None:
+            self.headers["Retry-After"] = str(retry_after)
 
     def members(self) -> dict[str, str | int]:
-        """The JSON object's members."""
+        """The four members of the JSON object."""
         title = HTTPStatus(self.status).phrase
-        return {
-            "type": f"urn:srgan:{self.kind}",
-            "title": title,
-            "status": self.status,
-            "detail": self.sentence,
-        }
-
-    def response(self) -> Response:
-        """The answer. What is left of the request is read and dropped, so that its sender gets to read this."""
-        body = json.dumps(self.members(), ensure_ascii=False).encode()
-        return Response(body, self.status, self.headers, media_type="application/problem+json")
+        return {"type": f"urn:srgan:{self.kind}", "title": title, "status": self.status, "detail": self.detail}
 
 
 def problem_from_error(error: SrganError) -> Problem:
-    """A sentence of the command line as an answer: 422 for the picture, 400 for the parameters, else 500."""
+    """422 for the image, 400 for the parameters, else 500; folders of this machine are cut from the sentence."""
+    detail = _FOLDERS.sub("", str(error))
     if isinstance(error, ImageError):
-        return Problem(422, "picture", str(error))
+        return Problem(422, "picture", detail)
     if isinstance(error, UsageError):
-        return Problem(400, "parameter", str(error))
-    return Problem(500, "service", str(error))
+        return Problem(400, "parameter", detail)
+    return Problem(500, "service", detail)
 
 
-def fault() -> Problem:
-    """Our own fault; the details are in the server's log, not in the answer."""
-    return Problem(500, "fault", "This is a fault of srgan, not yours; the server's log has the details.")
+def bug() -> Problem:
+    """Our own mistake: the details go to the log, not into the answer."""
+    return Problem(500, "fault", "This is a bug in srgan; the server's log has the details.")

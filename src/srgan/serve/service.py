@@ -1,50 +1,74 @@
-"""One process's service: its models, its limits and its desks, shared by the API and the page."""
+"""The service behind the routes: image bytes and parameters in, the larger image's bytes out."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, Literal
 
-from srgan import __version__
-from srgan.errors import SrganError
+import numpy as np
+import prometheus_client as prometheus
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic.json_schema import SkipJsonSchema
+
+from srgan import Upscaler, __version__
+from srgan.image import files
+from srgan.image.decode import format_of
 from srgan.image.files import Image, ImageBytes, Limits
-from srgan.serve import pictures
-from srgan.serve.bodies import Receiver
-from srgan.serve.counters import Counters
-from srgan.serve.desk import Desk, Progress, Work
-from srgan.serve.problems import problem_from_error
-from srgan.serve.shelf import Shelf
-from srgan.serve.wish import FORMATS, SUFFIX, Wish
+from srgan.serve.http import BodyReader
+from srgan.serve.models import ModelPool
+from srgan.serve.problems import Problem
+from srgan.serve.queue import JobQueue, Progress, ServeLimits
+from srgan.upscale.array import ArraySource, array_put
 
-T = TypeVar("T")
-SMALL = 128 * 128
-"""LR pixels up to which a picture has a desk of its own: previews never wait behind whole pictures."""
+FORMATS = {
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "tiff": "image/tiff",
+    "avif": "image/avif",
+}
+"""The formats of an answer, and their media types."""
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}
+SMALL_PIXELS = 128 * 128
+"""LR pixels up to which an image has a queue of its own: previews never wait behind large images."""
+YIELD_SECONDS = 1.0
+"""Longest pause of a large image before a tile, for a small one at work."""
+BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-YIELDED = 1.0
-"""Seconds that a large picture waits, before a tile, for a small one at work."""
+def _from_query(text: object) -> object:
+    """Numbers and booleans in JSON's spelling only; pydantic would also take '4.0', ' 4' and 'yes'."""
+    exact = {"2": 2, "3": 3, "4": 4, "true": True, "false": False}
+    return exact.get(text, text) if isinstance(text, str) else text
+
+
+class UpscaleParams(BaseModel):
+    """The query of an upscale; unknown parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | SkipJsonSchema[None] = Field(None, description="Which network.")
+    scale: Annotated[Literal[2, 3, 4], BeforeValidator(_from_query)] = Field(4, description="The output's factor.")
+    format: Literal["png", "jpeg", "webp", "tiff", "avif"] | SkipJsonSchema[None] = Field(
+        None, description="The answer's format; default: the request's own."
+    )
+    provenance: Annotated[StrictBool, BeforeValidator(_from_query)] = Field(
+        True, description="Write into the metadata what made the image."
+    )
+    texture: Annotated[float, Field(ge=0, le=1)] | SkipJsonSchema[None] = Field(
+        None, description="0 exact (srresnet) to 1 crisp (srgan); excludes model."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """What one client, and all clients together, may ask of this machine: `Serve` says what each is."""
-
-    pixels: int
-    size: int
-    budget: int
-    workers: int
-    queue: int
-    seconds: float
-    patience: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A larger picture, and what its headers say."""
+class Upscaled:
+    """A larger image's file, and the headers of its answer."""
 
     data: bytes
     format: str
@@ -56,106 +80,150 @@ class Answer:
 
 
 class Service:
-    """Takes bytes and a wish, gives bytes; every refusal is a Problem."""
+    """One process's models, limits, queues and metrics; raises Problem or SrganError."""
 
-    def __init__(self, shelf: Shelf, bounds: Bounds, *, niqe: Path | None = None) -> None:
-        self.shelf, self.bounds = shelf, bounds
-        self.limits = Limits(pixels=bounds.pixels)
-        self.niqe = niqe
-        self.receiver = Receiver(limit=bounds.size, budget=bounds.budget, patience=bounds.patience)
-        self.large = Desk(workers=bounds.workers, queue=bounds.queue, seconds=bounds.seconds, name="large")
-        self.small = Desk(workers=1, queue=bounds.queue, seconds=bounds.seconds, name="small")
-        self.counters = Counters(about={"version": __version__, "model": shelf.names[0]})
-
-    @property
-    def draining(self) -> bool:
-        return self.large.draining
+    def __init__(self, pool: ModelPool, limits: ServeLimits, *, niqe: Path | None = None) -> None:
+        self.pool, self.limits, self.niqe = pool, limits, niqe
+        self.image_limits = Limits(pixels=limits.pixels)
+        self.bodies = BodyReader(limit=limits.size, budget=limits.budget, patience=limits.patience)
+        self.large = JobQueue(workers=limits.workers, size=limits.queue, seconds=limits.seconds, name="large")
+        self.small = JobQueue(workers=1, size=limits.queue, seconds=limits.seconds, name="small")
+        self.metrics = Metrics(self)
 
     def drain(self) -> None:
-        """Finish what runs, refuse the rest."""
+        """Finish the running jobs, refuse the rest."""
         self.large.drain()
         self.small.drain()
 
-    def gauges(self) -> dict[str, float]:
-        """The values of this moment, for /metrics."""
-        return {
-            "srgan_jobs_running": self.large.running + self.small.running,
-            "srgan_jobs_waiting": self.large.waiting + self.small.waiting,
-            "srgan_request_bytes_held": self.receiver.held,
-            "srgan_draining": float(self.draining),
-        }
-
-    def desk(self, source: ImageBytes) -> Desk:
-        """Where a picture is worked on; a damaged or too large one is refused here, from its header."""
-        with as_problems():
-            height, width = pictures.size(source, self.limits)
-        return self.small if height * width <= SMALL else self.large
+    def check(self, params: UpscaleParams) -> None:
+        """Raise Problem 400 or 409 where the models on offer do not fit."""
+        if params.texture is not None and not self.pool.texture:
+            raise Problem(409, "texture", "This service does not offer both srresnet and srgan, so it has no texture.")
+        if params.texture is not None and params.model is not None:
+            raise Problem(409, "texture", "'texture' mixes srresnet and srgan, so it excludes 'model'; send one.")
+        if params.model is not None and params.model not in self.pool.names:
+            raise Problem(400, "parameter", f"model must be one of {', '.join(self.pool.names)}.")
 
     async def upscale(
         self,
         source: ImageBytes,
-        wish: Wish,
+        params: UpscaleParams,
         *,
-        moved: Callable[[int], None] = lambda before: None,
-        began: Callable[[Image], None] = lambda picture: None,
+        on_position: Callable[[int], None] = lambda before: None,
+        on_image: Callable[[Image], None] = lambda image: None,
         progress: Progress = lambda done, total: None,
-    ) -> Answer:
-        """The larger picture, once its turn has come; the worker's thread calls `began` and `progress`."""
-        arrived, desk, timing = time.monotonic(), self.desk(source), {}
+    ) -> Upscaled:
+        """The larger image; the worker's thread calls `on_image` after decoding, then `progress`."""
+        # A damaged or too large image is refused by its header, without waiting.
+        height, width = files.size(source, limits=self.image_limits)
+        queue = self.small if height * width <= SMALL_PIXELS else self.large
+        arrived = started = time.monotonic()
 
-        def work(check: Progress) -> tuple[bytes, str, dict[str, str]]:
-            timing["wait"] = time.monotonic() - arrived
+        def job(check: Progress) -> tuple[bytes, str, dict[str, str]]:
+            nonlocal started
+            started = time.monotonic()
 
-            def first(picture: Image) -> None:
-                began(picture)
-                self._let_small_ones_by(desk)
-
-            def between(done: int, total: int) -> None:
+            def between_tiles(done: int, total: int) -> None:
                 check(done, total)
                 progress(done, total)
-                self._let_small_ones_by(desk)
+                self._yield_to_small_jobs(queue)
 
-            with as_problems():
-                upscaler = self.shelf.upscaler(wish, desk.name)
-                sr, kind = pictures.upscaled(upscaler, source, wish, self.limits, first, between)
-                return sr, kind, upscaler.describe()
+            def decoded(image: Image) -> None:
+                on_image(image)
+                self._yield_to_small_jobs(queue)
 
-        sr, kind, made_by = await self.work(desk, work, moved)
-        timing["work"] = time.monotonic() - arrived - timing["wait"]
-        for what, seconds in timing.items():
-            self.counters.observe(what, seconds)
-        self.counters.add("pictures", 1)
-        return Answer(data=sr, format=kind, headers=_headers(made_by, timing, source.name, wish.scale, kind))
+            upscaler = self.pool.upscaler(params.model, params.texture, queue.name)
+            data, kind = upscale_bytes(upscaler, source, params, self.image_limits, decoded, between_tiles)
+            return data, kind, upscaler.describe()
 
-    def _let_small_ones_by(self, desk: Desk) -> None:
-        """Called between the tiles of a large picture: a preview has all cores, for a second at most."""
-        end = time.monotonic() + YIELDED
-        while desk is self.large and self.small.running and time.monotonic() < end:
+        data, kind, description = await queue.run(job, on_position=on_position)
+
+        seconds = {"wait": started - arrived, "work": time.monotonic() - started}
+        self.metrics.upscaled(seconds)
+        return Upscaled(data=data, format=kind, headers=_headers(description, seconds, source.name, params.scale, kind))
+
+    def _yield_to_small_jobs(self, queue: JobQueue) -> None:
+        end = time.monotonic() + YIELD_SECONDS
+        while queue is self.large and self.small.running and time.monotonic() < end:
             time.sleep(0.01)
 
-    async def work(self, desk: Desk, work: Work[T], moved: Callable[[int], None] = lambda before: None) -> T:
-        """Some work of this service on one of its desks."""
-        return await desk.run(work, moved=moved)
+
+def upscale_bytes(
+    upscaler: Upscaler,
+    source: ImageBytes,
+    params: UpscaleParams,
+    limits: Limits,
+    on_image: Callable[[Image], None],
+    progress: Progress,
+) -> tuple[bytes, str]:
+    """The bytes that `srgan upscale` writes, and their format, a key of FORMATS. Raises ImageError."""
+    # Refuse what the answer's format cannot hold before any work.
+    own = format_of(source).lower()
+    kind = params.format or (own if own in SUFFIXES else "png")
+    image = files.read_image(source, limits=limits)
+    height, width = (params.scale * side for side in image.pixels.shape[:2])
+    files.check_target(f"the answer{SUFFIXES[kind]}", height=height, width=width, alpha=image.alpha is not None)
+    on_image(image)
+
+    # Upscale, and encode as the command line does.
+    pixels = np.empty((height, width, *image.pixels.shape[2:]), image.pixels.dtype)
+    alpha = None if image.alpha is None else np.empty((height, width), image.alpha.dtype)
+    source_regions, write = ArraySource(image.pixels, image.alpha), array_put(pixels, alpha)
+    plan = upscaler.deliver(source_regions, write, scale=params.scale, progress=progress)
+    larger = dataclasses.replace(image, pixels=pixels, alpha=alpha)
+    provenance = upscaler.provenance(plan.grid, scale=params.scale) if params.provenance else None
+    return files.encode_image(larger, SUFFIXES[kind], provenance=provenance), kind
 
 
-def _headers(made_by: dict[str, str], timing: dict[str, float], name: str, scale: int, kind: str) -> dict[str, str]:
+def _headers(
+    description: dict[str, str], seconds: dict[str, float], name: str, scale: int, kind: str
+) -> dict[str, str]:
     stem = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in Path(name).stem)[:100]
     return {
-        "X-Srgan-Model": made_by["model"],
-        "X-Srgan-Model-Sha256": made_by["sha256"],
-        "X-Srgan-Version": made_by["version"],
-        "X-Srgan-Engine": made_by["engine"],
-        "X-Srgan-Precision": made_by["precision"],
-        "Server-Timing": ", ".join(f"{what};dur={1000 * seconds:.1f}" for what, seconds in timing.items()),
-        "Content-Disposition": f'inline; filename="{stem or "picture"}_x{scale}{SUFFIX[kind]}"',
+        "X-Srgan-Model": description["model"],
+        "X-Srgan-Model-Sha256": description["sha256"],
+        "X-Srgan-Version": description["version"],
+        "X-Srgan-Engine": description["engine"],
+        "X-Srgan-Precision": description["precision"],
+        "Server-Timing": ", ".join(f"{what};dur={1000 * value:.1f}" for what, value in seconds.items()),
+        "Content-Disposition": f'inline; filename="{stem or "picture"}_x{scale}{SUFFIXES[kind]}"',
         "Cache-Control": "no-store",
     }
 
 
-@contextmanager
-def as_problems() -> Iterator[None]:
-    """Turns a sentence of the command line into the answer that says it."""
-    try:
-        yield
-    except SrganError as error:
-        raise problem_from_error(error) from error
+class Metrics:
+    """What /metrics shows, in a registry of its own."""
+
+    def __init__(self, service: Service) -> None:
+        self.registry = registry = prometheus.CollectorRegistry()
+        about: dict[str, Any] = {"registry": registry}
+        prometheus.Info("srgan", "Version and default model.", **about).info(
+            {"version": __version__, "model": service.pool.names[0]}
+        )
+        self.requests = prometheus.Counter(
+            "srgan_http_requests", "Requests; status 499: the client left.", ["route", "status"], **about
+        )
+        self._images = prometheus.Counter("srgan_pictures", "Images upscaled.", **about)
+        self._seconds = {
+            name: prometheus.Histogram(f"srgan_{name}_seconds", f"Seconds of {name}.", buckets=BUCKETS, **about)
+            for name in ("wait", "work")
+        }
+        queues = (service.large, service.small)
+        for name, value in {
+            "srgan_jobs_running": lambda: sum(queue.running for queue in queues),
+            "srgan_jobs_waiting": lambda: sum(queue.waiting for queue in queues),
+            "srgan_request_bytes_held": lambda: service.bodies.held,
+            "srgan_draining": lambda: service.large.draining,
+        }.items():
+            prometheus.Gauge(name, "At this moment.", **about).set_function(value)
+        prometheus.ProcessCollector(registry=registry)
+
+    def upscaled(self, seconds: dict[str, float]) -> None:
+        """Count an image and its seconds of wait and work."""
+        self._images.inc()
+        for name, value in seconds.items():
+            self._seconds[name].observe(value)
+
+    def text(self) -> bytes:
+        """Prometheus' text format 0.0.4."""
+        return prometheus.generate_latest(self.registry)

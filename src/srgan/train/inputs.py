@@ -7,10 +7,9 @@ from pathlib import Path
 
 import torch
 
-from srgan.data import samples
-from srgan.data.folders import Pair, training_pairs, validation_pairs
-from srgan.data.image_files import Unpacked, unpacked
-from srgan.data.pack import Pack, pack_pairs
+from srgan.data.folders import sample_pairs, training_pairs, validation_pairs
+from srgan.data.image_files import ImageFiles, open_image_files
+from srgan.data.packed import PackedImages, pack_images
 from srgan.errors import UsageError
 from srgan.image.niqe import NiqeModel, read_niqe_model
 from srgan.model import weights
@@ -39,26 +38,24 @@ def config(settings: TrainSettings) -> GeneratorConfig:
     return GeneratorConfig(blocks=settings.blocks, width=settings.width, slopes=settings.slopes)
 
 
-def pictures(settings: TrainSettings, target: Path, say: Say) -> tuple[Pack | Unpacked, list[validation.Example]]:
+def pictures(
+    settings: TrainSettings, target: Path, say: Say
+) -> tuple[PackedImages | ImageFiles, list[validation.Example]]:
     """The training pictures, packed at `target` or left in their files, and the validation pictures, decoded."""
     root = data_root(settings)
     if root is not None:
         pairs, valid = training_pairs(root), validation_pairs(root)
     else:
-        home = samples.folder()
-        pairs, valid = (
-            [Pair(name=name, hr=home / name, lr=None) for name in names]
-            for names in (samples.TRAINING, samples.VALIDATION)
-        )
+        pairs, valid = sample_pairs()
         say(
             f"No --data and no folder data/: training on the {len(pairs)} public-domain photographs of "
             "scikit-image. Enough to see it work, not to get good pictures."
         )
-    made: Pack | Unpacked
+    made: PackedImages | ImageFiles
     if settings.loader == "files":
-        made = unpacked(pairs, minimum=settings.crop)
+        made = open_image_files(pairs, min_side=settings.crop)
     else:
-        made = pack_pairs(pairs, target, minimum=settings.crop, workers=settings.workers, say=say)
+        made = pack_images(pairs, target, min_side=settings.crop, workers=settings.workers)
     if not valid:
         say("There is no valid/ folder: no validation, and the last generator counts as the best.")
     return made, validation.examples(valid, settings.validation_pictures, degrade=settings.degrade)

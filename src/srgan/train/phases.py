@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from srgan.data.loader import Batch, hr_signed, lr_unit
+from srgan.data.loader import Batch, signed_from_uint8, unit_from_uint8
 from srgan.errors import CheckpointError
 from srgan.model.discriminator import Discriminator, FeatureDiscriminator
 from srgan.model.generator import Generator, init_weights
@@ -185,7 +185,7 @@ def _placed(network: N, settings: TrainSettings, device: torch.device) -> N:
 
 def _floats(batch: Batch, settings: TrainSettings) -> tuple[Tensor, Tensor]:
     dtype = compute.number_type(settings)
-    return _channels_last(lr_unit(batch.lr, dtype)), _channels_last(hr_signed(batch.hr, dtype))
+    return _channels_last(unit_from_uint8(batch.lr, dtype)), _channels_last(signed_from_uint8(batch.hr, dtype))
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ import torch
 
 from srgan import __version__, config
 from srgan.data.crops import crops
-from srgan.data.image_files import Unpacked
-from srgan.data.loader import gather, lr_unit
-from srgan.data.pack import Pack
+from srgan.data.image_files import ImageFiles
+from srgan.data.loader import gather, unit_from_uint8
+from srgan.data.packed import PackedImages
 from srgan.image import files
 from srgan.image.niqe import NiqeModel
 from srgan.model import weights
@@ -58,7 +58,7 @@ class Record:
         settings: TrainSettings,
         folder: RunFolder,
         journal: Journal,
-        pack: Pack | Unpacked,
+        pack: PackedImages | ImageFiles,
         examples: list[validation.Example],
         niqe_model: NiqeModel | None,
     ) -> None:
@@ -76,7 +76,7 @@ class Record:
             "fingerprint": self.pack.fingerprint,
             "pictures": len(self.pack.names),
             "megapixels": round(pixels / 1e6, 1),
-            "left_out": list(self.pack.left_out),
+            "left_out": list(self.pack.skipped),
         }
         self.journal.write(
             "start",
@@ -86,10 +86,10 @@ class Record:
             data=data,
             git=git_state(),
         )
-        for sentence in self.pack.left_out[:NAMED]:
+        for sentence in self.pack.skipped[:NAMED]:
             self.journal.warn(sentence)
-        if len(self.pack.left_out) > NAMED:
-            self.journal.warn(f"{len(self.pack.left_out)} pictures in all are left out; journal.jsonl names them.")
+        if len(self.pack.skipped) > NAMED:
+            self.journal.warn(f"{len(self.pack.skipped)} pictures in all are left out; journal.jsonl names them.")
         for name, sheet in validation.reference_sheets(self.examples).items():
             files.write_array(self.folder.root / "samples" / f"{name}.png", sheet)
 
@@ -240,10 +240,10 @@ def hardware(used: torch.device) -> dict[str, Any]:
     return about
 
 
-def _probe(pack: Pack | Unpacked, crop: int) -> torch.Tensor:
+def _probe(pack: PackedImages | ImageFiles, crop: int) -> torch.Tensor:
     """Four fixed training crops (4, 3, crop/4, crop/4) in [0, 1], on which artefacts are measured."""
     planned = crops(
         seed=0, phase="sample", step=0, batch=4, crop=crop // 4, heights=pack.heights // 4, widths=pack.widths // 4
     )
     lr, _ = gather(pack, planned, crop)
-    return lr_unit(torch.from_numpy(lr).permute(0, 3, 1, 2))
+    return unit_from_uint8(torch.from_numpy(lr).permute(0, 3, 1, 2))

@@ -13,7 +13,7 @@ from types import FrameType
 import torch
 
 from srgan import config
-from srgan.data.loader import Plan, loader
+from srgan.data.loader import CropSampler, loader
 from srgan.errors import CheckpointError, Diverged, UsageError
 from srgan.fs import atomic_write
 from srgan.model.generator import Generator, freeze_batchnorm, init_weights
@@ -167,16 +167,16 @@ class Run:
 
         here = self.checkpoint if self.checkpoint is not None and self.checkpoint.phase == phase.name else None
         start = here.step if here else 0
-        plan = Plan(
+        sampler = CropSampler(
             seed=s.seed,
             phase=phase.name,
             batch=s.batch_size,
             crop=s.crop,
             rank=self.ranks.rank,
-            world=self.ranks.world,
+            world_size=self.ranks.world,
             degrade=s.degrade,
         )
-        batches = loader(self.pack, plan, device=self.device, source=s.loader, workers=s.workers)
+        batches = loader(self.pack, sampler, device=self.device, source=s.loader, workers=s.workers)
 
         def report(found: loop.Report) -> None:
             losses = self.ranks.mean(found.losses)

@@ -11,15 +11,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import openvino
-import tyro
 from numpy.typing import NDArray
 
-from srgan import __version__
-from srgan.config import parse
+from srgan import __version__, flags
 from srgan.errors import DataError
 from srgan.image.files import SUFFIXES, read_rgb8
 from srgan.image.metrics import psnr, shave, y_from_image
@@ -45,7 +42,7 @@ CHOICES: tuple[tuple[str, ...], ...] = (
 class QuantiseSettings:
     """What making an int8 form needs."""
 
-    models: Annotated[tuple[str, ...], tyro.conf.Positional] = weights_module.packaged()
+    models: flags.Positional[tuple[str, ...]] = weights_module.packaged()  # noqa: RUF009
     """Packaged models or weights files; default: all packaged models."""
     pictures: Path
     """Folder of training pictures (high resolution)."""
@@ -62,7 +59,7 @@ class QuantiseSettings:
 def main(argv: list[str]) -> int:
     """Make the forms, each beside its weights."""
     description = "Make the int8 form of generators."
-    settings: QuantiseSettings = parse(
+    settings: QuantiseSettings = flags.parse(
         QuantiseSettings, argv, prog="python -m srgan.upscale.calibrate", description=description
     )
     crops = list(calibration(settings.pictures, settings.crops, settings.side, settings.seed))

@@ -50,15 +50,3 @@ def pixels_from_unit(unit: Planes, depth: np.dtype[Any]) -> Pixels:
     scaled = unit * np.float32(_PEAKS[depth])
     scaled += np.float32(0.5)
     return np.ascontiguousarray(scaled.astype(depth))
-
-
-def local_range(alpha: Pixels, factor: int) -> tuple[Pixels, Pixels]:
-    """Smallest and largest of each pixel's 3 x 3 neighbours, (h, w) -> two arrays (factor*h, factor*w)."""
-    padded = np.pad(alpha, 1, mode="edge")
-    shifted = [padded[i : i + alpha.shape[0], j : j + alpha.shape[1]] for i in range(3) for j in range(3)]
-    low, high = np.minimum.reduce(shifted), np.maximum.reduce(shifted)
-    return _enlarged(low, factor), _enlarged(high, factor)
-
-
-def _enlarged(values: Pixels, factor: int) -> Pixels:
-    return values.repeat(factor, axis=0).repeat(factor, axis=1)

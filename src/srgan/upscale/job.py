@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import SrganError
+from srgan.image.alpha import local_range
 from srgan.image.resize import bicubic
 from srgan.image.tiles import Box, whole
 from srgan.model.config import ReceptiveField
@@ -129,7 +130,7 @@ class Job:
         for part, sr_signed in self.work.pieces(planes, core.relative_to(window), tail_pixels):
             unit = self._to_scale(colour.unit_from_signed(sr_signed, grey=True), part, window)
             near = part.padded(1, bounds)
-            low, high = colour.local_range(alpha[near.slices()], scale)
+            low, high = local_range(alpha[near.slices()], scale)
             inner = part.relative_to(near).scaled(scale).slices()
             yield np.clip(colour.pixels_from_unit(unit, alpha.dtype), low[inner], high[inner])
 

@@ -1,3 +1,5 @@
+"""The files of test sets in all known layouts, and the results that belong to them."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -5,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srgan.data import folders
+from srgan.data.folders import Pair, match_results
 from srgan.errors import DataError
-from srgan.evaluate import testsets
-from srgan.evaluate.testsets import Pair, matched
 from srgan.image.files import write_array
 
 
@@ -23,17 +25,17 @@ def named(pairs: list[Pair]) -> list[tuple[str, str, str | None]]:
 
 @pytest.mark.parametrize(("name", "count"), [("Set5", 5), ("Set14", 14), ("BSD100", 100), ("bsd100", 100)])
 def test_the_papers_sets(data: Path, name: str, count: int) -> None:
-    pairs = testsets.test_pairs(data, name)
+    pairs = folders.test_pairs(data, name)
     assert len(pairs) == count
     assert named(pairs)[0] == ("img_001", "img_001_SRF_4_HR.png", "img_001_SRF_4_LR.png")
 
 
-def test_other_methods_pictures_are_left_alone(tmp_path: Path) -> None:
+def test_images_of_other_methods_are_ignored(tmp_path: Path) -> None:
     folder = tmp_path / "Set14" / "image_SRF_4"
     stem = "img_001_SRF_4_"
     put(folder, *(f"{stem}{kind}.png" for kind in ("HR", "LR", "SRCNN", "bicubic", "ScSR", "glasner")))
     (folder / "notes_HR.txt").write_text("no picture")
-    assert named(testsets.test_pairs(tmp_path, "Set14")) == [("img_001", f"{stem}HR.png", f"{stem}LR.png")]
+    assert named(folders.test_pairs(tmp_path, "Set14")) == [("img_001", f"{stem}HR.png", f"{stem}LR.png")]
 
 
 @pytest.mark.parametrize(
@@ -43,10 +45,10 @@ def test_other_methods_pictures_are_left_alone(tmp_path: Path) -> None:
         ("Set14", "baboon_HR.png", "baboon_LR.png"),
     ],
 )
-def test_any_letter_case_and_bare_folders(tmp_path: Path, home: str, hr: str, lr: str) -> None:
+def test_letter_case_and_bare_folders(tmp_path: Path, home: str, hr: str, lr: str) -> None:
     put(tmp_path / home, hr)
     put(tmp_path / home, hr[:3] + lr[3:])
-    assert [(h, q) for _, h, q in named(testsets.test_pairs(tmp_path, "Set14"))] == [(hr, hr[:3] + lr[3:])]
+    assert [(h, q) for _, h, q in named(folders.test_pairs(tmp_path, "Set14"))] == [(hr, hr[:3] + lr[3:])]
 
 
 @pytest.mark.parametrize(
@@ -61,38 +63,38 @@ def test_any_letter_case_and_bare_folders(tmp_path: Path, home: str, hr: str, lr
 def test_layouts_of_others(tmp_path: Path, name: str, hr: str, lr: str, mark: str) -> None:
     put(tmp_path / hr, "b.png", "a.png")
     put(tmp_path / lr, f"a{mark}.png", f"b{mark}.png")
-    pairs = testsets.test_pairs(tmp_path, name)
+    pairs = folders.test_pairs(tmp_path, name)
     assert named(pairs) == [("a", "a.png", f"a{mark}.png"), ("b", "b.png", f"b{mark}.png")]
 
 
-def test_a_folder_of_pictures_has_its_low_resolution_ones_made(tmp_path: Path) -> None:
+def test_a_plain_folder_has_no_lrs(tmp_path: Path) -> None:
     put(tmp_path / "valid" / "Kodak24", "kodim02.png", "kodim01.png")
-    pairs = testsets.test_pairs(tmp_path, "Kodak24")
+    pairs = folders.test_pairs(tmp_path, "Kodak24")
     assert named(pairs) == [("kodim01", "kodim01.png", None), ("kodim02", "kodim02.png", None)]
 
 
-def test_the_data_folder_may_be_the_set_itself(tmp_path: Path) -> None:
+def test_the_folder_itself_is_the_set(tmp_path: Path) -> None:
     put(tmp_path / "Set5" / "image_SRF_4", "img_001_SRF_4_HR.png", "img_001_SRF_4_LR.png")
-    assert len(testsets.test_pairs(tmp_path / "Set5", "Set5")) == 1
+    assert len(folders.test_pairs(tmp_path / "Set5", "Set5")) == 1
 
 
-def test_a_missing_set_says_what_was_looked_for_and_what_to_run(tmp_path: Path) -> None:
+def test_missing_set(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no .*Set5; looked for .*image_SRF_4.*srgan data fetch set5"):
-        testsets.test_pairs(tmp_path, "Set5")
+        folders.test_pairs(tmp_path, "Set5")
     put(tmp_path / "Set14" / "image_SRF_2", "img_001_SRF_2_HR.png", "img_001_SRF_2_LR.png")
-    with pytest.raises(DataError, match="Set14 holds no pictures"):
-        testsets.test_pairs(tmp_path, "Set14")
+    with pytest.raises(DataError, match="Set14 holds no images"):
+        folders.test_pairs(tmp_path, "Set14")
     with pytest.raises(DataError, match=r"there is no .*Urban(?!.*fetch)"):
-        testsets.test_pairs(tmp_path, "Urban")
+        folders.test_pairs(tmp_path, "Urban")
 
 
-def test_an_incomplete_or_doubled_set_is_refused(tmp_path: Path) -> None:
+def test_incomplete_or_doubled_set(tmp_path: Path) -> None:
     put(tmp_path / "Set5", "a_HR.png", "b_HR.png", "a_LR.png")
     with pytest.raises(DataError, match=r"b_HR.png has no LR"):
-        testsets.test_pairs(tmp_path, "Set5")
+        folders.test_pairs(tmp_path, "Set5")
     put(tmp_path / "Set14", "a_HR.png", "a_HR.jpg", "a_LR.png")
-    with pytest.raises(DataError, match=r"a_HR.jpg and .*a_HR.png are both picture a"):
-        testsets.test_pairs(tmp_path, "Set14")
+    with pytest.raises(DataError, match=r"a_HR.jpg and .*a_HR.png are both image a"):
+        folders.test_pairs(tmp_path, "Set14")
 
 
 @pytest.fixture
@@ -107,26 +109,26 @@ def test_results_are_found_by_name(tmp_path: Path, three: list[Pair], ending: st
     folder = tmp_path / "results"
     put(folder, *(f"{pair.name.upper()}{ending}" for pair in three), "other.png", "metrics.png")
     (folder / "metrics.json").write_text("{}")
-    found = matched(folder, three)
+    found = match_results(folder, three)
     assert {name: path.name for name, path in found.items()} == {
         pair.name: f"{pair.name.upper()}{ending}" for pair in three
     }
 
 
-def test_of_several_the_one_of_the_right_size_is_taken(tmp_path: Path, three: list[Pair]) -> None:
+def test_the_result_of_the_right_size(tmp_path: Path, three: list[Pair]) -> None:
     folder = tmp_path / "results"
     put(folder, "img_1_SR.png", "img_1_HR.png")
     put(folder, "img_1_LR.png", side=2)
-    assert matched(folder, three[:1])["img_1"].name == "img_1_SR.png"
+    assert match_results(folder, three[:1])["img_1"].name == "img_1_SR.png"
     put(folder, "img_1_SRCNN.png")
-    with pytest.raises(DataError, match=r"several pictures for img_1: img_1_SR.png and img_1_SRCNN.png"):
-        matched(folder, three[:1])
+    with pytest.raises(DataError, match=r"several images for img_1: img_1_SR.png and img_1_SRCNN.png"):
+        match_results(folder, three[:1])
 
 
-def test_missing_results_are_named(tmp_path: Path, three: list[Pair]) -> None:
+def test_missing_results(tmp_path: Path, three: list[Pair]) -> None:
     folder = tmp_path / "results"
     with pytest.raises(DataError, match=r"results is not a folder"):
-        matched(folder, three)
+        match_results(folder, three)
     put(folder, "img_1.png", "img_10.png", "img_100.png")
-    with pytest.raises(DataError, match=r"no picture for img_1_b among its 3; wanted img_1_b.png"):
-        matched(folder, three)
+    with pytest.raises(DataError, match=r"no image for img_1_b among its 3; expected img_1_b.png"):
+        match_results(folder, three)

@@ -1,24 +1,30 @@
-"""What a run's folder says, read so that half a run, or half a line, is read too."""
+"""What a run's folder says: half a run, half a line and old journals are readable too."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from srgan.config import read_yaml
 from srgan.errors import DataError, SettingsError
+from srgan.fs import printable
 
 PHASES = ("pretrain", "adversarial")
+STATES = {
+    "finished": "finished",
+    "stopped": "stopped, can be resumed",
+    "diverged": "diverged",
+    "unfinished": "not finished: running, or broken off",
+}
 Line = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A sheet of crops made at a step."""
+    """A sheet of crops, made at a step."""
 
     phase: str
     step: int
@@ -26,45 +32,44 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """A run as its folder tells it; every part may be empty."""
+class RunLog:
+    """The contents of a run's folder; every part may be empty."""
 
-    name: str
     folder: Path
-    settings: dict[str, Any] = field(default_factory=dict)
-    starts: list[Line] = field(default_factory=list)
-    reports: dict[str, list[Line]] = field(default_factory=dict)
-    """Phase -> lines in order of step; of a step trained twice (after a resume) the later line."""
-    validations: dict[str, list[Line]] = field(default_factory=dict)
-    remarks: list[Line] = field(default_factory=list)
-    """Warnings and events."""
-    ends: list[Line] = field(default_factory=list)
-    seconds: float = 0.0
-    """Time in training, over all starts."""
-    evaluation: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any]
+    lines: list[Line]
+    """Every whole line of the journal."""
+    reports: dict[str, list[Line]]
+    """Phase -> lines in order of step; of a step that was trained twice (after a resume) the later line."""
+    validations: dict[str, list[Line]]
+    evaluation: dict[str, Any]
     """Model -> document of `srgan evaluate --json`."""
-    samples: list[Sample] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    samples: list[Sample]
+    notes: list[str]
     """What could not be read."""
 
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
 
-def read(folder: Path) -> Record:
-    """The record of a run's folder. Raises DataError where it is none."""
+    def of_kind(self, *kinds: str) -> list[Line]:
+        """The journal's lines of these kinds: start, report, validation, warning, event, end."""
+        return [line for line in self.lines if line["kind"] in kinds]
+
+
+def read_run(folder: Path) -> RunLog:
+    """Read a run's folder. Raises DataError when it has no journal."""
     journal = folder / "journal.jsonl"
     if not journal.is_file():
-        raise DataError(f"{folder} is not a run's folder: it has no journal.jsonl (srgan train writes it).")
+        raise DataError(f"{printable(folder)} is not a run's folder: it has no journal.jsonl (srgan train writes it).")
     notes: list[str] = []
     lines = list(_lines(journal, notes))
-    return Record(
-        name=folder.resolve().name,
+    return RunLog(
         folder=folder,
         settings=_settings(folder, lines, notes),
-        starts=[line for line in lines if line["kind"] == "start"],
+        lines=lines,
         reports=_by_step(lines, "report"),
         validations=_by_step(lines, "validation"),
-        remarks=[line for line in lines if line["kind"] in ("warning", "event")],
-        ends=[line for line in lines if line["kind"] == "end"],
-        seconds=_seconds(lines),
         evaluation=_evaluation(folder, notes),
         samples=_samples(folder),
         notes=notes,
@@ -72,17 +77,20 @@ def read(folder: Path) -> Record:
 
 
 def finite(value: Any) -> float | None:
-    """A number, or None for what is none (the journal writes NaN and infinity as texts)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    """A finite number, or None for anything else (the journal writes NaN and infinity as texts)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= 1e300:
         return None
     return float(value)
 
 
-def state(record: Record) -> str:
-    """finished, diverged, stopped or unfinished."""
-    last = [line for line in (*record.starts, *record.ends, *record.remarks) if "time" in line]
+def state(run: RunLog) -> str:
+    """One of STATES, of the last start."""
+    last = [line for line in run.of_kind("start", "end", "warning", "event") if "time" in line]
     last.sort(key=lambda line: finite(line["time"]) or 0.0)
     for line in reversed(last):
+        if line["kind"] == "end" and line.get("state") in STATES:
+            return str(line["state"])
+        # Journals of the first edition have no state: their sentences say it.
         text = str(line.get("text", ""))
         if "diverged" in line or text.startswith("training diverged"):
             return "diverged"
@@ -93,6 +101,16 @@ def state(record: Record) -> str:
         if line["kind"] == "start":
             break
     return "unfinished"
+
+
+def seconds(run: RunLog) -> float:
+    """Time in training over all starts; `elapsed_s` begins again at each."""
+    total = latest = 0.0
+    for line in run.lines:
+        if line["kind"] == "start":
+            total, latest = total + latest, 0.0
+        latest = finite(line.get("elapsed_s")) or latest
+    return total + latest
 
 
 def _lines(journal: Path, notes: list[str]) -> Iterator[Line]:
@@ -118,18 +136,8 @@ def _by_step(lines: list[Line], kind: str) -> dict[str, list[Line]]:
         step = line.get("step")
         if line["kind"] == kind and type(step) is int and isinstance(line.get("phase"), str):
             found.setdefault(line["phase"], {})[step] = line
-    known = [phase for phase in PHASES if phase in found] + sorted(set(found) - set(PHASES))
-    return {phase: [found[phase][step] for step in sorted(found[phase])] for phase in known}
-
-
-def _seconds(lines: list[Line]) -> float:
-    """`elapsed_s` begins again at every start: the sum of the last of each."""
-    total = latest = 0.0
-    for line in lines:
-        if line["kind"] == "start":
-            total, latest = total + latest, 0.0
-        latest = finite(line.get("elapsed_s")) or latest
-    return total + latest
+    phases = [phase for phase in PHASES if phase in found] + sorted(set(found) - set(PHASES))
+    return {phase: [found[phase][step] for step in sorted(found[phase])] for phase in phases}
 
 
 def _settings(folder: Path, lines: list[Line], notes: list[str]) -> dict[str, Any]:
@@ -149,21 +157,21 @@ def _evaluation(folder: Path, notes: list[str]) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
         notes.append(f"evaluation.json cannot be read: {error}.")
         return {}
-    if isinstance(found, dict) and isinstance(found.get("sets"), dict):  # one model's document
-        model = found.get("model")
-        return {str(model.get("name", "model")) if isinstance(model, dict) else "model": found}
-    documents = found.items() if isinstance(found, dict) else ()
-    return {str(name): one for name, one in documents if isinstance(one, dict) and isinstance(one.get("sets"), dict)}
+    read = read if isinstance(read, dict) else {}
+    if isinstance(read.get("sets"), dict):  # one model's document
+        model = read.get("model")
+        read = {model.get("name", "model") if isinstance(model, dict) else "model": read}
+    return {str(name): one for name, one in read.items() if isinstance(one, dict) and isinstance(one.get("sets"), dict)}
 
 
 def _samples(folder: Path) -> list[Sample]:
-    found = []
+    samples = []
     for path in (folder / "samples").glob("*_*.png"):
         phase, _, step = path.stem.rpartition("_")
         if phase in PHASES and step.isdecimal():
-            found.append(Sample(phase=phase, step=int(step), path=path))
-    return sorted(found, key=lambda sample: (PHASES.index(sample.phase), sample.step))
+            samples.append(Sample(phase=phase, step=int(step), path=path))
+    return sorted(samples, key=lambda sample: (PHASES.index(sample.phase), sample.step))

@@ -1,0 +1,137 @@
+"""Flags of a settings dataclass: `parse` reads a command line into one.
+
+tyro makes --help and the messages about mistakes, from the fields' types and docstrings. It takes longer to import
+than a small image to upscale, so a command line of plain flags and values is read here, to the same settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, overload
+
+from srgan import config
+from srgan.errors import SettingsError
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """What a field's annotation says beside its type: `Annotated[Path | None, Mark(alias="-o")]`."""
+
+    positional: bool = False
+    alias: str | None = None
+    metavar: str | None = None
+
+
+Positional = Annotated[T, Mark(positional=True)]
+"""A field that is given without its name: `paths: Positional[tuple[Path, ...]]`."""
+
+
+@overload
+def parse(settings: type[T], argv: Sequence[str], *, prog: str, description: str) -> T: ...
+@overload
+def parse(settings: T, argv: Sequence[str], *, prog: str, description: str) -> T: ...
+def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description: str) -> T:
+    """Settings from flags; `settings` is a dataclass, or an instance whose values are the defaults.
+
+    A flag is a field's name with `-` or `_`. A field's docstring is its help, a group's docstring heads the group.
+    Leaves with SystemExit after --help (0) and after an unknown option (2). Raises SettingsError.
+    """
+    plain = _parse_plain(settings, argv)
+    return _parse_by_tyro(settings, argv, prog, description) if plain is None else plain
+
+
+def _parse_by_tyro(settings: type[T] | T, argv: Sequence[str], prog: str, description: str) -> T:
+    import tyro
+
+    kind = typing.cast("type[T]", settings if isinstance(settings, type) else type(settings))
+    # Give tyro the marks in its own words; ours stay beside them.
+    for name, hint, mark in _fields(kind):
+        if mark.positional:
+            kind.__annotations__[name] = Annotated[hint, tyro.conf.Positional, mark]
+        elif mark != Mark():
+            words = tyro.conf.arg(aliases=[mark.alias] if mark.alias else None, metavar=mark.metavar)
+            kind.__annotations__[name] = Annotated[hint, words, mark]
+    try:
+        return tyro.cli(
+            kind,
+            args=list(argv),
+            prog=prog,
+            description=f"{description}\n--quiet: results and errors only. --verbose: more detail.",
+            default=tyro.MISSING_NONPROP if isinstance(settings, type) else settings,
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+    except (ValueError, TypeError) as error:  # a field's own check
+        raise SettingsError(str(error)) from error
+
+
+def _fields(kind: Any) -> Iterator[tuple[str, Any, Mark]]:
+    """(name, type, mark) of each field, those of groups included."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        hint, mark = hints[field.name], Mark()
+        if typing.get_origin(hint) is Annotated:
+            hint, *extras = typing.get_args(hint)
+            mark = next((extra for extra in extras if isinstance(extra, Mark)), mark)
+        if dataclasses.is_dataclass(hint):
+            yield from _fields(hint)
+        elif field.init:
+            yield field.name, hint, mark
+
+
+def _parse_plain(settings: type[T] | T, argv: Sequence[str]) -> T | None:
+    """The settings of flags with one value each; None where anything is unusual, for tyro to look at."""
+    fields = list(_fields(settings if isinstance(settings, type) else type(settings)))
+    by_flag = {f"--{name.replace('_', '-')}": (name, hint) for name, hint, _ in fields}
+    by_flag |= {mark.alias: (name, hint) for name, hint, mark in fields if mark.alias}
+    values: dict[str, Any] = {}
+    positional: list[str] = []
+    words = iter(argv)
+    try:
+        for word in words:
+            if not word.startswith("-") or word == "-":
+                positional.append(word)
+                continue
+            flag, equals, value = word.partition("=")
+            flag = flag.replace("_", "-")
+            negated = f"--{flag[5:]}" if flag.startswith("--no-") else flag
+            name, hint = by_flag[flag if flag in by_flag else negated]
+            if name in values:
+                return None
+            if hint is bool and not equals:
+                values[name] = flag in by_flag
+                continue
+            value = value if equals else next(words)
+            if value.startswith("-") and not equals:
+                return None
+            values[name] = _value(value, hint)
+        for name, hint, _ in [field for field in fields if field[2].positional and (positional or field[0] in values)]:
+            many = typing.get_origin(hint) is tuple
+            item = typing.get_args(hint)[0] if many else hint
+            taken, positional = (positional, []) if many else (positional[:1], positional[1:])
+            converted = tuple(_value(word, item) for word in taken)
+            values[name] = converted if many else converted[0]
+        if positional:
+            return None
+        return settings(**values) if isinstance(settings, type) else config.replace(settings, **values)
+    except (KeyError, StopIteration, IndexError, ValueError, TypeError):
+        return None
+
+
+def _value(word: str, hint: Any) -> Any:
+    """One word as the type `hint`. Raises ValueError where the word, or the type, is not a plain one."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        kinds = [option for option in typing.get_args(hint) if option is not type(None)]
+        if len(kinds) != 1 or word == "None":
+            raise ValueError
+        return _value(word, kinds[0])
+    if typing.get_origin(hint) is Literal:
+        return {str(option): option for option in typing.get_args(hint)}[word]
+    if hint not in (int, float, str, Path) or (hint in (int, float) and "_" in word):
+        raise ValueError
+    return hint(word)

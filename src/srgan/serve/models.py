@@ -1,0 +1,57 @@
+"""The pool of upscalers: each model is loaded once, mixtures while they are asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from srgan import Upscaler
+from srgan.errors import UsageError
+from srgan.model import weights
+
+QUEUES = ("large", "small")
+MAX_MIXTURES = 8
+"""Mixtures kept ready at once; each takes some tens of megabytes."""
+
+
+class ModelPool:
+    """Upscalers by queue and model or texture; clients choose among `names`, never a path.
+
+    `options` (engine, precision, memory) go to each `Upscaler`. Raises SrganError.
+    """
+
+    def __init__(self, models: Sequence[str] = (), **options: Any) -> None:
+        packaged = weights.packaged()
+        chosen = tuple(models) or tuple(sorted(packaged, key=lambda name: name != "srgan"))
+        if not chosen:
+            raise UsageError("this package holds no model; name a weights file: srgan serve --model FILE.safetensors")
+        files = {Path(name).stem: name for name in chosen}
+        if len(files) < len(chosen):
+            raise UsageError(f"two of the models {', '.join(chosen)} have the same name; rename one of the files.")
+        self.names = tuple(files)
+        self.texture = {"srresnet", "srgan"} <= set(packaged) and not models
+        self._options = options
+        self._lock = threading.Lock()
+        # One for each queue: an upscaler runs one tile at a time, and a preview must not wait for a large image's tile.
+        self._named = {(queue, name): Upscaler(file, **options) for name, file in files.items() for queue in QUEUES}
+        self._mixtures: OrderedDict[tuple[str, float], Upscaler] = OrderedDict()
+
+    def upscaler(self, model: str | None, texture: float | None, queue: str) -> Upscaler:
+        """The upscaler of a model (None: the default) or a mixture; a new mixture is compiled here."""
+        if texture is None:
+            return self._named[queue, model or self.names[0]]
+        key = queue, texture
+        with self._lock:
+            mixture = self._mixtures.get(key) or Upscaler("srgan", texture=texture, **self._options)
+            self._mixtures[key] = mixture
+            self._mixtures.move_to_end(key)
+            while len(self._mixtures) > MAX_MIXTURES:
+                self._mixtures.popitem(last=False)
+            return mixture
+
+    def describe(self) -> list[dict[str, str]]:
+        """Name, hash, version, engine and precision of each model, the default first."""
+        return [self._named[QUEUES[0], name].describe() | {"model": name} for name in self.names]
