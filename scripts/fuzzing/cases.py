@@ -38,7 +38,7 @@ def pictures(folder: Path) -> Case:
         files.read_provenance(path, limits=limits)
         height, width = picture.pixels.shape[:2]
         assert files.size(path, limits=limits) == (height, width)
-        with streaming.open_reader(path, scratch=folder, limits=limits, memory=0 if number % 2 else 1 << 27) as source:
+        with streaming.ImageReader(path, scratch=folder, limits=limits, memory=0 if number % 2 else 1 << 27) as source:
             part = source.region(height // 2, width // 2, height - height // 2, width - width // 2)
             if picture.alpha is None:
                 assert np.array_equal(part, picture.pixels[height // 2 :, width // 2 :])

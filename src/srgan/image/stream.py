@@ -112,9 +112,14 @@ class ScratchTiff(Scratch):
 
 
 class ImageReader:
-    """An image file of which rectangles are read in any order, from any thread, upright."""
+    """An image file, decoded once, of which rectangles are read in any order, from any thread, upright.
 
-    def __init__(self, path: Path, scratch: Path, limits: Limits, memory: int) -> None:
+    The pixels are kept in memory up to `memory` bytes, else in a raw file in the folder `scratch`. Raises ImageError.
+    """
+
+    def __init__(
+        self, path: Path, *, scratch: Path, limits: Limits = DEFAULT_LIMITS, memory: int = 134_217_728
+    ) -> None:
         header = open_image(path, limits)
         image = to_grey_or_rgb(header, path)
         self._orientation = orientation_of(header)
@@ -175,20 +180,6 @@ class ImageReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def open_reader(
-    path: str | os.PathLike[str],
-    *,
-    scratch: Path,
-    limits: Limits = DEFAULT_LIMITS,
-    memory: int = 134_217_728,
-) -> ImageReader:
-    """An image file to read rectangles from: decoded once, in memory up to `memory` bytes, else on disk.
-
-    `scratch` is the folder of the raw file. Raises ImageError for whatever is wrong with the image.
-    """
-    return ImageReader(Path(path), scratch, limits, memory)
 
 
 def _decode_to_disk(image: Any, path: Path, folder: Path, shape: Shape, dtype: np.dtype[Any]) -> Scratch:

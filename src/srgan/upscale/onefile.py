@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from srgan.errors import ImageError, UsageError
 from srgan.fs import printable
 from srgan.image.files import depth_warning
-from srgan.image.stream import ImageReader, ImageWriter, open_reader
+from srgan.image.stream import ImageReader, ImageWriter
 from srgan.upscale.job import Progress
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class FileJob:
             if self.source.exists() and self.target.samefile(self.source):
                 raise UsageError(f"{printable(self.target)} is the input itself; give another name with -o.")
         try:
-            picture = self._open.enter_context(open_reader(self.source, scratch=self.target.parent))
+            picture = self._open.enter_context(ImageReader(self.source, scratch=self.target.parent))
             sink = ImageWriter(
                 self.target,
                 height=picture.height * self.options.scale,
