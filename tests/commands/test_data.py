@@ -56,7 +56,7 @@ def test_long_lists_are_cut_without_all(folder: Path, capsys: pytest.CaptureFixt
     [
         ([], "fetch, check or pack, got nothing"),
         (["sort"], "got 'sort'"),
-        (["fetch"], "which set"),
+        (["fetch"], "needs one or more"),
         (["fetch", "set6"], "no set 'set6'"),
         (["check", "nowhere"], "No data folder nowhere"),
         (["pack", "nowhere"], "No data folder nowhere"),
