@@ -24,15 +24,10 @@ from srgan.serve.problems import Problem
 from srgan.serve.queue import JobQueue, Progress, ServeLimits
 from srgan.upscale.array import ArraySource, array_put
 
-FORMATS = {
-    "png": "image/png",
-    "jpeg": "image/jpeg",
-    "webp": "image/webp",
-    "tiff": "image/tiff",
-    "avif": "image/avif",
-}
-"""The formats of an answer, and their media types."""
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}
+"""The formats of an answer, and their file endings."""
+FORMATS = {kind: f"image/{kind}" for kind in SUFFIXES}
+"""Their media types."""
 SMALL_PIXELS = 128 * 128
 """LR pixels up to which an image has a queue of its own: previews never wait behind large images."""
 YIELD_SECONDS = 1.0
