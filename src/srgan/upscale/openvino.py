@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,8 @@ class OpenVinoEngine:
         self.precision = "fp32" if form is None else "int8"
         self._int8 = None if form is None else form.tensors
         self._tensors = weights_module.fold_batchnorm(weights)
+        # Mixtures and users' files are too many to keep.
+        self._cacheable = weights.mixed_from is None and weights.name in weights_module.packaged()
         self._core = openvino.Core()
         self._threads = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
         self._lock = threading.Lock()
@@ -69,8 +73,25 @@ class OpenVinoEngine:
 
     def _compiled(self, part: Part) -> _Compiled:
         model = build(self.config, self._tensors, part, self._int8)
+        # Names enter the cache's key; a counter of the process makes the default ones.
+        for index, node in enumerate(model.get_ordered_ops()):
+            node.friendly_name = f"{node.get_type_name()}_{index}"
+        model.output(0).tensor.set_names({"output"})
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", **FLAT, **self._threads}
+        if self._cacheable and (folder := cache_folder()):
+            settings["CACHE_DIR"] = str(folder)
         return _Compiled(self._core.compile_model(model, "CPU", settings), self._lock)
+
+
+def cache_folder() -> Path | None:
+    """Where OpenVINO keeps compiled graphs between runs (0.2 s less each); None where nothing can be written."""
+    try:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = root / "srgan" / f"openvino-{openvino.__version__.partition('-')[0]}"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # a home that is read-only, or none
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 class _Compiled:
