@@ -26,14 +26,14 @@ def fetch_all(settings: TrainSettings) -> Path:
 
     Errors: DataError where something cannot be fetched, or is damaged, unpaired or leaking afterwards.
     """
-    root = settings.data or Path("data")
+    root = settings.data.data or Path("data")
     receipt = root / ".fetch" / "checked.json"
     for name in (*TRAINING_SETS, *TEST_SETS):
-        if not (name == "vgg19" and (settings.vgg or settings.content == "mse")):
+        if not (name == "vgg19" and (settings.networks.vgg or settings.losses.content == "mse")):
             fetch(name, root)
     if receipt.exists():
         return root
-    report = check(root, min_side=settings.crop)
+    report = check(root, min_side=settings.data.crop)
     if not report.usable:
         fatal = [finding.text for finding in report.findings if finding.fatal]
         raise DataError(f"{root} is not fit to train on: {'; '.join(fatal[:3])}. `srgan data check {root}` tells all.")
@@ -44,7 +44,7 @@ def fetch_all(settings: TrainSettings) -> Path:
 
 def evaluate(settings: TrainSettings, folder: RunFolder) -> None:
     """Score the run's generators on the test sets below the data folder, into `evaluation.json`; tables on stdout."""
-    root = settings.data or Path("data")
+    root = settings.data.data or Path("data")
     sets = [name for name in TEST_SETS.values() if (root / name).is_dir()]
     if not sets:
         return
