@@ -39,7 +39,7 @@ def test_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "small: " in output and output.endswith("usable\n")
     (folder / "cut.png").write_bytes((folder / "1.png").read_bytes()[:500])
     assert run(["data", "check", str(folder)]) == 2
-    assert "not usable: 1 problems to fix" in capsys.readouterr().out
+    assert "not usable: 1 problem to fix" in capsys.readouterr().out
 
 
 def test_long_lists_are_cut_without_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

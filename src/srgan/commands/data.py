@@ -135,5 +135,5 @@ def _table(report: Report, max_listed: int | None) -> str:
             lines.append(f"{kind}: and {len(texts) - max_listed} more (--all lists them)")
     # Verdict.
     problems = sum(finding.fatal for finding in report.findings)
-    lines += ["", f"not usable: {problems} problems to fix" if problems else "usable"]
+    lines += ["", f"not usable: {problems} problem{'s' * (problems > 1)} to fix" if problems else "usable"]
     return "\n".join(lines)

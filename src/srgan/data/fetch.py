@@ -10,6 +10,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from srgan.data import verify
@@ -86,7 +87,7 @@ def _fetch_from(
         check_content(place)
         return []
     downloaded = _download(file, staging, retry)
-    _verify_or_delete(lambda: check_content(downloaded), downloaded)
+    _verify_or_delete(partial(check_content, downloaded), downloaded)
     _move(downloaded, place)
     return []
 
@@ -110,7 +111,7 @@ def _fetch_div2k(source: tuple[RemoteFile, ...], root: Path, staging: Path, retr
         if name.endswith("_HR"):
             _, lr, _ = folders[name.removesuffix("_HR") + "_LR_bicubic/X4"]
             unverified = [folder for folder in (hr, lr) if staging in folder.parents]
-            _verify_or_delete(lambda hr=hr, lr=lr, count=count: verify.verify_split(hr, lr, count), *unverified)  # type: ignore[misc]
+            _verify_or_delete(partial(verify.verify_split, hr, lr, count), *unverified)
     for place, staged, _ in folders.values():
         if staged != place:
             _move(staged, place)
@@ -140,7 +141,7 @@ def _fetch_test_set(
         shutil.rmtree(staged, ignore_errors=True)
         verify.write_test_set(name, files.find_images(raw), staged)
         shutil.rmtree(raw)
-    _verify_or_delete(lambda: verify.verify_test_set(name, staged, dataset.images), staged)
+    _verify_or_delete(partial(verify.verify_test_set, name, staged, dataset.images), staged)
     _move(staged, place)
     return archives
 

@@ -45,7 +45,7 @@ class RunFolder:
         """Whether the folder holds more than a run leaves that stopped before its first line: a pack, curves, empty files."""
         files = (path for path in self.root.rglob("*") if path.is_file())
         early = ("data.pack", ".data.pack", "events.out.tfevents")
-        return any(path.stat().st_size for path in files if not path.name.startswith(early))
+        return any(p.stat().st_size for p in files if not p.name.startswith(early) and p.suffix != ".tmp")
 
     def can_resume(self) -> bool:
         """Whether a run has started here."""
