@@ -144,7 +144,7 @@ def written_form(model: Path) -> Path:
     names = [layer.name for layer in generator_layers(source.config) if layer.kind == "conv"]
     body = [name for name in names if name.startswith(("body.", "trunk."))]
     tensors = {f"{name}.input": np.array([-1.5, 1.5], np.float32) for name in body}
-    form = int8.Form(tensors=tensors, sha256=source.sha256, lost=0.01, metadata={})
+    form = int8.Int8Ranges(tensors=tensors, sha256=source.sha256, psnr_drop=0.01, metadata={})
     int8.write(int8.path_beside(model), form)
     return int8.path_beside(model)
 

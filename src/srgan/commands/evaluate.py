@@ -87,7 +87,7 @@ def _check(settings: EvaluateSettings) -> None:
 def _model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Evaluated, Scorer]:
     from srgan.upscale.upscaler import Upscaler
 
-    upscaler = Upscaler(settings.model or "", engine=settings.engine, precision=settings.precision, notify=log.info)
+    upscaler = Upscaler(settings.model or "", engine=settings.engine, precision=settings.precision)
     about = upscaler.describe()
     evaluated = Evaluated(**{key: about[key] for key in ("sha256", "engine", "precision")}, name=about["model"])
     without_lr = [name for name in pairs if any(pair.lr is None for pair in pairs[name])]

@@ -52,10 +52,10 @@ def main(argv: list[str]) -> int:
 
 def export(source: Weights, settings: ExportSettings, target: Path) -> None:
     """Convert, compare, write. Raises WeightsError, and writes nothing, when the difference is beyond the bounds."""
-    from srgan.upscale.int8 import form_of
+    from srgan.upscale.int8 import ranges_for
 
     # Convert and compare.
-    int8_ranges = form_of(source, weights.find_model(settings.model)) if settings.precision == "int8" else None
+    int8_ranges = ranges_for(source, weights.find_model(settings.model)) if settings.precision == "int8" else None
     exported = formats.convert(settings.format, source, precision=settings.precision, int8_ranges=int8_ranges)
     differences = parity.compare(exported.run, parity.reference(source))
     parity.check(differences, settings.precision, f"{source.name} in the format {settings.format}")

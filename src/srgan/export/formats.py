@@ -14,7 +14,7 @@ import numpy as np
 from srgan.errors import UsageError
 from srgan.export.parity import Nchw
 from srgan.model.weights import Weights, fold_batchnorm
-from srgan.upscale.int8 import Form
+from srgan.upscale.int8 import Int8Ranges
 
 Format = Literal["onnx", "openvino", "torch"]
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
@@ -31,7 +31,7 @@ class Exported(Protocol):
         """Contents of `target` and of the files beside it."""
 
 
-def convert(format: Format, weights: Weights, *, precision: str, int8_ranges: Form | None = None) -> Exported:
+def convert(format: Format, weights: Weights, *, precision: str, int8_ranges: Int8Ranges | None = None) -> Exported:
     """The network in a format: lr (N, 3, H, W) -> sr (N, 3, sH, sW), float32 RGB in 0..1, clamped; N, H, W free.
 
     fp16 stores (OpenVINO) or also computes (ONNX, PyTorch) in half precision; int8 needs `int8_ranges`. Raises UsageError.
@@ -75,7 +75,7 @@ class Onnx:
 class OpenVino:
     """OpenVINO IR (.xml and .bin): the upscaler's own graph; `half` halves only the stored weights."""
 
-    def __init__(self, weights: Weights, *, half: bool, int8_ranges: Form | None) -> None:
+    def __init__(self, weights: Weights, *, half: bool, int8_ranges: Int8Ranges | None) -> None:
         self._model = _openvino_model(weights, int8_ranges)
         self._half = half
         self._compiled: Any = None
@@ -161,15 +161,15 @@ def unit_module(weights: Weights, *, half: bool) -> Any:
     return UnitGenerator().eval()
 
 
-def _openvino_model(weights: Weights, int8_ranges: Form | None) -> Any:
+def _openvino_model(weights: Weights, int8_ranges: Int8Ranges | None) -> Any:
     """The upscaler's graph with names, 0..1 on both sides and any batch."""
     import openvino
     from openvino import opset13 as ops
 
-    from srgan.upscale import graph
+    from srgan.upscale.openvino import build_graph
 
     int8 = None if int8_ranges is None else int8_ranges.tensors
-    inner = graph.build(weights.config, fold_batchnorm(weights), "whole", int8)
+    inner = build_graph(weights.config, fold_batchnorm(weights), "whole", int8)
     inner.reshape([-1, weights.config.channels, -1, -1])
     lr = inner.get_parameters()[0]
     sr_signed = inner.get_results()[0].input_value(0)
