@@ -183,6 +183,17 @@ def test_disk_that_fills_up_at_a_box(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(tmp_path.iterdir()) == []
 
 
+def test_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    pixels = corpus.smooth(3)
+    with ImageWriter(folder / "a.png", height=corpus.H, width=corpus.W, channels=3, dtype=np.uint8) as writer:
+        writer.write_box(0, 0, pixels)
+        writer.finish()
+    with ImageReader(folder / "a.png", scratch=folder, memory=0) as reader:
+        np.testing.assert_array_equal(reader.region(0, 0, corpus.H, corpus.W), pixels)
+
+
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on files' sizes here")
 def test_disk_that_fills_up(tmp_path: Path) -> None:
     program = """

@@ -191,7 +191,7 @@ def _decode_to_disk(image: Any, path: Path, folder: Path, shape: Shape, dtype: n
     except OSError as error:
         raise ImageError(f"{printable(folder)} takes no scratch file: {vips_reason(error)}.") from None
     try:
-        image.rawsave(str(scratch.path), keep=0)
+        image.rawsave(os.fsencode(scratch.path), keep=0)
     except BaseException:
         scratch.close()
         raise
@@ -261,7 +261,7 @@ class ImageWriter:
         if provenance is not None:
             self._options["provenance"] = provenance
         try:
-            image = pyvips.Image.tiffload(str(self._scratch.path), access="sequential")
+            image = pyvips.Image.tiffload(os.fsencode(self._scratch.path), access="sequential")
             save(image, self._target, **self._options)
         except (OSError, pyvips.Error) as error:
             raise write_error(self._target, error) from None
