@@ -17,15 +17,14 @@ RESULTS = Path("results")
 
 
 def main(argv: list[str]) -> int:
-    """Print a row per picture and the mean; write the same numbers to results/metrics.json."""
+    """Print a row per image and the mean; write the same numbers to results/metrics.json."""
     argparse.ArgumentParser(
         "test.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args(argv)
 
     from srgan.data.folders import match_results, test_pairs
-    from srgan.evaluate.paper import PROTOCOL
-    from srgan.evaluate.scoring import evaluate_pictures
-    from srgan.evaluate.table import entry
+    from srgan.evaluate.scoring import evaluate_images
+    from srgan.evaluate.table import PROTOCOL, set_to_json
     from srgan.fs import atomic_write
     from srgan.image.metrics import Scores
 
@@ -39,9 +38,9 @@ def main(argv: list[str]) -> int:
         print(f"{name:<12} {scores.psnr_y:9.4f} {scores.ssim_wang:10.4f} {scores.ssim_daala:11.4f}")
 
     print(f"{'Set14':<12} {'psnr_y':>9} {'ssim_wang':>10} {'ssim_daala':>11}")
-    found = evaluate_pictures(match_results(RESULTS, pairs), pairs, report=row)
-    row("mean", found.mean)
-    content = {"protocol": PROTOCOL, "set": "Set14", "count": len(pairs), **entry(found)}
+    scores = evaluate_images(match_results(RESULTS, pairs), pairs, on_image=row)
+    row("mean", scores.mean)
+    content = {"protocol": PROTOCOL, "set": "Set14", "count": len(pairs), **set_to_json(scores)}
     atomic_write(RESULTS / "metrics.json", f"{json.dumps(content, indent=1, allow_nan=False)}\n".encode())
     print(f"also in {RESULTS / 'metrics.json'}")
     return 0

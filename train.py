@@ -6,12 +6,11 @@ python train.py --pretrain_steps 100 --train_steps 50 --checkpoint_interval 25
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from pathlib import Path
 
 from srgan.cli import guarded
-from srgan.config import from_mapping, read_yaml
+from srgan.config import from_mapping, read_yaml, replace
 from srgan.errors import CheckpointError, DataError, UsageError
 from srgan.fs import atomic_write
 from srgan.train.folder import RunFolder
@@ -52,16 +51,16 @@ def as_before() -> dict[str, object]:
     """The flags of the run in outputs/, which --resume goes on with."""
     s = from_mapping(div2k(), read_yaml(SETTINGS), where=str(SETTINGS))
     return {
-        "device": s.device,
-        "dataset_name": s.data.name if s.data else "DIV2K",
-        "batch_size": s.batch_size,
-        "lr": s.learning_rate,
-        "b1": s.b1,
-        "b2": s.b2,
-        "checkpoint_interval": s.checkpoint_interval,
-        "pretrain_steps": s.pretrain_steps,
-        "train_steps": s.train_steps,
-        "num_res_blocks": s.blocks,
+        "device": s.speed.device,
+        "dataset_name": s.data.data.name if s.data.data else "DIV2K",
+        "batch_size": s.schedule.batch_size,
+        "lr": s.schedule.learning_rate,
+        "b1": s.schedule.b1,
+        "b2": s.schedule.b2,
+        "checkpoint_interval": s.reports.checkpoint_interval,
+        "pretrain_steps": s.schedule.pretrain_steps,
+        "train_steps": s.schedule.train_steps,
+        "num_res_blocks": s.networks.blocks,
     }
 
 
@@ -76,7 +75,7 @@ def main(argv: list[str]) -> int:
     for name in ("pretrain_steps", "train_steps"):
         if getattr(chosen, name) < 1:
             raise UsageError(f"--{name} {getattr(chosen, name)}: train.py trains both networks, at least 1 step each.")
-    for old, there in ((OUTPUTS, RunFolder(OUTPUTS).used()), (FINAL_SRGAN, FINAL_SRGAN.exists())):
+    for old, there in ((OUTPUTS, RunFolder(OUTPUTS).has_run()), (FINAL_SRGAN, FINAL_SRGAN.exists())):
         if there and not chosen.resume:
             raise CheckpointError(f"{old} is there from an earlier training; go on with --resume, or move it away.")
     data = Path("data") / chosen.dataset_name
@@ -89,7 +88,7 @@ def main(argv: list[str]) -> int:
     if vgg is None:
         raise DataError("VGG19's weights belong into data/vgg19/; fetch them: srgan data fetch vgg19 --to data")
 
-    settings = dataclasses.replace(
+    settings = replace(
         div2k(),
         data=data,
         output=OUTPUTS,

@@ -1,4 +1,4 @@
-"""`srgan bench data`: crops per second, each way in one thread, in turns."""
+"""`srgan bench data`: crops per second from each source, in one thread, in turns."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from srgan.data.image_files import open_image_files
 from srgan.data.loader import CropSampler, gather, loader
 
 TURN = 0.5
-"""Seconds, at least, of one turn."""
+"""Seconds of one turn, at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataBench:
-    """How to measure where crops come from."""
+    """Settings of `srgan bench data`."""
 
     data: Path | None = None
-    """Folder with training pictures; default: scikit-image's."""
+    """Folder with training images; default: scikit-image's."""
     pictures: int = 24
     """How many of them to use."""
     crop: int = 96
     """Side of the HR crops, pixels."""
     seconds: float = 30.0
-    """Bound on the measuring."""
+    """Time limit of the measurement."""
     json: Path | None = None
-    """Write the figures here."""
+    """Write the results here."""
 
 
 def main(argv: list[str]) -> int:
@@ -46,9 +46,9 @@ def main(argv: list[str]) -> int:
     settings = flags.parse(DataBench, argv, prog="srgan bench data", description=__doc__ or "")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        rates = measured(settings, Path(folder))
+        rates = measure(settings, Path(folder))
     slowest = rates["PNG, Pillow"]
-    table = Table("where from", "crops/s", "against PNG")
+    table = Table("source", "crops/s", "against PNG")
     for name, rate in rates.items():
         table.add_row(name, f"{rate:,.0f}", f"{rate / slowest:,.1f}x")
     Console(file=sys.stdout, width=100).print(table)
@@ -57,36 +57,36 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def measured(settings: DataBench, folder: Path) -> dict[str, float]:
-    """Crops of `settings.crop` per second (median of the turns) by name of the way."""
+def measure(settings: DataBench, folder: Path) -> dict[str, float]:
+    """Crops of `settings.crop` per second (median of the turns) by source."""
     packed, paths = plain.pictures(settings.data, folder, count=settings.pictures, minimum=settings.crop)
-    in_files = open_image_files([Pair(name=p.name, hr=p, lr=None) for p in paths], min_side=settings.crop)
+    image_files = open_image_files([Pair(name=p.name, hr=p, lr=None) for p in paths], min_side=settings.crop)
     decoded = plain.plain_loop().PngCrops(paths, settings.crop, len(paths))
-    plan = CropSampler(seed=0, phase="sample", batch=16, crop=settings.crop)
-    resident = loader(packed, plan, device=torch.device("cpu"), source="device")
+    sampler = CropSampler(seed=0, phase="sample", batch=16, crop=settings.crop)
+    on_device = loader(packed, sampler, device=torch.device("cpu"), source="device")
 
-    def a_picture(step: int) -> None:
+    def one_png(step: int) -> None:
         decoded[step]
 
-    ways: dict[str, tuple[int, Callable[[int], object]]] = {
-        "pack, mapped": (16, lambda step: gather(packed, plan.crops(packed, step), settings.crop)),
-        "pack, in memory": (16, lambda step: resident.finish(resident.prepare(step))),
-        "PNG, --loader files": (16, lambda step: gather(in_files, plan.crops(in_files, step), settings.crop)),
-        "PNG, Pillow": (1, a_picture),
+    sources: dict[str, tuple[int, Callable[[int], object]]] = {
+        "pack, mapped": (16, lambda step: gather(packed, sampler.crops(packed, step), settings.crop)),
+        "pack, in memory": (16, lambda step: on_device.finish(on_device.prepare(step))),
+        "PNG, --loader files": (16, lambda step: gather(image_files, sampler.crops(image_files, step), settings.crop)),
+        "PNG, Pillow": (1, one_png),
     }
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    rates: dict[str, list[float]] = {name: [] for name in sources}
     until = time.perf_counter() + settings.seconds
-    while time.perf_counter() < until or not all(found.values()):
-        for name, (crops, way) in ways.items():
-            found[name].append(crops * _turns_per_second(way, start=1000 * len(found[name])))
-    resident.close()
-    return {name: statistics.median(rates) for name, rates in found.items()}
+    while time.perf_counter() < until or not all(rates.values()):
+        for name, (crops, read) in sources.items():
+            rates[name].append(crops * _calls_per_second(read, start=1000 * len(rates[name])))
+    on_device.close()
+    return {name: statistics.median(samples) for name, samples in rates.items()}
 
 
-def _turns_per_second(way: Callable[[int], object], *, start: int) -> float:
+def _calls_per_second(read: Callable[[int], object], *, start: int) -> float:
     began = time.perf_counter()
     count = 0
     while (passed := time.perf_counter() - began) < TURN:
-        way(start + count)
+        read(start + count)
         count += 1
     return count / passed

@@ -22,9 +22,9 @@ from srgan.image import files, resize
 from srgan.model import losses, weights
 from srgan.model.discriminator import Discriminator, FeatureDiscriminator
 from srgan.model.generator import generator_from_weights
-from srgan.train import checkpoints, inputs
+from srgan.train import checkpoints, optimizers, setup
 from srgan.train.settings import TrainSettings
-from srgan.train.shift import Shift
+from srgan.train.steps import Shift
 
 SIDE, EDGE, STILL = 96, 16, 2
 
@@ -39,8 +39,8 @@ def main() -> None:
     state = checkpoints.read(chosen.checkpoint).tensors
     on_features = any(name.startswith("d.heads.") for name in state)
     discriminator: nn.Module = FeatureDiscriminator() if on_features else Discriminator(SIDE)
-    discriminator.load_state_dict({name: state[f"d.{name}"] for name in discriminator.state_dict()})
-    vgg = inputs.features(TrainSettings(data=chosen.data, discriminator="features"), print)
+    discriminator.load_state_dict({name: state[f"d.{name}"] for name in optimizers.float_state(discriminator)})
+    vgg = setup.load_vgg(TrainSettings.flat(data=chosen.data, discriminator="features"))
     assert vgg is not None
 
     def judged(pictures: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ def gradient(
         x.requires_grad_()
         mean = torch.zeros_like(x)
         for turn in turns:
-            shift.turn(turn)
+            shift.set_step(turn)
             mean += torch.autograd.grad(loss(x, y), x)[0] / len(turns)
         found.append(mean)
     return torch.cat(found)

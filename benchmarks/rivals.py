@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.model.weights import Weights
-from srgan.upscale import colour
+from srgan.upscale.tiled import lr_unit_from_pixels, pixels_from_unit, unit_from_signed
 
 Picture = NDArray[np.uint8]
 Run = Callable[[Picture], Picture]
@@ -24,8 +24,8 @@ def _signed(compute: Callable[[Any], Any]) -> Run:
     """From a function lr_unit -> sr_signed."""
 
     def run(lr: Picture) -> Picture:
-        unit = colour.unit_from_signed(compute(colour.planes_from_pixels(lr)), grey=False)
-        return colour.pixels_from_unit(unit, np.dtype(np.uint8))
+        unit = unit_from_signed(compute(lr_unit_from_pixels(lr)), grey=False)
+        return pixels_from_unit(unit, np.dtype(np.uint8))
 
     return run
 
@@ -73,11 +73,11 @@ def _fp32(weights: Weights, path: Path | None) -> Run:
 
 
 def _int8(weights: Weights, path: Path | None) -> Run | None:
-    from srgan.upscale.int8 import form_of
+    from srgan.upscale.int8 import ranges_for
     from srgan.upscale.openvino import OpenVinoEngine
 
-    form = form_of(weights, path)
-    return None if form is None else _signed(OpenVinoEngine(weights, form).run)
+    ranges = ranges_for(weights, path)
+    return None if ranges is None else _signed(OpenVinoEngine(weights, ranges).run)
 
 
 RIVALS: dict[str, Callable[[Weights, Path | None], Run | None]] = {

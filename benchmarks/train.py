@@ -23,10 +23,14 @@ from srgan import config, flags
 from srgan.data.loader import CropSampler, loader
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, init_weights
-from srgan.train import compute, inputs
+from srgan.train import phases as training_phases
+from srgan.train import setup
 from srgan.train.phases import Adversarial, Phase, Pretraining
 from srgan.train.recipes import RECIPES
 from srgan.train.settings import TrainSettings
+
+WARM_UP = 5
+"""Steps before measuring on a GPU, in which torch.compile compiles and captures CUDA graphs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +61,6 @@ class TrainBench:
     """Of our loop; the plain one is fp32."""
     compile: bool = True
     """Our loop with torch.compile, where `srgan train` has it."""
-    graph: bool = True
-    """Our loop with CUDA graphs, where `srgan train` has them."""
     loader: Literal["auto", "device", "mapped"] = "auto"
     """Where our loop takes its crops from."""
     plain_workers: int = 2
@@ -83,7 +85,7 @@ def main(argv: list[str]) -> int:
 
 def measured(name: str, settings: TrainBench, folder: Path) -> dict[str, Any]:
     """All figures of one phase."""
-    training = TrainSettings(
+    training = TrainSettings.flat(
         data=settings.data,
         vgg=settings.vgg,
         batch_size=settings.batch_size,
@@ -92,14 +94,13 @@ def measured(name: str, settings: TrainBench, folder: Path) -> dict[str, Any]:
         device=settings.device,
         precision=settings.precision,
         compile=settings.compile,
-        graph=settings.graph,
     )
-    device = inputs.device(training)
-    compute.configure(training, device)
+    device = setup.pick_device(training)
+    training_phases.configure_torch(training, device)
     packed, paths = plain.pictures(settings.data, folder, count=settings.pictures, minimum=settings.crop)
-    generator = Generator(inputs.config(training))
+    generator = Generator(setup.generator_config(training))
     init_weights(generator, seed=0)
-    features = inputs.features(training, _say) if name == "adversarial" else None
+    features = setup.load_vgg(training) if name == "adversarial" else None
     flop = _flop(generator, features, settings)
     workers = settings.plain_workers if settings.decode else 0
     decoded = plain.plain_loop().batches(
@@ -116,17 +117,17 @@ def measured(name: str, settings: TrainBench, folder: Path) -> dict[str, Any]:
         source=settings.loader,
     )
     phase: Phase = (
-        Pretraining(generator, training, device, say=_say)
+        Pretraining(generator, training, device)
         if name == "pretrain"
-        else Adversarial(generator, features, training, device, say=_say)
+        else Adversarial(generator, features, training, device)
     )
     loops: tuple[Contestant, ...] = (Ours(phase, batches), theirs)
     began = time.perf_counter()
     for loop in loops:
-        for _ in range(compute.WARM_UP + 2 if device.type == "cuda" else 1):
+        for _ in range(WARM_UP if device.type == "cuda" else 1):
             loop.step()
     prepared = time.perf_counter() - began
-    dtype = torch.bfloat16 if compute.half(training, device) else torch.float32
+    dtype = torch.bfloat16 if training_phases.use_bf16(training, device) else torch.float32
     results, peak = _in_turns(loops, settings, device, dtype)
     batches.close()
     return _figures(results, settings, flop, peak, prepared, device)
@@ -208,7 +209,7 @@ def show(found: dict[str, dict[str, Any]]) -> None:
             f"a step is {figures['step_gflop']:.0f} GFLOP."
         )
     for recipe in ("paper", "div2k"):
-        s = RECIPES[recipe]()
+        s = RECIPES[recipe]().schedule
         steps = {"pretrain": s.pretrain_steps, "adversarial": s.train_steps}
         hours = sum(steps[n] / f["loops"]["srgan"]["steps_per_s"] / 3600 for n, f in found.items())
         console.print(f"--recipe {recipe}, {' and '.join(found)}: {hours:,.1f} hours at this rate")
@@ -235,7 +236,3 @@ def _flop(generator: nn.Module, features: nn.Module | None, settings: TrainBench
         discriminator,
         None if features is None else copy.deepcopy(features).to(meta),
     )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

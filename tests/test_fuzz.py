@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_a_sample_of_hostile_inputs_is_taken_or_refused() -> None:
     numbers = [
-        "--pictures",
+        "--images",
         "100",
         "--weights",
         "40",

@@ -17,8 +17,8 @@ from srgan.model import weights as room
 from srgan.model.config import GeneratorConfig
 
 
-def pictures() -> list[bytes]:
-    """Every awkward picture of the tests, files of ours with all metadata, other compressions, bombs."""
+def images() -> list[bytes]:
+    """Every awkward image file of the tests, files of ours with all metadata, other compressions, bombs."""
     known = [case.data for case in [*corpus.exact(), *corpus.lossy()]]
     known += [data for _, data, _ in corpus.refused()]
     metadata = files.Metadata(
@@ -32,8 +32,8 @@ def pictures() -> list[bytes]:
     )
     for dtype, channels in ((np.uint8, 3), (np.uint16, 3), (np.uint8, 1)):
         array = corpus.smooth(channels, dtype, 40, 50)
-        picture = files.Image(pixels=array if channels == 3 else array[..., 0], metadata=metadata)
-        known += [files.encode_image(picture, ending, provenance={"model": "x"}) for ending in files.OUTPUT_SUFFIXES]
+        example = files.Image(pixels=array if channels == 3 else array[..., 0], metadata=metadata)
+        known += [files.encode_image(example, suffix, provenance={"model": "x"}) for suffix in files.OUTPUT_SUFFIXES]
     known += _compressed_tiffs() + _nasty()
     image = Image.fromarray(corpus.smooth(4, height=40, width=50)[..., :3]).convert("CMYK")
     known += [corpus.pillow(image, form) for form in ("JPEG", "TIFF")]

@@ -20,12 +20,12 @@ def _random(seed: int, kind: int, number: int) -> np.random.Generator:
     return np.random.default_rng([seed, kind, number])
 
 
-def pictures(folder: Path) -> Case:
+def images(folder: Path) -> Case:
     """Size, pixels, provenance, rectangles; what can be read is written again and must come back the same."""
     from srgan.image import files
     from srgan.image import stream as streaming
 
-    known = bases.pictures()
+    known = bases.images()
     limits = files.Limits(pixels=4_000_000, seconds=5.0)
     path, target = folder / "input", folder / "output"
 
@@ -34,21 +34,21 @@ def pictures(folder: Path) -> Case:
         chosen = number % len(known)
         path.write_bytes(mutated(known, chosen, random) if number >= len(known) else known[chosen])
         files.size(path, limits=limits)
-        picture = files.read_image(path, limits=limits)
+        image = files.read_image(path, limits=limits)
         files.read_provenance(path, limits=limits)
-        height, width = picture.pixels.shape[:2]
+        height, width = image.pixels.shape[:2]
         assert files.size(path, limits=limits) == (height, width)
-        with streaming.open_reader(path, scratch=folder, limits=limits, memory=0 if number % 2 else 1 << 27) as source:
+        with streaming.ImageReader(path, scratch=folder, limits=limits, memory=0 if number % 2 else 1 << 27) as source:
             part = source.region(height // 2, width // 2, height - height // 2, width - width // 2)
-            if picture.alpha is None:
-                assert np.array_equal(part, picture.pixels[height // 2 :, width // 2 :])
-        ending = (".png", ".png", ".tif", ".webp", ".jpg", ".avif")[int(random.integers(6))]
-        if (ending == ".jpg" and picture.alpha is not None) or height * width > 250_000:
-            ending = ".png"
-        data = files.encode_image(picture, ending, provenance={"model": "fuzz"})
+            if image.alpha is None:
+                assert np.array_equal(part, image.pixels[height // 2 :, width // 2 :])
+        suffix = (".png", ".png", ".tif", ".webp", ".jpg", ".avif")[int(random.integers(6))]
+        if (suffix == ".jpg" and image.alpha is not None) or height * width > 250_000:
+            suffix = ".png"
+        data = files.encode_image(image, suffix, provenance={"model": "fuzz"})
         again = files.read_image(files.ImageBytes(data=data, name="written again"))
-        if ending in (".png", ".tif"):
-            assert np.array_equal(again.pixels, picture.pixels)
+        if suffix in (".png", ".tif"):
+            assert np.array_equal(again.pixels, image.pixels)
         assert again.pixels.shape[:2] == (height, width)
         target.unlink(missing_ok=True)
 
@@ -154,4 +154,4 @@ def settings(folder: Path) -> Case:
     return case
 
 
-KINDS: dict[str, Callable[[Path], Case]] = {"pictures": pictures, "weights": weights, "settings": settings}
+KINDS: dict[str, Callable[[Path], Case]] = {"images": images, "weights": weights, "settings": settings}

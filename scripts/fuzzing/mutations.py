@@ -14,13 +14,13 @@ _NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFF
 
 
 def mutated(bases: Sequence[bytes], chosen: int, random: Random) -> bytes:
-    """One to four mutations of a base, now and then with a part of another; PNG checksums mostly mended."""
+    """One to four mutations of a base, now and then with a part of another; PNG checksums mostly corrected."""
     data = bytearray(bases[chosen])
     for _ in range(int(random.integers(1, 5))):
         _MUTATIONS[int(random.integers(len(_MUTATIONS)))](data, bases, random)
     data = data[:_LONGEST]
     if data.startswith(b"\x89PNG") and random.random() < 0.8:
-        data = _mended(data)
+        data = _with_checksums(data)
     return bytes(data)
 
 
@@ -83,7 +83,7 @@ def _splice(data: bytearray, bases: Sequence[bytes], random: Random) -> None:
     data[start:] = other[_place(other, random) :]
 
 
-def _mended(data: bytearray) -> bytearray:
+def _with_checksums(data: bytearray) -> bytearray:
     """A PNG whose chunks' checksums are right, as far as its chunks can be followed."""
     place = 8
     while place + 12 <= len(data):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from srgan.errors import SrganError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["SrganError", "Upscaler", "__version__"]
 
 # OpenVINO's converter contacts an analytics host and writes an id into HOME when it is imported.

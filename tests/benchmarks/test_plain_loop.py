@@ -21,7 +21,7 @@ from srgan.train.phases import Adversarial, Phase, Pretraining
 from srgan.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
-SETTINGS = TrainSettings(blocks=2, width=16, crop=32, batch_size=4, precision="fp32")
+SETTINGS = TrainSettings.flat(blocks=2, width=16, crop=32, batch_size=4, precision="fp32")
 STEPS = 50
 
 
@@ -60,7 +60,7 @@ def test_loss_curves_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(phases, "Discriminator", functools.partial(Discriminator, width=8))
         ours = Adversarial(generator, features, SETTINGS, CPU)
         discriminator = Discriminator(32, width=8)
-        init_weights(discriminator, seed=SETTINGS.seed + 1)
+        init_weights(discriminator, seed=SETTINGS.run.seed + 1)
         adam_d = torch.optim.Adam(discriminator.train().parameters(), lr=1e-4)
         step, parts = module.adversarial_step, (theirs, discriminator, features, adam, adam_d)
     curves = []

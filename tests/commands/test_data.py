@@ -1,3 +1,5 @@
+"""`srgan data`: what it prints, and its sentences on misuse."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,7 +10,7 @@ import pytest
 from srgan.cli import run
 from srgan.data.packed import open_packed
 from srgan.image import files
-from tests.data.test_likeness import scene
+from tests.data.scenes import scene
 
 
 @pytest.fixture
@@ -21,9 +23,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_pack(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "pack", str(folder)]) == 0
-    told = capsys.readouterr()
-    assert "3 pictures" in told.out and "1 left out" in told.out
-    assert "tiny.png is 8x8, smaller than the crop of 96" in told.err
+    output = capsys.readouterr()
+    assert "3 images" in output.out and "1 skipped" in output.out
+    assert "tiny.png is 8x8, smaller than the crop of 96" in output.err
     assert len(open_packed(folder / "srgan.pack")) == 3
     assert run(["data", "pack", str(folder), "-o", str(folder / "x" / "y.pack"), "--minimum", "8"]) == 0
     assert len(open_packed(folder / "x" / "y.pack")) == 4
@@ -31,20 +33,20 @@ def test_pack(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "check", str(folder)]) == 0
-    told = capsys.readouterr().out
-    header, training, *_ = told.splitlines()
-    assert header.split()[:2] == ["pictures", "megapixels"] and training.split()[:2] == ["training", "4"]
-    assert "small: " in told and told.endswith("usable\n")
+    output = capsys.readouterr().out
+    header, training, *_ = output.splitlines()
+    assert header.split()[:2] == ["images", "megapixels"] and training.split()[:2] == ["training", "4"]
+    assert "small: " in output and output.endswith("usable\n")
     (folder / "cut.png").write_bytes((folder / "1.png").read_bytes()[:500])
     assert run(["data", "check", str(folder)]) == 2
-    assert "1 findings that must be mended" in capsys.readouterr().out
+    assert "not usable: 1 problem to fix" in capsys.readouterr().out
 
 
-def test_long_lists_are_cut_but_for_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_lists_are_cut_without_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for n in range(30):
         files.write_array(folder / f"t{n}.png", np.full((9, 9, 3), n, np.uint8))
     run(["data", "check", str(folder)])
-    assert "small: and 11 more (--all names them)" in capsys.readouterr().out
+    assert "small: and 11 more (--all lists them)" in capsys.readouterr().out
     run(["data", "check", str(folder), "--all"])
     assert capsys.readouterr().out.count("small: ") == 31
 
@@ -54,7 +56,7 @@ def test_long_lists_are_cut_but_for_all(folder: Path, capsys: pytest.CaptureFixt
     [
         ([], "fetch, check or pack, got nothing"),
         (["sort"], "got 'sort'"),
-        (["fetch"], "which set"),
+        (["fetch"], "needs one or more"),
         (["fetch", "set6"], "no set 'set6'"),
         (["check", "nowhere"], "No data folder nowhere"),
         (["pack", "nowhere"], "No data folder nowhere"),
@@ -73,7 +75,7 @@ def test_misuse_is_a_sentence(
     assert error.startswith("srgan: error: ") and said in error and "Traceback" not in error
 
 
-def test_pack_into_a_place_that_cannot_be_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unwritable_target(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "pack", str(folder), "-o", str(folder / "1.png" / "x.pack")]) == 2
     assert "cannot be written" in capsys.readouterr().err
 

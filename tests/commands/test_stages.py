@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from srgan.data import catalogue, digests
-from srgan.data.catalogue import CATALOGUE, Known
+from srgan.data import catalogue
+from srgan.data.catalogue import CATALOGUE, Dataset, pixel_digest
 from srgan.image import resize
+from tests.data.scenes import scene
 from tests.data.servers import Site, serving
 from tests.data.test_fetch import png, zipped
-from tests.data.test_likeness import scene
 from tests.train.small import SMALL
 
 _DRIVER = """
 import importlib, json, os, signal, sys
-from srgan.data import digests
-digests.DIGESTS.update({name: tuple(found) for name, found in json.loads(sys.argv[1]).items()})
+from srgan.data import catalogue
+catalogue.DIGESTS.update({name: tuple(found) for name, found in json.loads(sys.argv[1]).items()})
 where, count = sys.argv[2], int(sys.argv[3])
 if count:
     module, _, name = where.rpartition(".")
@@ -52,11 +52,11 @@ KILLS = (
 )
 
 
-def _div2k(site: Site, tmp_path: Path) -> Known:
+def _div2k(site: Site, tmp_path: Path) -> Dataset:
     """Four training pictures and one to validate on."""
     pictures = {"train": range(1, 5), "valid": range(801, 802)}
     route = []
-    for item in CATALOGUE["div2k"].routes[0]:
+    for item in CATALOGUE["div2k"].sources[0]:
         hrs = {n: resize.cropped(scene(n)) for n in pictures["train" if "train" in item.name else "valid"]}
         members = {
             f"{item.folder}/{n:04d}{'' if item.folder.endswith('_HR') else 'x4'}.png": png(
@@ -73,20 +73,20 @@ def _div2k(site: Site, tmp_path: Path) -> Known:
                 length=len(body),
                 unpacked=len(body),
                 digest=digest,
-                pictures=len(hrs),
+                images=len(hrs),
             )
         )
-    return replace(CATALOGUE["div2k"], routes=(tuple(route),))
+    return replace(CATALOGUE["div2k"], sources=(tuple(route),))
 
 
-def _test_set(site: Site, tmp_path: Path, name: str, seed: int) -> tuple[Known, list[str]]:
+def _test_set(site: Site, tmp_path: Path, name: str, seed: int) -> tuple[Dataset, list[str]]:
     """A test set of one picture, and its digest."""
     known = CATALOGUE[name]
     hr = resize.cropped(scene(seed))
     for kind, pixels in (("HR", hr), ("LR", resize.downscaled(hr))):
         site.files[f"/{known.title}/image_SRF_4/img_001_SRF_4_{kind}.png"] = png(pixels, tmp_path)
-    route = tuple(replace(d, urls=(site.url(f"/{d.name}"),), count=1) for d in known.routes[0])
-    return replace(known, routes=(route,), pictures=1), [digests.digest(hr)]
+    route = tuple(replace(d, urls=(site.url(f"/{d.name}"),), count=1) for d in known.sources[0])
+    return replace(known, sources=(route,), images=1), [pixel_digest(hr)]
 
 
 @pytest.mark.slow
@@ -97,8 +97,8 @@ def test_killed_at_every_stage_and_finished(data: Path, tmp_path: Path, monkeypa
         for seed, name in enumerate(("set5", "set14", "bsd100"), 200):
             table[name], known_digests[CATALOGUE[name].title] = _test_set(site, tmp_path, name, seed)
         site.files["/niqe.npz"] = (data / "niqe" / "niqe_pris_params.npz").read_bytes()
-        niqe = replace(CATALOGUE["niqe"].routes[0][0], urls=(site.url("/niqe.npz"),))
-        table["niqe"] = replace(CATALOGUE["niqe"], routes=((niqe,),))
+        niqe = replace(CATALOGUE["niqe"].sources[0][0], urls=(site.url("/niqe.npz"),))
+        table["niqe"] = replace(CATALOGUE["niqe"], sources=((niqe,),))
         (tmp_path / "table.json").write_text(catalogue.to_json(table))
         environment = os.environ | {"SRGAN_CATALOGUE": str(tmp_path / "table.json"), "no_proxy": "127.0.0.1"}
         options = [*SMALL, "--recipe", "div2k", "--fetch", "--data", "data", "--output", "run"]

@@ -1,4 +1,4 @@
-"""`srgan upscale` and `srgan info` from argument to file: exit codes, streams, skipping, failures."""
+"""`srgan upscale` and `srgan info` from argument to file: exit codes, streams, skipping, failures, signals."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from srgan import Upscaler
 from srgan.cli import run
 from srgan.image import files
 from srgan.model.weights import Weights
-from srgan.upscale import batch, onefile
+from srgan.upscale import batch
 
 
 def upscale(model: Path, *arguments: object) -> int:
     return run(["upscale", *map(str, arguments), "--model", str(model)])
 
 
-def test_a_folder_with_a_broken_picture(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folder_with_a_broken_image(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert upscale(small_file, folder / "in", "-o", folder / "out") == 2
-    shown = capsys.readouterr()
-    assert shown.out.splitlines() == [f"{folder}/out/{name}" for name in ("a.png", "c.png", "sub/b.png")]
-    assert "1 of 4 pictures failed" in shown.err and "z.png is not a PNG" in shown.err
+    output = capsys.readouterr()
+    assert output.out.splitlines() == [f"{folder}/out/{name}" for name in ("a.png", "c.png", "sub/b.png")]
+    assert "1 of 4 images failed" in output.err and "z.png is not a PNG" in output.err
     assert files.size(folder / "out/a.png") == (36, 56)
     deep = files.read_image(folder / "out/sub/b.png").pixels
     assert deep.dtype == np.uint16 and deep.ndim == 2
@@ -31,21 +31,19 @@ def test_a_folder_with_a_broken_picture(folder: Path, small_file: Path, capsys: 
     assert sorted(path.name for path in folder.rglob("*") if path.name.startswith(".")) == []
 
 
-def test_running_again_skips_what_is_done(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_second_run_skips_finished(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "in/z.png").unlink()
     assert upscale(small_file, folder / "in", "-o", folder / "out") == 0
     stamp = (folder / "out/a.png").stat().st_mtime_ns
     (folder / "out/c.png").unlink()
     capsys.readouterr()
     assert upscale(small_file, folder / "in", "-o", folder / "out") == 0
-    shown = capsys.readouterr()
-    assert "2 of 3 exist already" in shown.err and shown.out.splitlines() == [f"{folder}/out/c.png"]
+    output = capsys.readouterr()
+    assert "2 of 3 exist already" in output.err and output.out.splitlines() == [f"{folder}/out/c.png"]
     assert (folder / "out/a.png").stat().st_mtime_ns == stamp
 
 
-def test_one_picture_that_exists_is_an_error(
-    folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_existing_target_is_an_error(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert upscale(small_file, folder / "in/a.png") == 0
     first = (folder / "in/a_x4.png").read_bytes()
     assert upscale(small_file, folder / "in/a.png") == 2
@@ -54,23 +52,23 @@ def test_one_picture_that_exists_is_an_error(
     assert (folder / "in/a_x4.png").read_bytes() == first  # the same input and settings: the same bytes
 
 
-def test_the_api_writes_the_very_same_file(folder: Path, small_file: Path) -> None:
+def test_api_writes_the_same_file(folder: Path, small_file: Path) -> None:
     assert upscale(small_file, folder / "in/c.png") == 0
     Upscaler(small_file).upscale_file(folder / "in/c.png", folder / "api.png")
     assert (folder / "api.png").read_bytes() == (folder / "in/c_x4.png").read_bytes()
 
 
-def test_quiet_says_nothing(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert upscale(small_file, folder / "in/a.png", "--quiet") == 0
-    shown = capsys.readouterr()
-    assert shown.out == shown.err == ""
+    output = capsys.readouterr()
+    assert output.out == output.err == ""
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nowhere.png"], "nowhere.png"),
-        ([], "at least one picture"),
+        ([], "at least one image"),
         (["in/a.png", "--texture", "0.5"], "--model cannot be given with it"),
         (["in/a.png", "-o", "out.gif"], "suffix must be one of"),
         (["in/c.png", "-o", "out.jpg"], "transparency"),
@@ -86,44 +84,42 @@ def test_mistakes_are_sentences(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
-    said: str,
+    message: str,
 ) -> None:
     monkeypatch.chdir(folder)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert upscale(small_file, *arguments) == 2
-    shown = capsys.readouterr()
-    assert said in shown.err and "Traceback" not in shown.err and shown.out == ""
+    output = capsys.readouterr()
+    assert message in output.err and "Traceback" not in output.err and output.out == ""
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("step", ["compute", "finish", "open"])
-def test_ctrl_c_leaves_nothing_half_done(
-    folder: Path, small_file: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
+def test_ctrl_c_at_each_step(folder: Path, small_file: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     (folder / "in/z.png").unlink()
     if step == "compute":
-        monkeypatch.setattr(Upscaler, "deliver", interrupted)
+        monkeypatch.setattr(Upscaler, "upscale_into", interrupted)
     else:
-        monkeypatch.setattr(onefile.FileJob, step, interrupted)
+        monkeypatch.setattr(batch.FileTask, step, interrupted)
     assert upscale(small_file, folder / "in", "-o", folder / "out") == 130
     assert not [path for path in (folder / "out").rglob("*") if path.is_file()]
 
 
-def test_a_picture_that_cannot_be_written_stops_no_other(
+def test_failed_write_stops_no_other(
     folder: Path, small_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = onefile.FileJob.finish
+    real = batch.FileTask.finish
 
-    def finish(self: onefile.FileJob) -> None:
+    def finish(self: batch.FileTask) -> None:
         if self.source.name == "a.png":
             self.close()
             raise OSError(28, "No space left on device")
         real(self)
 
-    monkeypatch.setattr(batch.FileJob, "finish", finish)
+    monkeypatch.setattr(batch.FileTask, "finish", finish)
     assert upscale(small_file, folder / "in", "-o", folder / "out") == 2
     assert "No space left" in capsys.readouterr().err
     assert (folder / "out/sub/b.png").exists() and not (folder / "out/a.png").exists()
@@ -136,9 +132,7 @@ def test_shards_together_are_the_whole(folder: Path, small_file: Path) -> None:
     assert len(list((folder / "out").rglob("*.png"))) == 3
 
 
-def test_provenance_names_model_and_settings(
-    folder: Path, small: Weights, small_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_provenance(folder: Path, small: Weights, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert upscale(small_file, folder / "in/a.png", "-o", folder / "a.jpg", "--scale", "3") == 0
     capsys.readouterr()
     assert run(["info", str(folder / "a.jpg"), "--json"]) == 0
@@ -150,14 +144,14 @@ def test_provenance_names_model_and_settings(
     assert files.read_provenance(folder / "b.jpg") is None
 
 
-def test_info_about_weights(small: Weights, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_of_weights(small: Weights, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["info", str(small_file)]) == 0
-    shown = capsys.readouterr().out
-    assert small.sha256 in shown and "reach" in shown and "10 pixels" in shown and "recipe" in shown
+    output = capsys.readouterr().out
+    assert small.sha256 in output and "reach" in output and "10 pixels" in output and "recipe" in output
     assert run(["info", "nonesuch"]) == 2
 
 
-def test_a_large_picture_takes_the_same_way(folder: Path, small_file: Path) -> None:
+def test_tiled_file(folder: Path, small_file: Path) -> None:
     """Tiles change no byte of the file but the provenance."""
     files.write_array(folder / "l.png", np.random.default_rng(1).integers(0, 256, (120, 90, 3), np.uint8))
     for name, memory in (("one.png", "1GB"), ("many.png", "2MB")):

@@ -1,3 +1,5 @@
+"""What `data check` finds: damage, pairs that do not fit, leaks into test sets."""
+
 from __future__ import annotations
 
 import shutil
@@ -9,7 +11,7 @@ import pytest
 from srgan.data.check import Report, check
 from srgan.errors import DataError
 from srgan.image import files, resize
-from tests.data.test_likeness import half, scene
+from tests.data.scenes import half, scene
 
 
 def put(path: Path, pixels: np.ndarray) -> Path:
@@ -37,20 +39,18 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_sound_folder(root: Path) -> None:
-    calls: list[tuple[int, int]] = []
-    report = check(root, progress=lambda *args: calls.append(args))
+    report = check(root)
     assert report.usable and report.findings == ()
-    assert [(g.role, g.pictures, g.lr) for g in report.groups] == [
-        ("training", 5, "made"),
-        ("validation", 2, "made"),
+    assert [(g.role, g.images, g.lr) for g in report.groups] == [
+        ("training", 5, "bicubic"),
+        ("validation", 2, "bicubic"),
         ("test Set5", 2, "exact"),
     ]
     pixels = sum(scene(seed)[..., 0].size for seed in range(5))
     assert report.groups[0].megapixels == pytest.approx(pixels / 1e6)
-    assert calls[-1] == (9, 9)
 
 
-def test_what_is_left_out_or_said_does_not_spoil_a_folder(root: Path) -> None:
+def test_findings_that_are_not_fatal(root: Path) -> None:
     put(root / "train/small.png", scene(30)[:90])
     put(root / "train/grey.png", scene(31)[..., 0])
     shutil.copy(root / "train/1.png", root / "train/again.png")
@@ -61,22 +61,22 @@ def test_what_is_left_out_or_said_does_not_spoil_a_folder(root: Path) -> None:
     assert "1.png has the same pixels as" in texts(report, "duplicate")[0]
 
 
-def test_damaged_pictures(root: Path) -> None:
+def test_damaged_images(root: Path) -> None:
     whole = (root / "train/0.png").read_bytes()
     (root / "train/cut.png").write_bytes(whole[: len(whole) // 2])
-    (root / "train/text.png").write_text("no picture")
+    (root / "train/text.png").write_text("no image")
     report = check(root)
     assert not report.usable
     assert sorted(Path(text.split()[0]).name for text in texts(report, "damaged")) == ["cut.png", "text.png"]
 
 
 @pytest.mark.parametrize("seed", [10, 20])
-def test_leaks_by_content(root: Path, seed: int) -> None:
+def test_leaks(root: Path, seed: int) -> None:
     put(root / "train/deep/innocent.jpg", half(scene(seed))[:, ::-1])
     report = check(root)
     assert not report.usable
     (text,) = texts(report, "leak")
-    assert "deep/innocent.jpg shows the same picture as" in text and ("10.png" if seed == 10 else "img_001") in text
+    assert "deep/innocent.jpg shows the same image as" in text and ("10.png" if seed == 10 else "img_001") in text
 
 
 def test_leaks_into_sets_elsewhere(root: Path, tmp_path: Path) -> None:
@@ -115,13 +115,13 @@ def test_a_test_set_alone(root: Path) -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No pictures"):
+    with pytest.raises(DataError, match="No images"):
         check(tmp_path)
     with pytest.raises(DataError, match="No data folder"):
         check(tmp_path / "nowhere")
 
 
-def test_womans_disguise_in_the_shared_data(data: Path, tmp_path: Path) -> None:
+def test_leaks_in_the_shared_data(data: Path, tmp_path: Path) -> None:
     """A few of the shared training pictures beside two test sets; the whole of them in the slow test below."""
     for name in ("Set5", "Set14"):
         (tmp_path / name).symlink_to(data / name)
@@ -142,4 +142,4 @@ def test_womans_disguise_in_the_shared_data(data: Path, tmp_path: Path) -> None:
 def test_the_shared_data_is_clean(data: Path) -> None:
     report = check(data)
     assert report.usable and report.findings == ()
-    assert [g.pictures for g in report.groups] == [592, 24, 5, 14, 100]
+    assert [g.images for g in report.groups] == [592, 24, 5, 14, 100]

@@ -1,3 +1,5 @@
+"""Data sets from a local server: from nothing, stopped at every stage, from mirrors, with wrong content."""
+
 from __future__ import annotations
 
 import hashlib
@@ -13,18 +15,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srgan.data import catalogue, digests, verify
+from srgan.data import catalogue, verify
 from srgan.data import fetch as module
-from srgan.data.catalogue import CATALOGUE, Download, Known
-from srgan.data.download import Patience
-from srgan.data.fetch import Voice, fetch
+from srgan.data.catalogue import CATALOGUE, DIGESTS, GREY, Dataset, RemoteFile, pixel_digest
+from srgan.data.download import RetryPolicy
+from srgan.data.fetch import fetch
 from srgan.data.folders import training_pairs, validation_pairs
 from srgan.errors import DataError
 from srgan.image import files, resize
+from srgan.progress import Progress
+from tests.data.scenes import scene
 from tests.data.servers import Site, breaking_off, sending, status
-from tests.data.test_likeness import scene
 
-QUICK = Patience(tries=2, pause=0.001, longest=0.01, timeout=5)
+QUICK = RetryPolicy(tries=2, pause=0.001, longest=0.01, timeout=5)
 
 
 def png(pixels: np.ndarray, folder: Path) -> bytes:
@@ -41,7 +44,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **sets: Known) -> None:
+def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **sets: Dataset) -> None:
     """A table of one's own, by the file that SRGAN_CATALOGUE names."""
     (tmp_path / "table.json").write_text(catalogue.to_json(sets))
     monkeypatch.setenv("SRGAN_CATALOGUE", str(tmp_path / "table.json"))
@@ -57,7 +60,7 @@ def div2k(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
         lr = f"DIV2K_{split}_LR_bicubic/X4"
         members[lr] = {f"{lr}/{n:04d}x4.png": png(resize.downscaled(p), tmp_path) for n, p in hrs.items()}
     route = []
-    for official, folder in zip(CATALOGUE["div2k"].routes[0], ("", "", "", ""), strict=True):
+    for official, folder in zip(CATALOGUE["div2k"].sources[0], ("", "", "", ""), strict=True):
         folder = official.folder
         body = zipped(members[folder])
         for host in ("/official", "/mirror"):
@@ -69,16 +72,16 @@ def div2k(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
                 length=len(body),
                 unpacked=len(body),
                 digest="sha256:" + hashlib.sha256(body).hexdigest(),
-                pictures=len(members[folder]),
+                images=len(members[folder]),
             )
         )
-    use(monkeypatch, tmp_path, div2k=replace(CATALOGUE["div2k"], routes=(tuple(route),)))
+    use(monkeypatch, tmp_path, div2k=replace(CATALOGUE["div2k"], sources=(tuple(route),)))
     return site
 
 
-def test_div2k_from_nothing(div2k: Site, tmp_path: Path) -> None:
+def test_div2k(div2k: Site, tmp_path: Path) -> None:
     root = tmp_path / "data"
-    places = fetch("div2k", root, patience=QUICK)
+    places = fetch("div2k", root, retry=QUICK)
     assert [p.relative_to(root).as_posix() for p in places] == [
         "DIV2K/DIV2K_train_LR_bicubic/X4",
         "DIV2K/DIV2K_valid_LR_bicubic/X4",
@@ -89,38 +92,36 @@ def test_div2k_from_nothing(div2k: Site, tmp_path: Path) -> None:
     assert [p.name for p in validation_pairs(root)] == ["0801.png"]
     assert [p.name for p in (root / ".fetch").rglob("*") if p.is_file()] == ["div2k.json"], "archives are removed"
     asked = len(div2k.requests)
-    said: list[str] = []
-    fetch("div2k", root, patience=QUICK, voice=Voice(say=said.append))
-    assert len(div2k.requests) == asked and said == ["DIV2K is there and was verified."]
+    fetch("div2k", root, retry=QUICK)
+    assert len(div2k.requests) == asked
 
 
-def test_killed_at_every_stage(div2k: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stops in each download, each unpacking, the verification and before the move; then goes on."""
-    root = tmp_path / "data"
-    names: list[str] = []
+def test_stopped_at_every_stage(div2k: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stops at the first progress of each download, each unpacking and each verification; then resumes."""
+    root, titles, update = tmp_path / "data", [], Progress.update
 
-    def stopping(at: int) -> Callable[[str], Callable[[int, int], None]]:
-        def stage(name: str) -> Callable[[int, int], None]:
-            names.append(name)
+    def stop_at(at: int) -> Callable[..., None]:
+        def stopping(bar: Progress, *args: float, **options: float) -> None:
+            titles.append(bar._title)
+            if len(set(titles)) == at:
+                raise KeyboardInterrupt
+            update(bar, *args, **options)  # type: ignore[arg-type]
 
-            def progress(done: int, total: int) -> None:
-                if len(names) == at:
-                    raise KeyboardInterrupt
-
-            return progress
-
-        return stage
+        return stopping
 
     stops = 0
     for at in range(1, 30):
-        names.clear()
+        titles.clear()
+        monkeypatch.setattr(Progress, "update", stop_at(at))
         try:
-            fetch("div2k", root, patience=QUICK, voice=Voice(stage=stopping(at)))
+            fetch("div2k", root, retry=QUICK)
             break
         except KeyboardInterrupt:
             stops += 1
+            with pytest.raises(DataError):
+                training_pairs(root)
     assert stops >= 3 and len(training_pairs(root)) == 3
-    whole = [path for path, wanted in div2k.requests if not wanted]
+    whole = [path for path, asked_range in div2k.requests if not asked_range]
     assert len(whole) == 4, "no archive was fetched from its start twice"
 
 
@@ -128,62 +129,62 @@ def test_first_address_down(div2k: Site, tmp_path: Path) -> None:
     for path in list(div2k.files):
         if path.startswith("/official"):
             div2k.moods[path] += [status(404)] * 5
-    fetch("div2k", tmp_path / "data", patience=QUICK)
+    fetch("div2k", tmp_path / "data", retry=QUICK)
     assert len(training_pairs(tmp_path / "data")) == 3
 
 
 def test_nobody_answers(div2k: Site, tmp_path: Path) -> None:
     div2k.files.clear()
     with pytest.raises(DataError, match=r"DIV2K could not be fetched.*404.*put the file at"):
-        fetch("div2k", tmp_path / "data", patience=QUICK)
+        fetch("div2k", tmp_path / "data", retry=QUICK)
 
 
-def test_what_the_user_has_is_verified_and_never_replaced(div2k: Site, tmp_path: Path) -> None:
+def test_existing_files_are_verified_and_kept(div2k: Site, tmp_path: Path) -> None:
     root = tmp_path / "data"
-    fetch("div2k", root, patience=QUICK)
+    fetch("div2k", root, retry=QUICK)
     shutil.rmtree(root / ".fetch")
     asked = len(div2k.requests)
-    fetch("div2k", root, patience=QUICK)
+    fetch("div2k", root, retry=QUICK)
     assert len(div2k.requests) == asked, "verified in its place"
     shutil.rmtree(root / ".fetch")
     (root / "DIV2K/DIV2K_train_HR/0002.png").unlink()
-    with pytest.raises(DataError, match=r"DIV2K_train_HR holds 2 pictures, 3 were expected; move it away"):
-        fetch("div2k", root, patience=QUICK)
+    with pytest.raises(DataError, match=r"DIV2K_train_HR holds 2 images, 3 were expected; move it away"):
+        fetch("div2k", root, retry=QUICK)
     assert len(list((root / "DIV2K/DIV2K_train_HR").iterdir())) == 2
 
 
 def test_lr_of_another_kernel_is_refused(div2k: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The archive has the hash of the table, and yet not the right content."""
     table = json.loads((tmp_path / "table.json").read_text())
-    item = table["div2k"]["routes"][0][1]
+    item = table["div2k"]["sources"][0][1]
     body = zipped({f"{item['folder']}/0801x4.png": png(resize.cropped(scene(801 % 7))[::4, ::4], tmp_path)})
-    item.update(length=len(body), digest="")
+    item.update(length=len(body), digest="sha256:" + hashlib.sha256(body).hexdigest())
     div2k.files["/official/" + item["name"]] = body
     (tmp_path / "table.json").write_text(json.dumps(table))
     with pytest.raises(DataError, match=r"0801x4\.png is not the bicubic of .*0801\.png"):
-        fetch("div2k", tmp_path / "data", patience=QUICK)
+        fetch("div2k", tmp_path / "data", retry=QUICK)
     assert not (tmp_path / "data" / "DIV2K").exists(), "nothing unverified is put in its place"
 
 
-def test_disk_space_is_checked_first(div2k: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk(div2k: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage:
         free = 1000
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
-    with pytest.raises(DataError, match="GB are needed below"):
-        fetch("div2k", tmp_path / "data", patience=QUICK)
+    with pytest.raises(DataError, match=r"needs .* GB"):
+        fetch("div2k", tmp_path / "data", retry=QUICK)
     assert div2k.requests == []
 
 
-def _test_set(site: Site) -> Known:
+def _test_set(site: Site) -> Dataset:
     """Set5 as the table has it, at the local server: picture by picture, else from benchmark.tar."""
-    one_by_one, (tar,) = CATALOGUE["set5"].routes
+    one_by_one, (tar,) = CATALOGUE["set5"].sources
     local = tuple(replace(d, urls=(site.url(f"/raw/{d.name}"),)) for d in one_by_one)
     body = site.files["/benchmark.tar"]
     digest = "sha256:" + hashlib.sha256(body).hexdigest()
     return replace(
         CATALOGUE["set5"],
-        routes=(local, (replace(tar, urls=(site.url("/benchmark.tar"),), length=len(body), digest=digest),)),
+        sources=(local, (replace(tar, urls=(site.url("/benchmark.tar"),), length=len(body), digest=digest),)),
     )
 
 
@@ -193,8 +194,8 @@ def set5(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     originals = [scene(n) for n in range(40, 45)]
     originals[2] = np.repeat(originals[2][..., :1], 3, axis=2)
     cropped = [resize.cropped(p) for p in originals]
-    monkeypatch.setitem(digests.DIGESTS, "Set5", tuple(digests.digest(p) for p in cropped))
-    monkeypatch.setitem(digests.GREY, "Set5", frozenset({3}))  # type: ignore[arg-type]
+    monkeypatch.setitem(DIGESTS, "Set5", tuple(pixel_digest(p) for p in cropped))
+    monkeypatch.setitem(GREY, "Set5", frozenset({3}))  # type: ignore[arg-type]
     cropped[2] = cropped[2][..., 0]
     for n, hr in enumerate(cropped, 1):
         for kind, pixels in (("HR", hr), ("LR", resize.downscaled(hr))):
@@ -211,30 +212,30 @@ def set5(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return site
 
 
-def test_test_set_picture_by_picture(set5: Site, tmp_path: Path) -> None:
+def test_test_set_image_by_image(set5: Site, tmp_path: Path) -> None:
     set5.moods["/raw/Set5/image_SRF_4/img_002_SRF_4_HR.png"] += [status(503), breaking_off(100)]
-    (place,) = fetch("set5", tmp_path / "data", patience=QUICK)
+    (place,) = fetch("set5", tmp_path / "data", retry=QUICK)
     assert len(list(place.iterdir())) == 10
     assert files.read_array(place / "img_003_SRF_4_HR.png").ndim == 2
 
 
 @pytest.mark.parametrize("trouble", [status(404), sending(b"<html>moved</html>")])
 def test_test_set_from_the_mirror_is_the_same(set5: Site, tmp_path: Path, trouble: object) -> None:
-    (first,) = fetch("set5", tmp_path / "one", patience=QUICK)
+    (first,) = fetch("set5", tmp_path / "one", retry=QUICK)
     set5.moods["/raw/Set5/image_SRF_4/img_004_SRF_4_HR.png"] += [trouble] * 9  # type: ignore[list-item]
-    (second,) = fetch("set5", tmp_path / "two", patience=QUICK)
+    (second,) = fetch("set5", tmp_path / "two", retry=QUICK)
     names = sorted(p.name for p in first.iterdir())
     assert names == sorted(p.name for p in second.iterdir())
     for name in names:
         assert np.array_equal(files.read_array(first / name), files.read_array(second / name)), name
 
 
-def test_another_picture_in_a_test_set_is_refused(set5: Site, tmp_path: Path) -> None:
+def test_another_image_in_a_test_set_is_refused(set5: Site, tmp_path: Path) -> None:
     other = resize.cropped(scene(50))
     set5.files["/raw/Set5/image_SRF_4/img_001_SRF_4_HR.png"] = png(other, tmp_path)
     del set5.files["/benchmark.tar"]
-    with pytest.raises(DataError, match="is not picture 1 of Set5; scores on it would not compare"):
-        fetch("set5", tmp_path / "data", patience=QUICK)
+    with pytest.raises(DataError, match="is not image 1 of Set5; scores on it would not compare"):
+        fetch("set5", tmp_path / "data", retry=QUICK)
     assert not (tmp_path / "data/Set5").exists()
 
 
@@ -244,14 +245,14 @@ def test_models(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dat
     site.files["/niqe.npz"] = (data / "niqe/niqe_pris_params.npz").read_bytes()
     site.files["/wrong.npz"] = weights
 
-    def models(*items: tuple[str, str]) -> tuple[tuple[Download, ...], ...]:
-        return tuple((Download(name=name, urls=(site.url(path),)),) for name, path in items)
+    def models(*items: tuple[str, str]) -> tuple[tuple[RemoteFile, ...], ...]:
+        return tuple((RemoteFile(name=name, urls=(site.url(path),)),) for name, path in items)
 
-    vgg = replace(CATALOGUE["vgg19"], routes=models(("vgg19/v.h5", "/vgg.h5")))
+    vgg = replace(CATALOGUE["vgg19"], sources=models(("vgg19/v.h5", "/vgg.h5")))
     names = ("niqe/niqe_pris_params.npz", "/wrong.npz"), ("niqe/niqe_pris_params.npz", "/niqe.npz")
-    use(monkeypatch, tmp_path, vgg19=vgg, niqe=replace(CATALOGUE["niqe"], routes=models(*names)))
-    assert fetch("vgg19", tmp_path, patience=QUICK)[0].read_bytes() == weights
-    assert fetch("niqe", tmp_path, patience=QUICK) == [tmp_path / "niqe/niqe_pris_params.npz"]
+    use(monkeypatch, tmp_path, vgg19=vgg, niqe=replace(CATALOGUE["niqe"], sources=models(*names)))
+    assert fetch("vgg19", tmp_path, retry=QUICK)[0].read_bytes() == weights
+    assert fetch("niqe", tmp_path, retry=QUICK) == [tmp_path / "niqe/niqe_pris_params.npz"]
 
 
 def test_unknown_set_and_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,24 +267,73 @@ def test_unknown_set_and_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_table() -> None:
     """Every address is http, every archive has a hash and a length, and what the issue fixes is there."""
     for known in CATALOGUE.values():
-        for route in known.routes:
+        for route in known.sources:
             for item in route:
                 assert item.urls and all(url.startswith(("https://", "http://data.vision")) for url in item.urls)
-                assert not item.folder or (item.digest and item.length and item.pictures)
-    assert "80c21c333bbf6ceb5308b7243761f8284478274413a97b96f1d63e9045fd93e8" in CATALOGUE["set5"].routes[1][0].digest
-    assert CATALOGUE["vgg19"].routes[0][0].digest == "md5:253f8cb515780f3b799900260a226db6"
-    assert {name: len(found) for name, found in digests.DIGESTS.items()} == {
+                assert not item.folder or (item.digest and item.length and item.images)
+    assert "80c21c333bbf6ceb5308b7243761f8284478274413a97b96f1d63e9045fd93e8" in CATALOGUE["set5"].sources[1][0].digest
+    assert CATALOGUE["vgg19"].sources[0][0].digest == "md5:253f8cb515780f3b799900260a226db6"
+    assert {name: len(found) for name, found in DIGESTS.items()} == {
         "Set5": 5,
         "Set14": 14,
         "BSD100": 100,
     }
-    assert len({d for found in digests.DIGESTS.values() for d in found}) == 119
+    assert len({d for found in DIGESTS.values() for d in found}) == 119
 
 
 @pytest.mark.parametrize("name", ["Set5", "Set14"])
 def test_the_shared_test_sets_verify(data: Path, name: str) -> None:
-    verify.verify_test_set(name, data / name / "image_SRF_4", len(digests.DIGESTS[name]))
+    verify.verify_test_set(name, data / name / "image_SRF_4", len(DIGESTS[name]))
 
 
-def test_places_do_not_hide_from_the_walk() -> None:
-    assert module.WORKSHOP.startswith("."), "unfinished things are no training pictures"
+@pytest.fixture
+def zip_of(tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
+    def make(members: dict[str, bytes]) -> Path:
+        (tmp_path / "a.zip").write_bytes(zipped(members))
+        return tmp_path / "a.zip"
+
+    return make
+
+
+def test_unpack_takes_the_images_of_one_folder(zip_of: Callable[[dict[str, bytes]], Path], tmp_path: Path) -> None:
+    names = (
+        "HR/1.png",
+        "HR/.2.png",
+        "HR/readme.txt",
+        "HR/deep/3.png",
+        "../HR/4.png",
+        "/HR/5.png",
+        "HR/../6.png",
+        "7.png",
+    )
+    module._unpack(zip_of(dict.fromkeys(names, b"x")), "HR", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["1.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "out"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_unpack_takes_no_links_and_devices(tmp_path: Path, kind: bytes) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        link = tarfile.TarInfo("./HR/1.png")
+        link.type, link.linkname = kind, "/etc/passwd"
+        archive.addfile(link)
+        whole = tarfile.TarInfo("./HR/2.png")
+        whole.size = 1
+        archive.addfile(whole, io.BytesIO(b"x"))
+    module._unpack(tmp_path / "a.tar", "HR", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["2.png"]
+
+
+def test_damaged_archive(zip_of: Callable[[dict[str, bytes]], Path], tmp_path: Path) -> None:
+    archive = zip_of({"HR/1.png": b"x" * 1000})
+    archive.write_bytes(archive.read_bytes().replace(b"x" * 10, b"y" * 10, 1))
+    with pytest.raises(DataError, match="is damaged"):
+        module._unpack(archive, "HR", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_archive_without_a_digest_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file, *_), *_ = CATALOGUE["div2k"].sources
+    use(monkeypatch, tmp_path, div2k=replace(CATALOGUE["div2k"], sources=((replace(file, digest=""),),)))
+    with pytest.raises(DataError, match=r"X4\.zip has no digest"):
+        fetch("div2k", tmp_path)

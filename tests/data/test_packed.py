@@ -94,6 +94,14 @@ def test_images_of_all_kinds(tmp_path: Path) -> None:
         assert sum(name in sentence for sentence in packed.skipped) == 1
 
 
+def test_a_name_that_is_not_utf8(root: Path, tmp_path: Path) -> None:
+    (root / "4.png").rename(root / os.fsdecode(b"4\xff.png"))
+    packed = pack(root, tmp_path / "p.pack")
+    assert len(packed) == 5 and packed.skipped == ()
+    assert np.array_equal(packed.hr(4), image(4, 116))
+    assert pack(root, tmp_path / "p.pack").fingerprint == packed.fingerprint
+
+
 def test_no_usable_image(tmp_path: Path) -> None:
     write(tmp_path / "d/a.png", image(1, 8, 8))
     with pytest.raises(DataError, match=r"None of the 1 images can be used; the first: .*a\.png is 8x8"):

@@ -1,3 +1,5 @@
+"""Scores on test sets: known values, cropping, grey images, the sentences about wrong files."""
+
 from __future__ import annotations
 
 import math
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 from srgan.data.folders import Pair
 from srgan.errors import DataError
-from srgan.evaluate.scoring import evaluate, evaluate_pictures
+from srgan.evaluate.scoring import evaluate, evaluate_images
 from srgan.image.files import write_array
 from srgan.image.metrics import Scores, bicubic_x4, mean_scores, psnr, score, shave, y_from_rgb
 from srgan.image.niqe import NiqeModel, read_niqe_model
@@ -18,20 +20,20 @@ from srgan.image.resize import downscaled
 NIQE = NiqeModel(mean=np.linspace(0, 1, 36), covariance=np.eye(36))
 
 
-def picture(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
+def image(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Pair:
-    hr = picture(40, 48, 3)
+    hr = image(40, 48, 3)
     write_array(tmp_path / "a_HR.png", hr)
     write_array(tmp_path / "a_LR.png", downscaled(hr))
     return Pair(name="a", hr=tmp_path / "a_HR.png", lr=tmp_path / "a_LR.png")
 
 
-def test_each_score_is_of_the_shaved_picture() -> None:
-    hr = picture(40, 48, 3)
+def test_scores_are_of_the_shaved_image() -> None:
+    hr = image(40, 48, 3)
     sr = hr.copy()
     sr[:4], sr[-4:], sr[:, :4], sr[:, -4:] = 0, 255, 9, 99
     scores = score(sr, hr)
@@ -41,45 +43,45 @@ def test_each_score_is_of_the_shaved_picture() -> None:
     assert score(sr, hr).psnr_y < 100
 
 
-def test_psnr_y_is_of_unrounded_luma_and_psnr_rgb_of_all_channels() -> None:
-    sr, hr = picture(30, 30, 3), picture(30, 30, 3, seed=1)
+def test_psnr_y_is_of_unrounded_luma() -> None:
+    sr, hr = image(30, 30, 3), image(30, 30, 3, seed=1)
     scores = score(sr, hr)
     assert scores.psnr_y == psnr(y_from_rgb(shave(sr)), y_from_rgb(shave(hr)))
     assert scores.psnr_rgb == psnr(shave(sr), shave(hr))
 
 
-def test_grey_is_scored_unscaled_and_rgb_results_of_it_as_their_mean() -> None:
-    hr = picture(30, 30)
+def test_grey_is_scored_unscaled() -> None:
+    hr = image(30, 30)
     sr = (hr.astype(int) + 10).clip(0, 255).astype(np.uint8)
     grey = score(sr, hr)
     assert grey.psnr_y == grey.psnr_rgb == psnr(shave(sr), shave(hr))
     assert score(np.stack([sr, sr, sr], axis=2), hr) == grey
     tinted = np.stack([sr, sr, np.minimum(sr, 254) + 1], axis=2)  # a third of a level more: rounds away
     assert score(tinted, hr) == grey
-    colour = picture(30, 30, 3, seed=2)
+    colour = image(30, 30, 3, seed=2)
     assert score(sr, colour) == score(np.stack([sr, sr, sr], axis=2), colour)
 
 
-def test_niqe_is_there_where_it_can_be() -> None:
-    assert score(picture(200, 220, 3), picture(200, 220, 3)).niqe is None
-    assert score(picture(200, 220, 3), picture(200, 220, 3), niqe_model=NIQE).niqe is not None
-    small = picture(100, 220, 3)  # shaved: 92 rows, no block of 96
+def test_niqe_of_small_or_flat_images_is_none() -> None:
+    assert score(image(200, 220, 3), image(200, 220, 3)).niqe is None
+    assert score(image(200, 220, 3), image(200, 220, 3), niqe_model=NIQE).niqe is not None
+    small = image(100, 220, 3)  # shaved: 92 rows, no block of 96
     assert score(small, small, niqe_model=NIQE).niqe is None
     flat = np.full((208, 208, 3), 7, np.uint8)
     assert score(flat, flat, niqe_model=NIQE).niqe is None
 
 
-def test_a_mean_is_over_pictures_and_has_niqe_only_if_all_have() -> None:
+def test_mean_has_niqe_only_if_all_images_have() -> None:
     a = Scores(psnr_y=20, psnr_rgb=10, ssim_wang=0.5, ssim_daala=0.25, niqe=4.0)
     b = Scores(psnr_y=30, psnr_rgb=20, ssim_wang=1.0, ssim_daala=0.75, niqe=6.0)
     assert mean_scores([a, b]) == Scores(psnr_y=25, psnr_rgb=15, ssim_wang=0.75, ssim_daala=0.5, niqe=5.0)
     without = Scores(psnr_y=30, psnr_rgb=20, ssim_wang=1.0, ssim_daala=0.75, niqe=None)
     assert mean_scores([a, without]).niqe is None
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         mean_scores([])
 
 
-def test_upscaling_gets_the_low_resolution_file_or_the_exact_bicubic(pair: Pair, tmp_path: Path) -> None:
+def test_lr_is_the_file_or_the_exact_bicubic(pair: Pair, tmp_path: Path) -> None:
     seen = []
 
     def upscale(lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -89,53 +91,53 @@ def test_upscaling_gets_the_low_resolution_file_or_the_exact_bicubic(pair: Pair,
     given = evaluate(upscale, [pair])
     made = evaluate(upscale, [Pair(name="a", hr=pair.hr, lr=None)])
     assert np.array_equal(seen[0], seen[1]) and given == made
-    assert given.pictures["a"] == given.mean
+    assert given.images["a"] == given.mean
 
 
-def test_odd_originals_are_cropped_to_multiples_of_four(tmp_path: Path) -> None:
-    hr = picture(43, 50, 3)
+def test_odd_hr_is_cropped_to_multiples_of_four(tmp_path: Path) -> None:
+    hr = image(43, 50, 3)
     write_array(tmp_path / "odd.png", hr)
     result = evaluate(bicubic_x4, [Pair(name="odd", hr=tmp_path / "odd.png", lr=None)])
     assert result.mean == score(bicubic_x4(downscaled(hr)), hr[:40, :48])
 
 
-def test_the_saved_bytes_score_the_same_as_the_array(pair: Pair, tmp_path: Path) -> None:
+def test_saved_file_scores_as_the_array(pair: Pair, tmp_path: Path) -> None:
     direct = evaluate(bicubic_x4, [pair])
-    write_array(tmp_path / "sr.png", bicubic_x4(downscaled(picture(40, 48, 3))))
-    assert evaluate_pictures({"a": tmp_path / "sr.png"}, [pair]) == direct
+    write_array(tmp_path / "sr.png", bicubic_x4(downscaled(image(40, 48, 3))))
+    assert evaluate_images({"a": tmp_path / "sr.png"}, [pair]) == direct
 
 
-def test_each_picture_is_reported_as_it_comes(pair: Pair) -> None:
+def test_each_image_is_reported_as_it_comes(pair: Pair) -> None:
     heard: list[str] = []
-    evaluate(bicubic_x4, [pair, pair], report=lambda name, scores: heard.append(f"{name} {scores.psnr_y:.1f}"))
+    evaluate(bicubic_x4, [pair, pair], on_image=lambda name, scores: heard.append(f"{name} {scores.psnr_y:.1f}"))
     assert len(heard) == 2 and heard[0].startswith("a ")
 
 
-def test_wrong_sizes_are_named_with_both_files(pair: Pair, tmp_path: Path) -> None:
-    write_array(tmp_path / "small.png", picture(20, 24, 3))
+def test_wrong_sizes_name_both_files(pair: Pair, tmp_path: Path) -> None:
+    write_array(tmp_path / "small.png", image(20, 24, 3))
     with pytest.raises(DataError, match=r"small.png is 24x20, but .*a_HR.png .* is 48x40"):
-        evaluate_pictures({"a": tmp_path / "small.png"}, [pair])
+        evaluate_images({"a": tmp_path / "small.png"}, [pair])
     with pytest.raises(DataError, match=r"small.png is 24x20, but .*a_HR.png / 4 is 12x10"):
         evaluate(bicubic_x4, [Pair(name="a", hr=pair.hr, lr=tmp_path / "small.png")])
 
 
-def test_a_picture_too_small_to_score_is_named(tmp_path: Path) -> None:
-    write_array(tmp_path / "tiny.png", picture(16, 40, 3))
+def test_too_small_image_is_named(tmp_path: Path) -> None:
+    write_array(tmp_path / "tiny.png", image(16, 40, 3))
     with pytest.raises(DataError, match=r"tiny.png is 40x16; .*19 x 19"):
         evaluate(bicubic_x4, [Pair(name="tiny", hr=tmp_path / "tiny.png", lr=None)])
 
 
-def test_an_upscaler_of_the_wrong_scale_is_our_fault(pair: Pair) -> None:
+def test_upscaler_of_the_wrong_scale_is_a_bug(pair: Pair) -> None:
     with pytest.raises(ValueError, match=r"upscaling gave uint8 \(10, 12, 3\)"):
         evaluate(lambda lr: lr, [pair])
 
 
-def test_niqe_of_the_originals_ranks_them_above_bicubic(data: Path) -> None:
+def test_niqe_ranks_hr_above_bicubic(data: Path) -> None:
     model = read_niqe_model(data / "niqe" / "niqe_pris_params.npz")
     folder = data / "Set5" / "image_SRF_4"
     name = "img_001_SRF_4"
     pairs = [Pair(name=name, hr=folder / f"{name}_HR.png", lr=folder / f"{name}_LR.png")]
     control = evaluate(bicubic_x4, pairs, niqe_model=model).mean
-    original = evaluate_pictures({name: pairs[0].hr}, pairs, niqe_model=model).mean
+    original = evaluate_images({name: pairs[0].hr}, pairs, niqe_model=model).mean
     assert original.psnr_y == math.inf
     assert original.niqe is not None and control.niqe is not None and original.niqe < control.niqe - 1

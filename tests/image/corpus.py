@@ -1,4 +1,4 @@
-"""Awkward pictures, made by implementations other than ours (Pillow, tifffile), with what must come out."""
+"""Awkward image files, made by implementations other than ours (Pillow, tifffile), with what must come out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Case:
 
 
 def smooth(channels: int, dtype: Any = np.uint8, height: int = H, width: int = W) -> NDArray[Any]:
-    """A gentle picture (H, W, C) that lossy formats keep, using the whole range of the type."""
+    """A gentle image (H, W, C) that lossy formats keep, using the whole range of the type."""
     y, x = np.mgrid[0:height, 0:width]
     waves = [np.sin(y / (9.0 + 3 * c) + x / (11.0 - 2 * c) + c) for c in range(channels)]
     top = np.iinfo(dtype).max
@@ -205,8 +205,8 @@ def refused() -> Iterator[tuple[str, bytes, str]]:
         yield f"head-only.{form.lower()}", data[:20], "damaged"
     for form, name in (("GIF", "gif"), ("WebP", "webp"), ("PNG", "png"), ("AVIF", "avif"), ("TIFF", "tif")):
         data = pillow(image, form, save_all=True, append_images=[other])
-        yield f"two-pictures.{name}", data, "pages or frames"
-    yield "text.png", b"This is not a picture.", "whatever its name says"
+        yield f"two-images.{name}", data, "pages or frames"
+    yield "text.png", b"This is not an image.", "whatever its name says"
     yield "page.jpg", b"<!DOCTYPE html><html></html>", "whatever its name says"
     yield (
         "drawing.png",

@@ -1,3 +1,5 @@
+"""Scores: control rows of the paper, known answers, symmetries, scikit-image, another daala, misuse."""
+
 from __future__ import annotations
 
 import json
@@ -15,7 +17,7 @@ from scipy.ndimage import correlate1d
 from skimage.metrics import structural_similarity
 
 from srgan.image.files import read_array
-from srgan.image.metrics import daala_kernel, psnr, shave, ssim_daala, ssim_wang, y_from_image
+from srgan.image.metrics import daala_kernel, psnr, shave, ssim_daala, ssim_wang, y_from_image, y_from_rgb
 from srgan.image.resize import bicubic
 
 CONTROL = json.loads(Path(__file__).with_name("control.json").read_text())["sets"]
@@ -37,21 +39,21 @@ def upscaled(lr: NDArray[np.uint8], method: str) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize(("name", "method"), ROWS)
-def test_the_control_rows_come_out_picture_by_picture(data: Path, name: str, method: str) -> None:
+def test_control_rows(data: Path, name: str, method: str) -> None:
     scores = {}
-    for picture in CONTROL[name][method]["pictures"]:
-        stem = data / name / "image_SRF_4" / f"{picture}_SRF_4_"
+    for image in CONTROL[name][method]["pictures"]:
+        stem = data / name / "image_SRF_4" / f"{image}_SRF_4_"
         hr, lr = read_array(f"{stem}HR.png"), read_array(f"{stem}LR.png")
         sr_y, hr_y = (shave(y_from_image(x)) for x in (upscaled(lr, method), hr))
-        scores[picture] = [metric(sr_y, hr_y) for metric in METRICS]
-    for picture, wanted in CONTROL[name][method]["pictures"].items():
-        np.testing.assert_array_less(np.abs(np.subtract(scores[picture], wanted)), [5e-4, 1e-4, 1e-4], picture)
+        scores[image] = [metric(sr_y, hr_y) for metric in METRICS]
+    for image, wanted in CONTROL[name][method]["pictures"].items():
+        np.testing.assert_array_less(np.abs(np.subtract(scores[image], wanted)), [5e-4, 1e-4, 1e-4], image)
     mean = np.mean(list(scores.values()), axis=0)
     np.testing.assert_array_less(np.abs(mean - CONTROL[name][method]["mean"]), [5e-4, 1e-4, 1e-4])
 
 
 @given(pairs)
-def test_scores_are_symmetric_and_bounded(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
+def test_symmetry_and_bounds(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
     a, b = pair
     for metric in METRICS:
         assert metric(a, b) == pytest.approx(metric(b, a), rel=1e-12)
@@ -59,7 +61,7 @@ def test_scores_are_symmetric_and_bounded(pair: tuple[NDArray[Any], NDArray[Any]
 
 
 @given(pairs)
-def test_a_picture_is_perfectly_like_itself(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
+def test_equal_images(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
     a, _ = pair
     assert psnr(a, a) == math.inf
     assert ssim_wang(a, a) == pytest.approx(1, abs=1e-12)
@@ -67,14 +69,14 @@ def test_a_picture_is_perfectly_like_itself(pair: tuple[NDArray[Any], NDArray[An
 
 
 @given(st.integers(0, 100), st.integers(1, 100))
-def test_the_psnr_of_a_constant_error_is_known(level: int, error: int) -> None:
+def test_psnr_of_a_constant_error(level: int, error: int) -> None:
     a = np.full((5, 7), level, np.uint8)
     b = np.full((5, 7), level + error, np.uint8)
     assert psnr(a, b) == pytest.approx(20 * math.log10(255 / error))
     assert psnr(a / 255, b / 255, peak=1.0) == pytest.approx(20 * math.log10(255 / error))
 
 
-def test_ssim_of_two_flat_pictures_is_their_luminance_term() -> None:
+def test_ssim_of_flat_images() -> None:
     a, b = np.full((20, 20), 100.0), np.full((20, 20), 120.0)
     wanted = (2 * 100 * 120 + 6.5025) / (100**2 + 120**2 + 6.5025)
     assert ssim_wang(a, b) == pytest.approx(wanted)
@@ -83,7 +85,7 @@ def test_ssim_of_two_flat_pictures_is_their_luminance_term() -> None:
 
 @settings(max_examples=30)
 @given(pairs)
-def test_wang_agrees_with_scikit_image(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
+def test_wang_against_scikit_image(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
     a, b = (x.astype(np.float64) for x in pair)
     other = structural_similarity(a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
     assert ssim_wang(a, b) == pytest.approx(other, abs=1e-10)
@@ -106,7 +108,7 @@ def daala_by_scipy(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 @pytest.mark.parametrize("shape", [(40, 60), (256, 30), (340, 12), (3, 9), (1, 1), (700, 8)])
-def test_daala_agrees_with_another_implementation(shape: tuple[int, int]) -> None:
+def test_daala_against_another_implementation(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     a = rng.integers(0, 256, shape).astype(np.float64)
     b = (a + rng.normal(0, 30, shape)).clip(0, 255)
@@ -114,33 +116,57 @@ def test_daala_agrees_with_another_implementation(shape: tuple[int, int]) -> Non
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))
-def test_daala_windows_sum_to_256_and_fit(height: int, limit: int) -> None:
+def test_daala_windows(height: int, limit: int) -> None:
     kernel = daala_kernel(height * 1.5 / 256, limit)
     assert kernel.sum() == 256
     assert kernel.size % 2 == 1 and kernel.size // 2 < limit
     assert np.array_equal(kernel, kernel[::-1]) and (kernel >= 0).all()
 
 
-def test_the_daala_window_at_256_rows_by_hand() -> None:
+def test_daala_window_by_hand() -> None:
     # 256 / (sqrt(2 pi) 1.5) = 68.085; exp(-k^2 / 4.5) = .8007 .4111 .1353 .0286 .0039; reach floor(4.74) = 4
     assert daala_kernel(1.5, 256).tolist() == [2, 9, 28, 55, 68, 55, 28, 9, 2]
 
 
-def test_daala_grows_with_the_height_alone() -> None:
+def test_daala_grows_with_height() -> None:
     tall = np.random.default_rng(3).integers(0, 256, (300, 60)).astype(np.float64)
     noisy = (tall + np.random.default_rng(4).normal(0, 40, tall.shape)).clip(0, 255)
     assert abs(ssim_daala(tall, noisy) - ssim_daala(tall.T.copy(), noisy.T.copy())) > 1e-3
 
 
-def test_shaving_takes_from_each_side_and_leaves_zero_whole() -> None:
-    picture = np.arange(100).reshape(10, 10)
-    assert np.array_equal(shave(picture), picture[4:6, 4:6])
-    assert np.array_equal(shave(picture, 0), picture)
+def test_shave() -> None:
+    image = np.arange(100).reshape(10, 10)
+    assert np.array_equal(shave(image), image[4:6, 4:6])
+    assert np.array_equal(shave(image, 0), image)
 
 
-def test_misuse_is_refused() -> None:
+def test_misuse() -> None:
     a = np.zeros((12, 12))
     with pytest.raises(ValueError, match=r"\(12, 12\) with \(12, 13\)"):
         psnr(a, np.zeros((12, 13)))
     with pytest.raises(ValueError, match="at least 11 x 11"):
         ssim_wang(a[:10], a[:10])
+
+
+@pytest.mark.parametrize(
+    ("rgb", "y"),
+    [
+        ((0, 0, 0), 16.0),
+        ((255, 255, 255), 235.0),
+        ((255, 0, 0), 81.481),
+        ((0, 255, 0), 144.553),
+        ((0, 0, 255), 40.966),
+        ((1, 0, 0), 16 + 65.481 / 255),
+    ],
+)
+def test_y_of_known_colours(rgb: tuple[int, int, int], y: float) -> None:
+    result = y_from_rgb(np.full((2, 3, 3), rgb, np.uint8))
+    assert result.shape == (2, 3) and result.dtype == np.float64
+    np.testing.assert_allclose(result, y, rtol=0, atol=1e-12)
+
+
+def test_y_of_grey() -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert np.array_equal(y_from_image(grey), grey.astype(np.float64))
+    scaled = y_from_image(np.repeat(grey[..., None], 3, axis=2))
+    np.testing.assert_allclose(scaled, 16 + grey * (219 / 255))

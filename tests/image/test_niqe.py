@@ -1,3 +1,5 @@
+"""NIQE: the reference's answers, a plain implementation, flat areas, bad model files."""
+
 from __future__ import annotations
 
 import math
@@ -29,15 +31,15 @@ def texture(height: int = 200, width: int = 300) -> NDArray[np.float64]:
 
 
 def y_of(data: Path, number: int) -> NDArray[np.float64]:
-    picture = read_array(data / "Set14" / "image_SRF_4" / f"img_{number:03d}_SRF_4_HR.png")
-    return np.asarray(shave(y_from_image(picture)))
+    image = read_array(data / "Set14" / "image_SRF_4" / f"img_{number:03d}_SRF_4_HR.png")
+    return np.asarray(shave(y_from_image(image)))
 
 
-def test_the_zebra_scores_what_the_reference_gives(data: Path, model: NiqeModel) -> None:
+def test_zebra_as_the_reference(data: Path, model: NiqeModel) -> None:
     assert niqe(y_of(data, 14), model) == pytest.approx(3.2686, abs=5e-5)
 
 
-def test_what_bicubic_loses_makes_it_worse(data: Path, model: NiqeModel) -> None:
+def test_bicubic_is_worse(data: Path, model: NiqeModel) -> None:
     whole = y_of(data, 14)
     height, width = whole.shape
     small = bicubic(whole, height // 4, width // 4)
@@ -68,10 +70,10 @@ def plain_niqe(y: NDArray[np.float64], model: NiqeModel) -> float:
     for row in range(down):
         for column in range(across):
             features: list[float] = []
-            for picture, side in ((full, 96), (half, 48)):
-                mean = convolve(picture, window, mode="nearest")
-                variance = convolve(picture**2, window, mode="nearest") - mean**2
-                block = ((picture - mean) / (np.sqrt(np.abs(variance)) + 1))[
+            for image, side in ((full, 96), (half, 48)):
+                mean = convolve(image, window, mode="nearest")
+                variance = convolve(image**2, window, mode="nearest") - mean**2
+                block = ((image - mean) / (np.sqrt(np.abs(variance)) + 1))[
                     row * side : (row + 1) * side, column * side : (column + 1) * side
                 ]
                 shape, left, right = plain_fit(block)
@@ -84,39 +86,39 @@ def plain_niqe(y: NDArray[np.float64], model: NiqeModel) -> float:
     return math.sqrt(difference @ np.linalg.inv((np.cov(rows, rowvar=False) + model.covariance) / 2) @ difference)
 
 
-def test_it_agrees_with_a_plain_implementation() -> None:
+def test_plain_implementation() -> None:
     assert niqe(texture(), SYNTHETIC) == pytest.approx(plain_niqe(texture(), SYNTHETIC), rel=1e-6)
 
 
-def test_only_whole_blocks_and_whole_numbers_count() -> None:
+def test_whole_blocks_and_numbers() -> None:
     y = texture()
     assert niqe(y[:192, :288], SYNTHETIC) == niqe(y, SYNTHETIC) == niqe(np.rint(y), SYNTHETIC)
 
 
-def test_flat_blocks_do_not_spoil_the_score() -> None:
+def test_flat_blocks() -> None:
     y = texture(192, 288)
     y[:96, :96] = 255
     assert math.isfinite(niqe(y, SYNTHETIC))
 
 
-def test_rounding_noise_of_a_flat_area_does_not_count() -> None:
+def test_rounding_noise() -> None:
     y = (texture(192, 288) / 2).round()
     y[20:60, 20:260] = 101
     y[120:170, 30:80] = 37
     assert niqe(y + 90, SYNTHETIC) == pytest.approx(niqe(y, SYNTHETIC), rel=1e-9)
 
 
-def test_a_picture_without_texture_has_no_score() -> None:
+def test_no_texture_no_score() -> None:
     assert math.isnan(niqe(np.full((192, 192), 80.0), SYNTHETIC))
 
 
-def test_two_blocks_are_the_least() -> None:
+def test_two_blocks_at_least() -> None:
     with pytest.raises(ValueError, match="two blocks"):
         niqe(texture(191, 191), SYNTHETIC)
     assert math.isfinite(niqe(texture(96, 192), SYNTHETIC))
 
 
-def test_a_bad_model_file_is_named(tmp_path: Path) -> None:
+def test_bad_model_file(tmp_path: Path) -> None:
     text, other, shapes, single = (tmp_path / name for name in ("a.npz", "b.npz", "c.npz", "d.npy"))
     text.write_text("not a model")
     np.savez(other, something=np.zeros(3))

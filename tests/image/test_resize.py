@@ -1,3 +1,5 @@
+"""MATLAB's bicubic: the test sets' LR files bit for bit, Pillow in floats, symmetries, rounding, misuse."""
+
 from __future__ import annotations
 
 import tracemalloc
@@ -16,11 +18,11 @@ from srgan.image.files import read_array
 from srgan.image.resize import bicubic, contributions, cropped, cubic, downscaled
 
 sides = st.integers(1, 40)
-pictures = st.tuples(sides, sides).flatmap(lambda shape: arrays(np.uint8, shape))
+images = st.tuples(sides, sides).flatmap(lambda shape: arrays(np.uint8, shape))
 
 
 @pytest.mark.parametrize(("name", "count"), [("Set5", 5), ("Set14", 14), ("BSD100", 100)])
-def test_every_low_resolution_file_comes_out_bit_for_bit(data: Path, name: str, count: int) -> None:
+def test_lr_files_bit_for_bit(data: Path, name: str, count: int) -> None:
     originals = sorted((data / name / "image_SRF_4").glob("*_HR.png"))
     assert len(originals) == count
     for original in originals:
@@ -29,49 +31,49 @@ def test_every_low_resolution_file_comes_out_bit_for_bit(data: Path, name: str, 
 
 
 @given(st.integers(0, 255), sides, sides, sides, sides)
-def test_a_constant_stays_constant(value: int, h: int, w: int, height: int, width: int) -> None:
+def test_constant(value: int, h: int, w: int, height: int, width: int) -> None:
     flat = np.full((h, w, 3), value, np.uint8)
     assert (bicubic(flat, height, width) == value).all()
 
 
-@given(pictures)
-def test_the_same_size_is_the_same_picture_in_its_own_memory(picture: NDArray[Any]) -> None:
-    same = bicubic(picture, *picture.shape)
-    assert np.array_equal(same, picture)
-    assert not np.shares_memory(same, picture)
+@given(images)
+def test_same_size_is_a_copy(image: NDArray[Any]) -> None:
+    same = bicubic(image, *image.shape)
+    assert np.array_equal(same, image)
+    assert not np.shares_memory(same, image)
 
 
 @given(st.tuples(sides, sides).flatmap(lambda s: arrays(np.uint8, (s[0] * 4, s[1] * 4))), st.sampled_from((0, 1)))
-def test_flipping_commutes_with_both_directions(picture: NDArray[Any], axis: int) -> None:
-    assert np.array_equal(np.flip(downscaled(picture), axis), downscaled(np.flip(picture, axis)))
-    larger = picture.shape[0] * 4, picture.shape[1] * 4
-    assert np.array_equal(np.flip(bicubic(picture, *larger), axis), bicubic(np.flip(picture, axis), *larger))
+def test_flips_commute(image: NDArray[Any], axis: int) -> None:
+    assert np.array_equal(np.flip(downscaled(image), axis), downscaled(np.flip(image, axis)))
+    larger = image.shape[0] * 4, image.shape[1] * 4
+    assert np.array_equal(np.flip(bicubic(image, *larger), axis), bicubic(np.flip(image, axis), *larger))
 
 
 @given(sides, sides)
-def test_weights_sum_to_one_and_point_inside(inputs: int, outputs: int) -> None:
+def test_weights(inputs: int, outputs: int) -> None:
     sources, weights = contributions(inputs, outputs)
     assert sources.shape == weights.shape == (outputs, weights.shape[1])
     assert 0 <= sources.min() <= sources.max() < inputs
     np.testing.assert_allclose(weights.sum(axis=1), 1)
 
 
-def test_the_kernel_interpolates_and_has_slope_minus_a_half_at_one() -> None:
+def test_kernel() -> None:
     np.testing.assert_array_equal(cubic(np.array([-2.0, -1, 0, 1, 2, 3])), [0, 0, 1, 0, 0, 0])
     assert (cubic(np.array([1 + 1e-6]))[0] - cubic(np.array([1 - 1e-6]))[0]) / 2e-6 == pytest.approx(-0.5, abs=1e-4)
 
 
 @pytest.mark.parametrize("target", [(15, 20), (37, 23), (120, 160), (61, 95)])
-def test_away_from_the_border_it_agrees_with_pillow_in_floats(target: tuple[int, int]) -> None:
-    picture = np.random.default_rng(0).random((60, 80), np.float32) * 255
-    mine = bicubic(picture, *target)
-    other = np.asarray(Image.fromarray(picture).resize(target[::-1], Image.Resampling.BICUBIC))
-    rows, columns = (max(int(2 * max(t / s, 1)) + 1, 3) for t, s in zip(target, picture.shape, strict=True))
+def test_pillow_in_floats(target: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).random((60, 80), np.float32) * 255
+    mine = bicubic(image, *target)
+    other = np.asarray(Image.fromarray(image).resize(target[::-1], Image.Resampling.BICUBIC))
+    rows, columns = (max(int(2 * max(t / s, 1)) + 1, 3) for t, s in zip(target, image.shape, strict=True))
     inside = slice(rows, -rows), slice(columns, -columns)
     np.testing.assert_allclose(mine[inside], other[inside], atol=2e-3)
 
 
-def test_each_pass_is_rounded_half_up() -> None:
+def test_rounding() -> None:
     two = np.array([[0, 1]], np.uint8)
     assert bicubic(two, 1, 1).item() == 1  # the mean is exactly a half
     steps = np.array([[0, 0], [1, 1], [0, 1], [1, 0]], np.uint8)
@@ -79,7 +81,7 @@ def test_each_pass_is_rounded_half_up() -> None:
     assert np.array_equal(bicubic(steps, 1, 1), bicubic(vertical, 1, 1))
 
 
-def test_overshoot_is_clipped_not_wrapped() -> None:
+def test_clipping() -> None:
     edge = np.zeros((16, 16), np.uint8)
     edge[:, 8:] = 255
     larger = bicubic(edge, 64, 64)
@@ -89,38 +91,38 @@ def test_overshoot_is_clipped_not_wrapped() -> None:
 
 
 @given(arrays(np.uint8, st.tuples(sides, sides), elements=st.integers(100, 155)), sides, sides)
-def test_sixteen_bits_and_floats_agree_where_nothing_clips(picture: NDArray[Any], height: int, width: int) -> None:
-    deep = bicubic(picture.astype(np.uint16) * 257, height, width)
-    floats = bicubic(picture.astype(np.float64) * 257, height, width)
-    singles = bicubic(picture.astype(np.float32) * 257, height, width)
+def test_16_bits_against_floats(image: NDArray[Any], height: int, width: int) -> None:
+    deep = bicubic(image.astype(np.uint16) * 257, height, width)
+    floats = bicubic(image.astype(np.float64) * 257, height, width)
+    singles = bicubic(image.astype(np.float32) * 257, height, width)
     assert (deep.dtype, floats.dtype, singles.dtype) == (np.uint16, np.float64, np.float32)
     np.testing.assert_allclose(deep, floats, atol=0.5 + 0.5 * 1.5)  # two roundings, the first one weighed
     np.testing.assert_allclose(singles, floats, atol=0.1)
 
 
-def test_channels_are_resized_alone() -> None:
+def test_channels_are_independent() -> None:
     colour = np.random.default_rng(1).integers(0, 256, (33, 29, 3), np.uint8)
     parts = [bicubic(np.ascontiguousarray(colour[..., c]), 70, 11) for c in range(3)]
     assert np.array_equal(bicubic(colour, 70, 11), np.stack(parts, axis=2))
 
 
-def test_odd_sizes_are_cropped_at_the_far_sides() -> None:
-    picture = np.arange(11 * 14, dtype=np.uint8).reshape(11, 14)
-    assert np.array_equal(cropped(picture), picture[:8, :12])
-    assert np.array_equal(downscaled(picture), downscaled(picture[:8, :12]))
-    assert downscaled(picture, 3).shape == (3, 4)
+def test_odd_sizes_are_cropped() -> None:
+    image = np.arange(11 * 14, dtype=np.uint8).reshape(11, 14)
+    assert np.array_equal(cropped(image), image[:8, :12])
+    assert np.array_equal(downscaled(image), downscaled(image[:8, :12]))
+    assert downscaled(image, 3).shape == (3, 4)
 
 
-def test_a_large_picture_needs_little_beyond_its_own_bytes() -> None:
-    picture = np.zeros((1356, 2040, 3), np.uint8)
+def test_memory() -> None:
+    image = np.zeros((1356, 2040, 3), np.uint8)
     tracemalloc.start()
-    downscaled(picture)
+    downscaled(image)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 16e6  # the picture as float64 would be 66 MB
+    assert peak < 16e6  # the image as float64 would be 66 MB
 
 
-def test_misuse_is_refused() -> None:
+def test_misuse() -> None:
     with pytest.raises(TypeError, match="int64"):
         bicubic(np.zeros((4, 4), np.int64), 2, 2)
     with pytest.raises(ValueError, match=r"\(0, 4\)"):

@@ -1,6 +1,9 @@
+"""Rectangles in and out: the same pixels as whole files, bounded memory, full disks, nothing left behind."""
+
 from __future__ import annotations
 
 import itertools
+import os
 import resource
 import shutil
 import subprocess
@@ -19,7 +22,7 @@ from srgan.errors import ImageError
 from srgan.image import files
 from srgan.image.alpha import bleed_colour
 from srgan.image.files import Image, Limits, Metadata
-from srgan.image.stream import ImageWriter, open_reader
+from srgan.image.stream import ImageReader, ImageWriter
 from tests.image import corpus
 
 DEPTHS = [np.uint8, np.uint16]
@@ -31,7 +34,7 @@ def leftovers(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("memory", [1 << 27, 0])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_regions_are_those_of_the_upright_picture(tmp_path: Path, memory: int, orientation: int) -> None:
+def test_regions_are_upright(tmp_path: Path, memory: int, orientation: int) -> None:
     stored = corpus.smooth(4, height=60, width=90)
     options = {"exif": corpus.exif(orientation), "lossless": True, "exact": True}
     path = tmp_path / "a.webp"
@@ -40,7 +43,7 @@ def test_regions_are_those_of_the_upright_picture(tmp_path: Path, memory: int, o
     assert whole.alpha is not None
     colour = bleed_colour(whole.pixels, whole.alpha)
     random = np.random.default_rng(orientation)
-    with open_reader(path, scratch=tmp_path, memory=memory) as source:
+    with ImageReader(path, scratch=tmp_path, memory=memory) as source:
         assert (source.height, source.width) == whole.pixels.shape[:2] == files.size(path)
         assert (source.channels, source.has_alpha, source.dtype) == (3, True, np.uint8)
         assert source.metadata == whole.metadata
@@ -59,10 +62,10 @@ def test_regions_are_those_of_the_upright_picture(tmp_path: Path, memory: int, o
 
 
 @pytest.mark.parametrize("memory", [1 << 27, 0])
-def test_grey_of_sixteen_bits_stays_so(tmp_path: Path, memory: int) -> None:
+def test_16_bit_grey(tmp_path: Path, memory: int) -> None:
     pixels = corpus.smooth(1, np.uint16, 30, 20)[..., 0]
     files.write_array(tmp_path / "a.tif", pixels)
-    with open_reader(tmp_path / "a.tif", scratch=tmp_path, memory=memory) as source:
+    with ImageReader(tmp_path / "a.tif", scratch=tmp_path, memory=memory) as source:
         assert (source.channels, source.has_alpha, source.dtype) == (1, False, np.uint16)
         np.testing.assert_array_equal(source.region(3, 4, 20, 10), pixels[3:23, 4:14])
 
@@ -74,64 +77,64 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("ending", "dtype", "channels", "alpha"), CASES)
-def test_a_sink_gives_the_bytes_that_write_gives(
-    tmp_path: Path, ending: str, dtype: Any, channels: int, alpha: bool
+@pytest.mark.parametrize(("suffix", "dtype", "channels", "alpha"), CASES)
+def test_writer_gives_the_bytes_of_write_image(
+    tmp_path: Path, suffix: str, dtype: Any, channels: int, alpha: bool
 ) -> None:
     array = corpus.smooth(channels + alpha, dtype, 50, 70)
     pixels = array[..., 0] if channels == 1 else array[..., :3]
     metadata = Metadata(icc=None if channels == 1 else corpus.profile(), exif=corpus.exif(), density=(11.811, 11.811))
-    said = {"model": "m"}
+    provenance = {"model": "m"}
     picture = Image(pixels=pixels, alpha=array[..., -1] if alpha else None, metadata=metadata)
-    files.write_image(tmp_path / f"one{ending}", picture, provenance=said)
+    files.write_image(tmp_path / f"one{suffix}", picture, provenance=provenance)
     with ImageWriter(
-        tmp_path / f"two{ending}",
+        tmp_path / f"two{suffix}",
         height=50,
         width=70,
         channels=channels,
         dtype=dtype,
         alpha=alpha,
         metadata=metadata,
-    ) as sink:
+    ) as writer:
         for top, left in [(32, 48), (0, 0), (32, 0), (0, 48)]:
             here = slice(top, min(top + 32, 50)), slice(left, min(left + 48, 70))
-            sink.write_box(top, left, pixels[here], array[..., -1][here] if alpha else None)
-        sink.finish(provenance=said)
-    assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"two{ending}").read_bytes()
+            writer.write_box(top, left, pixels[here], array[..., -1][here] if alpha else None)
+        writer.finish(provenance=provenance)
+    assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
     assert leftovers(tmp_path) == []
 
 
 @settings(max_examples=25)
 @given(st.data())
-def test_any_rectangles_in_any_order(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+def test_boxes_in_any_order(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     folder = tmp_path_factory.mktemp("sink")
     height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
     expected = np.zeros((height, width, 3), np.uint16)
     random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
-    with ImageWriter(folder / "a.png", height=height, width=width, channels=3, dtype=np.uint16) as sink:
+    with ImageWriter(folder / "a.png", height=height, width=width, channels=3, dtype=np.uint16) as writer:
         for _ in range(data.draw(st.integers(0, 6))):
             top, left = data.draw(st.integers(0, height)), data.draw(st.integers(0, width))
             shape = data.draw(st.integers(0, height - top)), data.draw(st.integers(0, width - left)), 3
             part = random.integers(0, 65536, shape, dtype=np.uint16)
-            sink.write_box(top, left, part)
+            writer.write_box(top, left, part)
             expected[top : top + shape[0], left : left + shape[1]] = part
-        sink.finish()
+        writer.finish()
     np.testing.assert_array_equal(files.read_image(folder / "a.png").pixels, expected)
 
 
-def test_several_threads_may_put_and_read(tmp_path: Path) -> None:
+def test_threads(tmp_path: Path) -> None:
     pixels = corpus.smooth(3, height=64, width=96)
-    with ImageWriter(tmp_path / "a.png", height=64, width=96, channels=3, dtype=np.uint8) as sink:
+    with ImageWriter(tmp_path / "a.png", height=64, width=96, channels=3, dtype=np.uint8) as writer:
         work = [
-            threading.Thread(target=lambda x=x: sink.write_box(0, x, pixels[:, x : x + 8])) for x in range(0, 96, 8)
+            threading.Thread(target=lambda x=x: writer.write_box(0, x, pixels[:, x : x + 8])) for x in range(0, 96, 8)
         ]
         for thread in work:
             thread.start()
         for thread in work:
             thread.join()
-        sink.finish()
+        writer.finish()
     wrong: list[int] = []
-    with open_reader(tmp_path / "a.png", scratch=tmp_path, memory=0) as source:
+    with ImageReader(tmp_path / "a.png", scratch=tmp_path, memory=0) as source:
 
         def look(x: int) -> None:
             for _ in range(20):
@@ -147,30 +150,52 @@ def test_several_threads_may_put_and_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_sink_left_early_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+def test_writer_left_early_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
     (tmp_path / "a.png").write_bytes(b"old")
     with (
         pytest.raises(error),
-        ImageWriter(tmp_path / "a.png", height=9, width=9, channels=3, dtype=np.uint8) as sink,
+        ImageWriter(tmp_path / "a.png", height=9, width=9, channels=3, dtype=np.uint8) as writer,
     ):
-        sink.write_box(0, 0, np.zeros((9, 9, 3), np.uint8))
+        writer.write_box(0, 0, np.zeros((9, 9, 3), np.uint8))
         raise error
     assert (tmp_path / "a.png").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_full_disk_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_said_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 599))
     with pytest.raises(ImageError, match=r"needs 0\.00 GB in"):
         ImageWriter(tmp_path / "a.png", height=10, width=10, channels=3, dtype=np.uint8)
     files.write_array(tmp_path / "b.png", np.zeros((30, 30), np.uint8))
     with pytest.raises(ImageError, match=r"needs 0\.00 GB"):
-        open_reader(tmp_path / "b.png", scratch=tmp_path, memory=0)
+        ImageReader(tmp_path / "b.png", scratch=tmp_path, memory=0)
     assert leftovers(tmp_path) == []
 
 
+def test_disk_that_fills_up_at_a_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with ImageWriter(tmp_path / "a.png", height=9, width=9, channels=3, dtype=np.uint8) as writer:
+        monkeypatch.setattr(os, "pwrite", full)
+        with pytest.raises(ImageError, match=r"a\.png cannot be written: No space left"):
+            writer.write_box(0, 0, np.zeros((9, 9, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    pixels = corpus.smooth(3)
+    with ImageWriter(folder / "a.png", height=corpus.H, width=corpus.W, channels=3, dtype=np.uint8) as writer:
+        writer.write_box(0, 0, pixels)
+        writer.finish()
+    with ImageReader(folder / "a.png", scratch=folder, memory=0) as reader:
+        np.testing.assert_array_equal(reader.region(0, 0, corpus.H, corpus.W), pixels)
+
+
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on files' sizes here")
-def test_a_disk_that_fills_up_midway_is_a_sentence(tmp_path: Path) -> None:
+def test_disk_that_fills_up(tmp_path: Path) -> None:
     program = """
 import resource, signal, sys
 import numpy as np
@@ -179,9 +204,9 @@ from srgan.image.stream import ImageWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
-    with ImageWriter(sys.argv[1], height=200, width=200, channels=3, dtype=np.uint8) as sink:
-        sink.write_box(0, 0, np.zeros((200, 200, 3), np.uint8))
-        sink.finish()
+    with ImageWriter(sys.argv[1], height=200, width=200, channels=3, dtype=np.uint8) as writer:
+        writer.write_box(0, 0, np.zeros((200, 200, 3), np.uint8))
+        writer.finish()
 except ImageError as error:
     print(error)
 """
@@ -192,7 +217,7 @@ except ImageError as error:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_would_fail_at_the_end_fails_at_the_start(tmp_path: Path) -> None:
+def test_failures_come_at_the_start(tmp_path: Path) -> None:
     size: dict[str, Any] = {"height": 9, "width": 9, "channels": 3, "dtype": np.uint8}
     with pytest.raises(ImageError, match=r"a\.jpg: quality is 0"):
         ImageWriter(tmp_path / "a.jpg", quality=0, **size)
@@ -202,38 +227,38 @@ def test_what_would_fail_at_the_end_fails_at_the_start(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_formats_that_cannot_hold_it_and_limits_are_checked_at_once(tmp_path: Path) -> None:
+def test_limits_and_damage(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="transparency"):
         ImageWriter(tmp_path / "a.jpg", height=9, width=9, channels=3, dtype=np.uint8, alpha=True)
     files.write_array(tmp_path / "b.png", np.zeros((30, 30), np.uint8))
     with pytest.raises(ImageError, match="the limit is 10"):
-        open_reader(tmp_path / "b.png", scratch=tmp_path, limits=Limits(pixels=10))
+        ImageReader(tmp_path / "b.png", scratch=tmp_path, limits=Limits(pixels=10))
     data = (tmp_path / "b.png").read_bytes()
     for memory in (0, 1 << 20):
         (tmp_path / "c.png").write_bytes(data[: len(data) - 30])
         with pytest.raises(ImageError, match=r"c\.png is damaged"):
-            open_reader(tmp_path / "c.png", scratch=tmp_path, memory=memory)
+            ImageReader(tmp_path / "c.png", scratch=tmp_path, memory=memory)
     assert leftovers(tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    "ending",
+    "suffix",
     [".png", pytest.param(".jpg", marks=pytest.mark.slow), pytest.param(".tif", marks=pytest.mark.slow)],
 )
-def test_memory_does_not_grow_with_the_picture(tmp_path: Path, ending: str) -> None:
+def test_memory_does_not_grow_with_the_image(tmp_path: Path, suffix: str) -> None:
     program = """
 import sys
 from pathlib import Path
 import numpy as np
-from srgan.image.stream import ImageWriter, open_reader
+from srgan.image.stream import ImageReader, ImageWriter
 from benchmarks.memory import peak_resident
 path, height = Path(sys.argv[1]), int(sys.argv[2])
 row = np.random.default_rng(0).integers(0, 256, (250, 2000, 3), dtype=np.uint8) // 16
-with ImageWriter(path, height=height, width=2000, channels=3, dtype=np.uint8) as sink:
+with ImageWriter(path, height=height, width=2000, channels=3, dtype=np.uint8) as writer:
     for top in range(0, height, 250):
-        sink.write_box(top, 0, row)
-    sink.finish()
-with open_reader(path, scratch=path.parent, memory=0) as source:
+        writer.write_box(top, 0, row)
+    writer.finish()
+with ImageReader(path, scratch=path.parent, memory=0) as source:
     for top in range(0, height, 250):
         source.region(top, 0, 250, 2000)
 print(peak_resident())
@@ -241,7 +266,7 @@ print(peak_resident())
 
     def peak(height: int) -> int:
         """MB resident at most."""
-        command = [sys.executable, "-c", program, str(tmp_path / f"a{ending}"), str(height)]
+        command = [sys.executable, "-c", program, str(tmp_path / f"a{suffix}"), str(height)]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) // 1_000_000
 
     small, large = peak(1000), peak(12000)

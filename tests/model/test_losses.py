@@ -131,3 +131,83 @@ def test_gradients_agree_with_finite_differences() -> None:
         slope = (loss(sr + 1e-6 * towards, hr) - loss(sr - 1e-6 * towards, hr)) / 2e-6
         assert x.grad is not None
         assert (x.grad * towards).sum().item() == pytest.approx(slope.item(), rel=1e-6)
+
+
+CHANNELS = {"12": 3, "22": 4, "34": 5}
+
+
+def features(seed: int, side: int = 32) -> dict[str, Tensor]:
+    """As VGG19 gives them: each block of it halves the picture."""
+    rng = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.rand((2, c, *[side // 2 ** (int(name[0]) - 1)] * 2), generator=rng, dtype=torch.float64)
+        for name, c in CHANNELS.items()
+    }
+
+
+def test_texture_is_the_relative_error_of_each_patch_s_products() -> None:
+    sr, hr = features(0), features(1)
+    errors: dict[str, list[float]] = {name: [] for name in CHANNELS}
+    for name in CHANNELS:
+        p = {"12": 16, "22": 8, "34": 4}[name]
+        for n in range(2):
+            for y in (0, p):
+                for x in (0, p):
+                    a, b = (m[name][n, :, y : y + p, x : x + p].numpy() for m in (sr, hr))
+                    products = [np.einsum("iyx,jyx->ij", f, f) for f in (a, b)]
+                    errors[name].append(((products[0] - products[1]) ** 2).sum() / (products[1] ** 2).sum())
+    wanted = np.mean([np.mean(each) for each in errors.values()])
+    np.testing.assert_allclose(float(losses.texture(sr, hr)), wanted, rtol=1e-12)
+
+
+def test_texture_ignores_the_order_within_a_patch_and_not_the_patch() -> None:
+    hr = features(0)
+    turned = {name: m.unflatten(2, (2, -1)).flip(3).flatten(2, 3) for name, m in hr.items()}  # rows of each patch
+    assert losses.texture(turned, hr) < 1e-20
+    exchanged = {name: m.roll(m.shape[2] // 2, 2) for name, m in hr.items()}
+    assert losses.texture(exchanged, hr) > 1e-3
+
+
+def test_texture_is_relative() -> None:
+    """Maps half as strong: products a quarter, and the relative error does not know how strong they were."""
+    hr = features(0)
+    for strength in (1.0, 100.0):
+        strong = {name: strength * m for name, m in hr.items()}
+        weak = {name: 0.5 * m for name, m in strong.items()}
+        torch.testing.assert_close(losses.texture(weak, strong), torch.tensor(0.75**2, dtype=torch.float64))
+
+
+def test_texture_of_black_is_finite_and_so_is_its_gradient() -> None:
+    black = {name: torch.zeros_like(m) for name, m in features(0).items()}
+    sr = {name: torch.zeros_like(m).requires_grad_() for name, m in black.items()}
+    loss = losses.texture(sr, black)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss == 0.0 and all(torch.isfinite(m.grad).all() for m in sr.values() if m.grad is not None)
+
+
+def test_texture_gives_hr_no_gradient() -> None:
+    sr, hr = ({name: m.requires_grad_() for name, m in features(seed).items()} for seed in (0, 1))
+    losses.texture(sr, hr).backward()  # type: ignore[no-untyped-call]
+    assert all(m.grad is None for m in hr.values()) and all(m.grad is not None for m in sr.values())
+
+
+def test_grid_ignores_errors_that_do_not_depend_on_the_place_in_an_lr_pixel() -> None:
+    rng = torch.Generator().manual_seed(0)
+    hr = torch.rand(2, 3, 96, 96, generator=rng)
+    coarse = torch.rand(2, 3, 24, 24, generator=rng).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    assert losses.grid(hr, hr) == 0.0
+    assert losses.grid(hr + 0.1, hr) < 1e-12
+    assert losses.grid(hr + coarse, hr) < 1e-12  # whole LR pixels too light or too dark
+    noise = 0.1 * torch.randn(2, 3, 96, 96, generator=rng)
+    expected = 0.1**2 / 12**2 * 15 / 16  # the mean of 144 places, less the mean of 16 such means
+    assert 0.8 * expected < losses.grid(hr + noise, hr) < 1.2 * expected
+
+
+@pytest.mark.parametrize("side", [16, 32, 96])
+def test_grid_is_the_variance_of_a_pattern_wherever_it_lies(side: int) -> None:
+    hr = torch.rand(1, 3, side, side, dtype=torch.float64)
+    for row, column in ((0, 0), (3, 1)):
+        pattern = torch.zeros_like(hr)
+        pattern[..., row::4, column::4] = 0.16
+        wanted = 0.16**2 * (1 / 16 - 1 / 256)  # variance over the 16 places
+        torch.testing.assert_close(losses.grid(hr + pattern, hr), torch.tensor(wanted, dtype=torch.float64))

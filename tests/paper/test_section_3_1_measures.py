@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srgan.evaluate.paper import PAPER
+from srgan.evaluate.table import PAPER
 from srgan.image.metrics import score
 from srgan.model.config import GeneratorConfig
 

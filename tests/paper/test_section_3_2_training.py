@@ -17,7 +17,8 @@ from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator
 from srgan.train import optimizers, recipes, steps
-from srgan.train.schedule import learning_rate
+from srgan.train.loop import learning_rate
+from srgan.train.settings import LossWeights
 
 OFF = torch.autocast("cpu", torch.bfloat16, enabled=False)
 
@@ -58,20 +59,15 @@ class Update:
         both = (self.generator, self.discriminator)
         self.of_g, self.of_d = Watched(self.generator, both), Watched(self.discriminator, both)
         self.lr_unit, self.hr_signed = torch.rand(3, 3, 4, 4), torch.rand(3, 3, 16, 16) * 2 - 1
-        self.losses = steps.adversarial_step(
-            self.generator,
-            self.discriminator,
-            _features,
-            "54",
-            self.of_g,
-            self.of_d,
-            self.lr_unit,
-            self.hr_signed,
-            content_weight=1.0,
-            adversarial_weight=1e-3,
-            total_variation_weight=0.0,
+        nets = steps.AdversarialNets(
+            generator=self.generator,
+            discriminator=self.discriminator,
+            optimizer_g=self.of_g,
+            optimizer_d=self.of_d,
             autocast=OFF,
+            vgg=_features,
         )
+        self.losses = steps.adversarial_step(nets, self.lr_unit, self.hr_signed, LossWeights(), "54")
 
 
 @pytest.fixture(scope="module")
@@ -147,18 +143,19 @@ def test_lr_is_scaled_to_0_1_and_hr_to_minus_1_1() -> None:
 
 def test_the_paper_s_recipe() -> None:
     paper = recipes.paper()
-    assert (paper.pretrain_steps, paper.train_steps) == (1_000_000, 200_000)
-    assert (paper.batch_size, paper.crop) == (16, 96)
-    assert (paper.b1, paper.blocks, paper.width) == (0.9, 16, 64)
-    assert (paper.pixel_loss, paper.content) == ("mse", "vgg54")
-    assert (paper.content_weight, paper.adversarial_weight) == (1.0, 1e-3)
-    assert (paper.ema, paper.icnr, paper.warmup) == (0.0, False, 0)  # ours, and off
-    assert (paper.pretrain_optimizer, paper.freeze_batchnorm, paper.shift) == ("adam", False, False)
+    schedule, weights, networks = paper.schedule, paper.losses, paper.networks
+    assert (schedule.pretrain_steps, schedule.train_steps) == (1_000_000, 200_000)
+    assert (schedule.batch_size, paper.data.crop) == (16, 96)
+    assert (schedule.b1, networks.blocks, networks.width) == (0.9, 16, 64)
+    assert (weights.pixel_loss, weights.content) == ("mse", "vgg54")
+    assert (weights.content_weight, weights.adversarial_weight) == (1.0, 1e-3)
+    assert (networks.ema, networks.icnr, schedule.warmup) == (0.0, False, 0)  # ours, and off
+    assert (schedule.pretrain_optimizer, networks.freeze_batchnorm, networks.shift) == ("adam", False, False)
 
 
 def test_schedule_of_the_paper() -> None:
     """1e-4 for 1e6 updates; then 1e5 updates at 1e-4 and another 1e5 at 1e-5."""
-    p = recipes.paper()
+    p = recipes.paper().schedule
 
     def pretraining(step: int) -> float:
         return learning_rate(step, steps=p.pretrain_steps, peak=p.pretrain_learning_rate, decay=p.pretrain_decay)
@@ -172,7 +169,7 @@ def test_schedule_of_the_paper() -> None:
 
 
 def test_schedule_of_the_original_project_halves_at_the_floor_half() -> None:
-    d = recipes.div2k()
+    d = recipes.div2k().schedule
     assert (d.pretrain_steps, d.train_steps) == (2286, 457)
     rates = [learning_rate(s, steps=457, peak=d.learning_rate, decay=d.decay, drop=d.drop) for s in (227, 228)]
     assert rates == [1e-4, 5e-5]
@@ -180,7 +177,9 @@ def test_schedule_of_the_original_project_halves_at_the_floor_half() -> None:
 
 def test_adam_with_beta_1_of_0_9() -> None:
     paper = recipes.paper()
-    optimizer = optimizers.adam(Generator(GeneratorConfig(blocks=1, width=2)), b1=paper.b1, b2=paper.b2)
+    optimizer = optimizers.adam(
+        Generator(GeneratorConfig(blocks=1, width=2)), b1=paper.schedule.b1, b2=paper.schedule.b2
+    )
     assert isinstance(optimizer, torch.optim.Adam)
     assert optimizer.param_groups[0]["betas"] == (0.9, 0.999)
     assert optimizer.param_groups[0]["weight_decay"] == 0

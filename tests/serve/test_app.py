@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from srgan.cli import main
-from srgan.image.files import Image, Metadata, encode_image, read_image, read_provenance, write_image
+from srgan.image.files import Image, Metadata, read_image, read_provenance, write_image
 from srgan.model import weights
 from srgan.serve.problems import STATUSES, problem_from_error
 from tests.serve.conftest import Gate, Running, by_command, drawn, file_bytes, until
@@ -153,11 +153,6 @@ def test_limits_of_pixels_and_bytes(run_service: Callable[..., Running]) -> None
     assert "1,000" in detail(post(small, file_bytes(40, 40)), 422)
     assert "20,000 bytes" in detail(post(small, b"x" * 30_000), 413)
     assert post(small, file_bytes(25, 40)).status_code == 200
-
-
-def test_alpha_does_not_fit_into_jpeg(running: Running) -> None:
-    sheer = encode_image(Image(pixels=drawn(40, 40), alpha=drawn(40, 40, channels=1)), ".png")
-    assert "transparency" in detail(post(running, sheer, format="jpeg"), 422)
 
 
 def test_other_methods_and_paths(running: Running) -> None:

@@ -27,16 +27,9 @@ pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="no Chromium: apt-get install chromium chromium-driver"
 )
 FLAGS = (
-    "headless",
-    "no-sandbox",
-    "disable-gpu",
-    "disable-quic",
-    "no-first-run",
-    "disable-background-networking",
-    "disable-component-update",
-    "disable-sync",
-    "hide-scrollbars",
-)
+    "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
+    "disable-component-update disable-sync hide-scrollbars"
+).split()
 
 
 class Page:
@@ -113,18 +106,18 @@ def served(run_service: Callable[..., Running]) -> Running:
 
 @pytest.fixture
 def page(driver: tuple[webdriver.Chrome, Path], served: Running) -> Iterator[Page]:
-    """The page, opened; afterwards: nothing was asked of another host, nothing was complained about."""
-    made = Page(driver[0], served.url, driver[1])
+    """The page, opened; afterwards: no request went to another host, the console is empty."""
+    page = Page(driver[0], served.url, driver[1])
     driver[0].get_log("performance")
     driver[0].get_log("browser")
-    made.open()
-    yield made
-    asked = [json.loads(entry["message"])["message"] for entry in driver[0].get_log("performance")]
-    addresses = {m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"}
+    page.open()
+    yield page
+    requests = [json.loads(entry["message"])["message"] for entry in driver[0].get_log("performance")]
+    addresses = {m["params"]["request"]["url"] for m in requests if m["method"] == "Network.requestWillBeSent"}
     assert addresses
     assert {a for a in addresses if not a.startswith((served.url, "blob:", "data:"))} == set()
-    complaints = [entry["message"] for entry in driver[0].get_log("browser")]
-    assert [text for text in complaints if "422 (Unprocessable" not in text] == []
+    messages = [entry["message"] for entry in driver[0].get_log("browser")]
+    assert [text for text in messages if "422 (Unprocessable" not in text] == []
 
 
 def test_upload_and_download_equal_the_command(page: Page, image_file: Callable[..., Path]) -> None:

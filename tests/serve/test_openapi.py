@@ -1,4 +1,4 @@
-"""The service answers as its OpenAPI description says, whatever schemathesis thinks of sending."""
+"""Schemathesis: every answer is as the OpenAPI description says."""
 
 from __future__ import annotations
 
@@ -15,39 +15,23 @@ TOKEN = "the-token-of-this-test"
 
 def test_schemathesis_has_no_finding(run_service: Callable[..., Running], tmp_path: Path) -> None:
     served = run_service(token=TOKEN, queue=64)
-    headers = ["--header", f"Authorization: Bearer {TOKEN}"]
-    found = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "schemathesis.cli",
-            "run",
-            f"{served.url}/openapi.json",
-            *headers,
-            "--checks",
-            "all",
-            "--max-examples",
-            "30",
-            "--seed",
-            "7",
-            "--no-color",
-            "--suppress-health-check",
-            "all",
-        ],
-        env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.serve.schemathesis_hooks", "PYTHONPATH": str(_root())},
+    options = "--checks all --max-examples 30 --seed 7 --no-color --suppress-health-check all".split()
+    header = ["--header", f"Authorization: Bearer {TOKEN}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/openapi.json", *header, *options],
+        env={
+            **os.environ,
+            "SCHEMATHESIS_HOOKS": "tests.serve.schemathesis_hooks",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert "Tested: 5" in found.stdout and "No issues found" in found.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Tested: 5" in done.stdout and "No issues found" in done.stdout
+    # Requests got through, refusals were met, and there was no bug.
     metrics = served.service.metrics.text().decode()
-    for status in (200, 400, 409):
-        assert f'route="/v1/upscale",status="{status}"' in metrics
-    assert 'status="401"' in metrics
-    assert 'status="500"' not in metrics
-
-
-def _root() -> Path:
-    return Path(__file__).parents[2]
+    seen = {status for status in (200, 400, 401, 409, 500) if f'status="{status}"' in metrics}
+    assert seen == {200, 400, 401, 409}

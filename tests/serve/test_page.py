@@ -14,8 +14,9 @@ import requests
 
 from srgan.image.files import Image, ImageBytes, encode_image, read_image, read_rgb8
 from srgan.image.metrics import score
+from srgan.image.niqe import read_niqe_model
 from srgan.image.resize import bicubic, downscaled
-from tests.serve.conftest import Running, by_command, drawn
+from tests.serve.conftest import Running, by_command, drawn, file_bytes
 
 
 def frames(running: Running, data: bytes, name: str = "photo.png", **query: Any) -> list[tuple[dict[str, Any], bytes]]:
@@ -51,7 +52,7 @@ def test_the_stream_has_bicubic_progress_and_the_commands_file(
 
 
 def test_tiff_comes_with_a_png_view(running: Running) -> None:
-    deep = encode_image(Image(pixels=drawn(40, 40, deep=True)), ".tif")
+    deep = file_bytes(40, 40, ".tif", deep=True)
     by_kind = {event["event"]: data for event, data in frames(running, deep, "photo.tif")}
     assert by_kind["sr"].startswith(b"II*") and by_kind["view"].startswith(b"\x89PNG")
     sr, view = (read_image(ImageBytes(data=by_kind[kind], name=kind)).pixels for kind in ("sr", "view"))
@@ -59,7 +60,7 @@ def test_tiff_comes_with_a_png_view(running: Running) -> None:
 
 
 def test_a_damaged_image_ends_the_stream(running: Running) -> None:
-    good = encode_image(Image(pixels=drawn(60, 60, channels=3)), ".png")
+    good = file_bytes(60, 60)
     [(event, _)] = frames(running, good[:40] + b"junk" + good[60:])
     assert (event["event"], event["status"]) == ("problem", 422)
     assert "photo.png" in event["detail"]
@@ -70,8 +71,9 @@ def test_wrong_parameters_are_refused_before_the_stream(running: Running) -> Non
     assert answer.status_code == 400 and "2, 3 or 4" in answer.json()["detail"]
 
 
-def scores(running: Running, sr: bytes, reference: bytes) -> requests.Response:
-    files = {"picture": ("sr.png", sr), "reference": ("hr.png", reference)}
+def scores(running: Running, sr: np.ndarray, hr: np.ndarray) -> requests.Response:
+    names = {"picture": sr, "reference": hr}
+    files = {name: (f"{name}.png", encode_image(Image(pixels=pixels), ".png")) for name, pixels in names.items()}
     return requests.post(f"{running.url}/page/score", files=files, timeout=60)
 
 
@@ -79,24 +81,20 @@ def test_scores_equal_the_evaluation(run_service: Callable[..., Running], data: 
     served = run_service(niqe=data / "niqe" / "niqe_pris_params.npz")
     hr = read_rgb8(data / "Set5" / "image_SRF_4" / "img_001_SRF_4_HR.png")
     sr = bicubic(downscaled(hr), *hr.shape[:2])
-    from srgan.image.niqe import read_niqe_model
-
     expected = score(sr, hr, niqe_model=read_niqe_model(data / "niqe" / "niqe_pris_params.npz"))
-    found = scores(served, encode_image(Image(pixels=sr), ".png"), encode_image(Image(pixels=hr), ".png")).json()
-    assert found == {"psnr_y": expected.psnr_y, "ssim_daala": expected.ssim_daala, "niqe": expected.niqe}
+    assert scores(served, sr, hr).json() == {
+        "psnr_y": expected.psnr_y,
+        "ssim_daala": expected.ssim_daala,
+        "niqe": expected.niqe,
+    }
 
 
-def test_a_slightly_larger_reference(
-    running: Running,
-) -> None:
-    hr = drawn(66, 67)
-    found = scores(
-        running, encode_image(Image(pixels=drawn(64, 64, seed=2)), ".png"), encode_image(Image(pixels=hr), ".png")
-    ).json()
-    expected = score(drawn(64, 64, seed=2), hr[:64, :64])
-    assert found == {"psnr_y": expected.psnr_y, "ssim_daala": expected.ssim_daala, "niqe": None}
-    same = encode_image(Image(pixels=drawn(64, 64)), ".png")
-    assert scores(running, same, same).json()["psnr_y"] is None  # equal pictures: no finite value
+def test_a_slightly_larger_reference(running: Running) -> None:
+    sr, hr = drawn(64, 64, seed=2), drawn(66, 67)
+    expected = score(sr, hr[:64, :64])
+    values = {"psnr_y": expected.psnr_y, "ssim_daala": expected.ssim_daala, "niqe": None}
+    assert scores(running, sr, hr).json() == values
+    assert scores(running, sr, sr).json()["psnr_y"] is None  # no finite value
 
 
 @pytest.mark.parametrize(
@@ -108,7 +106,7 @@ def test_a_slightly_larger_reference(
     ],
 )
 def test_unfit_references(running: Running, sr: tuple[int, int], hr: tuple[int, int], words: str) -> None:
-    answer = scores(running, *(encode_image(Image(pixels=drawn(*size)), ".png") for size in (sr, hr)))
+    answer = scores(running, drawn(*sr), drawn(*hr))
     assert answer.status_code == 422 and words in answer.json()["detail"]
 
 

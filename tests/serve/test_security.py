@@ -17,14 +17,10 @@ def get(running: Running, path: str = "/v1/models", **headers: str) -> requests.
     return requests.get(running.url + path, headers=headers, timeout=30, allow_redirects=False)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "LOCALHOST."])
-def test_loopback(host: str) -> None:
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "localhost.example.org", ""])
-def test_not_loopback(host: str) -> None:
-    assert not is_loopback(host)
+def test_loopback() -> None:
+    ours = ("127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "LOCALHOST.")
+    others = ("0.0.0.0", "::", "10.0.0.1", "example.org", "localhost.example.org", "")
+    assert [is_loopback(host) for host in (*ours, *others)] == [True] * 6 + [False] * 6
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +29,7 @@ def secured(run_service: Callable[..., Running]) -> Running:
 
 
 def test_without_a_token_only_health_is_answered(secured: Running) -> None:
-    for path in (
-        "/v1/models",
-        "/metrics",
-        "/docs",
-        "/openapi.json",
-        "/static/page.js",
-        "/page/about",
-        "/nothing",
-    ):
+    for path in ("/v1/models", "/metrics", "/docs", "/openapi.json", "/static/page.js", "/page/about", "/nothing"):
         answer = get(secured, path)
         assert answer.status_code == 401 and answer.headers["WWW-Authenticate"] == "Bearer", path
         assert answer.headers["Content-Type"] == "application/problem+json"
@@ -77,13 +65,7 @@ def test_a_browser_gets_a_form_then_a_cookie(secured: Running) -> None:
 
 def test_host_names(run_service: Callable[..., Running]) -> None:
     named = run_service(hosts=("images.example.org",))
-    for host in (
-        "localhost",
-        "127.0.0.1:7860",
-        "[::1]:7860",
-        "images.example.org",
-        "Images.Example.org:443",
-    ):
+    for host in ("localhost", "127.0.0.1:7860", "[::1]:7860", "images.example.org", "Images.Example.org:443"):
         assert get(named, Host=host).status_code == 200, host
     for host in ("evil.example.org", "127.0.0.1.evil.org", "images.example.org.evil.org", ""):
         assert get(named, Host=host).status_code in (400, 403), host
@@ -92,7 +74,8 @@ def test_host_names(run_service: Callable[..., Running]) -> None:
 def test_origins(running: Running) -> None:
     here = f"127.0.0.1:{running.port}"
     assert get(running, Origin=f"http://{here}").status_code == 200
-    for origin in ("http://evil.example.org", "null", f"http://{here}.evil.org", "http://localhost:1"):
+    others = ("http://evil.example.org", "null", "http://[", f"http://{here}.evil.org", "http://localhost:1")
+    for origin in others:
         assert get(running, Origin=origin).status_code == 403, origin
     assert get(running, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}).status_code == 403
     assert get(running, "/", **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}).status_code == 200

@@ -12,19 +12,20 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from srgan import config
 from srgan.data.loader import CropSampler, loader
 from srgan.data.packed import PackedImages, open_packed
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, init_weights
 from srgan.train import phases
-from srgan.train.distributed import Ranks, joined, synchronise_batchnorm
-from srgan.train.phases import Adversarial, Phase, Pretraining, networks
+from srgan.train.distributed import Ranks, process_group, synchronise_batchnorm
+from srgan.train.phases import Adversarial, Phase, Pretraining, all_networks
 from srgan.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
 STEPS = 5
-SETTINGS = TrainSettings(
+SETTINGS = TrainSettings.flat(
     blocks=1, width=8, crop=32, batch_size=16, precision="fp64", compile=False, content="vgg54", ema=0.9
 )
 
@@ -48,7 +49,7 @@ class Features(nn.Module):
 
 def first_generator() -> Generator:
     """The generator that every comparison starts from."""
-    generator = Generator(GeneratorConfig(blocks=SETTINGS.blocks, width=SETTINGS.width))
+    generator = Generator(GeneratorConfig(blocks=SETTINGS.networks.blocks, width=SETTINGS.networks.width))
     init_weights(generator, seed=1)
     return generator
 
@@ -57,32 +58,30 @@ def trained(name: str, pack: PackedImages, ranks: Ranks, settings: TrainSettings
     """A phase after five steps."""
     phases.Discriminator = SmallDiscriminator  # type: ignore[misc, assignment]
     generator = first_generator()
-    if settings.sync_batchnorm:
+    if settings.speed.sync_batchnorm:
         synchronise_batchnorm(generator, device)
     phase: Phase = (
         Pretraining(generator, settings, device, ranks=ranks)
         if name == "pretrain"
         else Adversarial(generator, Features(), settings, device, ranks=ranks)
     )
-    plan = CropSampler(seed=0, phase=name, batch=16, crop=32, rank=ranks.rank, world_size=ranks.world)
-    batches = loader(pack, plan, device=device)
+    sampler = CropSampler(seed=0, phase=name, batch=16, crop=32, rank=ranks.rank, world_size=ranks.world_size)
+    batches = loader(pack, sampler, device=device)
     for step in range(STEPS):
         phase.step(step, batches(step), 1e-3)
     batches.close()
-    ranks.average_statistics(networks(phase))
+    ranks.average_statistics(all_networks(phase))
     return phase
 
 
 if __name__ == "__main__":
-    import dataclasses
-
     torch.set_num_threads(1)
     pack, folder = open_packed(Path(sys.argv[1])), Path(sys.argv[2])
-    with joined(CPU, batch=16) as ranks:
+    with process_group(CPU, batch_size=16) as ranks:
         modes = {"rank": CPU} | ({"sync": torch.device("cuda", 0)} if torch.cuda.is_available() else {})
         for mode, device in modes.items():
-            settings = dataclasses.replace(SETTINGS, sync_batchnorm=mode == "sync")
+            settings = config.replace(SETTINGS, sync_batchnorm=mode == "sync")
             for name in ("pretrain", "adversarial"):
                 phase = trained(name, pack, ranks, settings, device)
-                if ranks.first:
-                    torch.save({n: t.cpu() for n, t in phase.tensors().items()}, folder / f"{mode}_{name}.pt")
+                if ranks.is_main:
+                    torch.save({n: t.cpu() for n, t in phase.state_dict().items()}, folder / f"{mode}_{name}.pt")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from srgan.cli import run
+from srgan.cli import main
 from srgan.train import checkpoints
 
 SMALL = (
@@ -18,12 +18,12 @@ SMALL = (
 
 def train(output: Path, *more: str) -> int:
     """`srgan train` with small settings, in this process and in an empty working folder; the exit code."""
-    return run([*SMALL, "--output", str(output), *more])
+    return main([*SMALL, "--output", str(output), *more])
 
 
 def last_state(output: Path) -> dict[str, torch.Tensor]:
     """The tensors of the newest checkpoint."""
-    return dict(checkpoints.read(checkpoints.found(output / "checkpoints")[0]).tensors)
+    return dict(checkpoints.read(checkpoints.list_checkpoints(output / "checkpoints")[0]).tensors)
 
 
 def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:

@@ -20,8 +20,7 @@ from srgan.errors import SettingsError
 from srgan.image import files
 from srgan.model import losses
 from srgan.model.generator import init_weights
-from srgan.train.distributed import ALONE, joined, synchronise_batchnorm
-from srgan.train.heartbeat import Watch
+from srgan.train.distributed import ALONE, process_group, synchronise_batchnorm
 from tests.train.ranks import CPU, STEPS, Features, SmallDiscriminator, first_generator
 from tests.train.small import SMALL, assert_same, last_state
 
@@ -119,45 +118,17 @@ def test_synchronised_batchnorm_needs_a_gpu() -> None:
 
 
 def test_alone_nothing_is_exchanged() -> None:
-    with joined(CPU, batch=7) as ranks:
-        assert ranks is ALONE and ranks.first
-        assert ranks.from_first(lambda: 3) == 3 and ranks.largest(15) == 15
-        assert ranks.mean({"pixel": 0.5}) == {"pixel": 0.5}
+    with process_group(CPU, batch_size=7) as ranks:
+        assert ranks is ALONE and ranks.is_main
+        assert ranks.broadcast_object(lambda: 3) == 3 and ranks.all_reduce_max(15) == 15
+        assert ranks.all_reduce_mean({"pixel": 0.5}) == {"pixel": 0.5}
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(SettingsError, match="batch_size is 16, which 3 processes"), joined(CPU, batch=16):
+    with pytest.raises(SettingsError, match="batch_size is 16, which 3 processes"), process_group(CPU, batch_size=16):
         pass
-
-
-class Counters:
-    """A store of counters, in memory."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, int] = {}
-        self.lost = False
-
-    def add(self, key: str, amount: int) -> int:
-        if self.lost:
-            raise RuntimeError("connection reset")
-        self.values[key] = self.values.get(key, 0) + amount
-        return self.values[key]
-
-
-def test_a_silent_neighbour_counts_as_dead() -> None:
-    store = Counters()
-    mine, other = Watch(store, 0, 1, silence=3), Watch(store, 1, 0, silence=3)
-    assert [mine() for _ in range(9)] == [""] * 9, "who has not begun is not dead"
-    for _ in range(5):
-        assert other() == "" and mine() == ""
-    said = [mine() for _ in range(4)]
-    assert said[:2] == ["", ""] and "rank 1 has been silent for 3" in said[2]
-    other()
-    assert mine() == "", "it is heard again"
-    store.lost = True
-    assert "lost the meeting point" in mine()
 
 
 @pytest.mark.slow

@@ -22,9 +22,9 @@ class Plant:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int, spoil: str, *, always: bool = False) -> None:
         self.count, self.at, self.spoil, self.always = 0, at, spoil, always
-        self.norm, self.unit, self.step = steps.gradient_norm, phases.lr_unit, phases.Pretraining.step
+        self.norm, self.unit, self.step = steps.gradient_norm, phases.unit_from_uint8, phases.Pretraining.step
         monkeypatch.setattr(steps, "gradient_norm", self._norm)
-        monkeypatch.setattr(phases, "lr_unit", self._unit)
+        monkeypatch.setattr(phases, "unit_from_uint8", self._unit)
         plant = self
 
         def step(phase: phases.Pretraining, *args: object) -> dict[str, Tensor]:
@@ -70,7 +70,7 @@ def test_a_planted_nan_stops_the_run_at_its_step(
     assert not (tmp_path / "run/checkpoints/pretrain_00000006.checkpoint").exists()
 
 
-def test_rollback_goes_on_at_half_the_rate(
+def test_rollback_halves_the_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rates: list[float] = []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from srgan.train import loop, phases
 from srgan.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
-SETTINGS = TrainSettings(blocks=1, width=4, crop=16, batch_size=2, content="mse", ema=0.9)
+SETTINGS = TrainSettings.flat(blocks=1, width=4, crop=16, batch_size=2, content="mse", ema=0.9)
 WARM, STEPS = 200, 1000
 
 
@@ -43,7 +43,7 @@ def test_resident_memory_is_flat(name: str, tmp_path: Path, monkeypatch: pytest.
     pairs = [Pair(name=path.name, hr=path, lr=None) for path in sorted(tmp_path.glob("*.png"))]
     pack = pack_images(pairs, tmp_path / "p.pack", min_side=16)
     generator = Generator(GeneratorConfig(blocks=1, width=4))
-    settings = dataclasses.replace(SETTINGS)
+    settings = SETTINGS
     phase: phases.Phase = (
         phases.Pretraining(generator, settings, CPU)
         if name == "pretrain"
@@ -51,17 +51,10 @@ def test_resident_memory_is_flat(name: str, tmp_path: Path, monkeypatch: pytest.
     )
     batches = loader(pack, CropSampler(seed=0, phase=name, batch=2, crop=16), device=CPU)
     seen: list[float] = []
-    loop.run(
-        phase,
-        batches,
-        start=0,
-        stop=WARM + STEPS,
-        learning_rate=lambda step: 1e-4,
-        every=loop.Intervals(report=WARM, validate=10**9, save=10**9),
-        report=lambda found: seen.append(resident_mb()),
-        validate=lambda step: None,
-        save=lambda step: None,
-    )
+    recorder = mock.Mock()
+    recorder.report.side_effect = lambda phase, report: seen.append(resident_mb())
+    every = loop.Intervals(report=WARM, validate=10**9, save=10**9)
+    loop.train_phase(phase, batches, recorder, start=0, stop=WARM + STEPS, rate=lambda step: 1e-4, every=every)
     batches.close()
     assert len(seen) == 1 + STEPS // WARM
     assert seen[-1] - seen[0] < 4.0, seen

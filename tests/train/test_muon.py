@@ -8,7 +8,7 @@ import torch
 from srgan.model.config import GeneratorConfig
 from srgan.model.generator import Generator
 from srgan.train import optimizers
-from srgan.train.muon import STRIDE, Muon, orthogonal
+from srgan.train.optimizers import RMS_SCALE, Muon, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (12, 12)])
@@ -30,7 +30,7 @@ def test_a_kernel_moves_as_by_pytorch_s_muon() -> None:
     kernel = torch.randn(6, 4, 3, 3, generator=rng).to(memory_format=torch.channels_last).requires_grad_()
     matrix = kernel.detach().flatten(1).clone().requires_grad_()
     ours = Muon([kernel], [torch.zeros(1, requires_grad=True)], lr=1e-2)
-    theirs = torch.optim.Muon([matrix], lr=1e-2 * STRIDE / 0.2, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    theirs = torch.optim.Muon([matrix], lr=1e-2 * RMS_SCALE / 0.2, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
     for _ in range(3):
         gradient = torch.randn(6, 4, 3, 3, generator=rng)
         before = matrix.detach().clone()
@@ -58,7 +58,7 @@ def test_the_step_s_length_is_the_stride_and_the_others_are_adam_s() -> None:
             "up.0.conv.weight",
             "up.1.conv.weight",
         ):
-            assert 0.6 < length / (STRIDE * 1e-3) < 1.3, name
+            assert 0.6 < length / (RMS_SCALE * 1e-3) < 1.3, name
         else:
             torch.testing.assert_close(length, torch.tensor(1e-3), rtol=1e-3, atol=0.0, msg=name)
 
@@ -80,12 +80,12 @@ def test_its_state_goes_through_names_and_back() -> None:
     stepped(5, straight, first)
     before, second = fresh()
     stepped(3, before, second)
-    state = {name: tensor.clone() for name, tensor in optimizers.state_tensors(second, before)}
+    state = {name: tensor.clone() for name, tensor in optimizers.named_state(second, before)}
     assert "body.0.conv1.weight.momentum" in state and "head.conv.weight.exp_avg" in state
     assert "body.0.conv1.weight.exp_avg" not in state
     after, third = fresh()
     after.load_state_dict(before.state_dict())
-    optimizers.load_state(third, after, state)
+    optimizers.load_named_state(third, after, state)
     stepped(2, after, third, first=3)
     for (name, a), b in zip(straight.named_parameters(), after.parameters(), strict=True):
         assert torch.equal(a, b), name

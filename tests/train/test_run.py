@@ -50,7 +50,7 @@ def test_the_folder_holds_what_the_docs_list(undisturbed: Path) -> None:
 
 def test_the_journal_tells_losses_speed_and_health(undisturbed: Path) -> None:
     lines = [json.loads(line) for line in (undisturbed / "journal.jsonl").read_text().splitlines()]
-    assert lines[0]["kind"] == "event" and "scikit-image" in lines[0]["text"]
+    assert lines[0]["kind"] == "warning" and "scikit-image" in lines[0]["text"]
     reports = [line for line in lines if line["kind"] == "report"]
     assert [(r["phase"], r["step"]) for r in reports] == [
         ("pretrain", 3),
@@ -63,6 +63,7 @@ def test_the_journal_tells_losses_speed_and_health(undisturbed: Path) -> None:
     assert 0 < health["d_real"] < 1 and health["content_to_adversarial"] > 0
     (start,) = [line for line in lines if line["kind"] == "start"]
     assert start["data"]["pictures"] == 4 and start["versions"]["torch"]
+    assert lines[-1]["kind"] == "end" and lines[-1]["state"] == "done"
 
 
 def test_a_generator_describes_itself(undisturbed: Path) -> None:
@@ -78,7 +79,7 @@ def test_the_saved_settings_give_the_same_run(undisturbed: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("after", [2, 5, 7])
-def test_a_run_broken_off_and_gone_on_with_ends_in_the_same_bits(
+def test_a_resumed_run_ends_in_the_same_bits(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     done = 0
@@ -103,8 +104,8 @@ def test_a_run_broken_off_and_gone_on_with_ends_in_the_same_bits(
         assert a.sha256 == b.sha256
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int, code: int) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_a_signal_saves_and_says_how_to_resume(tmp_path: Path, number: int, code: int) -> None:
     words = [word for word in SMALL if word != "--quiet"]
     command = [sys.executable, "-m", "srgan", *words, "--pretrain-steps", "100000", "--output", "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -116,8 +117,9 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int, code:
     _, said = process.communicate(timeout=120)
     assert process.returncode == code, said
     assert "srgan train --resume --output run" in said and "Traceback" not in said
-    newest = checkpoints.read(checkpoints.found(tmp_path / "run/checkpoints")[0])
+    newest = checkpoints.read(checkpoints.list_checkpoints(tmp_path / "run/checkpoints")[0])
     assert newest.step >= 3
+    assert json.loads(journal.read_text().splitlines()[-1])["state"] == "stopped"
 
 
 def test_resume_refuses_settings_that_would_change_the_result(
@@ -136,16 +138,28 @@ def test_a_folder_with_a_run_in_it_is_refused(undisturbed: Path, capsys: pytest.
     assert sorted(undisturbed.rglob("*")) == before
 
 
-def test_resume_without_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train(tmp_path / "none", "--resume") == 2
-    assert "no run" in capsys.readouterr().err
+def test_resume_without_a_run_starts_from_the_beginning(undisturbed: Path, tmp_path: Path) -> None:
+    new, early = tmp_path / "new", tmp_path / "early"
+    early.mkdir()
+    (early / "journal.jsonl").write_text('{"kind": "start"}\n{"kind": "rep')  # killed before its first checkpoint
+    for folder in (new, early):
+        assert train(folder, "--resume") == 0
+        assert "starting from the beginning" in (folder / "journal.jsonl").read_text()
+        assert_same(last_state(undisturbed), last_state(folder))
+
+
+def test_resume_refuses_a_folder_with_other_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").write_bytes(b"not a run")
+    assert train(tmp_path / "photos", "--resume") == 2
+    assert "no run to resume" in capsys.readouterr().err
 
 
 def test_two_runs_cannot_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from srgan.train.folder import RunFolder
 
     (tmp_path / "run").mkdir()
-    with RunFolder(tmp_path / "run").locked():
+    with RunFolder(tmp_path / "run").lock():
         assert train(tmp_path / "run") == 2
     assert "another run" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Which pictures are taken and where each result goes, as interface.md has it."""
+"""Which images are upscaled and where each result goes, as interface.md has it."""
 
 from __future__ import annotations
 
@@ -7,87 +7,87 @@ from pathlib import Path
 import pytest
 
 from srgan.errors import UsageError
-from srgan.upscale.inputs import in_shard, worklist
+from srgan.upscale.inputs import find_inputs, in_shard
 
 
-def made(root: Path, *names: str) -> None:
+def touch(root: Path, *names: str) -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"x")
 
 
 def targets(*paths: Path, output: Path | None = None, scale: int = 4, format: str | None = None) -> list[str]:
-    work = worklist(paths, output, scale=scale, format=format, shard=None)
-    return [item.target.as_posix() for item in work.items]
+    inputs = find_inputs(paths, output, scale=scale, format=format, shard=None)
+    return [task.target.as_posix() for task in inputs.tasks]
 
 
 def test_beside_the_input(tmp_path: Path) -> None:
-    made(tmp_path, "a.jpg", "b.gif")
+    touch(tmp_path, "a.jpg", "b.gif")
     assert targets(tmp_path / "a.jpg") == [f"{tmp_path}/a_x4.jpg"]
     assert targets(tmp_path / "a.jpg", scale=2, format="tiff") == [f"{tmp_path}/a_x2.tif"]
     assert targets(tmp_path / "b.gif") == [f"{tmp_path}/b_x4.png"]  # GIF is read, not written
 
 
-def test_a_file_by_name(tmp_path: Path) -> None:
-    made(tmp_path, "a.jpg", "b.jpg")
+def test_named_file(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
     assert targets(tmp_path / "a.jpg", output=Path("new.webp")) == ["new.webp"]
-    with pytest.raises(UsageError, match=r"new.webp names one file for 2 pictures"):
+    with pytest.raises(UsageError, match=r"new.webp names one file for 2 images"):
         targets(tmp_path / "a.jpg", tmp_path / "b.jpg", output=Path("new.webp"))
     with pytest.raises(UsageError, match="contradicts the ending"):
         targets(tmp_path / "a.jpg", output=Path("new.webp"), format="png")
     assert targets(tmp_path / "a.jpg", output=Path("new.jpeg"), format="jpg") == ["new.jpeg"]
 
 
-def test_a_folder_keeps_names(tmp_path: Path) -> None:
-    made(tmp_path, "a.jpg")
+def test_folder_keeps_names(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
     assert targets(tmp_path / "a.jpg", output=tmp_path / "out") == [f"{tmp_path}/out/a.jpg"]
     (tmp_path / "v1.5").mkdir()  # existing, though it looks like a name with an ending
     assert targets(tmp_path / "a.jpg", output=tmp_path / "v1.5") == [f"{tmp_path}/v1.5/a.jpg"]
 
 
 def test_folders_are_mirrored(tmp_path: Path) -> None:
-    made(tmp_path, "in/b.png", "in/sub/a.JPG", "in/sub/notes.txt", "in/.hidden.png", "in/.git/c.png")
-    found = targets(tmp_path / "in", output=tmp_path / "out", format="png")
-    assert found == [f"{tmp_path}/out/b.png", f"{tmp_path}/out/sub/a.png"]
+    touch(tmp_path, "in/b.png", "in/sub/a.JPG", "in/sub/notes.txt", "in/.hidden.png", "in/.git/c.png")
+    names = targets(tmp_path / "in", output=tmp_path / "out", format="png")
+    assert names == [f"{tmp_path}/out/b.png", f"{tmp_path}/out/sub/a.png"]
 
 
-def test_the_output_folder_is_no_input(tmp_path: Path) -> None:
-    made(tmp_path, "in/b.png", "in/out/b.png")
+def test_output_folder_is_not_input(tmp_path: Path) -> None:
+    touch(tmp_path, "in/b.png", "in/out/b.png")
     assert targets(tmp_path / "in", output=tmp_path / "in/out") == [f"{tmp_path}/in/out/b.png"]
     with pytest.raises(UsageError, match="is the input folder itself"):
         targets(tmp_path / "in", output=tmp_path / "in")
 
 
-def test_results_of_an_earlier_run_are_not_upscaled_again(tmp_path: Path) -> None:
-    made(tmp_path, "a.jpg", "a_x4.jpg", "b_x4.png", "c.gif", "c_x2.png")
+def test_earlier_results_are_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "a_x4.jpg", "b_x4.png", "c.gif", "c_x2.png")
     assert targets(tmp_path) == [f"{tmp_path}/{name}" for name in ("a_x4.jpg", "b_x4_x4.png", "c_x4.png")]
-    assert targets(tmp_path / "a_x4.jpg") == [f"{tmp_path}/a_x4_x4.jpg"]  # when named, it is wanted
+    assert targets(tmp_path / "a_x4.jpg") == [f"{tmp_path}/a_x4_x4.jpg"]  # but not when it is named
 
 
 def test_globs(tmp_path: Path) -> None:
-    made(tmp_path, "in/a/1.png", "in/b/2.png", "in/b/c/3.png", "in/b/no.txt")
+    touch(tmp_path, "in/a/1.png", "in/b/2.png", "in/b/c/3.png", "in/b/no.txt")
     assert targets(tmp_path / "in/*/*.png", output=tmp_path / "o") == [
         f"{tmp_path}/o/a/1.png",
         f"{tmp_path}/o/b/2.png",
     ]
     assert len(targets(tmp_path / "in/**/*.png")) == 3
-    with pytest.raises(UsageError, match="no picture matches"):
+    with pytest.raises(UsageError, match="no image matches"):
         targets(tmp_path / "in/*.txt")
 
 
-def test_a_name_with_brackets_is_a_name_where_it_exists(tmp_path: Path) -> None:
-    made(tmp_path, "a[1].png")
+def test_existing_name_with_brackets(tmp_path: Path) -> None:
+    touch(tmp_path, "a[1].png")
     assert targets(tmp_path / "a[1].png") == [f"{tmp_path}/a[1]_x4.png"]
 
 
-def test_two_pictures_never_become_one_file(tmp_path: Path) -> None:
-    made(tmp_path, "in/a.png", "in/a.jpg")
+def test_two_images_never_become_one_file(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.png", "in/a.jpg")
     with pytest.raises(UsageError, match=r"a.jpg and .*a.png would both become"):
         targets(tmp_path / "in", output=tmp_path / "out", format="webp")
 
 
-def test_an_empty_folder_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no picture"):
+def test_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no image"):
         targets(tmp_path)
 
 
@@ -99,11 +99,11 @@ def test_shards_split_without_loss_or_overlap(count: int) -> None:
     assert min(map(len, shards)) > 200 / count / 2
 
 
-def test_a_shard_is_the_same_whatever_else_appears(tmp_path: Path) -> None:
-    made(tmp_path, *(f"{index}.png" for index in range(20)))
-    before = worklist([tmp_path], None, scale=4, format=None, shard="1/3").items
-    made(tmp_path, *(f"{index}_x4.png" for index in range(5)), "new.png")
-    after = worklist([tmp_path], None, scale=4, format=None, shard="1/3").items
+def test_shard_does_not_depend_on_other_files(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{index}.png" for index in range(20)))
+    before = find_inputs([tmp_path], None, scale=4, format=None, shard="1/3").tasks
+    touch(tmp_path, *(f"{index}_x4.png" for index in range(5)), "new.png")
+    after = find_inputs([tmp_path], None, scale=4, format=None, shard="1/3").tasks
     assert set(before) <= set(after) and len(after) <= len(before) + 1
 
 

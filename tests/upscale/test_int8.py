@@ -1,4 +1,4 @@
-"""int8 forms: close to fp32, bound to their weights, refused when damaged; `auto` takes them only when they are good."""
+"""int8 ranges: close to fp32, bound to their weights, refused when damaged; `auto` takes them only when they are good."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from srgan.errors import UsageError, WeightsError
 from srgan.model import weights as weights_module
 from srgan.model.config import GeneratorConfig
 from srgan.model.weights import Weights
-from srgan.upscale import calibrate as quantise
-from srgan.upscale import int8
+from srgan.upscale import calibrate, int8
 from srgan.upscale.openvino import OpenVinoEngine
 
 
@@ -23,29 +22,29 @@ def crops(count: int = 6) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def form(small: Weights) -> int8.Form:
-    everything = quantise.statistics(small, crops())
+def ranges(small: Weights) -> int8.Int8Ranges:
+    everything = calibrate.activation_ranges(small, crops())
     tensors = {name: value for name, value in everything.items() if not name.startswith("head.")}
-    return int8.Form(tensors=tensors, sha256=small.sha256, lost=0.01, metadata={"fp32": "head.conv"})
+    return int8.Int8Ranges(tensors=tensors, sha256=small.sha256, psnr_drop=0.01, metadata={"fp32": "head.conv"})
 
 
 @pytest.fixture
-def model(tmp_path: Path, small: Weights, form: int8.Form) -> Path:
+def model(tmp_path: Path, small: Weights, ranges: int8.Int8Ranges) -> Path:
     path = tmp_path / "model.safetensors"
     weights_module.write(path, small.tensors, config=small.config, metadata={})
-    int8.write(int8.path_beside(path), form)
+    int8.write(int8.path_beside(path), ranges)
     return path
 
 
-def test_int8_is_near_fp32_and_not_it(small: Weights, form: int8.Form) -> None:
+def test_int8_is_near_fp32(small: Weights, ranges: int8.Int8Ranges) -> None:
     lr_unit = np.random.default_rng(99).random((1, 3, 30, 20), np.float32)
-    exact, found = OpenVinoEngine(small).run(lr_unit), OpenVinoEngine(small, form).run(lr_unit)
+    exact, found = OpenVinoEngine(small).run(lr_unit), OpenVinoEngine(small, ranges).run(lr_unit)
     error = np.abs(found - exact)
     assert 0 < error.mean() < 0.04 * exact.std()  # 0.09 where sums of two products overflow 16 bits
 
 
-def test_a_statistic_is_there_for_every_convolution(small: Weights) -> None:
-    found = quantise.statistics(small, crops(2))
+def test_every_convolution_has_a_range(small: Weights) -> None:
+    found = calibrate.activation_ranges(small, crops(2))
     assert set(found) == {
         f"{name}.input"
         for name in ("head.conv", "body.0.conv1", "body.0.conv2", "trunk.conv", "up.0.conv", "up.1.conv", "tail.conv")
@@ -54,11 +53,11 @@ def test_a_statistic_is_there_for_every_convolution(small: Weights) -> None:
     assert all(low < high for low, high in found.values())
 
 
-def test_the_best_range_has_no_larger_error_than_any_other() -> None:
+def test_best_range_beats_others() -> None:
     random = np.random.default_rng(0)
     values = np.where(random.random(20_000) < 0.5, random.normal(0, 1, 20_000), 0.2 * random.normal(0, 1, 20_000))
     values = np.maximum(values, -0.5).astype(np.float32)
-    low, high = quantise.best_range(values)
+    low, high = calibrate.best_range(values)
 
     def error(ends: tuple[float, float]) -> float:
         step = (ends[1] - ends[0]) / 255
@@ -75,37 +74,47 @@ def test_the_best_range_has_no_larger_error_than_any_other() -> None:
         assert error((low, high)) <= 1.05 * error((float(other[0]), float(other[1])))
 
 
-def test_zero_is_one_of_the_steps() -> None:
+def test_zero_is_a_step() -> None:
     """Zero padding must stay zero."""
     for seed in range(5):
-        low, high = quantise.best_range(np.random.default_rng(seed).normal(seed - 2, 1, 500).astype(np.float32))
+        low, high = calibrate.best_range(np.random.default_rng(seed).normal(seed - 2, 1, 500).astype(np.float32))
         places = -low / ((high - low) / 255)
         assert low <= 0 <= high and places == pytest.approx(round(places), abs=1e-3)
 
 
-def test_a_form_comes_back_as_it_was_written(model: Path, small: Weights, form: int8.Form) -> None:
-    found = int8.form_of(weights_module.read(model), model)
-    assert found is not None and found.lost == form.lost and found.sha256 == small.sha256
+def test_first_edition_key_is_read(model: Path, ranges: int8.Int8Ranges) -> None:
+    """Files of the first edition call `psnr_drop` "lost"."""
+    import safetensors.numpy
+
+    metadata = {"srgan.int8": "1", "sha256": ranges.sha256, "lost": "0.02"}
+    safetensors.numpy.save_file(dict(ranges.tensors), int8.path_beside(model), metadata)
+    assert int8.read(int8.path_beside(model)).psnr_drop == 0.02
+
+
+def test_write_and_read(model: Path, small: Weights, ranges: int8.Int8Ranges) -> None:
+    found = int8.ranges_for(weights_module.read(model), model)
+    assert found is not None and found.psnr_drop == ranges.psnr_drop and found.sha256 == small.sha256
     assert {name: value.tolist() for name, value in found.tensors.items()} == {
-        name: value.tolist() for name, value in form.tensors.items()
+        name: value.tolist() for name, value in ranges.tensors.items()
     }
 
 
-def test_auto_takes_a_good_form_and_leaves_a_bad_one(model: Path, form: int8.Form) -> None:
+def test_auto_takes_good_ranges_only(model: Path, ranges: int8.Int8Ranges) -> None:
     assert Upscaler(model).describe()["precision"] == "int8"
     assert Upscaler(model, precision="fp32").describe()["precision"] == "fp32"
-    int8.write(int8.path_beside(model), dataclasses.replace(form, lost=0.051))
+    int8.write(int8.path_beside(model), dataclasses.replace(ranges, psnr_drop=0.051))
     assert Upscaler(model).describe()["precision"] == "fp32"
     assert Upscaler(model, precision="int8").describe()["precision"] == "int8"  # asked for, so given
 
 
-def test_a_form_of_other_weights_is_refused(model: Path, form: int8.Form) -> None:
-    int8.write(int8.path_beside(model), dataclasses.replace(form, sha256="0" * 64))
+def test_ranges_of_other_weights_are_refused(
+    model: Path, ranges: int8.Int8Ranges, caplog: pytest.LogCaptureFixture
+) -> None:
+    int8.write(int8.path_beside(model), dataclasses.replace(ranges, sha256="0" * 64))
     with pytest.raises(WeightsError, match="made from other weights"):
         Upscaler(model, precision="int8")
-    said: list[str] = []
-    assert Upscaler(model, notify=said.append).describe()["precision"] == "fp32"
-    assert "computing in fp32" in said[0]
+    assert Upscaler(model).describe()["precision"] == "fp32"
+    assert "computing in fp32" in caplog.messages[0]
 
 
 @pytest.mark.parametrize(
@@ -118,20 +127,20 @@ def test_a_form_of_other_weights_is_refused(model: Path, form: int8.Form) -> Non
         {"body.0.conv1.input": np.array([0, 1, 2], np.float32)},
     ],
 )
-def test_a_damaged_form_is_a_sentence(model: Path, form: int8.Form, damage: dict[str, np.ndarray]) -> None:
-    int8.write(int8.path_beside(model), dataclasses.replace(form, tensors={**form.tensors, **damage}))
+def test_damaged_ranges_are_refused(model: Path, ranges: int8.Int8Ranges, damage: dict[str, np.ndarray]) -> None:
+    int8.write(int8.path_beside(model), dataclasses.replace(ranges, tensors={**ranges.tensors, **damage}))
     with pytest.raises(WeightsError, match="does not fit its generator"):
         Upscaler(model, precision="int8")
 
 
-def test_a_file_that_is_no_form_is_a_sentence(model: Path) -> None:
+def test_other_file_is_refused(model: Path) -> None:
     int8.path_beside(model).write_bytes(b"nonsense")
-    with pytest.raises(WeightsError, match="cannot be read as an int8 form"):
+    with pytest.raises(WeightsError, match="cannot be read as int8 ranges"):
         Upscaler(model, precision="int8")
 
 
-def test_without_a_form_int8_is_refused(small_file: Path) -> None:
-    with pytest.raises(UsageError, match="no int8 form"):
+def test_int8_needs_ranges(small_file: Path) -> None:
+    with pytest.raises(UsageError, match="no int8 ranges"):
         Upscaler(small_file, precision="int8")
 
 
@@ -139,25 +148,25 @@ def test_tiles_are_exact_in_int8_too(model: Path) -> None:
     """Sums of integers are exact, and rounding happens value by value: what a tile sees decides alone."""
     lr = np.random.default_rng(5).integers(0, 256, (60, 60, 3), np.uint8)
     whole, tiled = Upscaler(model), Upscaler(model, memory="2MB")
-    assert tiled.plan(60, 60).grid.rows * tiled.plan(60, 60).grid.columns > 1
+    assert tiled.tile_plan(60, 60).grid.rows * tiled.tile_plan(60, 60).grid.columns > 1
     difference = np.abs(whole.upscale(lr).astype(int) - tiled.upscale(lr))
     assert (difference > 0).mean() < 1e-2  # a tie of a quantised value moves its neighbourhood
 
 
-def test_the_command_makes_a_form(tmp_path: Path, small: Weights, data: Path) -> None:
+def test_calibrate_command(tmp_path: Path, small: Weights, data: Path) -> None:
     path = tmp_path / "model.safetensors"
     weights_module.write(path, small.tensors, config=small.config, metadata={})
     folder = str(data / "Set5" / "image_SRF_4")
     arguments = [str(path), "--pictures", folder, "--validation", folder, "--crops", "4", "--side", "16"]
-    assert quantise.main(arguments) == 0
+    assert calibrate.main(arguments) == 0
     found = int8.read(int8.path_beside(path))
     assert found.sha256 == small.sha256 and "head.conv" in found.metadata["fp32"]
 
 
-def test_packaged_forms_belong_to_the_packaged_models() -> None:
+def test_packaged_ranges_fit_packaged_models() -> None:
     for name in weights_module.packaged():
-        form = int8.form_of(weights_module.read(name))
-        assert form is not None and form.lost <= int8.MOST_LOST, f"make it again: quantise {name}"
+        ranges = int8.ranges_for(weights_module.read(name))
+        assert ranges is not None and ranges.psnr_drop <= int8.MAX_PSNR_DROP, f"run srgan.upscale.calibrate {name}"
 
 
 @pytest.mark.slow
@@ -173,36 +182,36 @@ def test_int8_loses_little_on_set14(data: Path) -> None:
     gentle, strong = (weights_module.read(name) for name in ("srresnet", "srgan"))
     for texture in (0.0, 0.25, 0.5, 0.75, 1.0):
         weights = weights_module.interpolate(gentle, strong, texture)
-        form = int8.form_of(weights)
-        assert form is not None
-        lost = quantise.mean_psnr(OpenVinoEngine(weights), pairs) - quantise.mean_psnr(
-            OpenVinoEngine(weights, form), pairs
+        ranges = int8.ranges_for(weights)
+        assert ranges is not None
+        lost = calibrate.mean_psnr(OpenVinoEngine(weights), pairs) - calibrate.mean_psnr(
+            OpenVinoEngine(weights, ranges), pairs
         )
         assert lost <= 0.05, texture
 
 
-def test_a_mixture_s_ranges_hold_those_of_both() -> None:
+def test_mixed_ranges_hold_both() -> None:
     gentle, strong = (weights_module.read(name) for name in ("srresnet", "srgan"))
-    forms = [int8.form_of(weights) for weights in (gentle, strong)]
-    between = int8.form_of(weights_module.interpolate(gentle, strong, 0.3))
-    assert between is not None and forms[0] is not None and forms[1] is not None
-    assert set(between.tensors) == set(forms[0].tensors) & set(forms[1].tensors)
+    both = [int8.ranges_for(weights) for weights in (gentle, strong)]
+    between = int8.ranges_for(weights_module.interpolate(gentle, strong, 0.3))
+    assert between is not None and both[0] is not None and both[1] is not None
+    assert set(between.tensors) == set(both[0].tensors) & set(both[1].tensors)
     for name, (low, high) in between.tensors.items():
-        assert low == min(form.tensors[name][0] for form in forms if form)
-        assert high == max(form.tensors[name][1] for form in forms if form)
+        assert low == min(ranges.tensors[name][0] for ranges in both if ranges)
+        assert high == max(ranges.tensors[name][1] for ranges in both if ranges)
 
 
-def test_a_mixture_is_fp32_unless_int8_is_asked_for() -> None:
+def test_mixture_is_fp32_by_default() -> None:
     assert Upscaler(texture=0.5, engine="openvino").describe()["precision"] == "fp32"
     assert Upscaler(texture=0.5, engine="openvino", precision="int8").describe()["precision"] == "int8"
 
 
-def test_a_mixture_with_a_model_that_has_no_form_has_none(small: Weights) -> None:
+def test_mixture_without_ranges(small: Weights) -> None:
     other = dataclasses.replace(small, name="other")
-    assert int8.form_of(weights_module.interpolate(small, other, 0.5)) is None
+    assert int8.ranges_for(weights_module.interpolate(small, other, 0.5)) is None
 
 
-def test_a_deep_generator_s_ranges_are_its_own() -> None:
+def test_ranges_belong_to_their_convolution() -> None:
     """The ranges are read off the convolution that they are named for: a scaled layer scales the next one's."""
     weights = weights_module.random(GeneratorConfig(blocks=1, width=4), seed=1)
     louder = dict(weights.tensors)
@@ -211,7 +220,8 @@ def test_a_deep_generator_s_ranges_are_its_own() -> None:
         4 * weights.tensors[f"up.0.conv.{x}"] for x in ("weight", "bias")
     )
     quiet, loud = (
-        quantise.statistics(dataclasses.replace(weights, tensors=t), crops(2)) for t in (weights.tensors, louder)
+        calibrate.activation_ranges(dataclasses.replace(weights, tensors=t), crops(2))
+        for t in (weights.tensors, louder)
     )
     assert loud["up.1.conv.input"][1] > 2 * quiet["up.1.conv.input"][1]
     np.testing.assert_array_equal(loud["up.0.conv.input"], quiet["up.0.conv.input"])

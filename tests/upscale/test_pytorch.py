@@ -1,4 +1,4 @@
-"""The PyTorch engine's precisions and its way back to fp32 (the rest: test_graph.py)."""
+"""The PyTorch engine's precisions and its fallback to fp32 (the rest: test_openvino.py)."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from srgan.upscale.pytorch import PyTorchEngine  # noqa: E402
 CPU = torch.device("cpu")
 
 
-def test_half_precision_is_near_and_not_it(small: Weights) -> None:
+def test_bf16_is_near_fp32(small: Weights) -> None:
     lr_unit = np.random.default_rng(0).random((1, 3, 20, 16), np.float32)
     exact = PyTorchEngine(small, "fp32", device=CPU).run(lr_unit)
-    found = PyTorchEngine(small, "bf16", device=CPU).run(lr_unit)
-    assert found.dtype == np.float32
-    assert 0 < np.abs(found - exact).mean() < 0.02 * exact.std()
+    output = PyTorchEngine(small, "bf16", device=CPU).run(lr_unit)
+    assert output.dtype == np.float32
+    assert 0 < np.abs(output - exact).mean() < 0.02 * exact.std()
 
 
-def test_a_result_that_is_not_finite_is_computed_again_in_fp32_and_said_once(small: Weights) -> None:
+def test_overflow_falls_back_to_fp32(small: Weights, caplog: pytest.LogCaptureFixture) -> None:
     tensors = dict(small.tensors)
     tensors["head.conv.weight"] = tensors["head.conv.weight"] * np.float32(1e6)  # beyond fp16, not beyond fp32
-    loud, said = dataclasses.replace(small, tensors=tensors), list[str]()
+    loud = dataclasses.replace(small, tensors=tensors)
     lr_unit = np.random.default_rng(0).random((1, 3, 9, 9), np.float32)
-    engine = PyTorchEngine(loud, "fp16", device=CPU, notify=said.append)
+    engine = PyTorchEngine(loud, "fp16", device=CPU)
     expected = PyTorchEngine(loud, "fp32", device=CPU).run(lr_unit)
     for _ in range(2):
-        found = engine.run(lr_unit)
-        assert np.isfinite(found).all()
-        np.testing.assert_allclose(found, expected, rtol=1e-4)
-    assert len(said) == 1 and "going on in fp32" in said[0]
+        output = engine.run(lr_unit)
+        assert np.isfinite(output).all()
+        np.testing.assert_allclose(output, expected, rtol=1e-4)
+    assert len(caplog.messages) == 1 and "computing in fp32" in caplog.messages[0]
     assert engine.precision == "fp32"
 
 
-def test_auto_is_fp32_on_a_cpu(small: Weights) -> None:
+def test_auto_is_fp32_on_cpu(small: Weights) -> None:
     assert PyTorchEngine(small, device=CPU).precision == "fp32"
 
 
@@ -51,7 +51,7 @@ def test_int8_is_for_openvino(small: Weights) -> None:
         Upscaler(small, engine="pytorch", precision="int8")
 
 
-def test_out_of_memory_is_said_so_that_tiles_can_shrink(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = PyTorchEngine(small, "fp32", device=CPU)
 
     def fail(*_: object) -> None:
@@ -62,7 +62,7 @@ def test_out_of_memory_is_said_so_that_tiles_can_shrink(small: Weights, monkeypa
         engine.run(np.zeros((1, 3, 4, 4), np.float32))
 
 
-def test_both_engines_make_the_same_picture(small: Weights) -> None:
+def test_engines_give_the_same_image(small: Weights) -> None:
     lr = np.random.default_rng(1).integers(0, 256, (30, 22, 3), np.uint8)
     one, other = (Upscaler(small, engine=name).upscale(lr).astype(int) for name in ("openvino", "pytorch"))
     assert np.abs(one - other).max() <= 1 and (one != other).mean() < 1e-3
@@ -72,6 +72,6 @@ def test_both_engines_make_the_same_picture(small: Weights) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_on_a_gpu(small: Weights, precision: str) -> None:
     lr = np.random.default_rng(1).integers(0, 256, (64, 50, 3), np.uint8)
-    found = Upscaler(small, engine="pytorch", precision=precision).upscale(lr).astype(int)  # type: ignore[arg-type]
+    output = Upscaler(small, engine="pytorch", precision=precision).upscale(lr).astype(int)  # type: ignore[arg-type]
     expected = Upscaler(small, engine="openvino").upscale(lr)
-    assert np.abs(found - expected).mean() < (0.2 if precision == "fp32" else 2.0)
+    assert np.abs(output - expected).mean() < (0.2 if precision == "fp32" else 2.0)

@@ -1,4 +1,4 @@
-"""Plans: functions of size, engine and memory; within the memory; a sentence where nothing fits."""
+"""Plans keep within the memory, cost little, and name the memory that is needed where nothing fits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from srgan.errors import UsageError
 from srgan.image.tiles import whole
 from srgan.model.config import GeneratorConfig, multiply_adds, receptive_field
 from srgan.upscale import tile_plan as memory
-from srgan.upscale.tile_plan import bytes_from_text, free_memory, plan
+from srgan.upscale.tile_plan import bytes_from_text, free_memory, plan_tiles
 
 
-class Described:
-    """What a plan asks of an engine."""
+class FakeEngine:
+    """What a plan needs of an engine."""
 
     name, precision = "test", "fp32"
     config = GeneratorConfig()
@@ -35,46 +35,46 @@ HALO = receptive_field(GeneratorConfig())
         ("2g", 2 * 10**9),
     ],
 )
-def test_sizes_in_words(text: str, expected: int) -> None:
+def test_bytes_from_text(text: str, expected: int) -> None:
     assert bytes_from_text(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "lots", "-1GB", "1XB", "1GBB", "1e9"])
-def test_other_words_are_refused(text: str) -> None:
+def test_wrong_sizes_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="memory is a size like 1GB"):
         bytes_from_text(text)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([10**8, 3 * 10**8, 10**9, 4 * 10**9]))
-def test_a_plan_keeps_within_the_memory(height: int, width: int, allowed: int) -> None:
-    made = plan(height, width, Described(), HALO, allowed)  # type: ignore[arg-type]
+def test_plan_keeps_within_memory(height: int, width: int, allowed: int) -> None:
+    plan = plan_tiles(height, width, FakeEngine(), HALO, allowed)  # type: ignore[arg-type]
     bounds = whole(height, width)
-    if made.whole:
-        assert bounds.pixels * Described.tail_bytes <= allowed
+    if plan.whole:
+        assert bounds.pixels * FakeEngine.tail_bytes <= allowed
     else:
-        windows = [core.padded(HALO.total, bounds).pixels for core in made.grid.tiles(bounds)]
-        assert max(windows) * Described.body_bytes + made.tail_pixels * Described.tail_bytes <= allowed
+        regions = [tile.padded(HALO.total, bounds).pixels for tile in plan.grid.tiles(bounds)]
+        assert max(regions) * FakeEngine.body_bytes + plan.tail_pixels * FakeEngine.tail_bytes <= allowed
 
 
-def test_the_price_of_exactness_at_the_default_memory() -> None:
+def test_halos_cost_at_most_a_quarter() -> None:
     """Multiply-adds of all tiles of a 24-megapixel photograph against those of the whole: at most 1.25."""
     height, width = 4000, 6000
-    made = plan(height, width, Described(), HALO, 10**9)  # type: ignore[arg-type]
+    plan = plan_tiles(height, width, FakeEngine(), HALO, 10**9)  # type: ignore[arg-type]
     bounds = whole(height, width)
     body, tail = multiply_adds(GeneratorConfig())
     computed = 0.0
-    for core in made.grid.tiles(bounds):
-        computed += body * core.padded(HALO.total, bounds).pixels
-        side = made.tail_pixels**0.5
-        computed += tail * core.pixels * (side / (side - 2 * HALO.tail)) ** 2
+    for tile in plan.grid.tiles(bounds):
+        computed += body * tile.padded(HALO.total, bounds).pixels
+        side = plan.tail_pixels**0.5
+        computed += tail * tile.pixels * (side / (side - 2 * HALO.tail)) ** 2
     assert 1.0 < computed / ((body + tail) * bounds.pixels) <= 1.25
 
 
-def test_too_little_memory_is_a_sentence_that_names_enough() -> None:
+def test_too_little_memory_names_enough() -> None:
     with pytest.raises(UsageError, match=r"--memory 5MB is too little .* at least (\d+)MB") as error:
-        plan(500, 500, Described(), HALO, 5 * 10**6)  # type: ignore[arg-type]
+        plan_tiles(500, 500, FakeEngine(), HALO, 5 * 10**6)  # type: ignore[arg-type]
     enough = int(str(error.value).rpartition("at least ")[2].removesuffix("MB."))
-    plan(500, 500, Described(), HALO, enough * 10**6)  # type: ignore[arg-type]
+    plan_tiles(500, 500, FakeEngine(), HALO, enough * 10**6)  # type: ignore[arg-type]
 
 
 def test_the_work_of_the_paper_s_generator() -> None:
@@ -84,11 +84,11 @@ def test_the_work_of_the_paper_s_generator() -> None:
     assert tail == 9 * 64 * 256 * (1 + 4) + 16 * 81 * 64 * 3
 
 
-def test_the_free_memory_of_this_machine_is_known_on_linux() -> None:
+def test_free_memory_is_plausible() -> None:
     free = free_memory()
     assert free is None or 10**6 < free < 10**14
 
 
-def test_a_control_group_s_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_group_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_control_group", lambda: 12_345)
     assert free_memory() == 12_345

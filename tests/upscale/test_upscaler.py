@@ -1,4 +1,4 @@
-"""`Upscaler`: any depth and kind of array, exact tiles, memory that runs out, several threads."""
+"""`Upscaler`: every kind of array, exact tiles, memory that runs out, several threads, wrong values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from srgan.errors import ImageError, SrganError, UsageError, WeightsError
 from srgan.image.resize import bicubic
 from srgan.model.weights import Weights
 from srgan.upscale import upscaler as upscaler_module
-from srgan.upscale.engine import OutOfMemory, Planes
+from srgan.upscale.engine import Nchw, OutOfMemory
 from srgan.upscale.openvino import OpenVinoEngine
 
 DEPTHS: dict[str, tuple[Any, float]] = {
@@ -36,7 +36,7 @@ def tiled(small: Weights) -> Upscaler:
     return Upscaler(small, memory="2MB")
 
 
-def picture(seed: int, *shape: int, depth: str = "uint8") -> np.ndarray:
+def image(seed: int, *shape: int, depth: str = "uint8") -> np.ndarray:
     kind, peak = DEPTHS[depth]
     unit = np.random.default_rng(seed).random(shape, np.float32)
     return unit if depth == "float32" else np.rint(unit * peak).astype(kind)
@@ -50,7 +50,7 @@ def picture(seed: int, *shape: int, depth: str = "uint8") -> np.ndarray:
     st.sampled_from(list(DEPTHS)),
     st.sampled_from([2, 3, 4]),
 )
-def test_tiled_is_whole_in_every_kind_of_picture(
+def test_tiles_equal_whole_in_every_kind_of_image(
     upscaler: Upscaler,
     tiled: Upscaler,
     height: int,
@@ -59,40 +59,40 @@ def test_tiled_is_whole_in_every_kind_of_picture(
     depth: str,
     scale: int,
 ) -> None:
-    lr = picture(height, height, width, *channels, depth=depth)
-    expected, found = upscaler.upscale(lr, scale=scale), tiled.upscale(lr, scale=scale)
-    assert found.shape == (scale * height, scale * width, *channels)
-    assert found.dtype == expected.dtype == lr.dtype
-    difference = np.abs(found.astype(np.float64) - expected)
+    lr = image(height, height, width, *channels, depth=depth)
+    expected, output = upscaler.upscale(lr, scale=scale), tiled.upscale(lr, scale=scale)
+    assert output.shape == (scale * height, scale * width, *channels)
+    assert output.dtype == expected.dtype == lr.dtype
+    difference = np.abs(output.astype(np.float64) - expected)
     if depth == "float32":
         assert difference.max() < 1e-5
     else:
         assert difference.max() <= 1 and (difference > 0).mean() <= (1e-4 if depth == "uint8" else 1e-2)
 
 
-def test_the_small_memory_makes_tiles(tiled: Upscaler) -> None:
-    """The tests above tile: this plan is no whole picture."""
-    assert tiled.plan(60, 60).grid.rows * tiled.plan(60, 60).grid.columns > 1
+def test_small_memory_makes_tiles(tiled: Upscaler) -> None:
+    """The test above tiles."""
+    assert tiled.tile_plan(60, 60).grid.rows * tiled.tile_plan(60, 60).grid.columns > 1
 
 
-def test_a_picture_is_what_the_network_says_rounded_once(upscaler: Upscaler, small: Weights) -> None:
-    lr = picture(0, 9, 11, 3)
+def test_image_is_rounded_once(upscaler: Upscaler, small: Weights) -> None:
+    lr = image(0, 9, 11, 3)
     signed = OpenVinoEngine(small).run(np.ascontiguousarray(lr.transpose(2, 0, 1))[None] / np.float32(255))
     expected = np.floor(np.clip((signed[0].transpose(1, 2, 0) + 1) / 2, 0, 1).astype(np.float64) * 255 + 0.5)
     assert np.abs(upscaler.upscale(lr) - expected).max() <= 1
     assert (upscaler.upscale(lr) != expected).mean() < 1e-3
 
 
-def test_grey_is_the_mean_of_three_outputs_rounded_once(upscaler: Upscaler, small: Weights) -> None:
-    grey = picture(1, 12, 10)
+def test_grey_is_mean_of_three_outputs(upscaler: Upscaler, small: Weights) -> None:
+    grey = image(1, 12, 10)
     signed = OpenVinoEngine(small).run(np.repeat((grey / np.float32(255))[None, None], 3, axis=1))
     expected = np.floor(np.clip((signed[0].mean(axis=0) + 1) / 2, 0, 1).astype(np.float64) * 255 + 0.5)
-    found = upscaler.upscale(grey)
-    assert np.abs(found - expected).max() <= 1 and (found != expected).mean() < 2e-3
+    output = upscaler.upscale(grey)
+    assert np.abs(output - expected).max() <= 1 and (output != expected).mean() < 2e-3
 
 
-def test_sixteen_bits_keep_what_eight_cannot(upscaler: Upscaler) -> None:
-    deep = picture(2, 16, 16, 3, depth="uint16")
+def test_16_bits_stay_16_bits(upscaler: Upscaler) -> None:
+    deep = image(2, 16, 16, 3, depth="uint16")
     result = upscaler.upscale(deep)
     assert len(np.unique(result)) > 256
     exact = upscaler.upscale((deep / np.float32(65535)).astype(np.float32))
@@ -100,23 +100,23 @@ def test_sixteen_bits_keep_what_eight_cannot(upscaler: Upscaler) -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3])
-def test_smaller_scales_are_the_bicubic_of_the_largest(upscaler: Upscaler, scale: int) -> None:
-    lr = picture(3, 14, 9, 3, depth="float32")
+def test_smaller_scales_are_bicubic_of_x4(upscaler: Upscaler, scale: int) -> None:
+    lr = image(3, 14, 9, 3, depth="float32")
     expected = bicubic(upscaler.upscale(lr), 14 * scale, 9 * scale).clip(0, 1)
     np.testing.assert_allclose(upscaler.upscale(lr, scale=scale), expected, atol=1e-6)
 
 
-def test_opaque_stays_opaque_and_hidden_stays_hidden(upscaler: Upscaler) -> None:
-    lr = picture(4, 20, 20, 4)
+def test_opaque_and_transparent_stay(upscaler: Upscaler) -> None:
+    lr = image(4, 20, 20, 4)
     lr[..., 3] = 255
     lr[8:, :, 3] = 0
     alpha = upscaler.upscale(lr)[..., 3]
     assert (alpha[: 4 * 7] == 255).all() and (alpha[4 * 9 :] == 0).all()
 
 
-def test_what_is_hidden_does_not_show(upscaler: Upscaler) -> None:
-    """Two pictures that differ in their invisible colour alone give the same visible colour."""
-    lr = picture(5, 24, 24, 4)
+def test_hidden_colour_does_not_show(upscaler: Upscaler) -> None:
+    """Two images that differ in their invisible colour alone give the same image."""
+    lr = image(5, 24, 24, 4)
     lr[..., 3] = np.where(np.arange(24) < 12, 255, 0)
     other = lr.copy()
     other[:, 12:, :3] = 0
@@ -124,7 +124,7 @@ def test_what_is_hidden_does_not_show(upscaler: Upscaler) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         (np.zeros((3, 3), np.int32), "uint8, uint16 or float32"),
         (np.zeros((3, 3, 2), np.uint8), r"\(H, W\), \(H, W, 3\) or \(H, W, 4\), got \(3, 3, 2\)"),
@@ -133,143 +133,155 @@ def test_what_is_hidden_does_not_show(upscaler: Upscaler) -> None:
         (np.full((3, 3), np.nan, np.float32), "0..1"),
     ],
 )
-def test_what_is_no_picture_is_refused(upscaler: Upscaler, wrong: np.ndarray, said: str) -> None:
-    with pytest.raises(ImageError, match=said):
+def test_wrong_arrays_are_refused(upscaler: Upscaler, wrong: np.ndarray, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
         upscaler.upscale(wrong)
 
 
-def test_wrong_settings_are_refused(small: Weights) -> None:
-    with pytest.raises(UsageError, match="2 to 4 times larger, got a scale of 5"):
-        Upscaler(small).upscale(picture(0, 3, 3), scale=5)
-    with pytest.raises(UsageError, match="no int8 form"):
-        Upscaler(small, precision="int8")
-    with pytest.raises(UsageError, match="fp16 needs the pytorch engine"):
-        Upscaler(small, engine="openvino", precision="fp16")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"engine": "tpu"}, "engine is one of auto, openvino, pytorch; got 'tpu'"),
+        ({"precision": "int4"}, "precision is one of auto, fp32, bf16, fp16, int8; got 'int4'"),
+        ({"precision": "int8"}, "no int8 ranges"),
+        ({"precision": "fp16", "engine": "openvino"}, "fp16 needs the pytorch engine"),
+        ({"threads": 0}, "threads is a whole number from 1, got 0"),
+        ({"threads": "2"}, "threads is a whole number from 1, got '2'"),
+        ({"memory": -1}, "memory is a whole number from 1, got -1"),
+        ({"memory": "much"}, "memory is a size like 1GB"),
+        ({"texture": 0.5}, "cannot be combined with a model"),
+    ],
+)
+def test_wrong_values_are_refused(small: Weights, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(SrganError, match=message):
+        Upscaler(small, **arguments)
+
+
+def test_wrong_models_and_textures_are_refused() -> None:
     with pytest.raises(WeightsError, match="no model 'nonesuch'"):
         Upscaler("nonesuch")
+    for texture in (1.5, float("nan"), "much", True):
+        with pytest.raises(SrganError, match="texture is a number from 0 to 1, got"):
+            Upscaler(texture=texture)  # type: ignore[arg-type]
+
+
+def test_too_large_scale_and_too_little_memory_are_refused(small: Weights) -> None:
+    for scale in (5, 1, 2.5, "4"):
+        with pytest.raises(UsageError, match="2 to 4 times larger, got a scale of"):
+            Upscaler(small).upscale(image(0, 3, 3), scale=scale)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="too little"):
-        Upscaler(small, memory="10KB").upscale(picture(0, 50, 50))
+        Upscaler(small, memory="10KB").upscale(image(0, 50, 50))
 
 
-def test_progress_counts_every_pixel_and_may_stop_the_work(tiled: Upscaler) -> None:
-    told: list[tuple[int, int]] = []
-    tiled.upscale(picture(6, 60, 50, 3), progress=lambda done, total: told.append((done, total)))
-    assert told[0] == (0, 3000) and told[-1] == (3000, 3000)
-    assert [done for done, _ in told] == sorted({done for done, _ in told})
+def test_progress_counts_pixels_and_may_stop(tiled: Upscaler) -> None:
+    calls: list[tuple[int, int]] = []
+    tiled.upscale(image(6, 60, 50, 3), progress=lambda done, total: calls.append((done, total)))
+    assert calls[0] == (0, 3000) and calls[-1] == (3000, 3000)
+    assert [done for done, _ in calls] == sorted({done for done, _ in calls})
 
     def stop(done: int, total: int) -> None:
         if done:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        tiled.upscale(picture(6, 60, 50, 3), progress=stop)
+        tiled.upscale(image(6, 60, 50, 3), progress=stop)
 
 
-def _failing(engine: OpenVinoEngine, part: str, most: int, error: type[Exception]) -> Callable[[Planes], Planes]:
+def _failing(engine: OpenVinoEngine, part: str, most: int, error: type[Exception]) -> Callable[[Nchw], Nchw]:
     real = getattr(engine, part)
 
-    def run(planes: Planes) -> Planes:
+    def run(planes: Nchw) -> Nchw:
         if planes.shape[2] * planes.shape[3] > most:
             raise error("planted")
-        found: Planes = real(planes)
-        return found
+        output: Nchw = real(planes)
+        return output
 
     return run
 
 
 @pytest.mark.parametrize("error", [OutOfMemory, MemoryError])
 @pytest.mark.parametrize(("part", "most"), [("run", 0), ("body", 1700), ("tail", 1000)])
-def test_a_tile_that_does_not_fit_is_halved_and_done_again(
-    small: Weights, monkeypatch: pytest.MonkeyPatch, part: str, most: int, error: type[Exception]
+def test_tile_that_does_not_fit_is_halved(
+    small: Weights,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    part: str,
+    most: int,
+    error: type[Exception],
 ) -> None:
-    lr, said = picture(7, 60, 50, 3), list[str]()
+    lr = image(7, 60, 50, 3)
     expected = Upscaler(small).upscale(lr)
     memory = "1GB" if part == "run" else "3MB"
-    upscaler = Upscaler(small, memory=memory, notify=said.append)
+    upscaler = Upscaler(small, memory=memory)
     monkeypatch.setattr(upscaler._engine, part, _failing(upscaler._engine, part, most, error))
-    told: list[int] = []
-    found = upscaler.upscale(lr, progress=lambda done, total: told.append(done))
-    assert np.abs(found.astype(int) - expected).max() <= 1
-    assert said and "going on with its halves" in said[0]
-    assert told[-1] == 3000
+    calls: list[int] = []
+    output = upscaler.upscale(lr, progress=lambda done, total: calls.append(done))
+    assert np.abs(output.astype(int) - expected).max() <= 1
+    assert "computing it in halves" in caplog.messages[0]
+    assert calls[-1] == 3000
 
 
-def test_memory_that_never_suffices_ends_in_a_sentence(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
-    upscaler = Upscaler(small, notify=lambda sentence: None)
+def test_memory_that_never_suffices(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    upscaler = Upscaler(small)
     for part in ("run", "body"):
         monkeypatch.setattr(upscaler._engine, part, _failing(upscaler._engine, part, 0, OutOfMemory))
     with pytest.raises(SrganError, match="no memory is left, even for a tile"):
-        upscaler.upscale(picture(0, 60, 50, 3))
+        upscaler.upscale(image(0, 60, 50, 3))
 
 
-def test_little_free_memory_makes_tiles_smaller_and_says_so(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    upscaler, lr = Upscaler(small, notify=said.append), picture(8, 60, 60, 3)
+def test_little_free_memory_makes_smaller_tiles(
+    small: Weights, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    upscaler, lr = Upscaler(small), image(8, 60, 60, 3)
     expected = upscaler.upscale(lr)
-    assert said == []
+    assert caplog.messages == []
     monkeypatch.setattr(upscaler_module, "free_memory", lambda: 2_600_000)
     assert np.abs(upscaler.upscale(lr).astype(int) - expected).max() <= 1
-    assert len(said) == 1 and "only 3 MB of memory are free" in said[0]
+    assert len(caplog.messages) == 1 and "only 3 MB of memory are free" in caplog.messages[0]
     monkeypatch.setattr(upscaler_module, "free_memory", lambda: 10**12)
     upscaler.upscale(lr)
-    assert len(said) == 1  # plenty is never used: the plan stays
+    assert len(caplog.messages) == 1  # more free memory than `memory` changes nothing
 
 
-def test_the_same_picture_gives_the_same_bytes(small: Weights) -> None:
-    lr = picture(9, 40, 33, 3)
+def test_same_image_same_bytes(small: Weights) -> None:
+    lr = image(9, 40, 33, 3)
     assert (Upscaler(small).upscale(lr) == Upscaler(small).upscale(lr)).all()
 
 
-def test_several_threads_share_one_upscaler(upscaler: Upscaler, tiled: Upscaler) -> None:
-    pictures = [picture(seed, 20 + 7 * seed, 30, 3) for seed in range(6)]
+def test_threads_share_one_upscaler(upscaler: Upscaler, tiled: Upscaler) -> None:
+    images = [image(seed, 20 + 7 * seed, 30, 3) for seed in range(6)]
     for one in (upscaler, tiled):
-        expected = [one.upscale(lr) for lr in pictures]
-        found: list[np.ndarray | None] = [None] * len(pictures)
+        expected = [one.upscale(lr) for lr in images]
+        output: list[np.ndarray | None] = [None] * len(images)
 
-        def work(index: int, one: Upscaler = one, found: list[np.ndarray | None] = found) -> None:
+        def work(index: int, one: Upscaler = one, output: list[np.ndarray | None] = output) -> None:
             for _ in range(3):
-                found[index] = one.upscale(pictures[index])
+                output[index] = one.upscale(images[index])
 
-        threads = [threading.Thread(target=work, args=(index,)) for index in range(len(pictures))]
+        threads = [threading.Thread(target=work, args=(index,)) for index in range(len(images))]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        for have, want in zip(found, expected, strict=True):
-            assert have is not None and (have == want).all()
+        for ours, theirs in zip(output, expected, strict=True):
+            assert ours is not None and (ours == theirs).all()
 
 
-def test_fast_says_how_far_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    from srgan.model.config import GeneratorConfig
-    from srgan.model.weights import random
-
-    said: list[str] = []
-    weights = random(GeneratorConfig(blocks=8, width=4), seed=1)
-    lr = picture(1, 150, 40, 3)
-    fast = Upscaler(weights, memory="1.5MB", fast=True, notify=said.append)
-    exact, found = Upscaler(weights).upscale(lr).astype(int), fast.upscale(lr)
-    assert fast.plan(150, 40).grid.rows > 1
-    assert said and "levels" in said[0]
-    worst = int(said[0].partition("at most ")[2].partition(" of")[0])
-    assert 0 <= worst <= np.abs(found - exact).max()
-    assert fast.describe()["halo"] == "16"
-
-
-def test_describe_names_all_that_decides_the_bytes(small: Weights) -> None:
+def test_describe_names_what_decides_the_bytes(small: Weights) -> None:
     described = Upscaler(small, self_ensemble=True).describe()
     assert described["sha256"] == small.sha256
     assert {"model", "version", "engine", "precision", "self_ensemble"} <= set(described)
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_over_500_pictures(small: Weights) -> None:
-    """Resident memory after 500 pictures of many sizes, against that after the first 150, the largest among them."""
+def test_memory_stays_flat_over_500_images(small: Weights) -> None:
+    """Resident memory after 500 images of many sizes, against that after the first 150, the largest among them."""
     upscaler = Upscaler(small)
     sizes = np.random.default_rng(0).integers(8, 120, (500, 2))
     sizes[0] = 119, 119
     after: list[int] = []
     for height, width in sizes:
-        upscaler.upscale(picture(0, int(height), int(width), 3))
+        upscaler.upscale(image(0, int(height), int(width), 3))
         after.append(_resident())
     assert max(after[-50:]) - max(after[:150]) < 30_000_000
 

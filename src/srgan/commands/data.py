@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from srgan import flags
-from srgan.data.display import Display
 from srgan.errors import UsageError
 
 log = logging.getLogger("srgan")
@@ -20,7 +19,7 @@ USAGE = """usage: srgan data fetch SET... [--to DIR]   download div2k, set5, set
        srgan data check DIR                show what a folder holds and what is wrong with it
        srgan data pack DIR [-o FILE]       decode the training images once, into one file
 `srgan data fetch --help` and so on list the options."""
-_SHOWN = 20
+MAX_LISTED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +75,15 @@ def main(argv: list[str]) -> int:
 
 
 def _fetch(argv: list[str]) -> int:
-    from srgan.data.fetch import Voice, fetch
+    from srgan.data.fetch import fetch
 
     description = "Download known sets into a data folder. Downloads resume, retry and are verified by content."
     settings: FetchSettings = flags.parse(FetchSettings, argv, prog="srgan data fetch", description=description)
     if not settings.sets:
         raise UsageError("srgan data fetch needs one or more of div2k, set5, set14, bsd100, vgg19, niqe.")
-    with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
-        voice = Voice(say=display.say, stage=display.stage)
-        for name in settings.sets:
-            for place in fetch(name.lower(), settings.to, keep=settings.keep, voice=voice):
-                print(place)
+    for name in settings.sets:
+        for place in fetch(name.lower(), settings.to, keep=settings.keep):
+            print(place)
     return 0
 
 
@@ -95,14 +92,8 @@ def _check(argv: list[str]) -> int:
 
     description = "Check a data folder. Exit code 0: usable; 2: damaged, unpaired, or leaking into a test set."
     settings: CheckSettings = flags.parse(CheckSettings, argv, prog="srgan data check", description=description)
-    with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
-        report = check(
-            settings.folder,
-            against=settings.against,
-            minimum=settings.minimum,
-            progress=display.stage("looking at pictures"),
-        )
-    print(_table(report, None if settings.all else _SHOWN))
+    report = check(settings.folder, against=settings.against, min_side=settings.minimum)
+    print(_table(report, None if settings.all else MAX_LISTED))
     return 0 if report.usable else 2
 
 
@@ -117,33 +108,32 @@ def _pack(argv: list[str]) -> int:
     for sentence in packed.skipped:
         log.warning(f"skipped: {sentence}")
     print(
-        f"{target}: {len(packed)} pictures, {packed.megapixels:.1f} megapixels, {len(packed.skipped)} left out, "
+        f"{target}: {len(packed)} images, {packed.megapixels:.1f} megapixels, {len(packed.skipped)} skipped, "
         f"fingerprint {packed.fingerprint[:16]}"
     )
     return 0
 
 
-def _table(report: Report, shown: int | None) -> str:
+def _table(report: Report, max_listed: int | None) -> str:
     """One line for each group, then the findings by kind, then the verdict."""
+    # Groups.
     kinds = ("small", "grey", "damaged", "duplicate", "unpaired")
-    rows: list[tuple[str, ...]] = [("", "pictures", "megapixels", *kinds, "LR", "folder")]
+    rows: list[tuple[str, ...]] = [("", "images", "megapixels", *kinds, "LR", "folder")]
     for group in report.groups:
         counts = [str(sum(f.kind == kind for f in group.findings)) for kind in kinds]
-        size = (str(group.pictures), f"{group.megapixels:.1f}")
-        rows.append((group.role, *size, *counts, group.lr, str(group.folder)))
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if 0 < k < len(row) - 1 else cell.ljust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+        rows.append((group.role, str(group.images), f"{group.megapixels:.1f}", *counts, group.lr, str(group.folder)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *middle, last in rows:
+        cells = [cell.rjust(width) for cell, width in zip(middle, widths[1:-1], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells, last]))
+    # Findings.
     for kind in dict.fromkeys(finding.kind for finding in report.findings):
         texts = [finding.text for finding in report.findings if finding.kind == kind]
-        lines += ["", *(f"{kind}: {text}" for text in texts[:shown])]
-        if shown is not None and len(texts) > shown:
-            lines.append(f"{kind}: and {len(texts) - shown} more (--all names them)")
-    bad = sum(finding.serious for finding in report.findings)
-    lines += ["", f"not usable as it is: {bad} findings that must be mended" if bad else "usable"]
+        lines += ["", *(f"{kind}: {text}" for text in texts[:max_listed])]
+        if max_listed is not None and len(texts) > max_listed:
+            lines.append(f"{kind}: and {len(texts) - max_listed} more (--all lists them)")
+    # Verdict.
+    problems = sum(finding.fatal for finding in report.findings)
+    lines += ["", f"not usable: {problems} problem{'s' * (problems > 1)} to fix" if problems else "usable"]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`srgan evaluate`: the scores of a model, or of a folder of pictures, on test sets."""
+"""`srgan evaluate`: the scores of a model, or of a folder of images, on test sets."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from srgan import flags
 from srgan.data.folders import Pair, match_results, test_pairs
 from srgan.errors import DataError, UsageError
-from srgan.evaluate.paper import PROTOCOL
-from srgan.evaluate.scoring import Report, SetScores, evaluate, evaluate_pictures
-from srgan.evaluate.table import Subject, Table, caveats, document
+from srgan.evaluate import table
+from srgan.evaluate.scoring import OnImage, SetScores, evaluate, evaluate_images
+from srgan.evaluate.table import Evaluated, Table
 from srgan.fs import atomic_write
 from srgan.image.metrics import bicubic_x4
 from srgan.image.niqe import NiqeModel, read_niqe_model
@@ -21,6 +22,8 @@ from srgan.image.niqe import NiqeModel, read_niqe_model
 log = logging.getLogger("srgan")
 
 NIQE_FILE = Path("niqe") / "niqe_pris_params.npz"
+Scorer = Callable[[str, NiqeModel | None, OnImage], SetScores]
+"""(name of a set, NIQE's model, what to call after each image) -> scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,28 +46,25 @@ class EvaluateSettings:
     """Precision of the computation."""
 
 
-Scorer = Callable[[str, NiqeModel | None, Report], SetScores]
-"""(name of the set, NIQE's model, what is called after each picture) -> the subject's scores."""
-
-
 def main(argv: Sequence[str]) -> int:
-    """Run the command and return its exit code. Errors: SrganError."""
-    from srgan import flags
-
-    settings = flags.parse(
-        EvaluateSettings, argv, prog="srgan evaluate", description="Score a model, or a folder of images, on test sets."
-    )
+    """`srgan evaluate --model M --data DIR --sets ...`."""
+    about = "Score a model, or a folder of images, on test sets."
+    settings = flags.parse(EvaluateSettings, argv, prog="srgan evaluate", description=about)
     _check(settings)
+
+    # Find every file before the first image is scored.
     pairs = {name: test_pairs(settings.data, name) for name in settings.sets}
     niqe_path = settings.data / NIQE_FILE
     niqe_model = read_niqe_model(niqe_path) if niqe_path.exists() else None
-    subject, scorer = _of_pictures(settings.pictures, pairs) if settings.pictures else _of_model(settings, pairs)
-    print(f"protocol {PROTOCOL}\n{subject.line()}", flush=True)
-    results = {name: _scored(name, pairs[name], scorer, niqe_model) for name in pairs}
+    evaluated, scorer = _images(settings.pictures, pairs) if settings.pictures else _model(settings, pairs)
+
+    # Score.
+    print(f"protocol {table.PROTOCOL}\n{evaluated.line()}", flush=True)
+    scores = {name: _score_set(name, pairs[name], scorer, niqe_model) for name in pairs}
     if niqe_model is None:
         print(f"\nniqe: its model is not at {niqe_path}; get it by: srgan data fetch niqe")
     if settings.json:
-        text = json.dumps(document(subject, results), indent=1, allow_nan=False)
+        text = json.dumps(table.to_json(evaluated, scores), indent=1, allow_nan=False)
         atomic_write(settings.json, f"{text}\n".encode())
         log.info(f"wrote {settings.json}")
     return 0
@@ -74,7 +74,7 @@ def _check(settings: EvaluateSettings) -> None:
     if (settings.model is None) == (settings.pictures is None):
         raise UsageError(
             "srgan evaluate scores one of two things: --model srgan (or srresnet, or a weights file), "
-            "or --pictures DIR with super-resolved pictures."
+            "or --pictures DIR with super-resolved images."
         )
     if not settings.sets:
         raise UsageError("--sets names no test set; give one or more, such as: --sets Set5 Set14 BSD100")
@@ -84,49 +84,50 @@ def _check(settings: EvaluateSettings) -> None:
         raise UsageError(f"--json {settings.json} cannot be written: give a file in a folder that exists.")
 
 
-def _of_model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Subject, Scorer]:
+def _model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Evaluated, Scorer]:
     from srgan.upscale.upscaler import Upscaler
 
-    upscaler = Upscaler(settings.model or "", engine=settings.engine, precision=settings.precision, notify=log.info)
-    said = upscaler.describe()
-    subject = Subject(**{key: said[key] for key in ("sha256", "engine", "precision")}, name=said["model"])
-    made = [name for name in pairs if any(pair.lr is None for pair in pairs[name])]
-    if made:
-        log.info(f"{', '.join(made)}: no LR files, the exact bicubic makes them")
+    upscaler = Upscaler(settings.model or "", engine=settings.engine, precision=settings.precision)
+    about = upscaler.describe()
+    evaluated = Evaluated(**{key: about[key] for key in ("sha256", "engine", "precision")}, name=about["model"])
+    without_lr = [name for name in pairs if any(pair.lr is None for pair in pairs[name])]
+    if without_lr:
+        log.info(f"{', '.join(without_lr)}: no LR files, the exact bicubic makes them")
 
-    def scorer(name: str, niqe_model: NiqeModel | None, report: Report) -> SetScores:
-        return evaluate(upscaler.upscale, pairs[name], niqe_model=niqe_model, report=report)
+    def scorer(name: str, niqe_model: NiqeModel | None, on_image: OnImage) -> SetScores:
+        return evaluate(upscaler.upscale, pairs[name], niqe_model=niqe_model, on_image=on_image)
 
-    return subject, scorer
+    return evaluated, scorer
 
 
-def _of_pictures(folder: Path, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Subject, Scorer]:
-    """A folder's pictures, found before the first is scored; of several sets, in one folder each."""
-    homes = {name: folder / name for name in pairs if (folder / name).is_dir()}
-    if not homes and len(pairs) == 1:
-        homes = dict.fromkeys(pairs, folder)
-    missing = [name for name in pairs if name not in homes]
+def _images(folder: Path, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Evaluated, Scorer]:
+    """A folder of images; for several sets, it has a folder for each."""
+    folders = {name: folder / name for name in pairs if (folder / name).is_dir()}
+    if not folders and len(pairs) == 1:
+        folders = dict.fromkeys(pairs, folder)
+    missing = [name for name in pairs if name not in folders]
     if missing and folder.is_dir():
         raise DataError(
-            f"{folder} has no folder {missing[0]}; say which one set its pictures belong to (--sets Set14), "
+            f"{folder} has no folder {missing[0]}; say which one set its images belong to (--sets Set14), "
             "or put those of each set into a folder of the set's name."
         )
-    files = {name: match_results(homes.get(name, folder), pairs[name]) for name in pairs}
+    files = {name: match_results(folders.get(name, folder), pairs[name]) for name in pairs}
 
-    def scorer(name: str, niqe_model: NiqeModel | None, report: Report) -> SetScores:
-        return evaluate_pictures(files[name], pairs[name], niqe_model=niqe_model, report=report)
+    def scorer(name: str, niqe_model: NiqeModel | None, on_image: OnImage) -> SetScores:
+        return evaluate_images(files[name], pairs[name], niqe_model=niqe_model, on_image=on_image)
 
-    return Subject(name=str(folder)), scorer
+    return Evaluated(name=str(folder)), scorer
 
 
-def _scored(
+def _score_set(
     name: str, pairs: Sequence[Pair], scorer: Scorer, niqe_model: NiqeModel | None
 ) -> tuple[SetScores, SetScores]:
-    """Print a set's table, each row as soon as it is known; the subject's scores and the control's."""
-    table = Table(pair.name for pair in pairs)
-    print(f"\n{name}, {len(pairs)} pictures\n{table.header()}", flush=True)
-    control = evaluate(bicubic_x4, pairs, niqe_model=niqe_model)
-    print("\n".join(table.control(name, control.mean)), flush=True)
-    ours = scorer(name, niqe_model, lambda title, scores: print(table.row(title, scores), flush=True))
-    print("\n".join([*table.conclusion(name, ours.mean), *caveats(name, len(pairs), control.mean)]), flush=True)
-    return ours, control
+    """Print a set's table, each row as soon as it is known; returns our scores and the bicubic control's."""
+    rows = Table(pair.name for pair in pairs)
+    print(f"\n{name}, {len(pairs)} images\n{rows.header()}", flush=True)
+    bicubic = evaluate(bicubic_x4, pairs, niqe_model=niqe_model)
+    print("\n".join(rows.bicubic_rows(name, bicubic.mean)), flush=True)
+    ours = scorer(name, niqe_model, lambda title, scores: print(rows.row(title, scores), flush=True))
+    warnings = table.warnings(name, len(pairs), bicubic.mean)
+    print("\n".join([*rows.mean_rows(name, ours.mean), *warnings]), flush=True)
+    return ours, bicubic

@@ -1,4 +1,4 @@
-"""`srgan export`: a model in another format, compared with its source before it is written."""
+"""`srgan export`: write a model in another format, after a comparison with its source."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Annotated, Literal
 
 from srgan import __version__, flags
 from srgan.errors import UsageError
+from srgan.export import formats, parity
+from srgan.export.formats import SUFFIXES
 from srgan.fs import atomic_write
 from srgan.model import weights
 from srgan.model.weights import Weights
 
 log = logging.getLogger("srgan")
-
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,23 +46,21 @@ def main(argv: list[str]) -> int:
         raise UsageError(f"-o {target}: the name of a file in the format {settings.format} ends in {suffix}.")
     if target.exists() and not settings.overwrite:
         raise UsageError(f"{target} exists; --overwrite replaces it.")
-    lines = export(source, settings, target)
-    for line in lines:
-        log.info(line)
+    export(source, settings, target)
     return 0
 
 
-def export(source: Weights, settings: ExportSettings, target: Path) -> list[str]:
-    """Make, compare, write; returns what to tell. Raises WeightsError, writing nothing, beyond the bounds."""
-    from srgan.export import formats, parity
-    from srgan.upscale.int8 import form_of
+def export(source: Weights, settings: ExportSettings, target: Path) -> None:
+    """Convert, compare, write. Raises WeightsError, and writes nothing, when the difference is beyond the bounds."""
+    from srgan.upscale.int8 import ranges_for
 
-    form = None
-    if settings.precision == "int8":
-        form = form_of(source, weights.find_model(settings.model))
-    made = formats.make(settings.format, source, precision=settings.precision, form=form)
-    differences = parity.compare(made.run, parity.source(source))
+    # Convert and compare.
+    int8_ranges = ranges_for(source, weights.find_model(settings.model)) if settings.precision == "int8" else None
+    exported = formats.convert(settings.format, source, precision=settings.precision, int8_ranges=int8_ranges)
+    differences = parity.compare(exported.run, parity.reference(source))
     parity.check(differences, settings.precision, f"{source.name} in the format {settings.format}")
+
+    # Write.
     larger = f"{source.config.scale}H, {source.config.scale}W"
     metadata = {
         "srgan.version": __version__,
@@ -74,10 +72,10 @@ def export(source: Weights, settings: ExportSettings, target: Path) -> list[str]
         "srgan.output": f"sr: float32 (N, 3, {larger}), RGB, 0..1, clamped",
         "srgan.difference": json.dumps([vars(d) for d in differences]),
     }
+    files = exported.files(target, metadata)
     target.parent.mkdir(parents=True, exist_ok=True)
-    written = made.files(target, metadata)
-    for path, content in written.items():
+    for path, content in files.items():
         atomic_write(path, content)
-    size = sum(map(len, written.values())) / 1e6
+    size = sum(map(len, files.values())) / 1e6
     compared = "; ".join(map(str, differences))
-    return [f"{target}: {size:.2f} MB. Difference from the source, in levels of 255: {compared}."]
+    log.info(f"{target}: {size:.2f} MB. Difference from the source, in levels of 255: {compared}.")

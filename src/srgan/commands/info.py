@@ -26,7 +26,7 @@ class InfoSettings:
 def main(argv: list[str]) -> int:
     """Run `srgan info` and return its exit code."""
     settings: InfoSettings = flags.parse(InfoSettings, argv, prog="srgan info", description=DESCRIPTION)
-    facts = about(settings.file)
+    facts = describe(settings.file)
     if settings.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return 0
@@ -36,42 +36,41 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def about(file: str) -> dict[str, str]:
-    """The facts about a file or a packaged model, by name. Raises SrganError."""
+def describe(file: str) -> dict[str, str]:
+    """Facts about a file or a packaged model, by name. Raises SrganError."""
     from srgan.model import weights
 
     if file in weights.packaged() or Path(file).suffix == ".safetensors":
-        return about_weights(file)
+        return describe_weights(file)
     if not Path(file).exists():
         known = ", ".join(weights.packaged()) or "none"
         raise WeightsError(f"{file} is neither a file nor a packaged model ({known}).")
-    return about_picture(Path(file))
+    return describe_image(Path(file))
 
 
-def about_weights(name_or_path: str) -> dict[str, str]:
-    """Network, hash and training of a generator's file."""
+def describe_weights(name_or_path: str) -> dict[str, str]:
+    """A generator's network, hash and metadata."""
     from srgan.model import weights
     from srgan.model.config import receptive_field
 
-    found = weights.read(name_or_path)
-    parameters = sum(tensor.size for name, tensor in found.tensors.items() if ".running_" not in name)
-    seen = receptive_field(found.config)
+    generator = weights.read(name_or_path)
+    parameters = sum(tensor.size for name, tensor in generator.tensors.items() if ".running_" not in name)
     facts = {
         "kind": "generator",
         "file": str(weights.find_model(name_or_path)),
-        "sha256": found.sha256,
-        **{name: str(value) for name, value in dataclasses.asdict(found.config).items()},
+        "sha256": generator.sha256,
+        **{name: str(value) for name, value in dataclasses.asdict(generator.config).items()},
         "parameters": f"{parameters:,}",
-        "reach": f"{seen.total} pixels",
+        "reach": f"{receptive_field(generator.config).total} pixels",
     }
-    return facts | {name: value for name, value in found.metadata.items() if name != "config"}
+    return facts | {name: value for name, value in generator.metadata.items() if name != "config"}
 
 
-def about_picture(path: Path) -> dict[str, str]:
-    """Size of an image, and how srgan made it."""
+def describe_image(path: Path) -> dict[str, str]:
+    """An image's size, and the provenance that srgan wrote into it."""
     from srgan.image.files import read_provenance, size
 
     height, width = size(path)
-    made = read_provenance(path)
+    provenance = read_provenance(path)
     facts = {"kind": "picture", "file": str(path), "height": str(height), "width": str(width)}
-    return facts | {"made_by_srgan": "no" if made is None else "yes", **(made or {})}
+    return facts | {"made_by_srgan": "no" if provenance is None else "yes", **(provenance or {})}

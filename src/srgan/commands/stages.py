@@ -6,20 +6,16 @@ Each stage leaves what it has done on disk and begins again where it stopped.
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from pathlib import Path
 
 from srgan.commands import evaluate as evaluate_command
 from srgan.data.check import check
-from srgan.data.display import Display
-from srgan.data.fetch import Voice, fetch
+from srgan.data.fetch import fetch
 from srgan.errors import DataError
 from srgan.fs import atomic_write
 from srgan.train.folder import RunFolder
 from srgan.train.settings import TrainSettings
-
-log = logging.getLogger("srgan")
 
 TRAINING_SETS = ("div2k", "vgg19", "niqe")
 TEST_SETS = {"set5": "Set5", "set14": "Set14", "bsd100": "BSD100"}
@@ -30,21 +26,17 @@ def fetch_all(settings: TrainSettings) -> Path:
 
     Errors: DataError where something cannot be fetched, or is damaged, unpaired or leaking afterwards.
     """
-    root = settings.data or Path("data")
+    root = settings.data.data or Path("data")
     receipt = root / ".fetch" / "checked.json"
-    with Display(quiet=not log.isEnabledFor(logging.INFO)) as display:
-        voice = Voice(say=display.say, stage=display.stage)
-        for name in (*TRAINING_SETS, *TEST_SETS):
-            if not (name == "vgg19" and (settings.vgg or settings.content == "mse")):
-                fetch(name, root, voice=voice)
-        if receipt.exists():
-            return root
-        report = check(root, minimum=settings.crop, progress=display.stage("looking at pictures"))
+    for name in (*TRAINING_SETS, *TEST_SETS):
+        if not (name == "vgg19" and (settings.networks.vgg or settings.losses.content == "mse")):
+            fetch(name, root)
+    if receipt.exists():
+        return root
+    report = check(root, min_side=settings.data.crop)
     if not report.usable:
-        serious = [finding.text for finding in report.findings if finding.serious]
-        raise DataError(
-            f"{root} is not fit to train on: {'; '.join(serious[:3])}. `srgan data check {root}` tells all."
-        )
+        fatal = [finding.text for finding in report.findings if finding.fatal]
+        raise DataError(f"{root} is not fit to train on: {'; '.join(fatal[:3])}. `srgan data check {root}` tells all.")
     receipt.parent.mkdir(exist_ok=True)
     atomic_write(receipt, b"{}\n")
     return root
@@ -52,7 +44,7 @@ def fetch_all(settings: TrainSettings) -> Path:
 
 def evaluate(settings: TrainSettings, folder: RunFolder) -> None:
     """Score the run's generators on the test sets below the data folder, into `evaluation.json`; tables on stdout."""
-    root = settings.data or Path("data")
+    root = settings.data.data or Path("data")
     sets = [name for name in TEST_SETS.values() if (root / name).is_dir()]
     if not sets:
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 from pathlib import Path
 
@@ -24,13 +23,13 @@ def main(argv: list[str]) -> int:
     from srgan.train.folder import RunFolder
     from srgan.train.run import train
 
-    folder = RunFolder(settings.output or Path("runs") / settings.recipe)
-    if settings.fetch:
+    folder = RunFolder(settings.run.output or Path("runs") / settings.run.recipe)
+    if settings.run.fetch:
         root = stages.fetch_all(settings)
-        going_on = folder.used()
-        settings = dataclasses.replace(settings, data=root, evaluate=True, resume=settings.resume or going_on)
+        resume = settings.run.resume or folder.has_run()
+        settings = config.replace(settings, data=root, evaluate=True, resume=resume)
     code = train(settings)
-    if code == 0 and settings.evaluate:
+    if code == 0 and settings.run.evaluate:
         from srgan.report import report
 
         stages.evaluate(settings, folder)
@@ -54,7 +53,7 @@ def settings_from(argv: list[str]) -> TrainSettings:
         raise UsageError(f"there is no recipe '{recipe}'; choose one of {', '.join(RECIPES)}.")
     start = RECIPES[recipe]()
     output = named.output or Path(str(from_file.get("output") or f"runs/{recipe}"))
-    start = dataclasses.replace(start, output=output)
+    start = config.replace(start, output=output)
     saved = output / "settings.yaml"
     if (named.resume or named.fetch) and saved.exists():
         start = config.from_mapping(start, config.read_yaml(saved), where=str(saved))

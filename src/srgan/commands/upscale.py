@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from srgan import flags
 from srgan.errors import ImageError, UsageError
+from srgan.fs import printable
 from srgan.upscale.engine import EngineName, Precision
+
+if TYPE_CHECKING:
+    from srgan.upscale.batch import Failure, FileOptions
+    from srgan.upscale.inputs import UpscaleTask
 
 log = logging.getLogger("srgan")
 
-if TYPE_CHECKING:
-    from srgan.upscale.batch import Failure
-    from srgan.upscale.inputs import Item
-    from srgan.upscale.onefile import FileOptions
-
 DESCRIPTION = "Make images 2, 3 or 4 times larger."
 _ADDRESS = re.compile(r"local|auto|ray://.+|[\w.-]+:\d+|\[[\da-f:]+\]:\d+")
-"""What after --ray is an address and no path."""
+"""Words after --ray that are an address, not a path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ class UpscaleSettings:
     """Images, folders of images (subfolders included), or globs in quotes."""
     output: Annotated[Path | None, flags.Mark(alias="-o")] = None
     """File to write; or a folder (one that exists, or a name without an ending), where names are kept. Default: <stem>_x4.<ext> beside each image."""
-    model: str = "srgan"
-    """srgan (looks sharper), srresnet (closest to the true pixels), or path of a weights file."""
+    model: str | None = None
+    """srgan (looks sharper; the default), srresnet (closest to the true pixels), or path of a weights file."""
     texture: float | None = None
     """Mixture from 0 (srresnet) to 1 (srgan), instead of --model."""
     scale: Literal[2, 3, 4] = 4
@@ -47,8 +47,6 @@ class UpscaleSettings:
     """Precision of the computation. auto: the fastest that costs at most 0.05 dB."""
     memory: str = "1GB"
     """Memory of the activations held at once. Less memory means smaller tiles and more time."""
-    fast: bool = False
-    """Tiles that overlap less than the network sees: a little faster, no longer exact; the error is measured."""
     self_ensemble: bool = False
     """Mean over the eight flips and rotations: eight times slower, about 0.1 dB better."""
     format: Literal["png", "jpg", "webp", "tiff", "avif"] | None = None
@@ -70,33 +68,51 @@ class UpscaleSettings:
 
 
 def main(argv: list[str]) -> int:
-    """Run `srgan upscale` and return its exit code; the written paths go to stdout."""
+    """Run `srgan upscale` and return its exit code; the paths of finished files go to stdout."""
     words = _with_address(argv)
     settings: UpscaleSettings = flags.parse(UpscaleSettings, words, prog="srgan upscale", description=DESCRIPTION)
-    if settings.texture is not None and settings.model != "srgan":
-        raise UsageError("--texture chooses between srresnet and srgan, so --model cannot be given with it.")
+    _check(settings)
+    from srgan.upscale.inputs import find_inputs
+
+    # What is there to do?
+    inputs = find_inputs(
+        settings.paths, settings.output, scale=settings.scale, format=settings.format, shard=settings.shard
+    )
+    todo = [task for task in inputs.tasks if settings.overwrite or not task.target.exists()]
+    skipped = len(inputs.tasks) - len(todo)
+    if inputs.single and skipped:
+        raise ImageError(f"{inputs.tasks[0].target} exists; --overwrite replaces it.")
+    if skipped:
+        log.info("%d of %d exist already and are skipped", skipped, len(inputs.tasks))
+    if not todo:
+        return 0
+    # Do it, and name what failed.
+    failures = _upscale(settings, todo)
+    if inputs.single and failures:
+        raise failures[0].error
+    if failures:
+        lines = "".join(f"\n  {failure.error}" for failure in failures)
+        log.error("%d of %d images failed:%s", len(failures), len(todo), lines)
+        return ImageError.exit_code
+    return 0
+
+
+def _check(settings: UpscaleSettings) -> None:
+    """Refuse settings that contradict each other."""
+    if settings.texture is not None and settings.model is not None:
+        raise UsageError("--texture mixes srresnet and srgan, so --model cannot be given with it.")
     if not settings.paths:
-        raise UsageError("srgan upscale takes at least one picture, folder or glob; --help lists the options.")
+        raise UsageError("srgan upscale takes at least one image, folder or glob; --help lists the options.")
     if settings.ray is not None and not _ADDRESS.fullmatch(settings.ray):
         raise UsageError(f"--ray is local, auto or HOST:PORT; got '{settings.ray}'.")
     if settings.ray is not None and settings.ray.startswith("ray://"):
         raise UsageError("Ray's client (ray://) cannot do this; on a machine of the cluster, give --ray auto.")
     if settings.ray_actors is not None and (settings.ray is None or settings.ray_actors < 1):
-        raise UsageError("--ray-actors is how many engines --ray has, 1 or more; it needs --ray.")
-    from srgan.upscale.inputs import worklist
-
-    work = worklist(settings.paths, settings.output, scale=settings.scale, format=settings.format, shard=settings.shard)
-    todo = [item for item in work.items if settings.overwrite or not item.target.exists()]
-    skipped = len(work.items) - len(todo)
-    if work.single and skipped:
-        raise ImageError(f"{work.items[0].target} exists; --overwrite replaces it.")
-    if skipped:
-        log.info(f"{skipped} of {len(work.items)} exist already and are skipped")
-    return _upscale(settings, todo, work.single) if todo else 0
+        raise UsageError("--ray-actors is the number of engines of --ray, 1 or more; it needs --ray.")
 
 
 def _with_address(argv: Sequence[str]) -> list[str]:
-    """`--ray` alone becomes `--ray=local`: what follows is its address only if it looks like one."""
+    """`--ray` alone becomes `--ray=local`: the word after it is its address only if it looks like one."""
     words = list(argv)
     for index in (index for index, word in enumerate(argv) if word == "--ray"):
         following = argv[index + 1] if index + 1 < len(argv) else ""
@@ -109,10 +125,10 @@ def _with_address(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _upscale(settings: UpscaleSettings, todo: list[Item], single: bool) -> int:
-    # OpenVINO takes its model converter along where it can be imported: half of its import time, and no use here
+def _upscale(settings: UpscaleSettings, todo: list[UpscaleTask]) -> list[Failure]:
+    # OpenVINO imports its model converter where it can: half of its import time, and not used here.
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
-    from srgan.upscale.onefile import FileOptions
+    from srgan.upscale.batch import FileOptions
 
     options = FileOptions(
         scale=settings.scale,
@@ -121,52 +137,43 @@ def _upscale(settings: UpscaleSettings, todo: list[Item], single: bool) -> int:
         quality=settings.quality,
         lossless=settings.lossless,
     )
-    failures = (_here if settings.ray is None else _on_ray)(settings, todo, options)
-    if single and failures:
-        raise failures[0].error
-    if failures:
-        log.error(f"{len(failures)} of {len(todo)} pictures failed:")
-        for failure in failures:
-            log.error(f"  {failure.error}")
-        return ImageError.exit_code
-    return 0
+    return (_upscale_here if settings.ray is None else _upscale_on_ray)(settings, todo, options)
 
 
-def _here(settings: UpscaleSettings, todo: list[Item], options: FileOptions) -> list[Failure]:
-    from srgan.upscale.batch import Batch
-    from srgan.upscale.progress import display
+def _upscale_here(settings: UpscaleSettings, todo: list[UpscaleTask], options: FileOptions) -> list[Failure]:
+    from srgan.progress import Progress
+    from srgan.upscale.batch import upscale_files
     from srgan.upscale.upscaler import Upscaler
 
-    with display(len(todo), quiet=not log.isEnabledFor(logging.INFO)) as shown:
-        batch = Batch(Upscaler(**_how(settings), notify=shown.say), options, shown, _told(settings))
-        batch.run(todo)
-    return batch.failures
-
-
-def _on_ray(settings: UpscaleSettings, todo: list[Item], options: FileOptions) -> list[Failure]:
-    from srgan.upscale.cluster import upscale_on_ray
-
-    assert settings.ray is not None
-    told = _told(settings)
-    with contextlib.redirect_stdout(sys.stderr):  # Ray's messages
-        return upscale_on_ray(
+    with Progress("upscaling", len(todo), unit="image") as bar:
+        return upscale_files(
+            Upscaler(**_upscaler_arguments(settings)),
             todo,
-            _how(settings),
             options,
-            address=settings.ray,
-            actors=settings.ray_actors,
-            quiet=not log.isEnabledFor(logging.INFO),
-            written=told,
+            on_done=_print_path(),
+            on_progress=lambda done, task: bar.update(done, note=printable(task.source.name)),
         )
 
 
-def _how(settings: UpscaleSettings) -> dict[str, Any]:
-    """The arguments of `Upscaler`."""
-    names = ("model", "engine", "precision", "texture", "memory", "fast", "self_ensemble")
+def _upscale_on_ray(settings: UpscaleSettings, todo: list[UpscaleTask], options: FileOptions) -> list[Failure]:
+    from srgan.upscale.ray import upscale_on_ray
+
+    assert settings.ray is not None
+    on_done, arguments = _print_path(), _upscaler_arguments(settings)
+    with contextlib.redirect_stdout(sys.stderr):  # Ray's messages
+        return upscale_on_ray(
+            todo, arguments, options, address=settings.ray, actors=settings.ray_actors, on_done=on_done
+        )
+
+
+def _upscaler_arguments(settings: UpscaleSettings) -> dict[str, Any]:
+    names = ("model", "engine", "precision", "texture", "memory", "self_ensemble")
     return {name: getattr(settings, name) for name in names}
 
 
-def _told(settings: UpscaleSettings) -> Callable[[Path], None]:
-    """Puts the path of a finished file on today's stdout."""
+def _print_path() -> Callable[[Path], None]:
+    """Prints the path of a finished file on the present stdout; with --quiet, nothing."""
+    if not log.isEnabledFor(logging.INFO):
+        return lambda path: None
     stdout = sys.stdout
-    return lambda path: None if not log.isEnabledFor(logging.INFO) else print(path, file=stdout, flush=True)
+    return lambda path: print(path, file=stdout, flush=True)

@@ -1,11 +1,11 @@
-"""What a data folder is worth: what it holds, what is wrong with it, and whether it leaks into a test set."""
+"""What a data folder holds, what is wrong with it, and whether its training images leak into a test set."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,35 +16,37 @@ from numpy.typing import NDArray
 
 from srgan.data import folders
 from srgan.data.folders import Pair
-from srgan.data.likeness import same_pictures, thumbnail
+from srgan.data.likeness import same_images, thumbnail
 from srgan.errors import DataError, ImageError
 from srgan.image import files, resize
+from srgan.progress import Progress
 
 Kind = Literal["damaged", "unpaired", "leak", "small", "grey", "duplicate", "lr", "note"]
-SERIOUS: frozenset[Kind] = frozenset({"damaged", "unpaired", "leak"})
-_NOISE = 100.0  # mean squared levels: an LR that is merely noisy or blurred is of its HR all the same
+FATAL: frozenset[Kind] = frozenset({"damaged", "unpaired", "leak"})
+_MAX_LR_MSE = 100.0
+"""Squared levels: an LR that is only noisy or blurred is still of its HR."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing worth saying; the serious kinds make a folder unusable as it is."""
+    """One sentence about a folder; the fatal kinds make it unusable."""
 
     kind: Kind
     text: str
 
     @property
-    def serious(self) -> bool:
+    def fatal(self) -> bool:
         """Whether the exit code is 2 for it."""
-        return self.kind in SERIOUS
+        return self.kind in FATAL
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Pictures that serve one purpose: training, validation or a test set. `lr` says how well the LRs fit."""
+    """The images of one role: training, validation or a test set. `lr` says how exact the LRs are."""
 
     role: str
     folder: Path
-    pictures: int
+    images: int
     megapixels: float
     lr: str
     findings: tuple[Finding, ...]
@@ -52,190 +54,173 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All groups of a folder, and what was found between them."""
+    """All groups of a folder, and the training images that leak into the others."""
 
     groups: tuple[Group, ...]
-    between: tuple[Finding, ...]
+    leaks: tuple[Finding, ...]
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Everything, group by group."""
-        return tuple(f for group in self.groups for f in group.findings) + self.between
+        """All of them, group by group."""
+        return tuple(f for group in self.groups for f in group.findings) + self.leaks
 
     @property
     def usable(self) -> bool:
-        """Nothing damaged, unpaired or leaking."""
-        return not any(f.serious for f in self.findings)
+        """Nothing is damaged, unpaired or leaking."""
+        return not any(f.fatal for f in self.findings)
+
+
+@dataclass
+class Subset:
+    """The images of one role, before and after they are decoded."""
+
+    role: str
+    folder: Path
+    pairs: list[Pair]
+    findings: list[Finding] = field(default_factory=list)
+    checks: list[ImageCheck] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Seen:
-    """What one look at a pair told. `lr_error`: largest difference to the exact bicubic, None without an LR."""
+class ImageCheck:
+    """What decoding a pair showed. `lr_error`: largest difference to the exact bicubic, None without an LR."""
 
     pair: Pair
     height: int = 0
     width: int = 0
     grey: bool = False
     digest: str = ""
-    small_picture: NDArray[np.uint8] | None = None
+    thumbnail: NDArray[np.uint8] | None = None
     lr_error: int | None = None
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass
-class _Room:
-    """A group before its pictures are looked at."""
+def check(root: Path, *, against: Path | None = None, min_side: int = 96, workers: int | None = None) -> Report:
+    """Decode every image of a data folder. Raises DataError where it holds none.
 
-    role: str
-    folder: Path
-    pairs: list[Pair]
-    findings: list[Finding] = field(default_factory=list)
-
-
-def check(
-    root: Path,
-    *,
-    against: Path | None = None,
-    minimum: int = 96,
-    workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Report:
-    """Look at every picture of a data folder. Errors: DataError where it holds none.
-
-    `against`: another folder whose test sets and validation pictures must not be trained on either.
-    `minimum`: shorter side in pixels under which a training picture is too small for a crop.
+    `against`: another folder whose test and validation images must not be trained on either.
+    `min_side`: shorter side in pixels below which a training image is too small for a crop.
     """
-    rooms = _rooms(root)
+    subsets = _subsets(root)
     if against and against.resolve() != root.resolve():
-        rooms += _rooms(against, tests_only=True)
-    total = sum(len(room.pairs) for room in rooms)
-    done = 0
-    seen: list[list[_Seen]] = []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for room in rooms:
-            looks = []
-            for look in pool.map(_look, room.pairs):
+        subsets += _subsets(against, unseen_only=True)
+    done, total = 0, sum(len(subset.pairs) for subset in subsets)
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool, Progress("checking", total, unit="image") as bar:
+        for subset in subsets:
+            for result in pool.map(check_image, subset.pairs):
+                subset.checks.append(result)
                 done += 1
-                looks.append(look)
-                if progress:
-                    progress(done, total)
-            seen.append(looks)
-    groups = tuple(_group(room, looks, minimum) for room, looks in zip(rooms, seen, strict=True))
-    return Report(groups=groups, between=tuple(_leaks(rooms, seen)))
+                bar.update(done)
+    return Report(groups=tuple(_group(subset, min_side) for subset in subsets), leaks=tuple(_leaks(subsets)))
 
 
-def _rooms(root: Path, *, tests_only: bool = False) -> list[_Room]:
-    rooms = []
-    refused = None
-    if not tests_only:
-        try:
-            rooms.append(_room("training", folders.training_folders(root)))
-        except DataError as error:
-            refused = error
-    if root.is_dir() and (source_of_validation := folders.validation_folders(root)):
-        rooms.append(_room("validation", source_of_validation))
-    rooms += [
-        _paired(f"test {name}", folder, folders.pair_by_mark(folder))
-        for name, folder in folders.test_folders(root).items()
-    ]
-    if not any(room.pairs for room in rooms):
-        raise refused or DataError(f"No pictures in {root}; wanted {', '.join(sorted(files.SUFFIXES))}.")
-    if refused:
-        rooms[0].findings.append(Finding(kind="note", text=f"nothing to train on: {refused}"))
-    return rooms
-
-
-def _room(role: str, source: folders.PairFolders) -> _Room:
-    """Pairs of a source; those without a partner become findings."""
-    return _paired(role, source.hr, folders.pair_folders(source))
-
-
-def _paired(role: str, folder: Path, pairing: folders.Pairing) -> _Room:
-    texts = pairing.unpaired + [f"{lr} has no HR in {folder}" for lr in pairing.spare]
-    return _Room(role, folder, pairing.pairs, [Finding(kind="unpaired", text=text) for text in texts])
-
-
-def _look(pair: Pair) -> _Seen:
-    """Decode one pair whole: a picture is only known to be sound when its last row came out."""
+def check_image(pair: Pair) -> ImageCheck:
+    """Decode a pair whole: an image is only known to be sound when its last row is decoded."""
     try:
-        picture = files.read_array(pair.hr)
-        given = files.read_array(pair.lr) if pair.lr else None
+        image = files.read_array(pair.hr)
+        lr = files.read_array(pair.lr) if pair.lr else None
     except ImageError as error:
-        return _Seen(pair=pair, findings=(Finding(kind="damaged", text=str(error)),))
-    height, width = picture.shape[:2]
-    grey = picture.ndim == 2
-    seen = _Seen(
+        return ImageCheck(pair=pair, findings=(Finding(kind="damaged", text=str(error)),))
+    height, width = image.shape[:2]
+    result = ImageCheck(
         pair=pair,
         height=height,
         width=width,
-        grey=grey,
-        digest=hashlib.sha256(np.ascontiguousarray(picture).data).hexdigest(),
-        small_picture=thumbnail(picture),
+        grey=image.ndim == 2,
+        digest=hashlib.sha256(np.ascontiguousarray(image).data).hexdigest(),
+        thumbnail=thumbnail(image),
     )
-    if given is None or min(height, width) < 4:
-        return seen
-    made = resize.downscaled(picture)
-    if given.shape[:2] != made.shape[:2]:
-        sizes = f"{given.shape[1]}x{given.shape[0]}, but {pair.hr} / 4 is {made.shape[1]}x{made.shape[0]}"
-        return replace(seen, findings=(Finding(kind="unpaired", text=f"{pair.lr} is {sizes}"),))
-    difference = np.abs(np.atleast_3d(given).astype(np.int16) - np.atleast_3d(made))
-    if float((difference.astype(np.float64) ** 2).mean()) > max(0.5 * float(made.var()), _NOISE):
+    if lr is None or min(height, width) < 4:
+        return result
+    try:
+        pair.check_sizes((height, width), lr.shape[:2])
+    except DataError as error:
+        return replace(result, findings=(Finding(kind="unpaired", text=str(error)),))
+    bicubic = resize.downscaled(image)
+    difference = np.abs(np.atleast_3d(lr).astype(np.int16) - np.atleast_3d(bicubic))
+    if float((difference.astype(np.float64) ** 2).mean()) > max(0.5 * float(bicubic.var()), _MAX_LR_MSE):
         text = f"{pair.lr} does not show what {pair.hr} shows"
-        return replace(seen, findings=(Finding(kind="unpaired", text=text),))
-    return replace(seen, lr_error=int(difference.max()))
+        return replace(result, findings=(Finding(kind="unpaired", text=text),))
+    return replace(result, lr_error=int(difference.max()))
 
 
-def _group(room: _Room, looks: Sequence[_Seen], minimum: int) -> Group:
-    findings = [*room.findings, *(f for look in looks for f in look.findings)]
-    sound = [look for look in looks if look.height]
-    for look in sound:
-        if room.role == "training" and min(look.height, look.width) // 4 * 4 < minimum:
-            text = f"{look.pair.hr} is {look.width}x{look.height}, smaller than {minimum}; it is left out"
+def _subsets(root: Path, *, unseen_only: bool = False) -> list[Subset]:
+    subsets = []
+    refusal = None
+    if not unseen_only:
+        try:
+            training = folders.training_folders(root)
+            subsets.append(_subset("training", training.hr, folders.pair_folders(training)))
+        except DataError as error:
+            refusal = error
+    if root.is_dir() and (validation := folders.validation_folders(root)):
+        subsets.append(_subset("validation", validation.hr, folders.pair_folders(validation)))
+    for name, folder in folders.test_folders(root).items():
+        subsets.append(_subset(f"test {name}", folder, folders.pair_by_mark(folder)))
+    if not any(subset.pairs for subset in subsets):
+        raise refusal or DataError(f"No images in {root}; expected {', '.join(sorted(files.SUFFIXES))}.")
+    if refusal:
+        subsets[0].findings.append(Finding(kind="note", text=f"nothing to train on: {refusal}"))
+    return subsets
+
+
+def _subset(role: str, folder: Path, pairing: folders.Pairing) -> Subset:
+    texts = pairing.unpaired + [f"{lr} has no HR in {folder}" for lr in pairing.spare]
+    return Subset(role, folder, pairing.pairs, [Finding(kind="unpaired", text=text) for text in texts])
+
+
+def _group(subset: Subset, min_side: int) -> Group:
+    findings = [*subset.findings, *(f for result in subset.checks for f in result.findings)]
+    decoded = [result for result in subset.checks if result.height]
+    for result in decoded if subset.role == "training" else ():
+        if min(result.height, result.width) // 4 * 4 < min_side:
+            text = f"{result.pair.hr} is {result.width}x{result.height}, smaller than {min_side}; it is skipped"
             findings.append(Finding(kind="small", text=text))
-        if room.role == "training" and look.grey:
-            findings.append(Finding(kind="grey", text=f"{look.pair.hr} is grey; it is used as RGB"))
-    findings += _duplicates(sound)
-    errors = [look.lr_error for look in sound if look.lr_error is not None]
+        if result.grey:
+            findings.append(Finding(kind="grey", text=f"{result.pair.hr} is grey; it is used as RGB"))
+    findings += _duplicates(decoded)
+    errors = [result.lr_error for result in decoded if result.lr_error is not None]
     if errors and max(errors) > 2:
-        worst = max(sound, key=lambda look: look.lr_error or 0)
+        worst = max(decoded, key=lambda result: result.lr_error or 0)
         text = f"the LRs are not the exact bicubic: {worst.pair.lr} is off by up to {max(errors)} levels"
         findings.append(Finding(kind="lr", text=text))
     return Group(
-        role=room.role,
-        folder=room.folder,
-        pictures=len(looks),
-        megapixels=sum(look.height * look.width for look in sound) / 1e6,
-        lr="made" if not errors else "exact" if max(errors) == 0 else f"±{max(errors)}",
+        role=subset.role,
+        folder=subset.folder,
+        images=len(subset.checks),
+        megapixels=sum(result.height * result.width for result in decoded) / 1e6,
+        lr="bicubic" if not errors else "exact" if max(errors) == 0 else f"±{max(errors)}",
         findings=tuple(findings),
     )
 
 
-def _duplicates(looks: Iterable[_Seen]) -> list[Finding]:
-    by_digest = defaultdict(list)
-    for look in looks:
-        by_digest[look.height, look.width, look.digest].append(look.pair.hr)
+def _duplicates(checks: Iterable[ImageCheck]) -> list[Finding]:
+    by_pixels = defaultdict(list)
+    for result in checks:
+        by_pixels[result.height, result.width, result.digest].append(result.pair.hr)
     return [
         Finding(kind="duplicate", text=f"{same[0]} has the same pixels as {', '.join(map(str, same[1:]))}")
-        for same in by_digest.values()
+        for same in by_pixels.values()
         if len(same) > 1
     ]
 
 
-def _leaks(rooms: Sequence[_Room], seen: Sequence[Sequence[_Seen]]) -> list[Finding]:
-    """Training pictures that show what a picture shows that training must not see."""
-    training = [look for r, looks in zip(rooms, seen, strict=True) if r.role == "training" for look in looks]
-    unseen = [look for r, looks in zip(rooms, seen, strict=True) if r.role != "training" for look in looks]
-    training = [look for look in training if look.small_picture is not None]
-    unseen = [look for look in unseen if look.small_picture is not None]
-    found = same_pictures(
-        [look.small_picture for look in unseen if look.small_picture is not None],
-        [look.small_picture for look in training if look.small_picture is not None],
+def _leaks(subsets: Sequence[Subset]) -> list[Finding]:
+    """Training images that show what a validation or test image shows."""
+    training, unseen = (
+        [
+            (result.pair.hr, result.thumbnail)
+            for subset in subsets
+            for result in subset.checks
+            if (subset.role == "training") is is_training and result.thumbnail is not None
+        ]
+        for is_training in (True, False)
     )
     return [
         Finding(
             kind="leak",
-            text=f"{training[same.right].pair.hr} shows the same picture as {unseen[same.left].pair.hr} "
-            f"(agreement {same.agreement:.2f}); take it out of training",
+            text=f"{training[match.right][0]} shows the same image as {unseen[match.left][0]} "
+            f"(agreement {match.agreement:.2f}); take it out of training",
         )
-        for same in found
+        for match in same_images([small for _, small in unseen], [small for _, small in training])
     ]

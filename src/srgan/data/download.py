@@ -1,35 +1,39 @@
-"""One file from the network: resumed after a break, retried with patience, from mirrors in turn, verified."""
+"""One file over HTTP: resumed after a break, retried, from mirrors in turn, verified by its hash."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
 import json
+import logging
 import os
 import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from srgan.errors import DataError
+from srgan.progress import Progress
 
-Progress = Callable[[int, int], None]
+log = logging.getLogger("srgan")
+
 _CHUNK = 1 << 20
-_GONE = frozenset({400, 401, 403, 404, 405, 410, 451})
+_PERMANENT = frozenset({400, 401, 403, 404, 405, 410, 451})
+"""Statuses after which a mirror is not asked again."""
 _BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
-_LARGEST = 64 << 20
-"""Bytes after which a file of unknown length is given up: the small ones are the only ones without a length."""
+MAX_UNKNOWN_LENGTH = 64 << 20
+"""Bytes after which a file of unknown length is given up: only small files come without a length."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
-    """`tries` in a row that bring nothing, then the next mirror; pauses of `pause` s, doubled up to `longest` s."""
+class RetryPolicy:
+    """`tries` in a row without new bytes, then the next mirror; pauses of `pause` s, doubled up to `longest` s."""
 
     tries: int = 5
     pause: float = 1.0
@@ -37,8 +41,11 @@ class Patience:
     timeout: float = 30.0
 
 
-class _Refused(Exception):
-    """This mirror will not do; the next may."""
+DEFAULT_RETRY = RetryPolicy()
+
+
+class MirrorFailed(Exception):
+    """This mirror is no use; the next may be."""
 
 
 def download(
@@ -47,166 +54,115 @@ def download(
     *,
     length: int = 0,
     digest: str = "",
-    patience: Patience = Patience(),
-    progress: Progress | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    retry: RetryPolicy = DEFAULT_RETRY,
+    bar: Progress | None = None,
 ) -> Path:
-    """Bring a file to `target`, or leave it where it is already there and right.
+    """Download to `target`, unless the right file is there already.
 
-    What has come is kept in `<target>.part` and gone on with, also by a later call. `length` in bytes and
-    `digest` ("sha256:..." or "md5:...") where known. `progress`: bytes so far and in all (0: unknown).
-    Errors: DataError saying what each address answered; a full or unwritable disk.
+    Bytes so far are kept in `<target>.part`, for a later call too. `length` in bytes and `digest` ("sha256:..." or
+    "md5:...") where known. Raises DataError that says what each address answered; OSError for a full disk.
     """
-    try:
-        if target.exists():
-            if not digest or digest_of(target, digest) == digest:
-                return target
-            say(f"{target} is not what it should be ({digest} was expected); fetching it again.")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        answers = []
-        for url in urls:
-            try:
-                _from_one(url, target, length, digest, patience, progress, say)
-                return target
-            except _Refused as refusal:
-                answers.append(f"{url}: {refusal}")
-                say(f"{url}: {refusal}.")
-    except OSError as error:
-        raise DataError(f"Cannot write {target}: {error.strerror or error}.") from error
+    if target.exists():
+        if not digest or digest_of(target, digest) == digest:
+            return target
+        log.warning(f"{target} is not the expected file ({digest}); downloading it again.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part, note = (target.with_name(f"{target.name}.part{suffix}") for suffix in ("", ".json"))
+    failures = []
+    for url in urls:
+        try:
+            _from_mirror(url, part, note, length, digest, retry, bar)
+        except MirrorFailed as failure:
+            failures.append(f"{url}: {failure}")
+            log.warning(f"{url}: {failure}.")
+            continue
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(target)
+        note.unlink(missing_ok=True)
+        return target
     raise DataError(
-        f"{target.name} could not be fetched ({'; '.join(answers)}). What has come is kept: run it again, or "
+        f"{target.name} could not be downloaded ({'; '.join(failures)}). The bytes so far are kept: run it again, or "
         f"put the file at {target} yourself."
     )
 
 
-def _from_one(
-    url: str,
-    target: Path,
-    length: int,
-    digest: str,
-    patience: Patience,
-    progress: Progress | None,
-    say: Callable[[str], None],
+def digest_of(path: Path, like: str) -> str:
+    """A file's digest in the form of the one it is compared with: `algorithm:hex`."""
+    algorithm = like.partition(":")[0]
+    with path.open("rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+
+
+def _from_mirror(
+    url: str, part: Path, note: Path, length: int, digest: str, retry: RetryPolicy, bar: Progress | None
 ) -> None:
-    """Fill the part file from one address until it is whole and right. Errors: _Refused."""
+    """Fill `part` from one address until it is whole and right. Raises MirrorFailed."""
     if urlsplit(url).scheme not in ("http", "https"):
-        raise _Refused("is not an http address")
-    part = _Part(target, url, trusted=bool(digest))
-    fruitless, most = 0, part.size
+        raise MirrorFailed("is not an http address")
+    fruitless, most = 0, _size(part)
     while True:
+        pause = 0.0
         try:
-            if _ask(url, part, length, patience, progress):
+            if _receive(url, part, note, length, bool(digest), retry, bar):
                 break
-            reason = f"broke off after {part.size:,} bytes"
+            reason = f"broke off after {_size(part):,} bytes"
         except urllib.error.HTTPError as error:
             error.close()
             reason = f"answered {error.code} {error.reason}"
-            if error.code in _GONE:
-                raise _Refused(reason) from error
-            time.sleep(min(_retry_after(error.headers), patience.longest))
+            if error.code in _PERMANENT:
+                raise MirrorFailed(reason) from error
+            if error.code == 416:  # the part is longer than the file
+                part.unlink(missing_ok=True)
+            pause = _retry_after(error.headers)
         except _BROKEN as error:
             reason = f"no answer ({getattr(error, 'reason', None) or error or type(error).__name__})"
-        fruitless, most = (0, part.size) if part.size > most else (fruitless + 1, most)
-        if fruitless >= patience.tries:
-            raise _Refused(reason)
-        say(f"{url} {reason}; trying again.")
-        time.sleep(min(patience.pause * 2**fruitless, patience.longest))
-    got = digest_of(part.path, digest) if digest else ""
-    if got != digest:
-        part.drop()
-        raise _Refused(f"sent other bytes than expected ({got}, wanted {digest})")
-    part.finish()
+        fruitless, most = (0, _size(part)) if _size(part) > most else (fruitless + 1, most)
+        if fruitless >= retry.tries:
+            raise MirrorFailed(reason)
+        log.info(f"{url} {reason}; trying again.")
+        time.sleep(min(max(pause, retry.pause * 2**fruitless), retry.longest))
+    if digest and (received := digest_of(part, digest)) != digest:
+        part.unlink()
+        raise MirrorFailed(f"sent other bytes than expected ({received}, expected {digest})")
 
 
-def _ask(url: str, part: _Part, length: int, patience: Patience, progress: Progress | None) -> bool:
-    """One request; True when the file is whole, False when the connection ended early."""
-    if length and part.size == length:
+def _receive(
+    url: str, part: Path, note: Path, length: int, has_digest: bool, retry: RetryPolicy, bar: Progress | None
+) -> bool:
+    """One request; True when `part` is whole, False when the connection ended early."""
+    start = _size(part)
+    if length and start == length:
         return True
-    request = urllib.request.Request(url, headers={"User-Agent": "srgan", **part.range_wanted()})
-    try:
-        answer = _OPENER.open(request, timeout=patience.timeout)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # the part is longer than the file: it is of another file
-            part.drop()
-        raise
-    with answer:
-        if answer.status == 206 and not _continues(answer.headers, part.size):
-            part.drop()
+    # Ask for the rest, if a validator or the digest at the end shows that it is of the same file.
+    headers, validator = {"User-Agent": "srgan"}, _validator(note, url)
+    if start and (validator or has_digest):
+        headers |= {"Range": f"bytes={start}-"} | ({"If-Range": validator} if validator else {})
+    with _OPENER.open(urllib.request.Request(url, headers=headers), timeout=retry.timeout) as answer:
+        resumed = answer.status == 206
+        if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            part.unlink(missing_ok=True)
             return False
-        if answer.status != 206:
-            part.drop()
-        promised = _promised(answer.headers, part.size)
-        if length and promised and promised != length:
-            raise _Refused(f"offers {promised:,} bytes instead of {length:,}")
-        whole = length or promised
-        part.remember(answer.headers)
-        with part.path.open("ab") as file:
-            _receive(answer, file, part, whole, progress)
-    return part.size == whole if whole else True
+        total = _total(answer.headers)
+        if length and total and total != length:
+            raise MirrorFailed(f"offers {total:,} bytes instead of {length:,}")
+        total = length or total
+        tag = answer.headers.get("ETag", "")
+        validator = answer.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+        # Never more bytes than the file has, or may have.
+        limit = total or MAX_UNKNOWN_LENGTH
+        with part.open("ab" if resumed else "wb") as file:
+            note.write_text(json.dumps({"url": url, "validator": validator}))
+            while file.tell() < limit and (chunk := answer.read(min(_CHUNK, limit - file.tell()))):
+                file.write(chunk)
+                if bar:
+                    bar.update(file.tell(), total=total)
+        if not total and _size(part) >= limit:
+            raise MirrorFailed(f"sends more than {limit:,} bytes for a small file")
+    return not total or _size(part) == total
 
 
-def _receive(answer: Any, file: IO[bytes], part: _Part, whole: int, progress: Progress | None) -> None:
-    """Copy the answer's body, never more than the file has or may have."""
-    room = (whole or _LARGEST) - part.size
-    while room > 0 and (chunk := answer.read(min(_CHUNK, room))):
-        file.write(chunk)
-        file.flush()
-        room -= len(chunk)
-        if progress:
-            progress(part.size, whole)
-    if not whole and room <= 0:
-        raise _Refused(f"sends more than {_LARGEST:,} bytes for a small file")
-
-
-class _Part:
-    """The bytes of a file so far, and the mark by which its server can tell whether it is still the same."""
-
-    def __init__(self, target: Path, url: str, *, trusted: bool) -> None:
-        """`trusted`: a digest will tell in the end, so bytes of another mirror may be gone on with."""
-        self.target, self.url, self.trusted = target, url, trusted
-        self.path = target.with_name(target.name + ".part")
-        self.note = target.with_name(target.name + ".part.json")
-
-    @property
-    def size(self) -> int:
-        """Bytes so far."""
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def range_wanted(self) -> dict[str, str]:
-        """Headers that ask for the rest, where the bytes so far can be gone on with."""
-        mark = self._mark()
-        if not self.size or not (mark or self.trusted):
-            self.drop()
-            return {}
-        return {"Range": f"bytes={self.size}-"} | ({"If-Range": mark} if mark else {})
-
-    def _mark(self) -> str:
-        try:
-            note = json.loads(self.note.read_text())
-            return str(note["mark"]) if note["url"] == self.url else ""
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
-
-    def remember(self, headers: Message) -> None:
-        """Keep the server's strong mark for a later call."""
-        tag = headers.get("ETag", "")
-        mark = headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
-        self.note.write_text(json.dumps({"url": self.url, "mark": mark}))
-
-    def drop(self) -> None:
-        """Start over."""
-        self.path.unlink(missing_ok=True)
-        self.note.unlink(missing_ok=True)
-
-    def finish(self) -> None:
-        """Put the whole file in its place."""
-        with self.path.open("rb") as file:
-            os.fsync(file.fileno())
-        self.path.replace(self.target)
-        self.note.unlink(missing_ok=True)
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """Follows to http and https alone, and never from https to http."""
 
     def redirect_request(
@@ -214,31 +170,32 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         old, new = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
         if new not in ("http", "https") or (old == "https" and new == "http"):
-            raise _Refused(f"redirects to {newurl}, which is not safe to follow")
+            raise MirrorFailed(f"redirects to {newurl}, which is not safe to follow")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-_OPENER = urllib.request.build_opener(_Redirects)
+_OPENER = urllib.request.build_opener(_SafeRedirects)
 
 
-def _continues(headers: Message, start: int) -> bool:
-    """Whether a 206 answer begins where we asked it to."""
-    return headers.get("Content-Range", "").startswith(f"bytes {start}-")
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
-def _promised(headers: Message, start: int) -> int:
-    """Length of the whole file as the server tells it, 0 where it does not."""
-    told = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
-    return int(told) if told.isdigit() else 0
+def _validator(note: Path, url: str) -> str:
+    """What tells the server of `url` which file the part is of; empty where that is not known."""
+    try:
+        content = json.loads(note.read_text())
+        return str(content["validator"]) if content["url"] == url else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _total(headers: Message) -> int:
+    """Length of the whole file as the server states it, 0 where it does not."""
+    text = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
+    return int(text) if text.isdigit() else 0
 
 
 def _retry_after(headers: Message) -> float:
-    wanted = headers.get("Retry-After", "") if headers else ""
-    return float(wanted) if wanted.isdigit() else 0.0
-
-
-def digest_of(path: Path, like: str) -> str:
-    """A file's digest, written like the one it is compared with: `algorithm:hex`."""
-    algorithm = like.partition(":")[0]
-    with path.open("rb") as file:
-        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+    text = headers.get("Retry-After", "") if headers else ""
+    return float(text) if text.isdigit() else 0.0

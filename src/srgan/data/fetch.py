@@ -1,220 +1,202 @@
-"""From nothing to a known set in its place: download, unpack, verify by content, move; each step goes on."""
+"""Download a known data set, unpack it, verify its content, and move it into its place; each step resumes."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import logging
 import shutil
+import tarfile
+import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 
-from srgan.data import receipts, verify
-from srgan.data.catalogue import Download, Known, read_catalogue
-from srgan.data.download import Patience, digest_of, download
-from srgan.data.unpack import unpack
+from srgan.data import verify
+from srgan.data.catalogue import Dataset, RemoteFile, read_catalogue
+from srgan.data.download import DEFAULT_RETRY, RetryPolicy, digest_of, download
 from srgan.errors import DataError
-from srgan.image.files import find_images
+from srgan.fs import check_free_space
+from srgan.image import files
+from srgan.progress import Progress
 
-WORKSHOP = ".fetch"
-"""Folder below the data folder in which unfinished things lie."""
+log = logging.getLogger("srgan")
+
+STAGING = ".fetch"
+"""Hidden folder below the data folder for whatever is not finished; no training data."""
 _SMALL_FILE = 1 << 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class Voice:
-    """Where messages and progress go: `stage` names what `progress` then counts."""
+def fetch(name: str, root: Path, *, keep: bool = False, retry: RetryPolicy = DEFAULT_RETRY) -> list[Path]:
+    """Fetch a data set of the catalogue below `root`, or verify the one that is there; returns its places.
 
-    say: Callable[[str], None] = lambda _: None
-    stage: Callable[[str], Callable[[int, int], None]] = lambda _: lambda done, total: None
-
-
-PATIENCE = Patience()
-SILENT = Voice()
-
-
-def fetch(
-    name: str,
-    root: Path,
-    *,
-    keep: bool = False,
-    patience: Patience = PATIENCE,
-    voice: Voice = SILENT,
-) -> list[Path]:
-    """Bring a set of the catalogue below `root`, or verify the one that is there; its places come back.
-
-    `keep`: leave the archives in `<root>/.fetch`. Errors: DataError for an unknown name, when no route works,
+    `keep`: leave the archives in `<root>/.fetch`. Raises DataError for an unknown name, when no source works,
     when the disk is too small, or when something else lies in the set's place.
     """
     catalogue = read_catalogue()
     if name not in catalogue:
         raise DataError(f"There is no set {name!r}; known are {', '.join(catalogue)}.")
-    known = catalogue[name]
-    shop = root / WORKSHOP
-    receipt = shop / f"{name}.json"
-    places = _places(known, root)
-    if receipts.verified(places, receipt):
-        voice.say(f"{known.title} is there and was verified.")
+    dataset, staging = catalogue[name], root / STAGING
+    places = _places(dataset, root)
+    receipt = staging / f"{name}.json"
+    if _has_receipt(places, receipt):
+        log.info(f"{dataset.title} is there and was verified before.")
         return places
-    refusals = []
-    for route in known.routes:
+    failures = []
+    for source in dataset.sources:
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            _check_space(route, root, shop)
-            archives = _by_route(known, route, root, shop, patience, voice)
-            receipts.remember(places, receipt)
-            if not keep:
-                _clear(archives)
-            return places
+            _check_space(source, root, staging)
+            archives = _fetch_from(source, dataset, root, staging, retry)
         except OSError as error:
             where = error.filename or root
             raise DataError(f"Cannot write {where}: {error.strerror or error}; choose another --to.") from error
         except DataError as error:
-            refusals.append(str(error))
-            voice.say(f"This way did not work: {error}")
-    raise DataError(f"{known.title} could not be fetched. " + " ".join(dict.fromkeys(refusals)))
+            failures.append(str(error))
+            log.warning(f"This source failed: {error}")
+            continue
+        _write_receipt(places, receipt)
+        if not keep:
+            for archive in archives:
+                archive.unlink(missing_ok=True)
+        return places
+    raise DataError(f"{dataset.title} could not be fetched. " + " ".join(dict.fromkeys(failures)))
 
 
-def _places(known: Known, root: Path) -> list[Path]:
-    """What the set consists of in the end."""
-    if known.layout == "test":
-        return [root / known.title / "image_SRF_4"]
-    return [root / (item.into or item.name) for item in known.routes[0]]
+def _places(dataset: Dataset, root: Path) -> list[Path]:
+    """What the data set consists of in the end."""
+    if dataset.layout == "test":
+        return [root / dataset.title / "image_SRF_4"]
+    return [root / (file.into or file.name) for file in dataset.sources[0]]
 
 
-def _by_route(
-    known: Known, route: tuple[Download, ...], root: Path, shop: Path, patience: Patience, voice: Voice
+def _fetch_from(
+    source: tuple[RemoteFile, ...], dataset: Dataset, root: Path, staging: Path, retry: RetryPolicy
 ) -> list[Path]:
-    """Fetch by one route; the archives that were used come back."""
-    if known.layout == "div2k":
-        return _div2k(route, root, shop, patience, voice)
-    if known.layout == "test":
-        return _test_set(known, route, root, shop, patience, voice)
-    (item,) = route
-    place = root / item.name
-    judge = verify.verify_vgg19 if known.layout == "vgg19" else verify.verify_niqe
+    """Fetch from one source; returns the archives that were used."""
+    if dataset.layout == "div2k":
+        return _fetch_div2k(source, root, staging, retry)
+    if dataset.layout == "test":
+        return _fetch_test_set(source, dataset, root, staging, retry)
+    (file,) = source
+    place = root / file.name
+    check_content = verify.verify_vgg19 if dataset.layout == "vgg19" else verify.verify_niqe
     if place.exists():
-        if item.digest and digest_of(place, item.digest) != item.digest:
-            raise DataError(f"{place} is not {known.title} ({item.digest} was expected); move it away, then fetch.")
-        judge(place)
+        if file.digest and digest_of(place, file.digest) != file.digest:
+            raise DataError(f"{place} is not {dataset.title} ({file.digest} was expected); move it away, then fetch.")
+        check_content(place)
         return []
-    got = _bring(item, shop, patience, voice)
-    _judged(judge, got)
-    _move(got, place)
+    downloaded = _download(file, staging, retry)
+    _verify_or_delete(partial(check_content, downloaded), downloaded)
+    _move(downloaded, place)
     return []
 
 
-def _div2k(route: tuple[Download, ...], root: Path, shop: Path, patience: Patience, voice: Voice) -> list[Path]:
-    archives = []
+def _fetch_div2k(source: tuple[RemoteFile, ...], root: Path, staging: Path, retry: RetryPolicy) -> list[Path]:
     folders = {}
-    for item in route:
-        place, staged = root / item.into, shop / item.into
+    for file in source:
+        # Download and unpack what is not there.
+        place, staged = root / file.into, staging / file.into
         if place.is_dir():
             staged = place
         elif not staged.is_dir():
-            archive = _bring(item, shop, patience, voice)
-            _unpack(archive, item, staged, voice)
-        archives.append(shop / item.name)
-        if len(find_images(staged)) != item.pictures:
-            what = "move it away" if staged == place else "remove it"
-            raise DataError(
-                f"{staged} holds {len(find_images(staged))} pictures, {item.pictures} were expected; {what}, then fetch."
-            )
-        folders[item.folder] = (place, staged, item.pictures)
-    for name, (_, staged, count) in folders.items():
+            _unpack(_download(file, staging, retry), file.folder, staged)
+        count = len(files.find_images(staged))
+        if count != file.images:
+            action = "move it away" if staged == place else "remove it"
+            raise DataError(f"{staged} holds {count} images, {file.images} were expected; {action}, then fetch.")
+        folders[file.folder] = (place, staged, file.images)
+    # Verify each split, then move its folders, the HRs last.
+    for name, (_, hr, count) in folders.items():
         if name.endswith("_HR"):
             _, lr, _ = folders[name.removesuffix("_HR") + "_LR_bicubic/X4"]
-            try:
-                verify.verify_split(staged, lr, count, voice.stage(f"verifying {name}"))
-            except DataError:
-                _discard(route, (staged, lr), root, shop)
-                raise
+            unverified = [folder for folder in (hr, lr) if staging in folder.parents]
+            _verify_or_delete(partial(verify.verify_split, hr, lr, count), *unverified)
     for place, staged, _ in folders.values():
         if staged != place:
             _move(staged, place)
-    return archives
+    return [staging / file.name for file in source]
 
 
-def _discard(route: tuple[Download, ...], wrong: tuple[Path, ...], root: Path, shop: Path) -> None:
-    """Remove what was unpacked and turned out wrong, with its archive where no hash vouches for that."""
-    for item in route:
-        if shop / item.into in wrong and not (root / item.into).is_dir():
-            shutil.rmtree(shop / item.into, ignore_errors=True)
-            if not item.digest:
-                (shop / item.name).unlink(missing_ok=True)
-
-
-def _test_set(
-    known: Known, route: tuple[Download, ...], root: Path, shop: Path, patience: Patience, voice: Voice
+def _fetch_test_set(
+    source: tuple[RemoteFile, ...], dataset: Dataset, root: Path, staging: Path, retry: RetryPolicy
 ) -> list[Path]:
-    place = root / known.title / "image_SRF_4"
+    name, place = dataset.title, root / dataset.title / "image_SRF_4"
     if place.is_dir():
         try:
-            verify.verify_test_set(known.title, place, known.pictures)
+            verify.verify_test_set(name, place, dataset.images)
         except DataError as error:
             raise DataError(f"{error} Move {place} away, then fetch.") from error
         return []
-    staged = shop / known.title / "image_SRF_4"
+    staged = staging / name / "image_SRF_4"
     archives = []
-    if route[0].count:
-        _bring_all(route, shop, patience, voice)
+    if source[0].count:
+        _download_numbered(source, staging, retry)
     else:
-        (item,) = route
-        archive = _bring(item, shop, patience, voice)
-        raw = shop / "raw" / known.title
-        _unpack(archive, item, raw, voice)
+        # An archive of full images: make the x4 files from them.
+        (file,) = source
+        archives.append(_download(file, staging, retry))
+        raw = staging / "raw" / name
+        _unpack(archives[0], file.folder, raw)
         shutil.rmtree(staged, ignore_errors=True)
-        verify.write_test_set(known.title, find_images(raw), staged)
+        verify.write_test_set(name, files.find_images(raw), staged)
         shutil.rmtree(raw)
-        archives.append(archive)
-    try:
-        verify.verify_test_set(known.title, staged, known.pictures)
-    except DataError:
-        shutil.rmtree(staged)
-        raise
+    _verify_or_delete(partial(verify.verify_test_set, name, staged, dataset.images), staged)
     _move(staged, place)
     return archives
 
 
-def _bring(item: Download, shop: Path, patience: Patience, voice: Voice) -> Path:
-    return download(
-        item.urls,
-        shop / item.name,
-        length=item.length,
-        digest=item.digest,
-        patience=patience,
-        progress=voice.stage(f"fetching {Path(item.name).name}"),
-        say=voice.say,
-    )
+def _download(file: RemoteFile, staging: Path, retry: RetryPolicy) -> Path:
+    with Progress(f"downloading {Path(file.name).name}", file.length, unit="byte") as bar:
+        return download(file.urls, staging / file.name, length=file.length, digest=file.digest, retry=retry, bar=bar)
 
 
-def _bring_all(route: tuple[Download, ...], shop: Path, patience: Patience, voice: Voice) -> None:
-    """The numbered files of a route, each a small download; progress counts files."""
-    items = [_numbered(item, n) for n in range(1, route[0].count + 1) for item in route]
-    progress = voice.stage("fetching pictures")
-    for done, item in enumerate(items, 1):
-        download(item.urls, shop / item.name, patience=patience, say=voice.say)
-        progress(done, len(items))
+def _download_numbered(source: tuple[RemoteFile, ...], staging: Path, retry: RetryPolicy) -> None:
+    """The numbered files of a source, each a small download; progress counts files."""
+    numbered = [(file, f"{n:03d}") for n in range(1, source[0].count + 1) for file in source]
+    with Progress("downloading images", len(numbered), unit="image") as bar:
+        for done, (file, number) in enumerate(numbered, 1):
+            urls = [url.replace("{n}", number) for url in file.urls]
+            download(urls, staging / file.name.replace("{n}", number), retry=retry)
+            bar.update(done)
 
 
-def _numbered(item: Download, number: int) -> Download:
-    text = f"{number:03d}"
-    return replace(item, name=item.name.replace("{n}", text), urls=tuple(u.replace("{n}", text) for u in item.urls))
-
-
-def _unpack(archive: Path, item: Download, folder: Path, voice: Voice) -> None:
-    """Into a temporary name first, so that a folder that is there is whole."""
-    partial = folder.with_name(folder.name + ".part")
+def _unpack(archive: Path, folder: str, target: Path) -> None:
+    """The images directly in `folder` of an archive whose hash matched; `target` appears when it is whole."""
+    partial = target.with_name(target.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
-    unpack(archive, item.folder, partial, progress=voice.stage(f"unpacking {Path(item.name).name}"))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    partial.mkdir(parents=True)
+    try:
+        with Progress(f"unpacking {archive.name}", None, unit="image") as bar:
+            if zipfile.is_zipfile(archive):
+                with zipfile.ZipFile(archive) as opened:
+                    for done, entry in enumerate(e for e in opened.infolist() if _is_image_in(folder, e.filename)):
+                        entry.filename = PurePosixPath(entry.filename).name
+                        opened.extract(entry, partial)
+                        bar.update(done + 1)
+            else:
+                with tarfile.open(archive) as tar:
+                    for done, member in enumerate(m for m in tar if m.isfile() and _is_image_in(folder, m.name)):
+                        tar.extract(member.replace(name=PurePosixPath(member.name).name), partial, filter="data")
+                        bar.update(done + 1)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError) as error:
+        raise DataError(f"{archive} is damaged ({error}); remove it and fetch again.") from error
+    shutil.rmtree(target, ignore_errors=True)
+    partial.replace(target)
 
 
-def _judged(judge: Callable[[Path], None], path: Path) -> None:
+def _is_image_in(folder: str, name: str) -> bool:
+    path = PurePosixPath(name.removeprefix("./"))
+    return str(path.parent) == folder and path.suffix.lower() in files.SUFFIXES and not path.name.startswith(".")
+
+
+def _verify_or_delete(check_content: Callable[[], None], *paths: Path) -> None:
     """Wrong content is removed, so that the next try fetches it again."""
     try:
-        judge(path)
+        check_content()
     except DataError:
-        path.unlink()
+        for path in paths:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         raise
 
 
@@ -223,24 +205,37 @@ def _move(source: Path, place: Path) -> None:
     source.replace(place)
 
 
-def _clear(archives: list[Path]) -> None:
-    for archive in archives:
-        archive.unlink(missing_ok=True)
+def _check_space(source: tuple[RemoteFile, ...], root: Path, staging: Path) -> None:
+    """Raises DataError before the first byte where the rest of the downloads and their content would not fit."""
+    needed = 0
+    for file in source:
+        if not (root / (file.into or file.name)).exists():
+            part, whole = staging / f"{file.name}.part", (staging / file.name).exists()
+            rest = (file.length or _SMALL_FILE * max(file.count, 1)) - (part.stat().st_size if part.exists() else 0)
+            needed += file.unpacked + (0 if whole else rest)
+    check_free_space(root, needed, "The download with its unpacked images", error=DataError)
 
 
-def _check_space(route: tuple[Download, ...], root: Path, shop: Path) -> None:
-    """Refuse before the first byte what would not fit: what is still to come, and what it unpacks to."""
-    wanted = 0
-    for item in route:
-        if (root / (item.into or item.name)).exists():
-            continue
-        part = shop / (item.name + ".part")
-        have = part.stat().st_size if part.exists() else 0
-        whole = (shop / item.name).exists()
-        wanted += item.unpacked + (0 if whole else (item.length or _SMALL_FILE * max(item.count, 1)) - have)
-    there = next(folder for folder in (root, *root.resolve().parents) if folder.is_dir())
-    free = shutil.disk_usage(there).free
-    if wanted > free:
-        raise DataError(
-            f"{wanted / 1e9:.2f} GB are needed below {root}, but {free / 1e9:.2f} GB are free; choose another --to."
-        )
+def _has_receipt(places: list[Path], receipt: Path) -> bool:
+    """Whether the set was verified before and has the same files since."""
+    if not receipt.exists() or not all(place.exists() for place in places):
+        return False
+    try:
+        return bool(json.loads(receipt.read_text())["listing"] == _listing(places))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _write_receipt(places: list[Path], receipt: Path) -> None:
+    with contextlib.suppress(OSError):  # a read-only data folder is verified every time
+        receipt.parent.mkdir(parents=True, exist_ok=True)
+        receipt.write_text(json.dumps({"listing": _listing(places)}))
+
+
+def _listing(places: list[Path]) -> str:
+    """A hash over the names and sizes of all files of a set."""
+    total = hashlib.sha256()
+    for place in places:
+        for path in files.find_images(place) if place.is_dir() else [place]:
+            total.update(f"{path.name} {path.stat().st_size}\n".encode())
+    return total.hexdigest()

@@ -1,4 +1,4 @@
-"""Scores as lines of text, and as the JSON document that `srgan evaluate --json` writes."""
+"""Scores beside those of Ledig et al. 2017, as lines of text and as the JSON of `srgan evaluate --json`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,51 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from srgan.evaluate.paper import CONTROL, COUNTS, PAPER, PROTOCOL
 from srgan.evaluate.scoring import SetScores
 from srgan.image.metrics import Scores
 
+PROTOCOL = "srgan-1: x4, 8-bit pictures, Y = BT.601 in 16..235 unrounded, 4 px shaved, mean over pictures"
+
+COUNTS = {"Set5": 5, "Set14": 14, "BSD100": 100}
+"""Images in each set."""
+
+CONTROL = {"Set5": 28.4302, "Set14": 25.9970, "BSD100": 25.9620}
+"""Mean `psnr_y` of bicubic x4 on the paper's images; another value means other images."""
+
+PAPER = {
+    "Set5": {
+        "nearest": {"psnr_y": 26.26, "ssim_daala": 0.7552},
+        "bicubic": {"psnr_y": 28.43, "ssim_daala": 0.8211},
+        "srresnet": {"psnr_y": 32.05, "ssim_daala": 0.9019},
+        "srgan": {"psnr_y": 29.40, "ssim_daala": 0.8472},
+        "srgan_mse": {"psnr_y": 30.64, "ssim_daala": 0.8701},
+        "srgan_vgg22": {"psnr_y": 29.84, "ssim_daala": 0.8468},
+    },
+    "Set14": {
+        "nearest": {"psnr_y": 24.64, "ssim_daala": 0.7100},
+        "bicubic": {"psnr_y": 25.99, "ssim_daala": 0.7486},
+        "srresnet": {"psnr_y": 28.49, "ssim_daala": 0.8184},
+        "srgan": {"psnr_y": 26.02, "ssim_daala": 0.7397},
+        "srgan_mse": {"psnr_y": 26.92, "ssim_daala": 0.7611},
+        "srgan_vgg22": {"psnr_y": 26.44, "ssim_daala": 0.7518},
+    },
+    "BSD100": {
+        "nearest": {"psnr_y": 25.02, "ssim_daala": 0.6606},
+        "bicubic": {"psnr_y": 25.94, "ssim_daala": 0.6935},
+        "srresnet": {"psnr_y": 27.58, "ssim_daala": 0.7620},
+        "srgan": {"psnr_y": 25.16, "ssim_daala": 0.6688},
+    },
+}
+"""Tables 1 and 2: set -> method -> score; `srgan` is the paper's SRGAN-VGG54."""
+
 COLUMNS = tuple(field.name for field in dataclasses.fields(Scores))
 TITLES = {"bicubic": "paper bicubic", "srresnet": "paper SRResNet", "srgan": "paper SRGAN"}
-WIDTH = 12
+COLUMN_WIDTH = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What was scored: a model, or a folder of pictures (then it has a name alone)."""
+class Evaluated:
+    """What was scored: a model, or a folder of images (which has only a name)."""
 
     name: str
     sha256: str | None = None
@@ -27,97 +60,93 @@ class Subject:
     precision: str | None = None
 
     def line(self) -> str:
-        """In one line, the hash shortened."""
+        """One line, with a short hash."""
         if self.sha256 is None:
-            return f"pictures {self.name}"
+            return f"images {self.name}"
         return f"model {self.name}, sha256 {self.sha256[:16]}, {self.engine} {self.precision}"
 
 
 class Table:
-    """Lays out one set's rows; every line is as long as it needs to be."""
+    """One set's table as lines of text; a long image name widens the first column."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.width = max(map(len, [*names, "bicubic mean", "  difference", *TITLES.values()])) + 1
+        self._width = max(map(len, [*names, "bicubic mean", "  difference", *TITLES.values()])) + 1
 
     def header(self) -> str:
         """The columns' names."""
-        return " " * self.width + "".join(f"{name:>{WIDTH}}" for name in COLUMNS)
+        return " " * self._width + "".join(f"{name:>{COLUMN_WIDTH}}" for name in COLUMNS)
 
     def row(self, title: str, scores: Scores) -> str:
-        """One row of ours; a score that is not there is a dash."""
-        given = dataclasses.asdict(scores)
-        return self._line(title, {name: "-" if given[name] is None else f"{given[name]:.4f}" for name in COLUMNS})
+        """One row of our scores; a missing score is a dash."""
+        values = dataclasses.asdict(scores).items()
+        return self._line(title, {name: f"{value:.4f}" for name, value in values if value is not None})
 
-    def control(self, set_name: str, scores: Scores) -> list[str]:
-        """Bicubic here, and the paper's beneath."""
-        return [self.row("bicubic mean", scores), *self._paper(set_name, "bicubic")]
+    def bicubic_rows(self, set_name: str, mean: Scores) -> list[str]:
+        """The bicubic control here, and the paper's."""
+        return [self.row("bicubic mean", mean), *self._paper_row(set_name, "bicubic")]
 
-    def conclusion(self, set_name: str, scores: Scores) -> list[str]:
-        """The mean, then each of the paper's networks with the difference of ours to it."""
-        lines = [self.row("mean", scores)]
+    def mean_rows(self, set_name: str, mean: Scores) -> list[str]:
+        """The mean, then each of the paper's networks and how far our mean is above it."""
+        lines = [self.row("mean", mean)]
         for method in ("srresnet", "srgan") if set_name in PAPER else ():
-            ours, paper = dataclasses.asdict(scores), PAPER[set_name][method]
-            difference = {name: f"{ours[name] - value:+.4f}" for name, value in paper.items()}
-            lines += [*self._paper(set_name, method), self._line("  difference", difference)]
+            ours = dataclasses.asdict(mean)
+            difference = {name: f"{ours[name] - value:+.4f}" for name, value in PAPER[set_name][method].items()}
+            lines += [*self._paper_row(set_name, method), self._line("  difference", difference)]
         return lines
 
-    def _paper(self, set_name: str, method: str) -> list[str]:
-        """The paper's row, with the digits that it prints."""
+    def _paper_row(self, set_name: str, method: str) -> list[str]:
+        """The paper's row, with as many digits as it prints."""
         if set_name not in PAPER:
             return []
         paper = PAPER[set_name][method]
-        cells = {name: f"{paper[name]:.{digits}f}" for name, digits in (("psnr_y", 2), ("ssim_daala", 4))}
+        cells = {"psnr_y": f"{paper['psnr_y']:.2f}", "ssim_daala": f"{paper['ssim_daala']:.4f}"}
         return [self._line(TITLES[method], cells)]
 
     def _line(self, title: str, cells: Mapping[str, str]) -> str:
-        return f"{title:<{self.width}}" + "".join(f"{cells.get(name, '-'):>{WIDTH}}" for name in COLUMNS)
+        return f"{title:<{self._width}}" + "".join(f"{cells.get(name, '-'):>{COLUMN_WIDTH}}" for name in COLUMNS)
 
 
-def caveats(set_name: str, count: int, control: Scores) -> list[str]:
-    """Why a set's figures must not be put beside the paper's; nothing for the paper's own pictures."""
+def warnings(set_name: str, count: int, bicubic: Scores) -> list[str]:
+    """Why a set's means must not be compared with the paper's; empty for the paper's own images."""
     if count != COUNTS.get(set_name, count):
-        return [f"note: {set_name} has {COUNTS[set_name]} pictures, here are {count}; the means do not compare."]
-    wanted, got = CONTROL.get(set_name), control.psnr_y
-    if wanted is None or abs(got - wanted) <= 5e-4:
+        return [f"note: {set_name} has {COUNTS[set_name]} images, here are {count}; the means do not compare."]
+    expected, got = CONTROL.get(set_name), bicubic.psnr_y
+    if expected is None or abs(got - expected) <= 5e-4:
         return []
     return [
-        f"note: bicubic on {set_name} should give {wanted:.4f} dB and gives {got:.4f}: these HR or LR files "
+        f"note: bicubic on {set_name} should give {expected:.4f} dB and gives {got:.4f}: these HR or LR files "
         "are not the paper's, and the means do not compare."
     ]
 
 
-def document(subject: Subject, sets: Mapping[str, tuple[SetScores, SetScores]]) -> dict[str, Any]:
-    """The JSON document: sets by name, each with (the subject's scores, the bicubic control's).
+def to_json(evaluated: Evaluated, sets: Mapping[str, tuple[SetScores, SetScores]]) -> dict[str, Any]:
+    """The JSON document: sets by name, each with (our scores, the bicubic control's).
 
-    A score without a finite value (no NIQE; the PSNR of an equal picture) is null.
+    A score without a finite value (no NIQE; the PSNR of an equal image) is null.
     """
     return {
         "protocol": PROTOCOL,
-        "model": dataclasses.asdict(subject),
+        "model": dataclasses.asdict(evaluated),
         "sets": {
             name: {
-                "count": len(ours.pictures),
-                **entry(ours),
-                "bicubic": entry(control),
-                "paper": _paper(name),
+                "count": len(ours.images),
+                **set_to_json(ours),
+                "bicubic": set_to_json(bicubic),
+                "paper": {method: PAPER[name][method] for method in ("srresnet", "srgan")} if name in PAPER else None,
             }
-            for name, (ours, control) in sets.items()
+            for name, (ours, bicubic) in sets.items()
         },
     }
 
 
-def entry(scores: SetScores) -> dict[str, Any]:
-    """The mean and every picture of a set, ready for JSON."""
-    pictures = {name: _numbers(one) for name, one in scores.pictures.items()}
-    return {"mean": _numbers(scores.mean), "pictures": pictures}
+def set_to_json(scores: SetScores) -> dict[str, Any]:
+    """The mean and every image of a set, with numbers and nulls only."""
+    return {
+        "mean": _finite(scores.mean),
+        "pictures": {name: _finite(image) for name, image in scores.images.items()},
+    }
 
 
-def _numbers(scores: Scores) -> dict[str, float | None]:
+def _finite(scores: Scores) -> dict[str, float | None]:
     values = dataclasses.asdict(scores).items()
     return {name: None if v is None or not math.isfinite(v) else round(v, 6) for name, v in values}
-
-
-def _paper(set_name: str) -> dict[str, dict[str, float]] | None:
-    if set_name not in PAPER:
-        return None
-    return {method: PAPER[set_name][method] for method in ("srresnet", "srgan")}

@@ -1,4 +1,4 @@
-"""Each format: make the file's bytes, run them as its users will, and say so in its metadata."""
+"""Each format: build the network, run it in the format's own runtime, write its files with metadata inside."""
 
 from __future__ import annotations
 
@@ -12,23 +12,39 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from srgan.errors import UsageError
-from srgan.export.parity import Planes
-from srgan.model import weights as weights_module
-from srgan.model.weights import Weights
-from srgan.upscale.int8 import Form
+from srgan.export.parity import Nchw
+from srgan.model.weights import Weights, fold_batchnorm
+from srgan.upscale.int8 import Int8Ranges
 
 Format = Literal["onnx", "openvino", "torch"]
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 Metadata = Mapping[str, str]
 
 
 class Exported(Protocol):
     """A network in one format, not yet on disk."""
 
-    def run(self, lr_unit: Planes) -> Planes:
-        """lr_unit (N, 3, H, W) -> sr_unit (N, 3, sH, sW), clamped, by the format's own runtime."""
+    def run(self, lr_unit: Nchw) -> Nchw:
+        """lr_unit (N, 3, H, W) -> sr_unit (N, 3, sH, sW), clamped to 0..1."""
 
     def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
-        """What to write at `target` and beside it, with `metadata` inside."""
+        """Contents of `target` and of the files beside it."""
+
+
+def convert(format: Format, weights: Weights, *, precision: str, int8_ranges: Int8Ranges | None = None) -> Exported:
+    """The network in a format: lr (N, 3, H, W) -> sr (N, 3, sH, sW), float32 RGB in 0..1, clamped; N, H, W free.
+
+    fp16 stores (OpenVINO) or also computes (ONNX, PyTorch) in half precision; int8 needs `int8_ranges`. Raises UsageError.
+    """
+    half = precision == "fp16"
+    if precision == "int8" and (format != "openvino" or int8_ranges is None):
+        reason = f"the format {format} has fp32 and fp16" if format != "openvino" else "this model has no int8 ranges"
+        raise UsageError(f"--precision int8 is not available: {reason}.")
+    if format == "onnx":
+        return Onnx(weights, half=half)
+    if format == "openvino":
+        return OpenVino(weights, half=half, int8_ranges=int8_ranges if precision == "int8" else None)
+    return TorchExport(weights, half=half)
 
 
 class Onnx:
@@ -37,15 +53,16 @@ class Onnx:
     def __init__(self, weights: Weights, *, half: bool) -> None:
         from srgan.export import onnx_graph
 
-        self._model = onnx_graph.build(weights.config, weights_module.fold_batchnorm(weights), half=half)
+        self._model = onnx_graph.build(weights.config, fold_batchnorm(weights), half=half)
+        self._session: Any = None
 
-    def run(self, lr_unit: Planes) -> Planes:
+    def run(self, lr_unit: Nchw) -> Nchw:
         import onnxruntime
 
-        if not hasattr(self, "_session"):
+        if self._session is None:
             content = self._model.SerializeToString()
             self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        sr_unit: Planes = self._session.run(["sr"], {"lr": lr_unit})[0]
+        sr_unit: Nchw = self._session.run(["sr"], {"lr": lr_unit})[0]
         return sr_unit
 
     def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
@@ -56,18 +73,17 @@ class Onnx:
 
 
 class OpenVino:
-    """OpenVINO IR (.xml and .bin), run by OpenVINO on the CPU; fp16 halves the stored weights alone."""
+    """OpenVINO IR (.xml and .bin): the upscaler's own graph; `half` halves only the stored weights."""
 
-    def __init__(self, weights: Weights, *, half: bool, form: Form | None) -> None:
-        from srgan.export import openvino_graph
-
-        self._model = openvino_graph.build(weights, form)
+    def __init__(self, weights: Weights, *, half: bool, int8_ranges: Int8Ranges | None) -> None:
+        self._model = _openvino_model(weights, int8_ranges)
         self._half = half
+        self._compiled: Any = None
 
-    def run(self, lr_unit: Planes) -> Planes:
+    def run(self, lr_unit: Nchw) -> Nchw:
         import openvino
 
-        if not hasattr(self, "_compiled"):
+        if self._compiled is None:
             with tempfile.TemporaryDirectory() as folder:
                 self._save(Path(folder) / "model.xml")
                 settings = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -80,9 +96,11 @@ class OpenVino:
         with tempfile.TemporaryDirectory() as folder:
             saved = Path(folder) / "model.xml"
             self._save(saved)
-            # the .bin first: whoever sees the .xml finds its weights
-            found = {target.with_suffix(".bin"): saved.with_suffix(".bin").read_bytes()}
-            return found | {target: saved.read_bytes()}
+            # The .bin comes first: a reader that sees the .xml finds its weights.
+            return {
+                target.with_suffix(".bin"): saved.with_suffix(".bin").read_bytes(),
+                target: saved.read_bytes(),
+            }
 
     def _save(self, path: Path) -> None:
         import openvino
@@ -94,17 +112,22 @@ class TorchExport:
     """A `torch.export` program (.pt2), run by PyTorch."""
 
     def __init__(self, weights: Weights, *, half: bool) -> None:
-        from srgan.export import torch_module
-
-        self._program: Any = torch_module.exported(weights.config, weights_module.fold_batchnorm(weights), half=half)
-
-    def run(self, lr_unit: Planes) -> Planes:
         import torch
 
-        if not hasattr(self, "_module"):
+        free = torch.export.Dim.DYNAMIC
+        example = torch.zeros(2, weights.config.channels, 16, 24)
+        self._program = torch.export.export(
+            unit_module(weights, half=half), (example,), dynamic_shapes={"lr": {0: free, 2: free, 3: free}}
+        )
+        self._module: Any = None
+
+    def run(self, lr_unit: Nchw) -> Nchw:
+        import torch
+
+        if self._module is None:
             self._module = torch.export.load(io.BytesIO(self._bytes({}))).module()
         with torch.inference_mode():
-            sr_unit: Planes = self._module(torch.from_numpy(lr_unit)).numpy()
+            sr_unit: Nchw = self._module(torch.from_numpy(lr_unit)).numpy()
         return sr_unit
 
     def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
@@ -118,14 +141,42 @@ class TorchExport:
         return content.getvalue()
 
 
-def make(format: Format, weights: Weights, *, precision: str, form: Form | None = None) -> Exported:
-    """The network in a format; int8 with `form`. Raises UsageError."""
-    half = precision == "fp16"
-    if precision == "int8" and (format != "openvino" or form is None):
-        reason = f"the format {format} has fp32 and fp16" if format != "openvino" else "the model has no int8 form"
-        raise UsageError(f"--precision int8 cannot be: {reason}.")
-    if format == "onnx":
-        return Onnx(weights, half=half)
-    if format == "openvino":
-        return OpenVino(weights, half=half, form=form if precision == "int8" else None)
-    return TorchExport(weights, half=half)
+def unit_module(weights: Weights, *, half: bool) -> Any:
+    """The folded generator as a PyTorch module with 0..1 on both sides; `half`: float16 inside."""
+    import torch
+    from torch import Tensor, nn
+
+    from srgan.model.generator import generator_from_weights
+
+    class UnitGenerator(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dtype = torch.float16 if half else torch.float32
+            self.generator = generator_from_weights(weights, folded=True).to(self.dtype).requires_grad_(False)
+
+        def forward(self, lr: Tensor) -> Tensor:
+            sr_signed: Tensor = self.generator(lr.to(self.dtype)).float()
+            return ((sr_signed + 1) / 2).clamp(0, 1)
+
+    return UnitGenerator().eval()
+
+
+def _openvino_model(weights: Weights, int8_ranges: Int8Ranges | None) -> Any:
+    """The upscaler's graph with names, 0..1 on both sides and any batch."""
+    import openvino
+    from openvino import opset13 as ops
+
+    from srgan.upscale.openvino import build_graph
+
+    int8 = None if int8_ranges is None else int8_ranges.tensors
+    inner = build_graph(weights.config, fold_batchnorm(weights), "whole", int8)
+    inner.reshape([-1, weights.config.channels, -1, -1])
+    lr = inner.get_parameters()[0]
+    sr_signed = inner.get_results()[0].input_value(0)
+    half = ops.constant(np.float32(0.5))
+    sr = ops.clamp(ops.add(ops.multiply(sr_signed, half), half), 0.0, 1.0)
+    model = openvino.Model([sr], [lr], "srgan")
+    model.inputs[0].tensor.set_names({"lr"})
+    model.outputs[0].tensor.set_names({"sr"})
+    lr.set_friendly_name("lr")
+    return model

@@ -1,4 +1,4 @@
-"""The generator as an ONNX graph, built straight from its layers: small, exact, and without PyTorch."""
+"""The generator as an ONNX graph, built from its layers without PyTorch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from srgan.model.config import GeneratorConfig, Layer, generator_layers
 from srgan.model.weights import Tensors
 
 OPSET = 17
-"""Of 2022: read by ONNX Runtime from 1.12 on, and by every converter still in use."""
+"""From 2022: ONNX Runtime 1.12 and later read it, and every converter in use."""
 IR_VERSION = 8
 
 
@@ -45,16 +45,16 @@ def build(config: GeneratorConfig, tensors: Tensors, *, half: bool = False) -> o
 
 def _to_unit(config: GeneratorConfig, tensors: Tensors) -> dict[str, NDArray[Any]]:
     """The folded tensors in ONNX's shapes, with (x + 1) / 2 folded into the tail (halving is exact)."""
-    found: dict[str, NDArray[Any]] = {}
+    constants: dict[str, NDArray[Any]] = {}
     for layer in generator_layers(config):
         if layer.kind == "prelu":
-            found[f"{layer.name}.weight"] = tensors[f"{layer.name}.weight"].reshape(-1, 1, 1)
+            constants[f"{layer.name}.weight"] = tensors[f"{layer.name}.weight"].reshape(-1, 1, 1)
         elif layer.kind == "conv":
             for part in ("weight", "bias"):
-                found[f"{layer.name}.{part}"] = tensors[f"{layer.name}.{part}"]
-    found["tail.conv.weight"] = tensors["tail.conv.weight"] * np.float32(0.5)
-    found["tail.conv.bias"] = tensors["tail.conv.bias"] * np.float32(0.5) + np.float32(0.5)
-    return found
+                constants[f"{layer.name}.{part}"] = tensors[f"{layer.name}.{part}"]
+    constants["tail.conv.weight"] = tensors["tail.conv.weight"] * np.float32(0.5)
+    constants["tail.conv.bias"] = tensors["tail.conv.bias"] * np.float32(0.5) + np.float32(0.5)
+    return constants
 
 
 def _node(layer: Layer, outputs: Mapping[str, str]) -> onnx.NodeProto:
@@ -67,21 +67,14 @@ def _node(layer: Layer, outputs: Mapping[str, str]) -> onnx.NodeProto:
         return helper.make_node("PRelu", [source, weight], [layer.name], name=layer.name)
     if layer.kind == "add":
         return helper.make_node("Add", [source, outputs[layer.other]], [layer.name], name=layer.name)
-    if layer.kind == "shuffle":
-        return helper.make_node("DepthToSpace", [source], [layer.name], layer.name, blocksize=2, mode="CRD")
-    return helper.make_node("Tanh", [source], [layer.name], name=layer.name)
+    return helper.make_node("DepthToSpace", [source], [layer.name], layer.name, blocksize=2, mode="CRD")
 
 
 def _model(config: GeneratorConfig, nodes: list[onnx.NodeProto], values: Mapping[str, NDArray[Any]]) -> onnx.ModelProto:
-    small: list[str | int | None] = ["batch", config.channels, "height", "width"]
-    lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, small)
-    large: list[str | int | None] = [
-        "batch",
-        config.channels,
-        f"height_x{config.scale}",
-        f"width_x{config.scale}",
-    ]
-    sr = helper.make_tensor_value_info("sr", TensorProto.FLOAT, large)
+    lr_shape: list[str | int | None] = ["batch", config.channels, "height", "width"]
+    sr_shape = [*lr_shape[:2], f"height_x{config.scale}", f"width_x{config.scale}"]
+    lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, lr_shape)
+    sr = helper.make_tensor_value_info("sr", TensorProto.FLOAT, sr_shape)
     constants = [numpy_helper.from_array(value, name) for name, value in values.items()]
     graph = helper.make_graph(nodes, "srgan", [lr], [sr], constants)
     model = helper.make_model(

@@ -1,4 +1,4 @@
-"""An exported file against its source: run at three unlike sizes, refused beyond a bound."""
+"""An exported network against its source: run at three unlike sizes, refused beyond a bound."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from srgan.errors import WeightsError
 from srgan.model.weights import Weights
 
-Planes = NDArray[np.float32]
-Run = Callable[[Planes], Planes]
+Nchw = NDArray[np.float32]
+Run = Callable[[Nchw], Nchw]
 """lr_unit (N, 3, H, W) -> sr_unit (N, 3, sH, sW), clamped."""
 
 SIZES = ((1, 24, 24), (2, 17, 43), (1, 61, 9))
-"""Batch, height and width: square; odd, wide and two at once; odd, tall and narrower than the reach."""
+"""(N, H, W): square; odd, wide and two images; odd, tall and narrower than the receptive field."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """How far an exported network may be from its source, in levels of 255."""
+    """Largest allowed differences, in levels of 255."""
 
     largest: float
     mean: float
@@ -32,7 +32,7 @@ BOUNDS = {
     "fp16": Bound(largest=2.0, mean=0.25),
     "int8": Bound(largest=64.0, mean=2.0),
 }
-"""Trained generators stay at a hundredth of the first two; what int8 loses, its form was made to bound in dB."""
+"""Trained generators stay at a hundredth of the first two. The loss of int8 is bounded in dB when its ranges are made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,51 +48,51 @@ class Difference:
         return f"{batch}x{height}x{width}: {self.largest:.2g} at most, {self.mean:.2g} on average"
 
 
-def source(weights: Weights) -> Run:
-    """The generator as it was trained: PyTorch, fp32, BatchNorm not folded."""
+def reference(weights: Weights) -> Run:
+    """The generator as it was trained: PyTorch, fp32, with its BatchNorm layers."""
     import torch
 
     from srgan.model.generator import generator_from_weights
 
     generator = generator_from_weights(weights)
 
-    def run(lr_unit: Planes) -> Planes:
+    def run(lr_unit: Nchw) -> Nchw:
         with torch.inference_mode():
-            sr_signed: Planes = generator(torch.from_numpy(lr_unit)).numpy()
+            sr_signed: Nchw = generator(torch.from_numpy(lr_unit)).numpy()
         return np.clip((sr_signed + 1) / 2, 0, 1)
 
     return run
 
 
-def pictures(size: tuple[int, int, int], seed: int = 0) -> Planes:
-    """Something with the statistics of photographs, (N, 3, H, W) in 0..1: smooth areas, edges and grain."""
+def images(size: tuple[int, int, int], seed: int = 0) -> Nchw:
+    """Images (N, 3, H, W) in 0..1 with the statistics of photographs: smooth areas, edges and grain."""
     batch, height, width = size
-    generator = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] / max(height, width)
     planes = np.empty((batch, 3, height, width))
     for plane in planes.reshape(-1, height, width):
-        a, b, c = generator.uniform(-4, 4, 3)
+        a, b, c = rng.uniform(-4, 4, 3)
         edges = 0.25 * np.sign(np.sin(2 * np.pi * (a * x + b * y) + c))
-        plane[:] = 0.5 + 0.2 * np.sin(a * x - b * y + c) + edges + generator.normal(0, 0.02, (height, width))
+        plane[:] = 0.5 + 0.2 * np.sin(a * x - b * y + c) + edges + rng.normal(0, 0.02, (height, width))
     return np.clip(planes, 0, 1).astype(np.float32)
 
 
 def compare(exported: Run, original: Run) -> tuple[Difference, ...]:
-    """The differences at each of SIZES. Raises WeightsError where the exported network gives another size."""
-    found = []
+    """The differences at each of SIZES. Raises WeightsError when the output has another size."""
+    differences = []
     for size in SIZES:
-        lr_unit = pictures(size)
-        wanted, got = original(lr_unit), exported(lr_unit)
-        if got.shape != wanted.shape:
-            sizes = f"{got.shape} for {lr_unit.shape}, wanted {wanted.shape}"
-            raise WeightsError(f"the exported network gives {sizes}.")
-        distance = 255.0 * np.abs(got.astype(np.float64) - wanted)
-        found.append(Difference(size=size, largest=float(distance.max()), mean=float(distance.mean())))
-    return tuple(found)
+        lr_unit = images(size)
+        expected, output = original(lr_unit), exported(lr_unit)
+        if output.shape != expected.shape:
+            sizes = f"{output.shape} for {lr_unit.shape}, expected {expected.shape}"
+            raise WeightsError(f"the exported network returns {sizes}.")
+        distance = 255.0 * np.abs(output.astype(np.float64) - expected)
+        differences.append(Difference(size=size, largest=float(distance.max()), mean=float(distance.mean())))
+    return tuple(differences)
 
 
 def check(differences: tuple[Difference, ...], precision: str, what: str) -> None:
-    """Raise WeightsError where a difference is beyond the precision's bound, or is no number."""
+    """Raise WeightsError when a difference is beyond the precision's bound, or NaN."""
     bound = BOUNDS[precision]
     beyond = [d for d in differences if not (d.largest <= bound.largest and d.mean <= bound.mean)]
     if beyond:

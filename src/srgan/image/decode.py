@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import io
 import logging
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -168,7 +169,7 @@ def _load(source: Source, kind: str) -> Any:
     options = {"access": "sequential", "fail_on": "error"}
     if isinstance(source, ImageBytes):
         return getattr(pyvips.Image, f"{_LOADERS[kind]}_buffer")(source.data, **options)
-    return getattr(pyvips.Image, _LOADERS[kind])(str(source), **options)
+    return getattr(pyvips.Image, _LOADERS[kind])(os.fsencode(source), **options)  # names need not be UTF-8
 
 
 def _is_animated(source: Source, kind: str) -> bool:

@@ -143,7 +143,7 @@ def save(
     try:
         image = _to_format_depth(attach_metadata(_interpreted(image), metadata, provenance), form)
         with atomic_path(target) as path:
-            getattr(image, form.saver)(str(path), keep=keep, **options)
+            getattr(image, form.saver)(os.fsencode(path), keep=keep, **options)
             if form is _TIFF and metadata.exif:
                 add_exif_to_tiff(path, metadata.exif)
             density = form is _JPEG and metadata.density is not None and not metadata.exif

@@ -154,6 +154,7 @@ def encode_image(
     provenance: Mapping[str, str] | None = None,
 ) -> bytes:
     """The bytes that `write_image` puts into a file with that suffix (".png", ...)."""
+    image = dataclasses.replace(image, metadata=fit_metadata(Path(f"image{suffix}"), image.metadata))
     raw_bytes = image.pixels.nbytes + (0 if image.alpha is None else image.alpha.nbytes)
     with tempfile.TemporaryDirectory(prefix="srgan-", dir=_memory_folder(2 * raw_bytes)) as folder:
         path = Path(folder) / f"image{suffix}"

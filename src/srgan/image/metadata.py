@@ -64,7 +64,7 @@ def metadata_of(image: Any, source: Source) -> Metadata:
             text = _png_text(file)
         elif loader.startswith("jpegload"):
             comments = _jpeg_comments(file)
-    if any(found is not None and len(found) > _MAX_TEXT for found in (text, comments)):
+    if len(text or comments or b"") > _MAX_TEXT:
         log.warning("%s: text of more than 1 MB beside the pixels is left out.", name_of(source))
         text = comments = None
     xmp = field(image, "xmp-data")
@@ -184,7 +184,7 @@ def _jfif(density: tuple[float, float] | None) -> bytes:
 
 
 def with_provenance(xmp: bytes | None, provenance: Mapping[str, str]) -> bytes:
-    """An XMP packet that says `provenance` (keys: letters, digits, _) besides all that it said before.
+    """An XMP packet that says `provenance` (keys: letters, digits, _) after what it held before.
 
     A packet that is not UTF-8 RDF cannot be added to and gives way to a new one.
     """

@@ -1,4 +1,4 @@
-"""MATLAB's antialiased bicubic (imresize, a = -0.5), as the x4 test sets were made with it."""
+"""MATLAB's antialiased bicubic (imresize, a = -0.5), which made the LR images of the x4 test sets."""
 
 from __future__ import annotations
 

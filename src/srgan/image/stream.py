@@ -112,9 +112,14 @@ class ScratchTiff(Scratch):
 
 
 class ImageReader:
-    """An image file of which rectangles are read in any order, from any thread, upright."""
+    """An image file, decoded once, of which rectangles are read in any order, from any thread, upright.
 
-    def __init__(self, path: Path, scratch: Path, limits: Limits, memory: int) -> None:
+    The pixels are kept in memory up to `memory` bytes, else in a raw file in the folder `scratch`. Raises ImageError.
+    """
+
+    def __init__(
+        self, path: Path, *, scratch: Path, limits: Limits = DEFAULT_LIMITS, memory: int = 134_217_728
+    ) -> None:
         header = open_image(path, limits)
         image = to_grey_or_rgb(header, path)
         self._orientation = orientation_of(header)
@@ -177,20 +182,6 @@ class ImageReader:
         self.close()
 
 
-def open_reader(
-    path: str | os.PathLike[str],
-    *,
-    scratch: Path,
-    limits: Limits = DEFAULT_LIMITS,
-    memory: int = 134_217_728,
-) -> ImageReader:
-    """An image file to read rectangles from: decoded once, in memory up to `memory` bytes, else on disk.
-
-    `scratch` is the folder of the raw file. Raises ImageError for whatever is wrong with the image.
-    """
-    return ImageReader(Path(path), scratch, limits, memory)
-
-
 def _decode_to_disk(image: Any, path: Path, folder: Path, shape: Shape, dtype: np.dtype[Any]) -> Scratch:
     """All pixels of a lazy image in a scratch file. Raises ImageError and pyvips.Error."""
     needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
@@ -200,7 +191,7 @@ def _decode_to_disk(image: Any, path: Path, folder: Path, shape: Shape, dtype: n
     except OSError as error:
         raise ImageError(f"{printable(folder)} takes no scratch file: {vips_reason(error)}.") from None
     try:
-        image.rawsave(str(scratch.path), keep=0)
+        image.rawsave(os.fsencode(scratch.path), keep=0)
     except BaseException:
         scratch.close()
         raise
@@ -270,7 +261,7 @@ class ImageWriter:
         if provenance is not None:
             self._options["provenance"] = provenance
         try:
-            image = pyvips.Image.tiffload(str(self._scratch.path), access="sequential")
+            image = pyvips.Image.tiffload(os.fsencode(self._scratch.path), access="sequential")
             save(image, self._target, **self._options)
         except (OSError, pyvips.Error) as error:
             raise write_error(self._target, error) from None

@@ -1,4 +1,4 @@
-"""The paper's losses as pure functions: pictures (N, 3, H, W) in [-1, 1], logits (N, 1), results scalars."""
+"""The paper's losses as pure functions: images (N, 3, H, W) in [-1, 1], logits (N, 1), results scalars."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ FEATURE_SCALE = 1 / 12.75
 ADVERSARIAL_WEIGHT = 1e-3
 """Equation 3."""
 TEXTURE_LAYERS = ("12", "22", "34")
-"""VGG19's maps whose texture is compared."""
+"""The VGG19 features of the texture loss."""
 TEXTURE_SIDE = 16
-"""Pixels a side over which texture is taken for one; every crop is a multiple of it."""
+"""Side in pixels of a patch of the texture loss; every crop is a multiple of it."""
 TOTAL_VARIATION_WEIGHT = 2e-8
 """Section 3.4: added to the VGG22 content loss when SRResNet-VGG22 is trained (no adversarial part)."""
 
 
 # Equation 4: l_MSE = 1 / (r^2 W H) sum (I_HR - G(I_LR))^2
 def pixel_mse(sr: Tensor, hr: Tensor) -> Tensor:
-    """Mean squared error over pictures, channels and pixels."""
+    """Mean squared error over images, channels and pixels."""
     return F.mse_loss(sr, hr)
 
 
 def pixel_l1(sr: Tensor, hr: Tensor) -> Tensor:
-    """Mean absolute error; not the paper's, but converges to sharper pictures (Zhao et al. 2017)."""
+    """Mean absolute error; not the paper's, but gives sharper images (Zhao et al. 2017)."""
     return F.l1_loss(sr, hr)
 
 
 # Equation 5: l_VGG/i.j = 1 / (W_ij H_ij) sum (phi_ij(I_HR) - phi_ij(G(I_LR)))^2
 def content(features_sr: Tensor, features_hr: Tensor) -> Tensor:
-    """VGG loss between feature maps phi_ij (N, C, H', W') in the Caffe convention, rescaled by 1/12.75.
+    """VGG loss between features phi_ij (N, C, H', W') in the Caffe convention, rescaled by 1/12.75.
 
     The mean runs over C too. No gradient flows to `features_hr`.
     """
@@ -42,45 +42,46 @@ def content(features_sr: Tensor, features_hr: Tensor) -> Tensor:
 
 # Equation 6: l_Gen = sum_n -log D(G(I_LR))
 def adversarial(logits_sr: Tensor) -> Tensor:
-    """How far the discriminator is from taking the generator's pictures for photographs. Batch mean."""
+    """Adversarial loss: mean over the batch of -log D(sr)."""
     return F.softplus(-logits_sr).mean()
 
 
 def grid(sr: Tensor, hr: Tensor, *, factor: int = 4, cells: int = 12) -> Tensor:
-    """How much of sr - hr is a pattern that repeats at every LR pixel: mean square; not the paper's.
+    """Mean square of the part of sr - hr that repeats at every LR pixel; not the paper's.
 
-    Over windows of `cells` x `cells` LR pixels: the mean error at each of the factor x factor places, less the window's
-    mean error. An error that knows nothing of where LR pixels begin has none.
+    Over windows of `cells` x `cells` LR pixels: the mean error at each of the factor x factor positions inside an LR pixel,
+    less the window's mean error. Zero for errors that do not depend on the position inside an LR pixel.
     """
-    places = F.pixel_unshuffle(sr - hr, factor)
-    means = F.avg_pool2d(places, min(cells, *places.shape[2:]))
+    errors = F.pixel_unshuffle(sr - hr, factor)
+    means = F.avg_pool2d(errors, min(cells, *errors.shape[2:]))
     n, channels, height, width = means.shape
     means = means.view(n, channels // factor**2, factor**2, height, width)
     return (means - means.mean(2, keepdim=True)).square().mean()
 
 
-def texture(maps_sr: Mapping[str, Tensor], maps_hr: Mapping[str, Tensor]) -> Tensor:
-    """How far the texture is from the original's: Gram matrices of VGG19's maps over patches of `TEXTURE_SIDE` pixels.
+def texture(features_sr: Mapping[str, Tensor], features_hr: Mapping[str, Tensor]) -> Tensor:
+    """Texture loss: relative squared error of the Gram matrices of VGG19 features, per 16x16 patch; not the paper's.
 
-    Maps {"12": phi_12, ...} of (N, C, H', W'), of which `TEXTURE_LAYERS` count. For each map and patch the squared relative
-    error of the matrix (C, C) of the maps' products with each other, which says what the texture consists of and how
-    strong it is, but not where it lies (Gatys et al. 2015; in patches: Sajjadi et al. 2017). Mean over patches and maps. Not the
-    paper's. No gradient flows to `maps_hr`.
+    Features {"12": phi_12, ...} of (N, C, H', W') for `TEXTURE_LAYERS`. A Gram matrix (C, C) holds what the texture consists
+    of and how strong it is, but not where (Gatys et al. 2015; per patch: Sajjadi et al. 2017). The mean runs over patches and
+    layers. No gradient flows to `features_hr`.
     """
     errors = []
     for layer in TEXTURE_LAYERS:
-        places = TEXTURE_SIDE // 2 ** (int(layer[0]) - 1)
-        wanted, got = _grams(maps_hr[layer].detach(), places), _grams(maps_sr[layer], places)
-        errors.append(((got - wanted).square().sum((-2, -1)) / wanted.square().sum((-2, -1)).clamp_min(1e-12)).mean())
+        patch = TEXTURE_SIDE // 2 ** (int(layer[0]) - 1)
+        target = _gram_matrices(features_hr[layer].detach(), patch)
+        output = _gram_matrices(features_sr[layer], patch)
+        squared = (output - target).square().sum((-2, -1))
+        errors.append((squared / target.square().sum((-2, -1)).clamp_min(1e-12)).mean())
     return torch.stack(errors).mean()
 
 
-def _grams(maps: Tensor, places: int) -> Tensor:
-    """(N, C, H, W) -> (N, H / places, W / places, C, C)."""
-    n, channels, height, width = maps.shape
-    patches = maps.view(n, channels, height // places, places, width // places, places)
+def _gram_matrices(features: Tensor, patch: int) -> Tensor:
+    """(N, C, H, W) -> (N, H / patch, W / patch, C, C)."""
+    n, channels, height, width = features.shape
+    patches = features.view(n, channels, height // patch, patch, width // patch, patch)
     rows = patches.permute(0, 2, 4, 1, 3, 5).flatten(-2)
-    return rows @ rows.mT / places**2
+    return rows @ rows.mT / patch**2
 
 
 # Equation 3: l_SR = l_X + 10^-3 l_Gen
@@ -91,16 +92,16 @@ def perceptual(content: Tensor, adversarial: Tensor, weight: float = ADVERSARIAL
 
 # Equation 2: max over D of E[log D(I_HR)] + E[log(1 - D(G(I_LR)))]
 def discriminator(logits_hr: Tensor, logits_sr: Tensor) -> Tensor:
-    """The discriminator's loss: binary cross entropy, photographs as 1 and the generator's pictures as 0."""
+    """The discriminator's loss: binary cross entropy, photographs as 1 and the generator's images as 0."""
     return F.softplus(-logits_hr).mean() + F.softplus(logits_sr).mean()
 
 
 # l_TV = 1 / (r^2 W H) sum |grad G(I_LR)|
 def total_variation(sr: Tensor) -> Tensor:
-    """Mean length of the picture's gradient (forward differences); smooths. Weighs 2e-8 beside VGG22.
+    """Mean length of the image's gradient (forward differences); its weight beside VGG22 is 2e-8.
 
-    The mean runs over pictures, channels and the pixels that have both neighbours. Where the gradient is
-    zero, its derivative is taken as zero.
+    The mean runs over images, channels and the pixels that have both neighbours. Where the gradient is zero, its
+    derivative is zero.
     """
     down = sr[..., 1:, :-1] - sr[..., :-1, :-1]
     right = sr[..., :-1, 1:] - sr[..., :-1, :-1]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
+from srgan.fs import printable
 from srgan.image.files import ImageBytes
 from srgan.serve.problems import Problem
 
@@ -105,8 +107,8 @@ async def _images_of_form(request: Request, chunks: AsyncGenerator[bytes, None])
     """The files of a multipart/form-data body by field name; file names are never opened."""
     try:
         form = await _MemoryParser(request.headers, chunks, max_files=8, max_fields=8).parse()
-    except (MultiPartException, KeyError) as error:
-        reason = getattr(error, "message", "it names no boundary")
+    except (MultiPartException, FormParserError, KeyError) as error:
+        reason = "it has no boundary" if isinstance(error, KeyError) else printable(str(error))
         raise Problem(400, "body", f"The multipart/form-data body is damaged: {reason}") from None
     images: dict[str, ImageBytes] = {}
     for name, value in form.multi_items():
@@ -144,12 +146,7 @@ def pieces(data: bytes) -> Iterator[memoryview]:
 
 def large_response(data: bytes, media_type: str, headers: Mapping[str, str]) -> Response:
     """An answer that is sent in pieces."""
-
-    async def stream() -> AsyncIterator[memoryview]:
-        for piece in pieces(data):
-            yield piece
-
-    return StreamingResponse(stream(), 200, {**headers, "Content-Length": str(len(data))}, media_type)
+    return StreamingResponse(pieces(data), 200, {**headers, "Content-Length": str(len(data))}, media_type)
 
 
 def problem_response(problem: Problem) -> Response:

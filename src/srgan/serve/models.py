@@ -45,7 +45,7 @@ class ModelPool:
             return self._named[queue, model or self.names[0]]
         key = queue, texture
         with self._lock:
-            mixture = self._mixtures.get(key) or Upscaler("srgan", texture=texture, **self._options)
+            mixture = self._mixtures.get(key) or Upscaler(texture=texture, **self._options)
             self._mixtures[key] = mixture
             self._mixtures.move_to_end(key)
             while len(self._mixtures) > MAX_MIXTURES:

@@ -6,7 +6,7 @@ import ipaddress
 import secrets
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from fastapi import Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -89,7 +89,7 @@ class SecurityMiddleware:
 
         # The request comes from a page of the same origin, or from no page.
         origin = headers.get(b"origin")
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        foreign = origin is not None and origin.partition("://")[2].lower() != host.lower()
         if headers.get(b"sec-fetch-site") == "cross-site":
             foreign = foreign or headers.get(b"sec-fetch-mode") != "navigate"
         if foreign:

@@ -22,17 +22,12 @@ from srgan.serve.http import BodyReader
 from srgan.serve.models import ModelPool
 from srgan.serve.problems import Problem
 from srgan.serve.queue import JobQueue, Progress, ServeLimits
-from srgan.upscale.array import ArraySource, array_put
+from srgan.upscale.tiled import ArrayRegions, write_to_array
 
-FORMATS = {
-    "png": "image/png",
-    "jpeg": "image/jpeg",
-    "webp": "image/webp",
-    "tiff": "image/tiff",
-    "avif": "image/avif",
-}
-"""The formats of an answer, and their media types."""
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}
+"""The formats of an answer, and their file endings."""
+FORMATS = {kind: f"image/{kind}" for kind in SUFFIXES}
+"""Their media types."""
 SMALL_PIXELS = 128 * 128
 """LR pixels up to which an image has a queue of its own: previews never wait behind large images."""
 YIELD_SECONDS = 1.0
@@ -168,8 +163,8 @@ def upscale_bytes(
     # Upscale, and encode as the command line does.
     pixels = np.empty((height, width, *image.pixels.shape[2:]), image.pixels.dtype)
     alpha = None if image.alpha is None else np.empty((height, width), image.alpha.dtype)
-    source_regions, write = ArraySource(image.pixels, image.alpha), array_put(pixels, alpha)
-    plan = upscaler.deliver(source_regions, write, scale=params.scale, progress=progress)
+    source_regions, write = ArrayRegions(image.pixels, image.alpha), write_to_array(pixels, alpha)
+    plan = upscaler.upscale_into(source_regions, write, scale=params.scale, progress=progress)
     larger = dataclasses.replace(image, pixels=pixels, alpha=alpha)
     provenance = upscaler.provenance(plan.grid, scale=params.scale) if params.provenance else None
     return files.encode_image(larger, SUFFIXES[kind], provenance=provenance), kind

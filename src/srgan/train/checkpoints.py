@@ -1,11 +1,12 @@
-"""Everything needed to go on, in one file: written atomically, refused when damaged, nothing in it executed."""
+"""Checkpoints: the whole state of a run in one file, written atomically, refused when damaged, never executed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from torch import Tensor
 from srgan.errors import CheckpointError
 from srgan.fs import atomic_write
 
+log = logging.getLogger("srgan")
+
 FORMAT = "1"
 _NAME = re.compile(r"(pretrain|adversarial)_(\d{8})\.checkpoint")
 _ORDER = {"pretrain": 0, "adversarial": 1}
@@ -25,13 +28,13 @@ _ORDER = {"pretrain": 0, "adversarial": 1}
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A moment between two steps: `step` updates of `phase` are done."""
+    """The state of a run after `step` updates of `phase`."""
 
     phase: str
     step: int
     tensors: Mapping[str, Tensor]
-    """Networks, moving averages and optimisers, by name, on the CPU."""
-    facts: Mapping[str, Any]
+    """Networks, moving averages and optimizers, by name, on the CPU."""
+    metadata: Mapping[str, Any]
     """Plain values: settings, data fingerprint, best scores, versions."""
 
 
@@ -39,19 +42,19 @@ def write(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
     """Write a checkpoint, then delete all but the newest `keep`. Raises CheckpointError; older ones stay intact."""
     path = folder / f"{checkpoint.phase}_{checkpoint.step:08d}.checkpoint"
     tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in checkpoint.tensors.items()}
-    facts = json.dumps(
-        {"phase": checkpoint.phase, "step": checkpoint.step, "facts": dict(checkpoint.facts)}, sort_keys=True
+    state = json.dumps(
+        {"phase": checkpoint.phase, "step": checkpoint.step, "facts": dict(checkpoint.metadata)}, sort_keys=True
     )
-    metadata = {"srgan.checkpoint": FORMAT, "state": facts, "sha256": _digest(tensors, facts)}
+    metadata = {"srgan.checkpoint": FORMAT, "state": state, "sha256": _digest(tensors, state)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         atomic_write(path, safetensors.torch.save(tensors, metadata=metadata))
-        for old in found(folder)[keep:]:
+        for old in list_checkpoints(folder)[keep:]:
             old.unlink(missing_ok=True)
     except OSError as error:
         raise CheckpointError(
             f"the checkpoint {path} could not be written: {error.strerror or error}. "
-            "Earlier checkpoints are intact; make room or mend the permissions, then go on with --resume."
+            "Earlier checkpoints are intact; free some space or fix the permissions, then use --resume."
         ) from error
     return path
 
@@ -67,32 +70,32 @@ def read(path: Path) -> Checkpoint:
         if metadata.get("sha256") != _digest(tensors, metadata["state"]):
             raise CheckpointError(f"{path} is damaged: its checksum does not fit its content.")
         state = json.loads(metadata["state"])
-        return Checkpoint(phase=state["phase"], step=state["step"], tensors=tensors, facts=state["facts"])
+        return Checkpoint(phase=state["phase"], step=state["step"], tensors=tensors, metadata=state["facts"])
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged or not a checkpoint: {str(error).splitlines()[0]}") from error
 
 
-def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint:
-    """The newest whole checkpoint; damaged ones are named through `say`. Raises CheckpointError if there is none."""
-    for path in found(folder):
+def newest(folder: Path) -> Checkpoint:
+    """The newest whole checkpoint; damaged ones are named in a warning. Raises CheckpointError if there is none."""
+    for path in list_checkpoints(folder):
         try:
             return read(path)
         except CheckpointError as error:
-            say(f"{error} Trying the one before it.")
+            log.warning(f"{error} Trying the one before it.")
     raise CheckpointError(
-        f"there is no checkpoint to go on from in {folder}. Leave --resume away to start a new run, or name the right --output."
+        f"there is no checkpoint to resume from in {folder}. Remove --resume to start a new run, or name the right --output."
     )
 
 
-def found(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, newest first."""
     named = [(match, path) for path in folder.glob("*.checkpoint") if (match := _NAME.fullmatch(path.name))]
     named.sort(key=lambda pair: (_ORDER[pair[0][1]], int(pair[0][2])), reverse=True)
     return [path for _, path in named]
 
 
-def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
-    digest = hashlib.sha256(facts.encode())
+def _digest(tensors: Mapping[str, Tensor], state: str) -> str:
+    digest = hashlib.sha256(state.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

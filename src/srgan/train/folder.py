@@ -21,7 +21,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Everything to go on; the newest few."""
+        """The newest few checkpoints."""
         return self.root / "checkpoints"
 
     @property
@@ -30,7 +30,7 @@ class RunFolder:
         return self.root / "settings.yaml"
 
     def generator(self, phase: str, step: int) -> Path:
-        """A generator of a moment; never deleted."""
+        """The generator of a step; never deleted."""
         return self.root / "generators" / f"{NETWORK[phase]}_{step:07d}.safetensors"
 
     def best(self, phase: str) -> Path:
@@ -38,29 +38,33 @@ class RunFolder:
         return self.root / f"{NETWORK[phase]}.safetensors"
 
     def sample(self, phase: str, step: int) -> Path:
-        """Fixed validation crops at a moment."""
+        """Fixed validation crops at a step."""
         return self.root / "samples" / f"{phase}_{step:07d}.png"
 
-    def used(self) -> bool:
-        """Whether there is more than a run leaves that stopped before its first line: a pack, curves, empty files."""
+    def has_run(self) -> bool:
+        """Whether the folder holds more than a run leaves that stopped before its first line: a pack, curves, empty files."""
         files = (path for path in self.root.rglob("*") if path.is_file())
         early = ("data.pack", ".data.pack", "events.out.tfevents")
-        return any(path.stat().st_size for path in files if not path.name.startswith(early))
+        return any(p.stat().st_size for p in files if not p.name.startswith(early) and p.suffix != ".tmp")
 
-    def prepare(self, *, resume: bool) -> None:
-        """Make the folder; refuse one with a run in it unless that run is gone on with."""
-        if not resume and self.used():
-            raise CheckpointError(
-                f"{self.root} is not empty. Go on with its run by --resume, or choose another folder with --output."
-            )
+    def can_resume(self) -> bool:
+        """Whether a run has started here."""
+        journal = self.root / "journal.jsonl"
+        return self.settings.exists() or (journal.exists() and journal.stat().st_size > 0)
+
+    def create(self, *, resume: bool) -> None:
+        """Make the folder. Refuses one with a run in it unless `resume`, and one with other files always."""
+        if self.has_run() and not (resume and self.can_resume()):
+            advice = "holds files but no run to resume" if resume else "is not empty. Resume its run with --resume"
+            raise CheckpointError(f"{self.root} {advice}, or choose another folder with --output.")
         try:
             for folder in (self.root, self.checkpoints, self.root / "generators", self.root / "samples"):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise CheckpointError(f"the folder {self.root} cannot be made: {error.strerror}.") from error
+            raise CheckpointError(f"the folder {self.root} cannot be created: {error.strerror}.") from error
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Hold the folder for this process; the lock goes with the process, however it ends."""
         busy = f"another run is training into {self.root}. Wait for it, stop it, or choose another --output."
         with FileLock(self.root / ".lock", busy=busy, error=CheckpointError):

@@ -1,7 +1,8 @@
-"""The one loop: batch, update, and now and then a report, a validation, a checkpoint, which are handed in."""
+"""The training loop: batch, update, and at intervals report, validate, save."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,19 +12,11 @@ from torch import Tensor
 
 from srgan.data.loader import Batch
 from srgan.errors import Diverged
-from srgan.train.phases import Phase
-from srgan.train.steps import Losses, finite
-
-
-class Report(NamedTuple):
-    """Means since the last report."""
-
-    step: int
-    losses: dict[str, float]
-    learning_rate: float
-    steps_per_s: float
-    data_wait: float
-    """Share of the time spent waiting for data, 0 to 1."""
+from srgan.train.distributed import ALONE, Ranks
+from srgan.train.phases import Phase, all_networks
+from srgan.train.recorder import Recorder, StepReport
+from srgan.train.settings import Decay
+from srgan.train.steps import Losses, all_finite
 
 
 class Intervals(NamedTuple):
@@ -34,54 +27,74 @@ class Intervals(NamedTuple):
     save: int
 
 
-def run(
+def learning_rate(step: int, *, steps: int, peak: float, decay: Decay, drop: float = 0.1, warmup: int = 0) -> float:
+    """The rate of `step` (0 is the first) in a phase of `steps`.
+
+    none: `peak` throughout. half: `peak`, then `peak * drop` from step `steps // 2` on (section 3.2: 1e-4 for 1e5 steps,
+    then 1e-5 for another 1e5). cosine: from `peak` to nearly 0 along half a cosine (Loshchilov & Hutter 2017). The first
+    `warmup` steps rise in a straight line.
+    """
+    rate = peak
+    if decay == "half" and step >= steps // 2:
+        rate = peak * drop
+    elif decay == "cosine":
+        rate = peak * 0.5 * (1.0 + math.cos(math.pi * min(step / max(steps, 1), 1.0)))
+    return rate * min(1.0, (step + 1) / warmup) if warmup else rate
+
+
+def train_phase(
     phase: Phase,
     batches: Callable[[int], Batch],
+    recorder: Recorder | None,
     *,
     start: int,
     stop: int,
-    learning_rate: Callable[[int], float],
+    rate: Callable[[int], float],
     every: Intervals,
-    report: Callable[[Report], None],
-    validate: Callable[[int], None],
-    save: Callable[[int], None],
-    stopping: Callable[[], bool] = lambda: False,
+    stop_requested: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> int:
     """Train `phase` from step `start` (updates already done) to `stop`; returns the updates done.
 
-    `stopping` is asked after every step; when it says yes, the state is saved and the loop ends. Raises Diverged,
-    which names the step, as soon as a loss, a gradient or a statistic of the generator is not finite: at that step
-    on a CPU; elsewhere the step is remembered on the device and read at the next report, save or validation.
+    Only the main rank has a recorder. After every step `stop_requested` is called; when it says yes, the state is saved and
+    the loop ends. Raises Diverged, which names the step, when a loss, a gradient or a statistic of the generator is not
+    finite: at that step on a CPU; elsewhere the step is remembered on the device and read at the next report, save or
+    validation.
     """
-    watch = _Watch(phase)
-    seen = _Means()
-    for step in range(start, stop):
+    watch, means = FiniteWatch(phase), RunningMeans()
+    for done in range(start + 1, stop + 1):
+        # One update.
         began = time.perf_counter()
-        batch = batches(step)
+        batch = batches(done - 1)
         waited = time.perf_counter() - began
-        rate = learning_rate(step)
-        losses = phase.step(step, batch, rate)
-        done = step + 1
-        watch(done, losses)
-        seen.add(losses, waited)
-        last, ending = done == stop, stopping()
-        due = [last or done % interval == 0 for interval in every]
-        if any(due) or ending:
-            watch.check()
-        if due[0]:
-            report(seen.take(done, rate))
-        if due[1]:
-            validate(done)
-        if due[2] or ending:
-            save(done)
-        if due[1] or due[2]:
-            seen.restart_clock()
-        if ending:
+        losses = phase.step(done - 1, batch, rate(done - 1))
+        watch.add(done, losses)
+        means.add(losses, waited)
+
+        # What is due now.
+        stopping, last = stop_requested(), done == stop
+        report, validate, save = (last or done % interval == 0 for interval in every)
+        if report or validate or save or stopping:
+            watch.check()  # the only wait for the device
+        if report:
+            summary = means.take(done, rate(done - 1))
+            summary = summary._replace(losses=ranks.all_reduce_mean(summary.losses))
+            if recorder is not None:
+                recorder.report(phase, summary)
+        if validate or save or stopping:
+            ranks.average_statistics(all_networks(phase))
+            if recorder is not None and validate:
+                recorder.validate(phase, done)
+            if recorder is not None and (save or stopping):
+                recorder.save(phase, done)
+            ranks.barrier()
+            means.restart_clock()
+        if stopping:
             return done
     return max(start, stop)
 
 
-class _Watch:
+class FiniteWatch:
     """Remembers, on the device, the first step whose numbers were not finite."""
 
     def __init__(self, phase: Phase) -> None:
@@ -90,8 +103,9 @@ class _Watch:
         self.first = torch.zeros((), dtype=torch.int64, device=self.device)
         self.losses: Losses = {}
 
-    def __call__(self, step: int, losses: Losses) -> None:
-        bad = ~finite(losses, self.phase.generator)
+    def add(self, step: int, losses: Losses) -> None:
+        """Look at the numbers of a step; on a CPU also `check`."""
+        bad = ~all_finite(losses, self.phase.generator)
         self.first = torch.where((self.first == 0) & bad, step, self.first)
         self.losses = losses
         if self.device.type == "cpu":
@@ -103,7 +117,7 @@ class _Watch:
         if first:
             raise Diverged(
                 f"training diverged in phase {self.phase.name} at step {first}: {self._culprits()} not finite. "
-                "Go on from the last checkpoint with a smaller learning rate: --resume --allow-change "
+                "Resume from the last checkpoint with a smaller learning rate: --resume --allow-change "
                 "learning_rate pretrain_learning_rate, or let --on-divergence rollback do that."
             )
 
@@ -111,16 +125,12 @@ class _Watch:
         buffers = self.phase.generator.named_buffers()
         losses = [name for name, value in self.losses.items() if not torch.isfinite(value).all()]
         statistics = [name for name, value in buffers if not torch.isfinite(value).all()]
-        named = [
-            *(f"the {name}" for name in losses),
-            *(f"the BatchNorm statistic {n}" for n in statistics[:1]),
-        ]
-        return f"{', '.join(named) or 'a loss, a gradient or a BatchNorm statistic'} " + (
-            "is" if len(named) == 1 else "are"
-        )
+        names = [*(f"the {name}" for name in losses), *(f"the BatchNorm statistic {n}" for n in statistics[:1])]
+        subject = ", ".join(names) or "a loss, a gradient or a BatchNorm statistic"
+        return f"{subject} {'is' if len(names) == 1 else 'are'}"
 
 
-class _Means:
+class RunningMeans:
     """Sums of the losses on the device, so that nothing waits for it between reports."""
 
     def __init__(self) -> None:
@@ -132,6 +142,7 @@ class _Means:
         self.began = time.perf_counter()
 
     def add(self, losses: Losses, waited: float) -> None:
+        """Add one step's losses and the seconds that it waited for data."""
         self.names = list(losses)
         values = torch.stack([value.float() for value in losses.values()])
         self.sums = values if self.sums is None else self.sums + values
@@ -143,10 +154,11 @@ class _Means:
         self.elapsed += 0.0 if self.count == 0 else time.perf_counter() - self.began
         self.began = time.perf_counter()
 
-    def take(self, step: int, rate: float) -> Report:
+    def take(self, step: int, rate: float) -> StepReport:
+        """The means since the last call, and start again."""
         sums = self.sums.tolist() if self.sums is not None else []
         losses = {name: value / self.count for name, value in zip(self.names, sums, strict=True)}
         elapsed = self.elapsed + time.perf_counter() - self.began
-        found = Report(step, losses, rate, self.count / elapsed, min(1.0, self.waited / elapsed))
+        report = StepReport(step, losses, rate, self.count / elapsed, min(1.0, self.waited / elapsed))
         self.__init__()  # type: ignore[misc]
-        return found
+        return report

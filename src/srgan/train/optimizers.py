@@ -1,20 +1,76 @@
-"""Adam and Muon with their state as named tensors, and the moving average of a generator's weights."""
+"""Adam and Muon (Jordan et al. 2024) with their state as named tensors, and the moving average of a generator."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from srgan.train.muon import Muon
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""a, b, c of X <- aX + bXX'X + cXX'XX'X, which moves all singular values close to 1 in a few steps."""
+NEWTON_SCHULZ_STEPS = 5
+MOMENTUM = 0.95
+RMS_SCALE = 0.6
+"""Root mean square of a kernel's change, in learning rates. Adam's is about 0.2 to 0.4 (Liu et al. 2025, section 2.2)."""
+_STATE_PARTS = ("exp_avg", "exp_avg_sq", "step", "momentum")
 
-_PARTS = ("exp_avg", "exp_avg_sq", "step", "momentum")
+
+class Muon(torch.optim.Adam):
+    """Muon for `kernels` (convolutions, four dimensions), Adam for `others`; `torch.optim.Muon` takes matrices only.
+
+    Muon's step is the momentum of the gradient, as a matrix of one row per output channel, with all its singular values
+    made equal: directions with little effect on the loss are learned as fast as those that dominate it.
+    """
+
+    def __init__(self, kernels: list[Tensor], others: list[Tensor], **adam: Any) -> None:
+        """`adam`: the options of `torch.optim.Adam`."""
+        super().__init__([{"params": others}, {"params": kernels}], **adam)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update of all parameters; deletes the gradients of the kernels."""
+        group = self.param_groups[1]
+        kernels = [kernel for kernel in group["params"] if kernel.grad is not None]
+        for _, alike in itertools.groupby(sorted(kernels, key=lambda k: k.shape), key=lambda k: k.shape):
+            self._step(list(alike), group["lr"])
+        for kernel in kernels:
+            kernel.grad = None  # Adam skips parameters without a gradient
+        return super().step(closure)
+
+    def _step(self, kernels: list[Tensor], learning_rate: float) -> None:
+        # Momentum.
+        for kernel in kernels:
+            if "momentum" not in self.state[kernel]:
+                self.state[kernel]["momentum"] = torch.zeros_like(kernel)
+        momenta = [self.state[kernel]["momentum"] for kernel in kernels]
+        gradients = [kernel.grad for kernel in kernels if kernel.grad is not None]
+        torch._foreach_lerp_(momenta, gradients, 1.0 - MOMENTUM)
+        nesterov = torch._foreach_lerp(gradients, momenta, MOMENTUM)
+        # Columns in the order of channels_last memory, which does not change the singular vectors of a row space.
+        matrices = torch.stack([x.permute(0, 2, 3, 1).flatten(1) for x in nesterov])
+        change = orthogonal(matrices) * (RMS_SCALE * max(matrices.shape[1:]) ** 0.5 * learning_rate)
+        outputs, inputs, height, width = kernels[0].shape
+        for kernel, flat in zip(kernels, change, strict=True):
+            kernel.sub_(flat.view(outputs, height, width, inputs).permute(0, 3, 1, 2))
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """(N, rows, columns) -> the same singular vectors with singular values between about 0.7 and 1.2."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    x: Tensor = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-20)
+    a, b, c = COEFFICIENTS
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        square = x @ x.mT
+        x = a * x + (b * square + c * (square @ square)) @ x
+    return x.mT if tall else x
 
 
 def adam(network: nn.Module, *, b1: float, b2: float) -> torch.optim.Adam:
-    """Adam over a network's parameters, fused where the device has it; the rate is set at every step."""
+    """Adam over a network's parameters; the learning rate is set at every step."""
     return torch.optim.Adam(network.parameters(), **_options(network, b1, b2))
 
 
@@ -29,58 +85,52 @@ def muon(generator: nn.Module, *, b1: float, b2: float) -> Muon:
 
 
 def _options(network: nn.Module, b1: float, b2: float) -> dict[str, Any]:
-    """Of Adam. On CUDA the rate is a tensor, so that a captured step (`compute.Update`) reads that of the moment."""
     device = next(network.parameters()).device
-    cuda = device.type == "cuda"
-    rate = torch.tensor(1e-4, device=device) if cuda else 1e-4
-    return {"lr": rate, "betas": (b1, b2), "fused": cuda or device.type == "cpu", "capturable": cuda}
+    return {"lr": 1e-4, "betas": (b1, b2), "fused": device.type in ("cuda", "cpu")}
 
 
-def set_learning_rate(optimizer: torch.optim.Adam, rate: float) -> None:
-    """Use `rate` from the next step on."""
+def set_learning_rate(optimizer: torch.optim.Adam, learning_rate: float) -> None:
+    """Use `learning_rate` from the next step on."""
     for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
+        group["lr"] = learning_rate
 
 
-def state_tensors(optimizer: torch.optim.Adam, network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def named_state(optimizer: torch.optim.Adam, network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """(`<parameter>.<part>`, tensor) for every parameter that has been updated."""
     for name, parameter in network.named_parameters():
-        for part in _PARTS:
+        for part in _STATE_PARTS:
             if part in optimizer.state.get(parameter, {}):
                 yield f"{name}.{part}", optimizer.state[parameter][part]
 
 
-def load_state(optimizer: torch.optim.Adam, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Take over what `state_tensors` gave; parameters without a state start anew."""
+def load_named_state(optimizer: torch.optim.Adam, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Replace the state by what `named_state` gave; parameters that it lacks have none."""
     optimizer.state.clear()
     for name, parameter in network.named_parameters():
-        found = {part: tensors[f"{name}.{part}"] for part in _PARTS if f"{name}.{part}" in tensors}
-        if found:
+        state = {part: tensors[f"{name}.{part}"] for part in _STATE_PARTS if f"{name}.{part}" in tensors}
+        if state:
             optimizer.state[parameter] = {
                 part: _like(parameter, tensor)
                 if tensor.dim()
                 else tensor.clone().to(_step_device(optimizer, parameter))
-                for part, tensor in found.items()
+                for part, tensor in state.items()
             }
 
 
 @torch.no_grad()
-def average(mean: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """mean <- decay * mean + (1 - decay) * network, BatchNorm's statistics too; quicker in the first steps."""
+def update_ema(ema: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """ema <- decay * ema + (1 - decay) * network, BatchNorm's statistics too; a smaller decay in the first steps."""
     weight = 1.0 - min(decay, (1.0 + step) / (10.0 + step))
-    torch._foreach_lerp_(list(float_state(mean).values()), list(float_state(network).values()), weight)
+    torch._foreach_lerp_(list(float_state(ema).values()), list(float_state(network).values()), weight)
 
 
 def float_state(network: nn.Module) -> dict[str, Tensor]:
-    """The tensors that a network computes with, by name: all but BatchNorm's counters of batches."""
+    """The tensors of a network by name, without BatchNorm's counters of batches, which nothing reads."""
     return {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
 
 
 def _like(parameter: Tensor, tensor: Tensor) -> Tensor:
-    """`tensor` on the parameter's device and in its order of memory, which fused Adam takes for granted."""
+    """`tensor` on the parameter's device and in its memory format, which fused Adam expects."""
     return torch.empty_like(parameter, requires_grad=False).copy_(tensor)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
+from srgan import config
 from srgan.train.settings import TrainSettings
 
 
 def paper() -> TrainSettings:
     """Section 3.2: 1e6 steps at 1e-4, then 1e5 at 1e-4 and 1e5 at 1e-5, batches of 16, Adam(0.9, 0.999)."""
-    return TrainSettings(
+    return TrainSettings.flat(
         recipe="paper",
         pretrain_steps=1_000_000,
         train_steps=200_000,
@@ -21,7 +21,7 @@ def paper() -> TrainSettings:
 
 def div2k() -> TrainSettings:
     """The original project's defaults: 2,286 and 457 steps, the rate halved at each phase's half."""
-    return TrainSettings(
+    return TrainSettings.flat(
         recipe="div2k",
         pretrain_steps=2286,
         train_steps=457,
@@ -34,8 +34,8 @@ def div2k() -> TrainSettings:
 
 
 def quick() -> TrainSettings:
-    """Minutes on two CPU cores: to see that everything works, not to get good pictures."""
-    return TrainSettings(
+    """Minutes on two CPU cores: to see that everything works, not to get good images."""
+    return TrainSettings.flat(
         recipe="quick",
         pretrain_steps=200,
         train_steps=40,
@@ -54,7 +54,7 @@ def quick() -> TrainSettings:
 
 def best() -> TrainSettings:
     """What validates best at the budget of the packaged weights; see docs/results.md."""
-    return TrainSettings(
+    return TrainSettings.flat(
         recipe="best",
         pretrain_steps=300_000,
         train_steps=60_000,
@@ -80,7 +80,7 @@ def best() -> TrainSettings:
 
 def photo() -> TrainSettings:
     """From the packaged SRResNet on degraded LRs, for compressed and noisy images; see docs/results.md."""
-    return dataclasses.replace(
+    return config.replace(
         best(),
         recipe="photo",
         init="srresnet",

@@ -1,258 +1,233 @@
-"""One training run from settings to weights: wires data, phases, loop and records together."""
+"""One training run from settings to weights: set up, both phases, resume and rollback."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import signal
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
 import torch
 
-from srgan import config
+from srgan.data.image_files import ImageFiles
 from srgan.data.loader import CropSampler, loader
-from srgan.errors import CheckpointError, Diverged, UsageError
-from srgan.fs import atomic_write
-from srgan.model.generator import Generator, freeze_batchnorm, init_weights
-from srgan.train import checkpoints, compute, distributed, inputs, loop
+from srgan.data.packed import PackedImages
+from srgan.errors import Diverged
+from srgan.model.generator import Generator
+from srgan.progress import Progress
+from srgan.train import checkpoints, loop, setup
 from srgan.train.checkpoints import Checkpoint
-from srgan.train.distributed import Ranks
+from srgan.train.distributed import Ranks, process_group
 from srgan.train.folder import NETWORK, RunFolder
-from srgan.train.journal import Journal, Silence
-from srgan.train.phases import Adversarial, Phase, Pretraining, in_use, networks
-from srgan.train.record import Record
-from srgan.train.schedule import learning_rate
-from srgan.train.settings import FREE_TO_CHANGE, TrainSettings, changed
+from srgan.train.phases import Phase, configure_torch, eval_generator
+from srgan.train.recorder import Journal, Recorder
+from srgan.train.settings import TrainSettings
 
-SLOWER = 0.5
-"""Factor on the learning rate after each rollback."""
+log = logging.getLogger("srgan")
+
+ROLLBACK_FACTOR = 0.5
+"""On the learning rate after each rollback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What both phases of a run share."""
+
+    settings: TrainSettings
+    folder: RunFolder
+    ranks: Ranks
+    device: torch.device
+    images: PackedImages | ImageFiles
+    recorder: Recorder | None
+    """None on every rank but the main one."""
 
 
 def train(settings: TrainSettings) -> int:
-    """Run, or go on with, a training run; returns the exit code (0, 130 after Ctrl-C, 143 after SIGTERM).
+    """Start or resume a training run; returns the exit code: 0, or 128 + the number of the signal that stopped it.
 
     Started by torchrun, this is one of several processes; rank 0 alone writes.
     """
-    folder = RunFolder(settings.output or Path("runs") / settings.recipe)
-    device = inputs.device(settings)
+    folder = RunFolder(settings.run.output or Path("runs") / settings.run.recipe)
+    device = setup.pick_device(settings)
     with contextlib.ExitStack() as stack:
-        ranks = stack.enter_context(distributed.joined(device, settings.batch_size))
-        if not ranks.first:
-            return Run(settings, folder, Silence(), ranks, device).go()
-        folder.prepare(resume=settings.resume)
-        stack.enter_context(folder.locked())
-        journal = Journal(folder.root, quiet=not logging.getLogger("srgan").isEnabledFor(logging.INFO))
-        stack.callback(journal.close)
-        try:
-            return Run(settings, folder, journal, ranks, device).go()
-        except Diverged as error:
-            journal.write("event", text=str(error))
-            raise
+        ranks = stack.enter_context(process_group(device, settings.schedule.batch_size))
+        journal = None
+        if ranks.is_main:
+            folder.create(resume=settings.run.resume)
+            stack.enter_context(folder.lock())
+            journal = stack.enter_context(Journal(folder.root))
+        else:
+            log.setLevel(logging.ERROR)
 
-
-class Run:
-    """Both phases of a run, and where they go on after a stop or a divergence."""
-
-    def __init__(
-        self, settings: TrainSettings, folder: RunFolder, journal: Journal, ranks: Ranks, device: torch.device
-    ) -> None:
-        self.settings, self.folder, self.journal, self.ranks = settings, folder, journal, ranks
-        self.device = torch.device("cuda", ranks.local) if device.type == "cuda" else device
-        torch.use_deterministic_algorithms(settings.deterministic)
-        compute.configure(settings, self.device)
-        self.signal = 0
-        if settings.phase != "pretrain":
-            inputs.vgg_file(settings)  # a missing one is said now, not after days of pretraining
-        self.checkpoint = ranks.from_first(self._last_checkpoint)
-        pack, examples = ranks.after_first_here(
-            lambda: inputs.pictures(settings, folder.root / "data.pack", journal.say)
+        # What the run starts from.
+        device = torch.device("cuda", ranks.local_rank) if device.type == "cuda" else device
+        configure_torch(settings, device)
+        if settings.run.phase != "pretrain":
+            setup.vgg_file(settings)  # a missing one is reported now, not after days of pretraining
+        checkpoint = ranks.broadcast_object(lambda: _last_checkpoint(settings, folder, journal))
+        images, validation_images = ranks.local_main_first(
+            lambda: setup.load_images(settings, folder.root / "data.pack")
         )
-        self.pack = pack
-        self.record = Record(settings, folder, journal, pack, examples, inputs.niqe_model(settings))
-        if self.checkpoint is not None:
-            self._check_same(self.checkpoint)
-            self._recall(self.checkpoint)
-        if ranks.first:
-            text = config.to_yaml(dataclasses.replace(settings, resume=False, allow_change=(), fetch=False))
-            atomic_write(folder.settings, text.encode())
-            self.record.start(self.device)
-        if ranks.world > 1:
-            journal.say(f"Training with {ranks.world} processes, {settings.batch_size // ranks.world} crops each.")
+        if checkpoint is not None:
+            setup.check_same_run(checkpoint, settings, images.fingerprint)
+        recorder = None
+        if journal is not None:
+            niqe_model = setup.load_niqe_model(settings)
+            recorder = Recorder(settings, folder, journal, images, validation_images, niqe_model)
+            recorder.start(device)
+            if checkpoint is not None:
+                journal.event(f"Resuming the {checkpoint.phase} phase at step {checkpoint.step}.")
+            if ranks.world_size > 1:
+                share = settings.schedule.batch_size // ranks.world_size
+                journal.event(f"Training with {ranks.world_size} processes, {share} crops each.")
 
-    def go(self) -> int:
-        """Both phases, or the one that was asked for."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
-        wanted = ("pretrain", "adversarial") if self.settings.phase == "both" else (self.settings.phase,)
-        before: Generator | None = None
-        for name in wanted:
-            if self.checkpoint is not None and self.checkpoint.phase == "adversarial" and name == "pretrain":
-                continue
-            phase = self._finished(name, before)
-            if self.signal:
-                self.journal.say(f"Stopped and saved. Go on with: srgan train --resume --output {self.folder.root}")
-                return 128 + self.signal
-            before = in_use(phase)
-        self.journal.write("end", phase="run")
-        self.journal.say(f"Done. The generators are in {self.folder.root}.")
-        return 0
+        # The phases.
+        stop = stack.enter_context(StopSignal(ranks))
+        job = Job(settings=settings, folder=folder, ranks=ranks, device=device, images=images, recorder=recorder)
+        return _train_phases(job, checkpoint, stop)
 
-    def _finished(self, name: str, before: Generator | None) -> Phase:
-        """The phase after its last step, or after a signal; rolled back where it diverges, if that is wanted."""
+
+def _train_phases(job: Job, checkpoint: Checkpoint | None, stop: StopSignal) -> int:
+    """Both phases or one of them, from the checkpoint or the beginning; returns the exit code."""
+    run, recorder = job.settings.run, job.recorder
+    rollbacks = _restore(recorder, checkpoint)
+    previous: Generator | None = None
+    for name in ("pretrain", "adversarial") if run.phase == "both" else (run.phase,):
+        if checkpoint is not None and checkpoint.phase == "adversarial" and name == "pretrain":
+            continue
         while True:
-            phase = self._phase(name, before)
             try:
-                self._train(phase)
-                return phase
+                phase = _train_phase(name, job, checkpoint, previous, stop, ROLLBACK_FACTOR**rollbacks)
+                break
             except Diverged as error:
-                if self.settings.on_divergence == "stop" or self.record.rollbacks >= self.settings.max_rollbacks:
+                if run.on_divergence == "stop" or rollbacks >= run.max_rollbacks:
+                    if recorder is not None:
+                        recorder.journal.write("event", text=str(error))
+                        recorder.journal.write("end", state="diverged")
                     raise
-                self.checkpoint = self.ranks.from_first(
-                    lambda: checkpoints.newest(self.folder.checkpoints, self.journal.warn)
+                # Return to the last checkpoint with a smaller learning rate.
+                rollbacks += 1
+                checkpoint = job.ranks.broadcast_object(lambda: checkpoints.newest(job.folder.checkpoints))
+                _restore(recorder, checkpoint)
+                if recorder is not None:
+                    recorder.rollbacks = rollbacks
+                log.warning(
+                    f"{error} Returning to step {checkpoint.step} of {checkpoint.phase} with "
+                    f"{ROLLBACK_FACTOR**rollbacks:g} of the learning rate (rollback {rollbacks} of {run.max_rollbacks})."
                 )
-                again = self.record.rollbacks + 1
-                self._recall(self.checkpoint)
-                self.record.rollbacks = again
-                self.journal.warn(
-                    f"{error} Going back to step {self.checkpoint.step} of {self.checkpoint.phase} with "
-                    f"{SLOWER**again:g} of the learning rate (rollback {again} of {self.settings.max_rollbacks})."
+        if stop.number:
+            if recorder is not None:
+                recorder.journal.event(
+                    f"Stopped and saved. Resume with: srgan train --resume --output {job.folder.root}"
                 )
+                recorder.journal.write("end", state="stopped")
+            return 128 + stop.number
+        previous = eval_generator(phase)
+    if recorder is not None:
+        recorder.journal.write("end", phase="run", state="done")
+        log.info(f"Done. The generators are in {job.folder.root}.")
+    return 0
 
-    def _phase(self, name: str, before: Generator | None) -> Phase:
-        generator = Generator(inputs.config(self.settings))
-        going_on = self.checkpoint is not None and self.checkpoint.phase == name
-        if going_on or not self.ranks.first:
-            pass  # its tensors come from the checkpoint, or from rank 0
-        elif before is not None:
-            generator.load_state_dict(before.state_dict())
-        elif self.settings.init:
-            generator = inputs.initial(self.settings.init, self.settings)
-        elif name == "adversarial":
-            best = self.folder.best("pretrain")
-            if not best.exists():
-                raise UsageError(
-                    "the adversarial phase starts from a trained SRResNet: name one with --init "
-                    f"(srresnet, or a .safetensors file), or pretrain into {self.folder.root} first."
-                )
-            generator = inputs.initial(best, self.settings)
-        else:
-            init_weights(generator, seed=self.settings.seed, icnr=self.settings.icnr)
-        if self.settings.freeze_batchnorm:
-            freeze_batchnorm(generator)
-        if self.settings.sync_batchnorm and self.ranks.world > 1:
-            distributed.synchronise_batchnorm(generator, self.device)
-        phase: Phase
-        if name == "pretrain":
-            phase = Pretraining(generator, self.settings, self.device, ranks=self.ranks, say=self.journal.say)
-        else:
-            features = inputs.features(self.settings, self.journal.say)
-            phase = Adversarial(generator, features, self.settings, self.device, ranks=self.ranks, say=self.journal.say)
-        if going_on and self.checkpoint is not None:
-            phase.load(self.checkpoint.tensors)
-        self.ranks.copy_from_first(phase.tensors().values())
-        return phase
 
-    def _train(self, phase: Phase) -> None:
-        s, record = self.settings, self.record
-        pretraining = phase.name == "pretrain"
-        stop = s.pretrain_steps if pretraining else s.train_steps
-        peak, decay = (s.pretrain_learning_rate, s.pretrain_decay) if pretraining else (s.learning_rate, s.decay)
-        slower = SLOWER**record.rollbacks
+def _train_phase(
+    name: str, job: Job, checkpoint: Checkpoint | None, previous: Generator | None, stop: StopSignal, slower: float
+) -> Phase:
+    """The phase after its last step, or after a signal. `slower`: factor on the learning rate."""
+    # The phase at its start.
+    s, settings, ranks = job.settings.schedule, job.settings, job.ranks
+    own = checkpoint if checkpoint is not None and checkpoint.phase == name else None
+    phase = setup.build_phase(
+        name, settings, job.device, ranks=ranks, folder=job.folder, checkpoint=own, previous=previous
+    )
 
-        def rate(step: int) -> float:
-            return slower * learning_rate(step, steps=stop, peak=peak, decay=decay, drop=s.drop, warmup=s.warmup)
+    # Its schedule.
+    steps = s.pretrain_steps if name == "pretrain" else s.train_steps
+    peak, decay = (s.pretrain_learning_rate, s.pretrain_decay) if name == "pretrain" else (s.learning_rate, s.decay)
 
-        here = self.checkpoint if self.checkpoint is not None and self.checkpoint.phase == phase.name else None
-        start = here.step if here else 0
-        sampler = CropSampler(
-            seed=s.seed,
-            phase=phase.name,
-            batch=s.batch_size,
-            crop=s.crop,
-            rank=self.ranks.rank,
-            world_size=self.ranks.world,
-            degrade=s.degrade,
+    def rate(step: int) -> float:
+        return slower * loop.learning_rate(step, steps=steps, peak=peak, decay=decay, drop=s.drop, warmup=s.warmup)
+
+    # Its batches.
+    sampler = CropSampler(
+        seed=settings.run.seed,
+        phase=name,
+        batch=s.batch_size,
+        crop=settings.data.crop,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+        degrade=settings.data.degrade,
+    )
+    batches = loader(job.images, sampler, device=job.device, source=settings.data.loader, workers=settings.data.workers)
+
+    every = settings.reports
+    with contextlib.closing(batches), Progress(NETWORK[name], steps) as progress:
+        if job.recorder is not None:
+            job.recorder.progress = progress
+        loop.train_phase(
+            phase,
+            batches,
+            job.recorder,
+            start=own.step if own is not None else 0,
+            stop=steps,
+            rate=rate,
+            every=loop.Intervals(every.report_interval, every.validation_interval, every.checkpoint_interval),
+            stop_requested=stop.requested,
+            ranks=ranks,
         )
-        batches = loader(self.pack, sampler, device=self.device, source=s.loader, workers=s.workers)
+    return phase
 
-        def report(found: loop.Report) -> None:
-            losses = self.ranks.mean(found.losses)
-            if self.ranks.first:
-                record.report(phase, stop, found._replace(losses=losses))
 
-        self.journal.start_bar(NETWORK[phase.name], start, stop)
-        try:
-            loop.run(
-                phase,
-                batches,
-                start=start,
-                stop=stop,
-                learning_rate=rate,
-                every=loop.Intervals(s.report_interval, s.validation_interval, s.checkpoint_interval),
-                report=report,
-                validate=lambda step: self._by_first(phase, record.validate, step),
-                save=lambda step: self._by_first(phase, record.save, step),
-                stopping=self._stopping,
-            )
-        finally:
-            batches.close()
-            self.journal.stop_bar()
+def _last_checkpoint(settings: TrainSettings, folder: RunFolder, journal: Journal | None) -> Checkpoint | None:
+    """The checkpoint to resume from; None to start from the beginning."""
+    if not settings.run.resume:
+        return None
+    if checkpoints.list_checkpoints(folder.checkpoints):
+        return checkpoints.newest(folder.checkpoints)
+    if journal is not None:
+        journal.event(f"There is no checkpoint in {folder.root} yet: starting from the beginning.")
+    return None
 
-    def _by_first(self, phase: Phase, act: Callable[[Phase, int], None], step: int) -> None:
-        """Let rank 0 alone validate or write, with the mean of the ranks' BatchNorm statistics."""
-        self.ranks.average_statistics(networks(phase))
-        if self.ranks.first:
-            act(phase, step)
 
-    def _stopping(self) -> bool:
-        """Whether any rank was asked to stop; all ranks hear it at the same step."""
-        self.signal = self.ranks.largest(self.signal)
-        return self.signal != 0
+def _restore(recorder: Recorder | None, checkpoint: Checkpoint | None) -> int:
+    """Best scores and rollbacks as at the checkpoint; returns the rollbacks."""
+    if checkpoint is None:
+        return 0
+    rollbacks = int(checkpoint.metadata["rollbacks"])
+    if recorder is not None:
+        recorder.best, recorder.rollbacks = dict(checkpoint.metadata["best"]), rollbacks
+    return rollbacks
 
-    def _last_checkpoint(self) -> Checkpoint | None:
-        if not self.settings.resume:
-            return None
-        if not (self.journal.had_lines or self.folder.settings.exists()):
-            raise CheckpointError(
-                f"there is no run in {self.folder.root} to go on with. Leave --resume away to start one, "
-                "or name the right folder with --output."
-            )
-        if not checkpoints.found(self.folder.checkpoints):
-            self.journal.say("The run was stopped before its first checkpoint: starting it from the beginning.")
-            return None
-        return checkpoints.newest(self.folder.checkpoints, self.journal.warn)
 
-    def _check_same(self, checkpoint: Checkpoint) -> None:
-        differences = changed(dict(checkpoint.facts["settings"]), self.settings)
-        for name, (then, now) in differences.items():
-            if name not in ("resume", "allow_change", "quiet", "fetch", "evaluate"):
-                self.journal.say(f"Setting changed since the checkpoint: {name} was {then}, is {now}.")
-        refused = sorted(set(differences) - FREE_TO_CHANGE - set(self.settings.allow_change))
-        if refused:
-            raise CheckpointError(
-                f"going on with other settings would change the result: {', '.join(refused)}. "
-                f"Leave them as they were, or say that you mean it: --allow-change {' '.join(refused)}."
-            )
-        if checkpoint.facts["data"] != self.pack.fingerprint and "data" not in self.settings.allow_change:
-            raise CheckpointError(
-                "the training pictures are not those that the checkpoint was made with; bring them back, "
-                "or say that you mean it: --allow-change data."
-            )
-        if self.settings.deterministic and checkpoint.facts["threads"] != torch.get_num_threads():
-            self.journal.warn(
-                f"the checkpoint was made with {checkpoint.facts['threads']} threads, this process has "
-                f"{torch.get_num_threads()}: sums are taken in another order, so the bits will differ."
-            )
-        self.journal.say(f"Going on with {checkpoint.phase} after step {checkpoint.step}.")
+class StopSignal:
+    """SIGINT, SIGTERM and SIGHUP, remembered until the current step is done; a second one stops at once."""
 
-    def _recall(self, checkpoint: Checkpoint) -> None:
-        self.record.best = dict(checkpoint.facts["best"])
-        self.record.rollbacks = int(checkpoint.facts["rollbacks"])
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.number = 0
+        self.before: dict[int, object] = {}
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.signal and self.ranks.world == 1:  # asked a second time: at once (torchrun passes signals on twice)
+    def __enter__(self) -> Self:
+        hangup = getattr(signal, "SIGHUP", None)  # Windows has none, and nohup ignores it
+        watched = [signal.SIGINT, signal.SIGTERM]
+        if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+            watched.append(hangup)
+        for number in watched:
+            self.before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def requested(self) -> bool:
+        """Whether any rank received a signal; all ranks learn of it at the same step."""
+        self.number = self.ranks.all_reduce_max(self.number)
+        return self.number != 0
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.number and self.ranks.world_size == 1:  # the second one (torchrun sends signals twice)
             raise KeyboardInterrupt
-        self.signal = number
+        self.number = number

@@ -1,32 +1,51 @@
-"""One update of each network: all of the maths on one page. Losses are fp32, results stay on the device."""
+"""One update of each network: the losses and their gradients. Losses are at least fp32; results stay on the device."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from srgan.model import losses
+from srgan.train.settings import LossWeights
 
 Network = Callable[[Any], Tensor]
 Features = Callable[[Tensor], Mapping[str, Tensor]]
-View = Callable[[Tensor], Any]
-"""Pictures -> what a discriminator takes: pictures, or feature maps by name."""
+DiscriminatorInput = Tensor | Mapping[str, Tensor]
+"""Images, or VGG19 features of them by name."""
 Losses = dict[str, Tensor]
-Share = Callable[[torch.optim.Optimizer], None]
-"""Averages gradients over the processes of a job (`distributed.Ranks.average_gradients`)."""
+STRIDE = 4
+"""Pixels of one period of `Shift`: the side of the SR pixels that come from one LR pixel."""
 
 
-def alone(optimizer: torch.optim.Optimizer) -> None:
-    """One process has nothing to average."""
+def no_sync(optimizer: torch.optim.Optimizer) -> None:
+    """The gradients of a single process need no averaging."""
 
 
-def as_is(pictures: Tensor) -> Tensor:
-    """The discriminator sees pictures as they are."""
-    return pictures
+def identity(images: Tensor) -> DiscriminatorInput:
+    """The discriminator sees the images as they are."""
+    return images
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialNets:
+    """The networks and optimizers of an adversarial step."""
+
+    generator: Network
+    discriminator: Network
+    optimizer_g: torch.optim.Optimizer
+    optimizer_d: torch.optim.Optimizer
+    autocast: torch.autocast
+    vgg: Features | None = None
+    """None: the content loss is the pixels' MSE, or comes from the features that the discriminator sees."""
+    sync_gradients: Callable[[torch.optim.Optimizer], None] = no_sync
+    """Averages gradients over the processes of a job."""
+    discriminator_input: Callable[[Tensor], DiscriminatorInput] = identity
+    """Images -> what the discriminator sees: images, shifted images (`Shift`), or VGG19 features of them."""
 
 
 def pretrain_step(
@@ -37,94 +56,63 @@ def pretrain_step(
     *,
     loss: str,
     autocast: torch.autocast,
-    share: Share = alone,
+    sync_gradients: Callable[[torch.optim.Optimizer], None] = no_sync,
 ) -> Losses:
-    """SRResNet: one step down the pixel loss (Equation 4, or its L1 sister)."""
+    """One update of SRResNet by the pixel loss: "mse" (Equation 4) or "l1"."""
     with autocast:
         sr = generator(lr_unit)
-    pixel = {"mse": losses.pixel_mse, "l1": losses.pixel_l1}[loss](wide(sr), hr_signed)
-    optimizer.zero_grad(set_to_none=True)
-    _backward(pixel)
-    share(optimizer)
-    norm = gradient_norm(optimizer)
-    optimizer.step()
+    pixel = {"mse": losses.pixel_mse, "l1": losses.pixel_l1}[loss](fp32(sr), hr_signed)
+    norm = update(optimizer, pixel, sync_gradients)
     return {"pixel": pixel.detach(), "gradient": norm}
 
 
 def adversarial_step(
-    generator: Network,
-    discriminator: Network,
-    features: Features | None,
-    layer: str,
-    optimizer_g: torch.optim.Optimizer,
-    optimizer_d: torch.optim.Optimizer,
-    lr_unit: Tensor,
-    hr_signed: Tensor,
-    *,
-    content_weight: float,
-    adversarial_weight: float,
-    total_variation_weight: float,
-    pixel_weight: float = 0.0,
-    texture_weight: float = 0.0,
-    grid_weight: float = 0.0,
-    autocast: torch.autocast,
-    share: Share = alone,
-    shown: View = as_is,
+    nets: AdversarialNets, lr_unit: Tensor, hr_signed: Tensor, weights: LossWeights, layer: str
 ) -> Losses:
-    """SRGAN: the discriminator one step (Equation 2), then the generator one (Equation 3), on the same crops.
+    """One update of the discriminator (Equation 2), then one of the generator (Equation 3), on the same crops.
 
-    `features` None: the content loss is the pixels' mean squared error (SRGAN-MSE of table 1).
-    `pixel_weight`, `grid_weight`, `texture_weight`: factors on the pixels' mean absolute error, on the grid in it, and on the
-    difference of texture (where `shown` gives VGG19's maps), which are not part of Equation 3.
-    `shown`: what the discriminator is shown of pictures: moved ones (`shift.Shift`), or VGG19's maps of them, which then
-    serve the content loss too.
+    lr_unit (N, 3, S/4, S/4) in [0, 1], hr_signed (N, 3, S, S) in [-1, 1]. `layer`: of the content loss, "54", "22" or "mse".
     """
-    with autocast:
-        sr = generator(lr_unit)
-        view_sr = shown(sr)
+    # Generate.
+    with nets.autocast:
+        sr = nets.generator(lr_unit)
+        input_sr = nets.discriminator_input(sr)
         with torch.no_grad():
-            view_hr = shown(hr_signed)
+            input_hr = nets.discriminator_input(hr_signed)
 
-    # Equation 2: the discriminator, on pictures that the generator is not asked about.
-    with autocast:
-        logits_hr, logits_sr = discriminator(view_hr), discriminator(_detached(view_sr))
-    loss_d = losses.discriminator(wide(logits_hr), wide(logits_sr))
-    optimizer_d.zero_grad(set_to_none=True)
-    _backward(loss_d)
-    share(optimizer_d)
-    norm_d = gradient_norm(optimizer_d)
-    optimizer_d.step()
+    # Discriminator update (Equation 2).
+    with nets.autocast:
+        logits_hr, logits_sr = nets.discriminator(input_hr), nets.discriminator(_detached(input_sr))
+    loss_d = losses.discriminator(fp32(logits_hr), fp32(logits_sr))
+    norm_d = update(nets.optimizer_d, loss_d, nets.sync_gradients)
 
-    # Equation 3: the generator, against the discriminator as it now is.
-    with frozen(optimizer_d):
-        with autocast:
-            adversarial = losses.adversarial(wide(discriminator(view_sr)))
-        if isinstance(view_sr, Mapping):
-            content = losses.content(wide(view_sr[layer]), wide(view_hr[layer]))
-        else:
-            content = content_loss(features, layer, wide(sr), hr_signed, autocast)
-        loss_g = losses.perceptual(content_weight * content, adversarial, adversarial_weight)
-        if layer == "22":
-            loss_g = loss_g + total_variation_weight * losses.total_variation(wide(sr))
-        if pixel_weight:
-            loss_g = loss_g + pixel_weight * losses.pixel_l1(wide(sr), hr_signed)
-        if texture_weight:
-            maps_sr, maps_hr = ({k: wide(view[k]) for k in losses.TEXTURE_LAYERS} for view in (view_sr, view_hr))
-            loss_g = loss_g + texture_weight * losses.texture(maps_sr, maps_hr)
-        if grid_weight:
-            loss_g = loss_g + grid_weight * losses.grid(wide(sr), hr_signed)
-        optimizer_g.zero_grad(set_to_none=True)
-        _backward(loss_g)
-    share(optimizer_g)
-    norm_g = gradient_norm(optimizer_g)
-    optimizer_g.step()
+    # Generator update (Equation 3), against the updated discriminator.
+    with frozen(nets.optimizer_d):
+        # The order of these terms decides the order in which autograd adds gradients at `sr`, so it decides the bits.
+        with nets.autocast:
+            adversarial = losses.adversarial(fp32(nets.discriminator(input_sr)))
+        content = content_loss(nets, layer, fp32(sr), hr_signed, input_sr, input_hr)
+        parts = {"content": content, "adversarial": adversarial}
+        loss_g = losses.perceptual(weights.content_weight * content, adversarial, weights.adversarial_weight)
 
-    d_real, d_fake = torch.sigmoid(wide(logits_hr)).detach(), torch.sigmoid(wide(logits_sr)).detach()
+        # Terms beyond Equation 3.
+        terms: tuple[tuple[str, float, Callable[[], Tensor]], ...] = (
+            ("tv", weights.total_variation_weight * (layer == "22"), lambda: losses.total_variation(fp32(sr))),
+            ("pixel_l1", weights.pixel_weight, lambda: losses.pixel_l1(fp32(sr), hr_signed)),
+            ("texture", weights.texture_weight, lambda: losses.texture(_fp32s(input_sr), _fp32s(input_hr))),
+            ("grid", weights.grid_weight, lambda: losses.grid(fp32(sr), hr_signed)),
+        )
+        for name, weight, term in terms:
+            if weight:
+                parts[name] = term()
+                loss_g = loss_g + weight * parts[name]
+        norm_g = update(nets.optimizer_g, loss_g, nets.sync_gradients)
+
+    d_real, d_fake = torch.sigmoid(fp32(logits_hr)).detach(), torch.sigmoid(fp32(logits_sr)).detach()
     return {
-        "content": content.detach(),
-        "adversarial": adversarial.detach(),
+        **{name: part.detach() for name, part in parts.items()},
         "discriminator": loss_d.detach(),
-        "pixel": losses.pixel_mse(wide(sr.detach()), hr_signed),
+        "pixel": losses.pixel_mse(fp32(sr.detach()), hr_signed),
         "gradient": norm_g,
         "gradient_d": norm_d,
         "d_real": d_real.mean(),
@@ -133,38 +121,49 @@ def adversarial_step(
     }
 
 
-def content_loss(features: Features | None, layer: str, sr: Tensor, hr: Tensor, autocast: torch.autocast) -> Tensor:
-    """Equation 5 on phi_`layer`, or Equation 4 where there is no VGG19; sr and hr in [-1, 1]."""
-    if features is None:
+def content_loss(
+    nets: AdversarialNets,
+    layer: str,
+    sr: Tensor,
+    hr: Tensor,
+    input_sr: DiscriminatorInput,
+    input_hr: DiscriminatorInput,
+) -> Tensor:
+    """Equation 5 on phi_`layer`, from the discriminator's features where it sees any; Equation 4 without VGG19."""
+    if isinstance(input_sr, Mapping) and isinstance(input_hr, Mapping):
+        return losses.content(fp32(input_sr[layer]), fp32(input_hr[layer]))
+    if nets.vgg is None:
         return losses.pixel_mse(sr, hr)
-    with autocast:
+    with nets.autocast:
         with torch.no_grad():
-            wanted = features(hr)[layer]
-        got = features(sr)[layer]
-    return losses.content(wide(got), wide(wanted))
+            phi_hr = nets.vgg(hr)[layer]
+        phi_sr = nets.vgg(sr)[layer]
+    return losses.content(fp32(phi_sr), fp32(phi_hr))
 
 
-def _detached(view: Any) -> Any:
-    if isinstance(view, Mapping):
-        return {name: maps.detach() for name, maps in view.items()}
-    return view.detach()
+def update(
+    optimizer: torch.optim.Optimizer, loss: Tensor, sync_gradients: Callable[[torch.optim.Optimizer], None]
+) -> Tensor:
+    """One step down `loss`; returns the length of the gradient, which is not finite as soon as one element is not."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    sync_gradients(optimizer)
+    norm = gradient_norm(optimizer)
+    optimizer.step()
+    return norm
 
 
 def gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
-    """Length of the whole gradient, a scalar on the device: not finite as soon as one element is not."""
+    """Length of the whole gradient, a scalar on the device."""
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     norms: Tensor = torch.stack(torch._foreach_norm(gradients))
     length: Tensor = torch.linalg.vector_norm(norms)
     return length
 
 
-def _backward(loss: Tensor) -> None:
-    loss.backward()  # type: ignore[no-untyped-call]
-
-
 @contextlib.contextmanager
 def frozen(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """The optimizer's parameters collect no gradients meanwhile."""
+    """Within the block the optimizer's parameters collect no gradients."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for parameter in parameters:
         parameter.requires_grad_(False)
@@ -175,15 +174,50 @@ def frozen(optimizer: torch.optim.Optimizer) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def wide(x: Tensor) -> Tensor:
-    """At least fp32, in which losses are taken."""
+def fp32(x: Tensor) -> Tensor:
+    """At least fp32, in which losses are computed."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-def finite(losses_: Losses, network: nn.Module) -> Tensor:
+def _fp32s(features: DiscriminatorInput) -> dict[str, Tensor]:
+    """The features of the texture loss; `TrainSettings` refuses the loss where the discriminator sees images."""
+    assert isinstance(features, Mapping)
+    return {layer: fp32(features[layer]) for layer in losses.TEXTURE_LAYERS}
+
+
+def _detached(features: DiscriminatorInput) -> DiscriminatorInput:
+    if isinstance(features, Mapping):
+        return {name: x.detach() for name, x in features.items()}
+    return features.detach()
+
+
+def all_finite(step_losses: Losses, network: nn.Module) -> Tensor:
     """True (a scalar on the device) where the losses, the gradients and BatchNorm's statistics are finite."""
     statistics = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
-    parts = [torch.stack([value.float() for value in losses_.values()]).sum()]
+    parts = [torch.stack([value.float() for value in step_losses.values()]).sum()]
     if statistics:
         parts.append(torch.stack(torch._foreach_norm(statistics)).sum())
     return torch.isfinite(torch.stack(parts).sum())
+
+
+class Shift:
+    """Moves images by up to two pixels, edges repeated; any 16 consecutive steps use all 16 offsets.
+
+    A stride-2 convolution's gradient has a fixed pattern over the pixels. Crops start at whole LR pixels, so that the
+    pattern would lie on the generator's own 4x4 grid in every step and the generator would learn it (docs/results.md).
+    """
+
+    def __init__(self, side: int, device: torch.device) -> None:
+        self.base = torch.arange(side, device=device)
+        self.rows, self.columns = self.base.clone(), self.base.clone()
+
+    def set_step(self, step: int) -> None:
+        """Use the offset of this step."""
+        down, right = step % STRIDE, (step + step // STRIDE) % STRIDE
+        for places, offset in ((self.rows, down), (self.columns, right)):
+            torch.clamp(self.base + (offset - STRIDE // 2), 0, len(self.base) - 1, out=places)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, C, side, side) -> the same shape, channels last."""
+        moved = images.index_select(2, self.rows).index_select(3, self.columns)
+        return moved.contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""How good the generator is at this step: scores on validation pictures, fixed crops to look at, GAN artefacts."""
+"""The generator's quality at a step: scores on validation images, sample crops, GAN artefacts."""
 
 from __future__ import annotations
 
@@ -20,75 +20,75 @@ SAMPLE = 192
 """Side of a sample crop, HR pixels."""
 
 
-class Example(NamedTuple):
-    """A validation picture: its name, LR (H, W, 3) and HR (4H, 4W, 3), uint8."""
+class ValidationImage(NamedTuple):
+    """A validation image: its name, LR (H, W, 3) and HR (4H, 4W, 3), uint8."""
 
     name: str
     lr: NDArray[np.uint8]
     hr: NDArray[np.uint8]
 
 
-def examples(pairs: Sequence[Pair], count: int, *, degrade: bool = False) -> list[Example]:
-    """The first `count` validation pictures, decoded; LR by the exact bicubic where no file is given.
+def load_validation(pairs: Sequence[Pair], count: int, *, degrade: bool = False) -> list[ValidationImage]:
+    """The first `count` validation images, decoded; LR by the exact bicubic where no file is given.
 
-    `degrade`: each LR with its own blur, noise and compression, the same ones in every run.
+    `degrade`: each LR with its own blur, noise and compression, the same in every run.
     """
-    found = []
+    images = []
     for index, pair in enumerate(pairs[:count]):
         hr = resize.cropped(files.read_rgb8(pair.hr))
         lr = files.read_rgb8(pair.lr) if pair.lr is not None else resize.downscaled(hr)
         if degrade:
             lr = degrade_batch(lr[None], seed=0, phase="validation", step=0, first=index)[0]
-        found.append(Example(pair.name, lr, hr))
-    return found
+        images.append(ValidationImage(pair.name, lr, hr))
+    return images
 
 
 @torch.no_grad()
 def upscaled(generator: Generator, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) through a generator in evaluation mode, rounded as it would be saved: (4H, 4W, 3)."""
+    """An image (H, W, 3) through a generator in evaluation mode, rounded as it would be saved: (4H, 4W, 3)."""
     like = next(generator.parameters())
     unit = torch.from_numpy(lr.copy()).permute(2, 0, 1)[None].to(like) / 255.0
-    return rounded(generator(unit.contiguous(memory_format=torch.channels_last)))
+    return uint8_from_signed(generator(unit.contiguous(memory_format=torch.channels_last)))
 
 
-def rounded(sr_signed: torch.Tensor) -> NDArray[np.uint8]:
+def uint8_from_signed(sr_signed: torch.Tensor) -> NDArray[np.uint8]:
     """Output of a generator (1, 3, H, W) -> uint8 (H, W, 3), clamped and rounded half up, once."""
     levels = ((sr_signed[0].float() + 1.0) * 127.5 + 0.5).clamp(0.0, 255.0).floor()
     return np.ascontiguousarray(levels.to(torch.uint8).permute(1, 2, 0).cpu().numpy())
 
 
-def scores(generator: Generator, found: Sequence[Example], niqe_model: NiqeModel | None) -> dict[str, float]:
-    """Mean scores over the examples; `niqe` only with its model."""
-    each = [metrics.score(upscaled(generator, e.lr), e.hr, niqe_model=niqe_model) for e in found]
+def scores(generator: Generator, images: Sequence[ValidationImage], niqe_model: NiqeModel | None) -> dict[str, float]:
+    """Mean scores over the images; `niqe` only with its model."""
+    each = [metrics.score(upscaled(generator, e.lr), e.hr, niqe_model=niqe_model) for e in images]
     mean = dataclasses.asdict(metrics.mean_scores(each))
     return {name: value for name, value in mean.items() if value is not None}
 
 
-def sample_sheet(generator: Generator, found: Sequence[Example]) -> NDArray[np.uint8]:
-    """Centre crops of the first six examples, upscaled, three in a row: (rows * 192, 576, 3)."""
-    return _sheet([upscaled(generator, _centre(example.lr, SAMPLE // 4)) for example in found[:6]])
+def sample_sheet(generator: Generator, images: Sequence[ValidationImage]) -> NDArray[np.uint8]:
+    """Centre crops of the first six images, upscaled, three in a row: (rows * 192, 576, 3)."""
+    return _sheet([upscaled(generator, _centre(image.lr, SAMPLE // 4)) for image in images[:6]])
 
 
-def reference_sheets(found: Sequence[Example]) -> dict[str, NDArray[np.uint8]]:
-    """The same crops by bicubic, and the originals: the two ends to compare a sample with; none without examples."""
-    if not found:
+def reference_sheets(images: Sequence[ValidationImage]) -> dict[str, NDArray[np.uint8]]:
+    """The same crops by bicubic, and the originals, to compare samples with; none without images."""
+    if not images:
         return {}
-    bicubic = [metrics.bicubic_x4(_centre(example.lr, SAMPLE // 4)) for example in found[:6]]
-    return {"bicubic": _sheet(bicubic), "hr": _sheet([_centre(example.hr, SAMPLE) for example in found[:6]])}
+    bicubic = [metrics.bicubic_x4(_centre(image.lr, SAMPLE // 4)) for image in images[:6]]
+    return {"bicubic": _sheet(bicubic), "hr": _sheet([_centre(image.hr, SAMPLE) for image in images[:6]])}
 
 
-def _centre(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+def _centre(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """At most `side` pixels square from the middle, at a multiple of side / 48 so that LR and HR meet."""
     unit = side // (SAMPLE // 4)
-    top, left = (max(0, (length // unit - SAMPLE // 4) // 2) * unit for length in picture.shape[:2])
-    return picture[top : top + side, left : left + side]
+    top, left = (max(0, (length // unit - SAMPLE // 4) // 2) * unit for length in image.shape[:2])
+    return image[top : top + side, left : left + side]
 
 
-def _sheet(pictures: Sequence[NDArray[np.uint8]], columns: int = 3) -> NDArray[np.uint8]:
+def _sheet(images: Sequence[NDArray[np.uint8]], columns: int = 3) -> NDArray[np.uint8]:
     tiles = []
-    for picture in pictures:
+    for image in images:
         tile = np.full((SAMPLE, SAMPLE, 3), 128, np.uint8)
-        tile[: picture.shape[0], : picture.shape[1]] = picture
+        tile[: image.shape[0], : image.shape[1]] = image
         tiles.append(tile)
     tiles += [np.full_like(tiles[0], 128)] * (-len(tiles) % columns)
     return np.concatenate([np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)])
@@ -108,12 +108,12 @@ def batchnorm_gap(generator: Generator, lr_unit: torch.Tensor) -> float:
     return float(gap)
 
 
-def checkerboard(picture: NDArray[np.uint8]) -> float:
-    """Strength, in levels of 255, of a pattern that repeats every 4 pixels: 0 for a picture without one.
+def checkerboard(image: NDArray[np.uint8]) -> float:
+    """Strength, in levels of 255, of a pattern that repeats every 4 pixels: 0 for a image without one.
 
     The standard deviation over the 16 places of a 4x4 grid of what remains of Y after a 5x5 box blur is taken away.
     """
-    y = picture.astype(np.float64).mean(axis=2)
+    y = image.astype(np.float64).mean(axis=2)
     padded = np.pad(y, 2, mode="reflect")
     sums = np.pad(padded.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     blurred = (sums[5:, 5:] - sums[:-5, 5:] - sums[5:, :-5] + sums[:-5, :-5]) / 25.0

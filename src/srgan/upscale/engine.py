@@ -11,7 +11,7 @@ from srgan.model.config import GeneratorConfig
 
 EngineName = Literal["auto", "openvino", "pytorch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
-Planes = NDArray[np.float32]
+Nchw = NDArray[np.float32]
 """(1, C, H, W) float32: lr_unit with 3 channels, features with `config.width`, sr_signed with 3."""
 
 
@@ -20,24 +20,24 @@ class OutOfMemory(Exception):
 
 
 class Engine(Protocol):
-    """Runs one generator. Any height and width from 1 up; calls from several threads are allowed."""
+    """Runs one generator on inputs of any size. Calls from several threads are allowed."""
 
     name: str
     precision: str
     config: GeneratorConfig
     body_bytes: int
-    """Memory held per LR pixel of a window of `body`."""
+    """Bytes held per LR pixel of `body`'s input."""
     tail_bytes: int
-    """Memory held per LR pixel of a window of `tail`."""
+    """Bytes held per LR pixel of `tail`'s input."""
 
-    def run(self, lr_unit: Planes) -> Planes:
-        """lr_unit (1,3,H,W) in 0..1 -> sr_signed (1,3,sH,sW), not clamped. Raises OutOfMemory."""
+    def run(self, lr_unit: Nchw) -> Nchw:
+        """lr_unit (1, 3, H, W) in 0..1 -> sr_signed (1, 3, sH, sW), not clamped. Raises OutOfMemory."""
 
-    def body(self, lr_unit: Planes) -> Planes:
-        """lr_unit -> features (1,width,H,W): everything before the sub-pixel stages."""
+    def body(self, lr_unit: Nchw) -> Nchw:
+        """lr_unit -> features (1, width, H, W): everything before the sub-pixel stages."""
 
-    def tail(self, features: Planes) -> Planes:
+    def tail(self, features: Nchw) -> Nchw:
         """features -> sr_signed: `tail(body(x))` is `run(x)`."""
 
     def release(self) -> None:
-        """Give back the memory of activations that is held between calls."""
+        """Give back the activations held between calls."""

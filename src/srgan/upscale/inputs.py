@@ -1,9 +1,8 @@
-"""Which pictures are upscaled, and where each result goes."""
+"""Which images are upscaled, and where each result goes."""
 
 from __future__ import annotations
 
 import glob
-import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,107 +11,101 @@ from pathlib import Path
 
 from srgan.errors import UsageError
 from srgan.fs import printable
-from srgan.image.decode import SUFFIXES
-from srgan.image.encode import OUTPUT_SUFFIXES
+from srgan.image.files import OUTPUT_SUFFIXES, SUFFIXES, find_images
 
-_ENDINGS = {"png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}
-_OF_OURS = re.compile(r"(.+)_x[234]")
+_SUFFIXES = {"png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}
+_RESULT = re.compile(r"(.+)_x[234]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
-    """One picture and its place."""
+class UpscaleTask:
+    """One image and the file that it becomes."""
 
     source: Path
     target: Path
     key: str
-    """What names it within the whole job, the same on every machine: decides its shard."""
+    """Its name within the whole job, the same on every machine: decides its shard."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worklist:
-    """What is to be done."""
+class Inputs:
+    """All tasks of one command."""
 
-    items: tuple[Item, ...]
+    tasks: tuple[UpscaleTask, ...]
     single: bool
-    """One picture, named as such: its failure is the command's failure."""
+    """One image, named as such: its failure is the command's failure."""
 
 
-def worklist(
+def find_inputs(
     paths: Sequence[Path], output: Path | None, *, scale: int, format: str | None, shard: str | None
-) -> Worklist:
-    """Files, folders (searched below, mirrored below `output`) and globs -> items. Raises UsageError."""
+) -> Inputs:
+    """Files, folders (searched below, mirrored below `output`) and globs -> tasks. Raises UsageError."""
     folder = output is not None and (output.is_dir() or not output.suffix)
-    found = list(_found(paths, output if folder else None))
-    single = len(found) == 1 and not any(path.is_dir() for path in paths)
+    images = list(_expand(paths, output if folder else None))
+    single = len(images) == 1 and not any(path.is_dir() for path in paths)
     if output is not None and not folder:
-        if len(found) > 1 or any(path.is_dir() for path in paths):
+        if len(images) > 1 or any(path.is_dir() for path in paths):
             raise UsageError(
-                f"-o {printable(output)} names one file for {len(found)} pictures; give a folder (a name without "
+                f"-o {printable(output)} names one file for {len(images)} images; give a folder (a name without "
                 "an ending)."
             )
-        if format and _ENDINGS[format] != _ENDINGS.get(output.suffix.lower()[1:], output.suffix.lower()):
+        if format and _SUFFIXES[format] != _SUFFIXES.get(output.suffix.lower()[1:], output.suffix.lower()):
             raise UsageError(f"--format {format} contradicts the ending of -o {printable(output)}.")
-    items = []
-    for source, relative in found:
-        target = _target(source, relative, output, folder, scale, format)
-        items.append(Item(source=source, target=target, key=relative.as_posix()))
-    _check_distinct(items)
+    tasks = []
+    for source, relative in images:
+        target = output if output is not None and not folder else _target(source, relative, output, scale, format)
+        tasks.append(UpscaleTask(source=source, target=target, key=relative.as_posix()))
+    _check_distinct(tasks)
     if shard is not None:
-        items = [item for item in items if in_shard(item.key, shard)]
-    return Worklist(items=tuple(items), single=single)
+        tasks = [task for task in tasks if in_shard(task.key, shard)]
+    return Inputs(tasks=tuple(tasks), single=single)
 
 
 def in_shard(key: str, shard: str) -> bool:
-    """Whether a picture belongs to shard "I/N" (1 to N). By its name alone, so that machines agree."""
+    """Whether an image belongs to shard "I/N" (1 to N), by its name alone, so that machines agree. Raises UsageError."""
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise UsageError(f"--shard is I/N with I from 1 to N, as in 3/8; got '{shard}'.")
     return zlib.crc32(key.encode("utf-8", "surrogateescape")) % int(match[2]) == int(match[1]) - 1
 
 
-def _found(paths: Iterable[Path], output: Path | None) -> Iterator[tuple[Path, Path]]:
-    """(picture, its path below the output folder), in order of name within each argument."""
+def _expand(paths: Iterable[Path], output: Path | None) -> Iterator[tuple[Path, Path]]:
+    """(image, its path below the output folder), in order of name within each argument."""
     for path in paths:
         if path.is_dir():
-            yield from _below(path, output)
+            root, images = path, _images_below(path, output)
         elif path.exists() or not glob.has_magic(str(path)):
             yield path, Path(path.name)
+            continue
         else:
-            matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207  (absolute ones too)
-            pictures = [match for match in matches if match.suffix.lower() in SUFFIXES and match.is_file()]
-            if not pictures:
-                raise UsageError(f"no picture matches {printable(path)}.")
-            root = _fixed_part(path)
-            yield from ((match, match.relative_to(root)) for match in _originals(pictures))
+            root, images = _fixed_part(path), _images_matching(path)
+        yield from ((image, image.relative_to(root)) for image in without_results(images))
 
 
-def _below(root: Path, output: Path | None) -> Iterator[tuple[Path, Path]]:
-    avoided = output.resolve() if output is not None and output.exists() else None
-    pictures = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and (Path(folder) / name).resolve() != avoided
-        )
-        pictures += [
-            Path(folder) / name
-            for name in sorted(names)
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-        ]
-    if avoided == root.resolve():
+def _images_below(root: Path, output: Path | None) -> list[Path]:
+    if output is not None and output.resolve() == root.resolve():
         raise UsageError(f"-o {printable(root)} is the input folder itself; give another.")
-    if not pictures:
-        raise UsageError(f"{printable(root)} holds no picture ({', '.join(SUFFIXES)}).")
-    yield from ((picture, picture.relative_to(root)) for picture in _originals(pictures))
+    images = find_images(root, exclude=output)
+    if not images:
+        raise UsageError(f"{printable(root)} holds no image ({', '.join(SUFFIXES)}).")
+    return images
 
 
-def _originals(pictures: Sequence[Path]) -> Iterator[Path]:
-    """Without the results of an earlier run: photo_x4.jpg beside photo.jpg is none of the inputs."""
-    stems = {picture.with_suffix("") for picture in pictures}
-    for picture in pictures:
-        match = _OF_OURS.fullmatch(picture.stem)
-        if not match or picture.with_name(match[1]) not in stems:
-            yield picture
+def _images_matching(pattern: Path) -> list[Path]:
+    matches = sorted(Path(match) for match in glob.glob(str(pattern), recursive=True))  # noqa: PTH207  (absolute ones too)
+    images = [match for match in matches if match.suffix.lower() in SUFFIXES and match.is_file()]
+    if not images:
+        raise UsageError(f"no image matches {printable(pattern)}.")
+    return images
+
+
+def without_results(images: Sequence[Path]) -> Iterator[Path]:
+    """Without the results of an earlier run: photo_x4.jpg is left out where photo.jpg, or another photo.*, is there."""
+    stems = {image.with_suffix("") for image in images}
+    for image in images:
+        match = _RESULT.fullmatch(image.stem)
+        if not match or image.with_name(match[1]) not in stems:
+            yield image
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -125,23 +118,21 @@ def _fixed_part(pattern: Path) -> Path:
     return Path(*fixed)
 
 
-def _target(source: Path, relative: Path, output: Path | None, folder: bool, scale: int, format: str | None) -> Path:
-    if output is not None and not folder:
-        return output
-    suffix = _ENDINGS[format] if format else source.suffix
+def _target(source: Path, relative: Path, folder: Path | None, scale: int, format: str | None) -> Path:
+    suffix = _SUFFIXES[format] if format else source.suffix
     if suffix.lower() not in OUTPUT_SUFFIXES:
         suffix = ".png"
-    if output is None:
+    if folder is None:
         return source.with_name(f"{source.stem}_x{scale}{suffix}")
-    return output / relative.with_suffix(suffix)
+    return folder / relative.with_suffix(suffix)
 
 
-def _check_distinct(items: Sequence[Item]) -> None:
-    seen: dict[Path, Path] = {}
-    for item in items:
-        other = seen.setdefault(item.target, item.source)
-        if other is not item.source:
+def _check_distinct(tasks: Sequence[UpscaleTask]) -> None:
+    sources: dict[Path, Path] = {}
+    for task in tasks:
+        other = sources.setdefault(task.target, task.source)
+        if other is not task.source:
             raise UsageError(
-                f"{printable(other)} and {printable(item.source)} would both become {printable(item.target)}; "
+                f"{printable(other)} and {printable(task.source)} would both become {printable(task.target)}; "
                 "upscale them into different folders."
             )

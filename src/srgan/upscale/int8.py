@@ -1,4 +1,4 @@
-"""The int8 form of a generator: the ranges of its activations, which turn the fp32 weights into int8 ones."""
+"""Ranges of a generator's activations, with which its fp32 weights are computed in int8."""
 
 from __future__ import annotations
 
@@ -18,59 +18,59 @@ from srgan.model.config import generator_layers
 from srgan.model.weights import Weights, find_model, packaged, sort_metadata
 
 FORMAT = "1"
-MOST_LOST = 0.05
-"""dB of psnr_y: what `--precision auto` gives away for speed at most."""
+MAX_PSNR_DROP = 0.05
+"""dB of psnr_y that `--precision auto` gives up for speed at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
-    """How to compute a generator in int8.
+class Int8Ranges:
+    """Activation ranges of one generator.
 
-    `tensors`: for each convolution that is quantised `<conv>.input` (2,), the smallest and largest value that
-    enters it. A convolution without one stays in fp32. The weights' own scales (per output channel,
-    symmetric) follow from the weights.
+    `tensors`: for each convolution computed in int8 `<conv>.input` (2,), the smallest and largest value of its input.
+    A convolution without one is computed in fp32. The scales of the weights (per output channel, symmetric) follow
+    from the weights.
     """
 
     tensors: Mapping[str, NDArray[np.float32]]
     sha256: str
-    """Of the weights that it was made from."""
-    lost: float
-    """dB of psnr_y lost on the validation pictures."""
+    """Hash of the weights that they belong to."""
+    psnr_drop: float
+    """dB of psnr_y lost on the validation images."""
     metadata: Mapping[str, str]
 
 
 def path_beside(weights: Path) -> Path:
-    """Where the int8 form of a weights file lies."""
+    """Where the int8 ranges of a weights file are stored."""
     return weights.with_name(f"{weights.stem}.int8.safetensors")
 
 
-def form_of(weights: Weights, beside: Path | None = None) -> Form | None:
-    """The int8 form packaged for these weights, or lying beside their file; None where there is none.
+def ranges_for(weights: Weights, beside: Path | None = None) -> Int8Ranges | None:
+    """The int8 ranges packaged for these weights, or stored beside their file; None where there are none.
 
-    That of a mixture (`weights.interpolate`) is made from those of both. Raises WeightsError where there is
-    one that was made from other weights.
+    Those of a mixture (`weights.interpolate`) are made from those of both models. Raises WeightsError for ranges that
+    belong to other weights, or are damaged.
     """
     if weights.mixed_from is not None:
-        return _between(weights, weights.mixed_from)
+        return _mixed_ranges(weights, weights.mixed_from)
     path = find_model(weights.name) if beside is None and weights.name in packaged() else beside
     if path is None or not path_beside(path).is_file():
         return None
-    form = read(path_beside(path))
-    if form.sha256 != weights.sha256:
+    ranges = read(path_beside(path))
+    if ranges.sha256 != weights.sha256:
         raise WeightsError(
             f"{path_beside(path)} was made from other weights than {weights.name} "
-            f"({form.sha256[:12]}, not {weights.sha256[:12]}); make it again, or use --precision fp32."
+            f"({ranges.sha256[:12]}, not {weights.sha256[:12]}); make it again, or use --precision fp32."
         )
-    _check(form, weights, path_beside(path))
-    return form
+    _check(ranges, weights, path_beside(path))
+    return ranges
 
 
-def _between(weights: Weights, parents: tuple[Weights, Weights]) -> Form | None:
-    """The form of a mixture: what both quantise, each range from the smaller least to the larger largest value.
+def _mixed_ranges(weights: Weights, models: tuple[Weights, Weights]) -> Int8Ranges | None:
+    """The ranges of a mixture: of convolutions that both compute in int8, the smallest range that holds both.
 
-    Its `lost` is the worse parent's; measured, a mixture loses 0.005 dB more at most.
+    Its `psnr_drop` is the larger of the two; measured, a mixture loses 0.005 dB more at most.
     """
-    first, second = (form_of(parent) for parent in parents)
+    first, second = (ranges_for(model) for model in models)
     if first is None or second is None:
         return None
     tensors = {
@@ -78,39 +78,41 @@ def _between(weights: Weights, parents: tuple[Weights, Weights]) -> Form | None:
         for name, (low, high) in first.tensors.items()
         if name in second.tensors
     }
-    lost = max(first.lost, second.lost)
-    return Form(tensors=tensors, sha256=weights.sha256, lost=lost, metadata={"model": weights.name})
+    psnr_drop = max(first.psnr_drop, second.psnr_drop)
+    return Int8Ranges(tensors=tensors, sha256=weights.sha256, psnr_drop=psnr_drop, metadata={"model": weights.name})
 
 
-def read(path: Path) -> Form:
-    """Read an int8 form. Raises WeightsError."""
+def read(path: Path) -> Int8Ranges:
+    """Read int8 ranges. Raises WeightsError."""
     try:
         with safetensors.safe_open(path, framework="np") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
         if metadata.get("srgan.int8") != FORMAT:
-            raise WeightsError(f"{path} is not an int8 form of this version: srgan.int8 is not {FORMAT}.")
-        return Form(tensors=tensors, sha256=metadata["sha256"], lost=float(metadata["lost"]), metadata=metadata)
+            raise WeightsError(f"{path} holds no int8 ranges of this version: srgan.int8 is not {FORMAT}.")
+        # Files of the first edition call it "lost".
+        psnr_drop = float(metadata["psnr_drop"] if "psnr_drop" in metadata else metadata["lost"])
+        return Int8Ranges(tensors=tensors, sha256=metadata["sha256"], psnr_drop=psnr_drop, metadata=metadata)
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as an int8 form: {error}.") from error
+        raise WeightsError(f"{path} cannot be read as int8 ranges: {error}.") from error
 
 
-def write(path: Path, form: Form) -> None:
-    """Write an int8 form, atomically."""
+def write(path: Path, ranges: Int8Ranges) -> None:
+    """Write int8 ranges, atomically. Raises OSError."""
     metadata = {
-        **form.metadata,
+        **ranges.metadata,
         "srgan.int8": FORMAT,
-        "sha256": form.sha256,
-        "lost": json.dumps(form.lost),
+        "sha256": ranges.sha256,
+        "psnr_drop": json.dumps(ranges.psnr_drop),
     }
-    tensors = {name: np.ascontiguousarray(form.tensors[name], np.float32) for name in sorted(form.tensors)}
+    tensors = {name: np.ascontiguousarray(ranges.tensors[name], np.float32) for name in sorted(ranges.tensors)}
     atomic_write(path, sort_metadata(safetensors.numpy.save(tensors, metadata=metadata)))
 
 
-def _check(form: Form, weights: Weights, path: Path) -> None:
-    """Every tensor has its place and shape, and is finite."""
+def _check(ranges: Int8Ranges, weights: Weights, path: Path) -> None:
+    """Every tensor belongs to a convolution, has its shape, and is finite."""
     convolutions = {layer.name for layer in generator_layers(weights.config) if layer.kind == "conv"}
-    for name, tensor in form.tensors.items():
+    for name, tensor in ranges.tensors.items():
         layer, _, part = name.rpartition(".")
         fits = layer in convolutions and part == "input" and tensor.shape == (2,) and tensor.dtype == np.float32
         if not fits or not np.isfinite(tensor).all() or not tensor[0] < tensor[1]:

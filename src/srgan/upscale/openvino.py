@@ -1,76 +1,109 @@
-"""The engine for CPUs: OpenVINO, fp32 and int8."""
+"""The engine for CPUs: OpenVINO graphs in fp32 or int8, built straight from the weights."""
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import openvino
+from numpy.typing import NDArray
+from openvino import opset13 as ops
 
-from srgan.model import weights as weights_module
-from srgan.model.weights import Weights
-from srgan.upscale.engine import OutOfMemory, Planes
-from srgan.upscale.graph import Part, build
-from srgan.upscale.int8 import Form
+from srgan.model.config import GeneratorConfig, Layer, generator_layers, trunk_index
+from srgan.model.weights import Weights, fold_batchnorm, packaged
+from srgan.upscale.engine import Nchw, OutOfMemory
+from srgan.upscale.int8 import Int8Ranges
 
-FLAT = {"CPU_RUNTIME_CACHE_CAPACITY": "0"}
-"""Keep nothing for sizes seen before: with 5,000 of them (the default) memory grows by 0.8 MB for each new one."""
+Part = Literal["whole", "body", "tail"]
+"""The whole network; its body, up to the sub-pixel stages (LR resolution); its tail, from there on."""
+Tensors = Mapping[str, NDArray[np.float32]]
+NO_SHAPE_CACHE = {"CPU_RUNTIME_CACHE_CAPACITY": "0"}
+"""Keep nothing for input sizes seen before: with 5,000 of them (the default) memory grows by 0.8 MB for each new one."""
 
 
 class OpenVinoEngine:
-    """One generator on the CPU; its graphs are compiled when first used, for any height and width."""
+    """One generator on the CPU: fp32, or int8 with `ranges`; `threads`: by default one for each core.
+
+    A graph is compiled when it is first used, for any height and width.
+    """
 
     name = "openvino"
 
-    def __init__(self, weights: Weights, form: Form | None = None, threads: int | None = None) -> None:
-        """In int8 where its `form` is given, else in fp32; `threads`: by default one for each core."""
+    def __init__(self, weights: Weights, ranges: Int8Ranges | None = None, threads: int | None = None) -> None:
         self.config = weights.config
-        # measured with 64 maps at x4: 1,280 and 5,510 bytes a pixel; the rest is for converting the result
+        # Measured with 64 maps at x4: 1,280 and 5,510 bytes per pixel. The rest is for converting the result.
         self.body_bytes = 20 * weights.config.width + 20
         self.tail_bytes = (96 * weights.config.width + 400) * weights.config.scale**2 // 16
-        self.precision = "fp32" if form is None else "int8"
-        self._int8 = None if form is None else form.tensors
-        self._tensors = weights_module.fold_batchnorm(weights)
+        self.precision = "fp32" if ranges is None else "int8"
+        self._ranges = None if ranges is None else ranges.tensors
+        self._tensors = fold_batchnorm(weights)
+        # Mixtures and users' files are too many to cache.
+        self._cacheable = weights.mixed_from is None and weights.name in packaged()
         self._core = openvino.Core()
         self._threads = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
         self._lock = threading.Lock()
 
     @cached_property
     def _whole(self) -> _Compiled:
-        return self._compiled("whole")
+        return self._compile("whole")
 
     @cached_property
     def _body(self) -> _Compiled:
-        return self._compiled("body")
+        return self._compile("body")
 
     @cached_property
     def _tail(self) -> _Compiled:
-        return self._compiled("tail")
+        return self._compile("tail")
 
-    def run(self, lr_unit: Planes) -> Planes:
-        """lr_unit (1,3,H,W) -> sr_signed (1,3,sH,sW)."""
+    def run(self, lr_unit: Nchw) -> Nchw:
+        """lr_unit (1, 3, H, W) -> sr_signed (1, 3, sH, sW)."""
         return self._whole(lr_unit)
 
-    def body(self, lr_unit: Planes) -> Planes:
-        """lr_unit (1,3,H,W) -> features (1,width,H,W)."""
+    def body(self, lr_unit: Nchw) -> Nchw:
+        """lr_unit (1, 3, H, W) -> features (1, width, H, W)."""
         return self._body(lr_unit)
 
-    def tail(self, features: Planes) -> Planes:
-        """features (1,width,H,W) -> sr_signed (1,3,sH,sW)."""
+    def tail(self, features: Nchw) -> Nchw:
+        """features (1, width, H, W) -> sr_signed (1, 3, sH, sW)."""
         return self._tail(features)
 
     def release(self) -> None:
-        """Give back the memory of activations: graphs are compiled anew when next used."""
+        """Give back the memory of activations: graphs are compiled again at their next use."""
         with self._lock:
             for part in ("_whole", "_body", "_tail"):
                 self.__dict__.pop(part, None)
 
-    def _compiled(self, part: Part) -> _Compiled:
-        model = build(self.config, self._tensors, part, self._int8)
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", **FLAT, **self._threads}
+    def _compile(self, part: Part) -> _Compiled:
+        model = build_graph(self.config, self._tensors, part, self._ranges)
+        # Names are part of the cache's key; the default ones come from a counter of the process.
+        for index, node in enumerate(model.get_ordered_ops()):
+            node.friendly_name = f"{node.get_type_name()}_{index}"
+        model.output(0).tensor.set_names({"output"})
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            **NO_SHAPE_CACHE,
+            **self._threads,
+        }
+        if self._cacheable and (folder := cache_folder()):
+            settings["CACHE_DIR"] = str(folder)
         return _Compiled(self._core.compile_model(model, "CPU", settings), self._lock)
+
+
+def cache_folder() -> Path | None:
+    """Where OpenVINO keeps compiled graphs between runs (0.2 s less each); None where nothing can be written."""
+    try:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = root / "srgan" / f"openvino-{openvino.__version__.partition('-')[0]}"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # a home that is read-only, or none
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 class _Compiled:
@@ -80,7 +113,7 @@ class _Compiled:
         self._request = model.create_infer_request()
         self._lock = lock
 
-    def __call__(self, planes: Planes) -> Planes:
+    def __call__(self, planes: Nchw) -> Nchw:
         with self._lock:
             try:
                 self._request.infer([np.ascontiguousarray(planes)], share_inputs=True)
@@ -91,3 +124,118 @@ class _Compiled:
                 if any(word in str(error).lower() for word in ("bad_alloc", "allocate", "memory")):
                     raise OutOfMemory(str(error).splitlines()[0]) from error
                 raise
+
+
+def build_graph(config: GeneratorConfig, tensors: Tensors, part: Part, ranges: Tensors | None = None) -> openvino.Model:
+    """A part of the generator with free height and width.
+
+    `tensors` are folded (`weights.fold_batchnorm`); `ranges` are those of `Int8Ranges`.
+    whole: lr_unit (1, 3, H, W) -> sr_signed (1, 3, sH, sW); body: lr_unit -> features (1, width, H, W);
+    tail: features -> sr_signed.
+    """
+    layers = generator_layers(config)
+    cut = trunk_index(layers) + 1
+    channels = config.width if part == "tail" else config.channels
+    start = ops.parameter([1, channels, -1, -1], np.float32, name="input")
+    graph = _Graph(tensors, ranges or {})
+    node = start
+    if part != "tail":
+        node = graph.body(layers[:cut], node)
+    if part != "body":
+        node = graph.tail(layers[cut:], node)
+    return openvino.Model([node], [start], f"srgan-{part}")
+
+
+def convolution_inputs(config: GeneratorConfig, tensors: Tensors) -> tuple[list[str], openvino.Model]:
+    """The names of all convolutions, and a graph whose outputs are their inputs, in that order."""
+    model = build_graph(config, tensors, "whole")
+    inputs = {
+        node.get_friendly_name(): node.input_value(0)
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "Convolution"
+    }
+    return list(inputs), openvino.Model(list(inputs.values()), model.get_parameters(), "inputs")
+
+
+class _Graph:
+    """Builds nodes from layers."""
+
+    def __init__(self, tensors: Tensors, ranges: Tensors) -> None:
+        self._tensors, self._ranges = tensors, ranges
+
+    def body(self, layers: Iterable[Layer], start: Any) -> Any:
+        """Layer by layer as described; a norm is folded into its convolution."""
+        outputs: dict[str, Any] = {"input": start}
+        node = start
+        for layer in layers:
+            node = outputs[layer.source]
+            if layer.kind == "conv":
+                node = self._conv(layer.name, node, self._tensor(layer, "weight"), self._tensor(layer, "bias"))
+            elif layer.kind == "prelu":
+                node = ops.prelu(node, ops.constant(self._tensor(layer, "weight")))
+            elif layer.kind == "add":
+                node = ops.add(node, outputs[layer.other])
+            outputs[layer.name] = node
+        return node
+
+    def tail(self, layers: Iterable[Layer], node: Any) -> Any:
+        """The sub-pixel stages and the last convolution, rearranged for speed; the function is the same.
+
+        A PReLU acts before its shuffle, with each slope four times, so that it fuses with the convolution.
+        The last shuffle moves behind the last convolution, which then computes 12 maps of half the size with kernels
+        of 5 x 5 (`kernel_before_shuffle`). Earlier shuffles read their channels in memory order.
+        """
+        *up, last = (layer for layer in layers if layer.kind == "conv")
+        slopes = [self._tensor(layer, "weight") for layer in layers if layer.kind == "prelu"]
+        for conv, slope in zip(up, slopes, strict=True):
+            final = conv is up[-1]
+            order = np.arange(conv.outputs) if final else channels_by_position(conv.outputs)
+            weight, bias = self._tensor(conv, "weight")[order], self._tensor(conv, "bias")[order]
+            node = self._conv(conv.name, node, weight, bias)
+            node = ops.prelu(node, ops.constant(slope if slope.size == 1 else slope.repeat(4)[order]))
+            if not final:
+                node = ops.depth_to_space(node, "blocks_first", 2)
+        weight, bias = kernel_before_shuffle(self._tensor(last, "weight")), self._tensor(last, "bias").repeat(4)
+        return ops.depth_to_space(self._conv(last.name, node, weight, bias), "depth_first", 2)
+
+    def _conv(self, name: str, node: Any, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Any:
+        pad = [weight.shape[2] // 2] * 2
+        kernel = ops.constant(np.ascontiguousarray(weight))
+        if f"{name}.input" in self._ranges:
+            low, high = self._ranges[f"{name}.input"].reshape(2, 1, 1, 1, 1)
+            # Weights take half of the 8 bits: without VNNI, a CPU adds two products in 16 bits, and more would overflow.
+            limit = 2 * np.abs(weight).max(axis=(1, 2, 3), keepdims=True)
+            node, kernel = _quantise(node, low, high, 256), _quantise(kernel, -limit, limit, 255)
+        node = ops.convolution(node, kernel, [1, 1], pad, pad, [1, 1])
+        node.set_friendly_name(name)
+        return ops.add(node, ops.constant(bias.reshape(1, -1, 1, 1)))
+
+    def _tensor(self, layer: Layer, part: str) -> NDArray[np.float32]:
+        return self._tensors[f"{layer.name}.{part}"]
+
+
+def channels_by_position(channels: int) -> NDArray[np.intp]:
+    """Channels c * 4 + position, as a pixel shuffle reads them, ordered by position, then c."""
+    return np.arange(channels).reshape(-1, 4).T.reshape(-1)
+
+
+def kernel_before_shuffle(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The kernel that, before a x2 shuffle and with its result shuffled, does what `kernel` does after the shuffle.
+
+    (O, C, k, k), k odd -> (4 O, 4 C, m, m). Zero padding stays exact: outside is outside in both.
+    """
+    outputs, inputs, size, _ = kernel.shape
+    half = size // 2
+    near = -(-half // 2)
+    wide = np.zeros((outputs, 2, 2, inputs, 2, 2, 2 * near + 1, 2 * near + 1), np.float32)
+    for row, column in np.ndindex(2, 2):
+        for i, j in np.ndindex(size, size):
+            y, x = row + i - half, column + j - half
+            wide[:, row, column, :, y % 2, x % 2, y // 2 + near, x // 2 + near] = kernel[:, :, i, j]
+    return wide.reshape(4 * outputs, 4 * inputs, 2 * near + 1, 2 * near + 1)
+
+
+def _quantise(node: Any, low: NDArray[np.float32], high: NDArray[np.float32], levels: int) -> Any:
+    """Round to `levels` steps from `low` to `high`; OpenVINO's CPU compiler makes int8 arithmetic of it."""
+    ends = ops.constant(np.ascontiguousarray(low)), ops.constant(np.ascontiguousarray(high))
+    return ops.fake_quantize(node, *ends, *ends, levels)

@@ -15,11 +15,11 @@ import openvino
 import pytest
 import torch
 
-from srgan.commands.export import SUFFIXES, main
+from srgan.commands.export import main
 from srgan.errors import UsageError, WeightsError
-from srgan.export import onnx_graph, parity
-from srgan.export.parity import Planes, pictures, source
-from srgan.export.torch_module import FoldedGenerator
+from srgan.export import formats, onnx_graph, parity
+from srgan.export.formats import SUFFIXES
+from srgan.export.parity import Nchw, images, reference
 from srgan.image import files
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig, generator_layers
@@ -47,7 +47,7 @@ def written(path: Path, config: GeneratorConfig) -> Path:
     return path
 
 
-def run_file(path: Path, lr: Planes) -> Planes:
+def run_file(path: Path, lr: Nchw) -> Nchw:
     """The file as a stranger would run it, without srgan."""
     if path.suffix == ".onnx":
         return np.asarray(onnxruntime.InferenceSession(str(path)).run(["sr"], {"lr": lr})[0])
@@ -71,37 +71,37 @@ def metadata_of(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("format", ["onnx", "openvino", SLOW])
-def test_a_stranger_gets_the_same_picture_at_sizes_never_tried(tmp_path: Path, format: str, kind: str) -> None:
+def test_output_at_other_sizes(tmp_path: Path, format: str, kind: str) -> None:
     path = written(tmp_path / "m.safetensors", CONFIGS[kind])
     target = tmp_path / f"out{SUFFIXES[format]}"
-    assert main([str(path), "--format", format, "-o", str(target), "--quiet"]) == 0
-    original = source(weights.read(path))
+    assert main([str(path), "--format", format, "-o", str(target)]) == 0
+    original = reference(weights.read(path))
     for size in ((1, 1, 1), (1, 5, 38), (3, 20, 12)):
-        lr = pictures(size, seed=9)
-        wanted, got = original(lr), run_file(target, lr)
-        assert got.dtype == np.float32 and got.shape == wanted.shape
-        assert got.min() >= 0 and got.max() <= 1
-        np.testing.assert_allclose(got, wanted, atol=2e-5)
-    assert wanted.std() > 0.05
+        lr = images(size, seed=9)
+        expected, output = original(lr), run_file(target, lr)
+        assert output.dtype == np.float32 and output.shape == expected.shape
+        assert output.min() >= 0 and output.max() <= 1
+        np.testing.assert_allclose(output, expected, atol=2e-5)
+    assert expected.std() > 0.05
 
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_the_module_that_is_traced(kind: str, half: bool) -> None:
+def test_module_that_is_traced(kind: str, half: bool) -> None:
     made = weights.random(CONFIGS[kind], seed=4)
-    module = FoldedGenerator(made.config, weights.fold_batchnorm(made), half=half)
-    lr = pictures((2, 9, 14), seed=9)
+    module = formats.unit_module(made, half=half)
+    lr = images((2, 9, 14), seed=9)
     with torch.inference_mode():
-        got = module(torch.from_numpy(lr)).numpy()
-    assert got.dtype == np.float32
-    difference = np.abs(got - source(made)(lr)).max()
+        output = module(torch.from_numpy(lr)).numpy()
+    assert output.dtype == np.float32
+    difference = np.abs(output - reference(made)(lr)).max()
     assert difference < (5e-3 if half else 2e-5) and (difference > 1e-5 or not half)
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_the_file_says_what_it_is_and_how_far_from_its_source(tmp_path: Path, model: Path, format: str) -> None:
+def test_metadata_of_the_file(tmp_path: Path, model: Path, format: str) -> None:
     target = tmp_path / f"out{SUFFIXES[format]}"
-    main([str(model), "--format", format, "-o", str(target), "--quiet"])
+    main([str(model), "--format", format, "-o", str(target)])
     told = metadata_of(target)
     assert told["srgan.sha256"] == weights.read(model).sha256 and told["srgan.model"] == "small"
     assert GeneratorConfig(**json.loads(told["srgan.config"])) == CONFIGS["x4"]
@@ -111,12 +111,12 @@ def test_the_file_says_what_it_is_and_how_far_from_its_source(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_half_precision_is_half_the_size_and_near(tmp_path: Path, format: str) -> None:
+def test_fp16_is_half_the_size_and_near(tmp_path: Path, format: str) -> None:
     path = written(tmp_path / "m.safetensors", GeneratorConfig(blocks=4, width=32))
     sizes = {}
     for precision in ("fp32", "fp16"):
         target = tmp_path / f"{precision}{SUFFIXES[format]}"
-        assert main([str(path), "--format", format, "-o", str(target), "--precision", precision, "--quiet"]) == 0
+        assert main([str(path), "--format", format, "-o", str(target), "--precision", precision]) == 0
         sizes[precision] = sum(file.stat().st_size for file in tmp_path.glob(f"{precision}.*"))
     assert sizes["fp16"] < 0.75 * sizes["fp32"]
     mean = max(one["mean"] for one in json.loads(metadata_of(target)["srgan.difference"]))
@@ -124,20 +124,14 @@ def test_half_precision_is_half_the_size_and_near(tmp_path: Path, format: str) -
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_file_that_differs_is_not_written(
+def test_file_that_differs_is_not_written(
     tmp_path: Path, model: Path, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    def shifted(weights: Weights) -> parity.Run:
+        run = reference(weights)
+        return lambda lr: np.clip(run(lr) + np.float32(0.002), 0, 1)
 
-    def another(weights: Weights) -> parity.Run:
-        run, shift = (
-            source(weights),
-            np.float32(0.0 if asked else 0.002),
-        )  # the export's own source comes second
-        asked.append(weights)
-        return lambda lr: np.clip(run(lr) + shift, 0, 1)
-
-    monkeypatch.setattr(parity, "source", another)
+    monkeypatch.setattr(parity, "reference", shifted)
     target = tmp_path / f"out{SUFFIXES[format]}"
     with pytest.raises(WeightsError, match="too far from its source and was not written"):
         main([str(model), "--format", format, "-o", str(target)])
@@ -150,7 +144,7 @@ def written_form(model: Path) -> Path:
     names = [layer.name for layer in generator_layers(source.config) if layer.kind == "conv"]
     body = [name for name in names if name.startswith(("body.", "trunk."))]
     tensors = {f"{name}.input": np.array([-1.5, 1.5], np.float32) for name in body}
-    form = int8.Form(tensors=tensors, sha256=source.sha256, lost=0.01, metadata={})
+    form = int8.Int8Ranges(tensors=tensors, sha256=source.sha256, psnr_drop=0.01, metadata={})
     int8.write(int8.path_beside(model), form)
     return int8.path_beside(model)
 
@@ -158,27 +152,27 @@ def written_form(model: Path) -> Path:
 def test_int8_computes_in_int8_and_stays_near(tmp_path: Path, model: Path) -> None:
     written_form(model)
     target = tmp_path / "out.xml"
-    assert main([str(model), "--format", "openvino", "--precision", "int8", "-o", str(target), "--quiet"]) == 0
+    assert main([str(model), "--format", "openvino", "--precision", "int8", "-o", str(target)]) == 0
     assert target.read_text().count('type="FakeQuantize"') == 2 * 5, "input and weights of five convolutions"
-    lr = pictures((1, 20, 12), seed=9)
-    difference = np.abs(run_file(target, lr) - source(weights.read(model))(lr)) * 255
+    lr = images((1, 20, 12), seed=9)
+    difference = np.abs(run_file(target, lr) - reference(weights.read(model))(lr)) * 255
     assert 0.05 < difference.mean() < 2
 
 
-def test_int8_needs_a_form_and_openvino(tmp_path: Path, model: Path) -> None:
-    with pytest.raises(UsageError, match="no int8 form"):
+def test_int8_needs_ranges_and_openvino(tmp_path: Path, model: Path) -> None:
+    with pytest.raises(UsageError, match="no int8 ranges"):
         main([str(model), "--format", "openvino", "--precision", "int8", "-o", str(tmp_path / "o.xml")])
     written_form(model)
     with pytest.raises(UsageError, match="fp32 and fp16"):
         main([str(model), "--format", "onnx", "--precision", "int8", "-o", str(tmp_path / "o.onnx")])
 
 
-def test_a_folder_by_onnx_runtime_is_the_upscalers_within_a_level(tmp_path: Path, model: Path) -> None:
-    main([str(model), "--format", "onnx", "-o", str(tmp_path / "m.onnx"), "--quiet"])
+def test_onnx_runtime_agrees_with_the_upscaler(tmp_path: Path, model: Path) -> None:
+    main([str(model), "--format", "onnx", "-o", str(tmp_path / "m.onnx")])
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
     upscaler = Upscaler(str(model), engine="openvino", precision="fp32")
     for seed, size in enumerate([(1, 24, 31), (1, 65, 40), (1, 90, 128)]):
-        shown = (pictures(size, seed=seed)[0].transpose(1, 2, 0) * 255).astype(np.uint8)
+        shown = (images(size, seed=seed)[0].transpose(1, 2, 0) * 255).astype(np.uint8)
         path, large = tmp_path / f"{seed}.png", tmp_path / f"{seed}_x4.png"
         files.write_array(path, shown)
         upscaler.upscale_file(path, large)
@@ -196,12 +190,12 @@ def test_nan_is_beyond_every_bound() -> None:
         parity.check(differences, "int8", "x")
 
 
-def test_another_size_is_refused() -> None:
-    with pytest.raises(WeightsError, match="wanted"):
+def test_other_output_size_is_refused() -> None:
+    with pytest.raises(WeightsError, match="expected"):
         parity.compare(lambda lr: lr[..., :-1], lambda lr: lr)
 
 
-def test_the_graph_is_small_and_standard() -> None:
+def test_onnx_graph_has_standard_nodes() -> None:
     config = GeneratorConfig(blocks=3, width=4)
     model = onnx_graph.build(config, weights.fold_batchnorm(weights.random(config)))
     onnx.checker.check_model(model, full_check=True)
@@ -217,13 +211,13 @@ def test_the_graph_is_small_and_standard() -> None:
 def test_onnx_needs_no_pytorch(model: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from srgan.model import weights; from srgan.export import formats\n"
-        f"made = formats.make('onnx', weights.read({str(model)!r}), precision='fp32')\n"
+        f"made = formats.convert('onnx', weights.read({str(model)!r}), precision='fp32')\n"
         "import numpy as np; made.run(np.zeros((1, 3, 4, 4), np.float32)); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_mistakes_are_sentences(tmp_path: Path, model: Path) -> None:
+def test_misuse_is_a_sentence(tmp_path: Path, model: Path) -> None:
     with pytest.raises(UsageError, match=r"ends in \.onnx"):
         main([str(model), "--format", "onnx", "-o", str(tmp_path / "out.pt")])
     (tmp_path / "out.onnx").write_bytes(b"")

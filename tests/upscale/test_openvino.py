@@ -1,4 +1,4 @@
-"""The OpenVINO graph and the torch functions compute what the described network does."""
+"""Both engines compute the trained network's function; a kernel may move before a shuffle."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from scipy.signal import correlate2d
 
 from srgan.model import weights as weights_module
 from srgan.model.config import GeneratorConfig
-from srgan.upscale.graph import unshuffled
-from srgan.upscale.openvino import OpenVinoEngine
+from srgan.upscale.openvino import OpenVinoEngine, kernel_before_shuffle
 
 CONFIGS = [
     GeneratorConfig(blocks=2, width=8),
@@ -20,7 +19,7 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 @pytest.mark.parametrize("size", [(1, 1), (5, 9), (24, 17)], ids=str)
-def test_both_engines_agree_with_the_network_that_is_trained(config: GeneratorConfig, size: tuple[int, int]) -> None:
+def test_engines_agree_with_trained_network(config: GeneratorConfig, size: tuple[int, int]) -> None:
     torch = pytest.importorskip("torch")
     from srgan.model.generator import generator_from_weights
     from srgan.upscale.pytorch import PyTorchEngine
@@ -30,19 +29,19 @@ def test_both_engines_agree_with_the_network_that_is_trained(config: GeneratorCo
     with torch.no_grad():
         expected = generator_from_weights(weights).eval()(torch.tensor(lr_unit)).numpy()
     for engine in (OpenVinoEngine(weights), PyTorchEngine(weights, "fp32", device=torch.device("cpu"))):
-        found = engine.run(lr_unit)
-        assert found.shape == (1, 3, config.scale * size[0], config.scale * size[1])
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-        np.testing.assert_allclose(engine.tail(engine.body(lr_unit)), found, rtol=0, atol=1e-6 * np.abs(found).max())
+        output = engine.run(lr_unit)
+        assert output.shape == (1, 3, config.scale * size[0], config.scale * size[1])
+        np.testing.assert_allclose(output, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+        np.testing.assert_allclose(engine.tail(engine.body(lr_unit)), output, rtol=0, atol=1e-6 * np.abs(output).max())
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 9])
-def test_a_kernel_moved_before_the_shuffle_does_the_same(size: int) -> None:
+def test_kernel_before_shuffle(size: int) -> None:
     random = np.random.default_rng(size)
     kernel = random.standard_normal((2, 3, size, size)).astype(np.float32)
     maps = random.standard_normal((12, 6, 7)).astype(np.float32)
     after = _correlated(_shuffled(maps), kernel)
-    before = _shuffled(_correlated(maps, unshuffled(kernel)))
+    before = _shuffled(_correlated(maps, kernel_before_shuffle(kernel)))
     np.testing.assert_allclose(before, after, rtol=0, atol=1e-6 * np.abs(after).max())
 
 

@@ -1,4 +1,4 @@
-"""`srgan upscale --ray`: who gets what of a cluster, what an actor does, and the same bytes from two of them."""
+"""`srgan upscale --ray`: resources of each actor, what an actor does, and the same bytes from two of them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from srgan.commands.upscale import _with_address
 from srgan.errors import ImageError, UsageError
 from srgan.image import files
 from srgan.model import weights
-from srgan.upscale.actor import Actor, Bell, Desk, Row
-from srgan.upscale.cluster import share
-from srgan.upscale.inputs import Item
-from srgan.upscale.onefile import FileOptions
+from srgan.upscale.batch import FileOptions
+from srgan.upscale.inputs import UpscaleTask
 from srgan.upscale.openvino import OpenVinoEngine
+from srgan.upscale.ray import Actor, Row, StopCheck, StopFlag, actors_and_resources
 from srgan.upscale.upscaler import Upscaler
 
 QUICK = {"engine": "openvino", "precision": "fp32", "threads": 1}
@@ -44,10 +43,10 @@ QUICK = {"engine": "openvino", "precision": "fp32", "threads": 1}
         ([{"CPU": 8, "GPU": 2}], None, False, (2, {"num_cpus": 4})),
     ],
 )
-def test_what_each_actor_gets(
+def test_actors_and_resources(
     nodes: list[dict[str, float]], actors: int | None, gpu: bool, expected: tuple[int, dict[str, float]]
 ) -> None:
-    assert share(nodes, actors, gpu=gpu) == expected
+    assert actors_and_resources(nodes, actors, gpu=gpu) == expected
 
 
 @pytest.mark.parametrize(
@@ -64,11 +63,11 @@ def test_what_each_actor_gets(
         (["in"], ["in"]),
     ],
 )
-def test_a_path_after_ray_stays_a_path(words: list[str], expected: list[str]) -> None:
+def test_path_after_ray_stays_a_path(words: list[str], expected: list[str]) -> None:
     assert _with_address(words) == expected
 
 
-def test_a_path_that_looks_like_an_address_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_that_looks_like_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "auto").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"--ray=auto or \./auto"):
@@ -76,7 +75,7 @@ def test_a_path_that_looks_like_an_address_is_asked_about(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--ray=nonsense"], "got 'nonsense'"),
         (["--ray", "ray://head:10001"], "give --ray auto"),
@@ -86,31 +85,31 @@ def test_a_path_that_looks_like_an_address_is_asked_about(tmp_path: Path, monkey
     ],
 )
 def test_mistakes_are_sentences(
-    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert run(["upscale", str(folder / "in"), *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_without_the_extra_it_is_named(
+def test_missing_extra_is_named(
     folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     assert run(["upscale", "--ray", str(folder / "in"), "--model", str(small_file)]) == 2
     shown = capsys.readouterr()
-    assert 'pip install "srgan[cluster]"' in shown.err and "Traceback" not in shown.err
+    assert "needs the extra 'cluster'" in shown.err and "Traceback" not in shown.err
 
 
-def test_without_ray_no_ray(folder: Path, small_file: Path) -> None:
+def test_plain_command_loads_no_ray(folder: Path, small_file: Path) -> None:
     code = (
         "import sys; from srgan.cli import run\n"
         f"assert run(['upscale', {str(folder / 'in/a.png')!r}, '--model', {str(small_file)!r}]) == 0\n"
-        "assert not {'ray', 'torch', 'srgan.upscale.cluster'} & set(sys.modules)"
+        "assert not {'ray', 'torch', 'srgan.upscale.ray'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-class Near:
+class LocalHandle:
     """Stands for the handle of an actor that is no process of its own."""
 
     def __init__(self, of: object) -> None:
@@ -121,88 +120,88 @@ class Near:
 
 
 @pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+def stop_flag(monkeypatch: pytest.MonkeyPatch) -> StopFlag:
     """With a Ray that calls at once."""
     context = SimpleNamespace(get_actor_id=lambda: "me")
     near = SimpleNamespace(get=lambda value: value, get_runtime_context=lambda: context)
     monkeypatch.setitem(sys.modules, "ray", near)
-    return Desk()
+    return StopFlag()
 
 
 @pytest.fixture
-def items(folder: Path) -> list[Item]:
+def tasks(folder: Path) -> list[UpscaleTask]:
     return [
-        Item(source=folder / "in" / name, target=folder / "out" / name, key=name)
+        UpscaleTask(source=folder / "in" / name, target=folder / "out" / name, key=name)
         for name in ("a.png", "sub/b.png", "z.png")
     ]
 
 
-def answers(actor: Actor, items: list[Item]) -> list[Row]:
-    rows = actor({"item": [pickle.dumps(item) for item in items]})["row"]
+def answers(actor: Actor, tasks: list[UpscaleTask]) -> list[Row]:
+    rows = actor({"task": [pickle.dumps(task) for task in tasks]})["row"]
     return [pickle.loads(row) for row in rows]
 
 
-def actor(desk: Desk, model: Path, folder: Path, **how: Any) -> Actor:
-    return Actor(Near(desk), {"model": str(model), **QUICK, **how}, FileOptions(), folder)
+def actor(stop_flag: StopFlag, model: Path, folder: Path, **arguments: Any) -> Actor:
+    return Actor(LocalHandle(stop_flag), {"model": str(model), **QUICK, **arguments}, FileOptions(), folder)
 
 
-def test_an_actor_does_its_part_and_says_what_failed(
-    desk: Desk, items: list[Item], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_actor_returns_failures(
+    stop_flag: StopFlag, tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    rows = answers(actor(desk, small_file, folder), items)
-    assert [row[0] for row in rows] == items
+    rows = answers(actor(stop_flag, small_file, folder), tasks)
+    assert [row[0] for row in rows] == tasks
     assert [type(row[1]) for row in rows] == [type(None), type(None), ImageError]
-    assert files.size(folder / "out/a.png") == (36, 56) and desk.close() == 0
+    assert files.size(folder / "out/a.png") == (36, 56) and stop_flag.stop() == 0
 
 
-def test_an_engine_takes_as_many_threads_as_it_may(small_file: Path) -> None:
+def test_threads_of_the_engine(small_file: Path) -> None:
     engine = OpenVinoEngine(weights.read(small_file), threads=1)
     assert engine._whole._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1
 
 
-def test_what_an_actor_did_before_it_died_is_not_done_again(
-    desk: Desk, items: list[Item], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_finished_images_are_not_repeated(
+    stop_flag: StopFlag, tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     (folder / "out").mkdir()
-    items[0].target.write_text("done")
-    assert [row[1] for row in answers(actor(desk, small_file, folder), items[:2])] == [None, None]
-    assert items[0].target.read_text() == "done" and items[1].target.exists()
+    tasks[0].target.write_text("done")
+    assert [row[1] for row in answers(actor(stop_flag, small_file, folder), tasks[:2])] == [None, None]
+    assert tasks[0].target.read_text() == "done" and tasks[1].target.exists()
 
 
-def test_an_actor_that_cannot_start_says_why(
-    desk: Desk, items: list[Item], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_actor_that_cannot_start(
+    stop_flag: StopFlag, tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    for wrong, said in (
-        (actor(desk, folder / "nonesuch.safetensors", folder), "nonesuch"),
-        (actor(desk, small_file, folder / "nowhere"), "start in a folder that all nodes share"),
-        (actor(desk, small_file, folder, precision="int8"), "no int8 form"),
+    for wrong, message in (
+        (actor(stop_flag, folder / "nonesuch.safetensors", folder), "nonesuch"),
+        (actor(stop_flag, small_file, folder / "nowhere"), "start in a folder that all nodes share"),
+        (actor(stop_flag, small_file, folder, precision="int8"), "no int8 ranges"),
     ):
-        ((item, error, _),) = answers(wrong, items)
-        assert item is None and said in str(error)
+        ((task, error, _),) = answers(wrong, tasks)
+        assert task is None and message in str(error)
 
 
-def test_when_the_desk_closes_nothing_is_left_half_done(
-    desk: Desk, items: list[Item], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_stop_flag_leaves_nothing_behind(
+    stop_flag: StopFlag, tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def closing(self: Upscaler, *_: object, progress: Any, **__: object) -> None:
-        assert desk.close() == 1
+        assert stop_flag.stop() == 1
         progress(1, 2)
 
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(Upscaler, "deliver", closing)
-    monkeypatch.setattr(Bell, "EVERY", 0.0)
-    working = actor(desk, small_file, folder)
-    assert answers(working, items) == [(None, None, [])] and desk.close() == 0
-    assert answers(working, items) == [(None, None, [])]
+    monkeypatch.setattr(Upscaler, "upscale_into", closing)
+    monkeypatch.setattr(StopCheck, "INTERVAL", 0.0)
+    working = actor(stop_flag, small_file, folder)
+    assert answers(working, tasks) == [(None, None, [])] and stop_flag.stop() == 0
+    assert answers(working, tasks) == [(None, None, [])]
     assert not [path for path in (folder / "out").rglob("*") if path.is_file()]
 
 
 def command(*arguments: object) -> subprocess.Popen[str]:
     """`srgan upscale --ray` with two actors, in a process group of its own; Ray's processes may keep their bytecode."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = {name: value for name, value in os.environ.tasks() if name != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(
         [sys.executable, "-m", "srgan", "upscale", "--ray", *map(str, arguments), "--ray-actors", "2"],
         stdout=subprocess.PIPE,
@@ -215,15 +214,15 @@ def command(*arguments: object) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_two_actors_make_the_same_bytes(folder: Path, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_actors_give_the_same_bytes(folder: Path, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(1)
     for number in range(6):
         pixels = random.integers(0, 256, (30 + number, 40, 3), np.uint8)
         files.write_array(folder / f"in/{number}.jpg", pixels)
-    how = ("--precision", precision)
-    code = run(["upscale", str(folder / "in"), "-o", str(folder / "plain"), *how])
+    arguments = ("--precision", precision)
+    code = run(["upscale", str(folder / "in"), "-o", str(folder / "plain"), *arguments])
     plain = capsys.readouterr()
-    process = command(folder / "in", "-o", folder / "ray", *how)
+    process = command(folder / "in", "-o", folder / "ray", *arguments)
     out, err = process.communicate(timeout=900)
     assert process.returncode == code == 2, err
     made = [path for path in (folder / "ray").rglob("*") if path.is_file()]
@@ -235,7 +234,7 @@ def test_two_actors_make_the_same_bytes(folder: Path, precision: str, capsys: py
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(8):
         pixels = np.random.default_rng(number).integers(0, 256, (200, 200, 3), np.uint8)

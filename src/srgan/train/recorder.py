@@ -1,0 +1,342 @@
+"""What a run writes: the journal, reports with the GAN's health, validations, checkpoints and generators."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from importlib import metadata as packages
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import torch
+
+from srgan import __version__, config
+from srgan.data.crops import crops
+from srgan.data.image_files import ImageFiles
+from srgan.data.loader import gather, unit_from_uint8
+from srgan.data.packed import PackedImages
+from srgan.errors import CheckpointError
+from srgan.fs import atomic_write
+from srgan.image import files
+from srgan.image.niqe import NiqeModel
+from srgan.model import weights
+from srgan.model.generator import tensors_from_generator
+from srgan.progress import Progress
+from srgan.train import checkpoints, validation
+from srgan.train.checkpoints import Checkpoint
+from srgan.train.folder import RunFolder
+from srgan.train.phases import Phase, eval_generator
+from srgan.train.settings import TrainSettings
+
+log = logging.getLogger("srgan")
+
+HEALTHY_RANGES = {
+    "d_accuracy": (0.0, 0.995, "the discriminator is nearly always right: the generator learns little from it"),
+    "d_fake": (0.0, 0.9, "the discriminator takes nearly everything for a photograph: it has stopped learning"),
+    "content_to_adversarial": (0.05, 1e5, "one of content and adversarial loss is negligible beside the other"),
+    "bn_gap": (0.0, 8.0, "BatchNorm's statistics do not fit the batches: images will look unlike training"),
+    "checkerboard": (0.0, 2.0, "the output carries a pattern that repeats every 4 pixels"),
+}
+"""Healthy ranges of what is reported, and what a value outside means."""
+MAX_LISTED = 10
+"""Skipped images that are named one by one."""
+
+
+class StepReport(NamedTuple):
+    """Means since the last report."""
+
+    step: int
+    losses: dict[str, float]
+    learning_rate: float
+    steps_per_s: float
+    data_wait: float
+    """Share of the time spent waiting for data, 0 to 1."""
+
+
+class Journal(logging.Handler):
+    """`journal.jsonl`, one JSON object per line, and the same numbers for TensorBoard; as a log handler, warnings too."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(logging.WARNING)
+        self.path = folder / "journal.jsonl"
+        try:
+            _end_last_line(self.path)
+            self.file = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise CheckpointError(f"the journal {self.path} cannot be written: {error.strerror}.") from error
+        self.board = _tensorboard(folder)
+
+    def __enter__(self) -> Self:
+        log.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        log.removeHandler(self)
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
+
+    def write(self, kind: str, **values: Any) -> None:
+        """Append one line: `kind`, the time (Unix seconds) and the values. Numbers that are not finite become texts."""
+        line = {"kind": kind, "time": round(time.time(), 3), **values}
+        try:
+            self.file.write(json.dumps(_plain(line), ensure_ascii=False, allow_nan=False) + "\n")
+            self.file.flush()
+        except OSError as error:
+            raise CheckpointError(f"the journal {self.path} cannot be written: {error.strerror}.") from error
+        if self.board is not None and "step" in values:
+            for name, value in _scalars(values):
+                self.board.add_scalar(f"{values.get('phase', kind)}/{name}", value, values["step"])
+
+    def event(self, text: str) -> None:
+        """A message on stderr and in the journal."""
+        self.write("event", text=text)
+        log.info(text)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.ERROR:  # errors end the run, and are its last event
+            self.write("warning", text=record.getMessage())
+
+
+class Recorder:
+    """Writes what happens in one run; only the main rank has one."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        folder: RunFolder,
+        journal: Journal,
+        images: PackedImages | ImageFiles,
+        validation_images: list[validation.ValidationImage],
+        niqe_model: NiqeModel | None,
+    ) -> None:
+        self.settings, self.folder, self.journal, self.images = settings, folder, journal, images
+        self.validation_images, self.niqe_model = validation_images, niqe_model
+        self.best: dict[str, float] = {}
+        self.rollbacks = 0
+        self.began = time.perf_counter()
+        self.probe = _probe_crops(images, settings.data.crop)
+        self.progress: Progress | None = None
+
+    def start(self, device: torch.device) -> None:
+        """The first line of a run, or of a resumed run: settings, versions, hardware, data; and settings.yaml."""
+        kept = config.replace(self.settings, resume=False, allow_change=(), fetch=False)
+        atomic_write(self.folder.settings, config.to_yaml(kept).encode())
+        pixels = int((self.images.heights * self.images.widths).sum())
+        data = {
+            "fingerprint": self.images.fingerprint,
+            "pictures": len(self.images.names),
+            "megapixels": round(pixels / 1e6, 1),
+            "left_out": list(self.images.skipped),
+        }
+        self.journal.write(
+            "start",
+            settings=config.to_mapping(self.settings),
+            versions=versions(),
+            hardware=hardware(device),
+            data=data,
+            git=git_state(),
+        )
+        for sentence in self.images.skipped[:MAX_LISTED]:
+            log.warning(sentence)
+        if len(self.images.skipped) > MAX_LISTED:
+            log.warning(f"{len(self.images.skipped)} images in all are skipped; journal.jsonl names them.")
+        for name, sheet in validation.reference_sheets(self.validation_images).items():
+            files.write_array(self.folder.root / "samples" / f"{name}.png", sheet)
+
+    def report(self, phase: Phase, report: StepReport) -> None:
+        """Losses, speed and health since the last report; a warning for each value outside its range."""
+        losses = dict(report.losses)
+        names = ("d_real", "d_fake", "d_accuracy")
+        health: dict[str, float] = {name: losses.pop(name) for name in names if name in losses}
+        if "content" in losses:
+            adversarial = max(self.settings.losses.adversarial_weight * losses["adversarial"], 1e-12)
+            health["content_to_adversarial"] = self.settings.losses.content_weight * losses["content"] / adversarial
+        health |= self._artefacts(phase)
+        self.journal.write(
+            "report",
+            phase=phase.name,
+            step=report.step,
+            elapsed_s=time.perf_counter() - self.began,
+            learning_rate=report.learning_rate,
+            steps_per_s=report.steps_per_s,
+            loss=losses,
+            health=health,
+            data_wait=report.data_wait,
+        )
+        if self.progress is not None:
+            name = "pixel" if phase.name == "pretrain" else "content"
+            note = f"{name} {losses[name]:.4f}, rate {report.learning_rate:.1e}, {report.steps_per_s:.2f} steps/s"
+            self.progress.update(report.step, note)
+        for sentence in warnings(health) if phase.name == "adversarial" else ():
+            log.warning(f"step {report.step}: {sentence}")
+
+    def validate(self, phase: Phase, step: int) -> None:
+        """Scores, sample crops, and the best generator so far: by PSNR, in the adversarial phase by PSNR less NIQE."""
+        generator = eval_generator(phase)
+        if not self.validation_images:
+            self._write_generator(phase, step, self.folder.best(phase.name), {})
+            return
+        with eval_mode(phase):
+            scores = validation.scores(generator, self.validation_images, self.niqe_model)
+            sheet = validation.sample_sheet(generator, self.validation_images)
+        quality = scores["psnr_y"] - (scores.get("niqe", 0.0) if phase.name == "adversarial" else 0.0)
+        best = quality >= self.best.get(phase.name, float("-inf"))
+        files.write_array(self.folder.sample(phase.name, step), sheet)
+        self.journal.write(
+            "validation", phase=phase.name, step=step, scores=scores, best=best, **self._artefacts(phase)
+        )
+        if best:
+            self.best[phase.name] = quality
+            self._write_generator(phase, step, self.folder.best(phase.name), scores)
+        values = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        log.info(f"validation at step {step}: {values}")
+
+    def save(self, phase: Phase, step: int) -> None:
+        """The generator of this step, and a checkpoint."""
+        self._write_generator(phase, step, self.folder.generator(phase.name, step), {})
+        metadata = {
+            "settings": config.to_mapping(self.settings),
+            "data": self.images.fingerprint,
+            "best": self.best,
+            "rollbacks": self.rollbacks,
+            "versions": versions(),
+            "threads": torch.get_num_threads(),
+        }
+        state = Checkpoint(phase=phase.name, step=step, tensors=phase.state_dict(), metadata=metadata)
+        checkpoints.write(self.folder.checkpoints, state, keep=self.settings.reports.keep_checkpoints)
+
+    def _artefacts(self, phase: Phase) -> dict[str, float]:
+        probe = self.probe.to(next(phase.generator.parameters()))
+        with eval_mode(phase), torch.no_grad():
+            sr = eval_generator(phase)(probe)
+        images = [validation.uint8_from_signed(image[None]) for image in sr]
+        return {
+            "bn_gap": validation.batchnorm_gap(phase.generator, probe),
+            "checkerboard": max(validation.checkerboard(image) for image in images),
+        }
+
+    def _write_generator(self, phase: Phase, step: int, path: Path, scores: dict[str, float]) -> None:
+        metadata = {
+            "recipe": self.settings.run.recipe,
+            "phase": phase.name,
+            "step": str(step),
+            "version": __version__,
+            "data": f"{len(self.images.names)} pictures, {self.images.fingerprint[:16]}",
+            "scores": config.to_json({name: round(value, 4) for name, value in scores.items()}),
+            "settings": config.to_json(_portable(self.settings)),
+        }
+        generator = eval_generator(phase)
+        weights.write(path, tensors_from_generator(generator), config=generator.config, metadata=metadata)
+
+
+@contextlib.contextmanager
+def eval_mode(phase: Phase) -> Iterator[None]:
+    """The phase's generator in evaluation mode within the block; BatchNorm's statistics do not change."""
+    eval_generator(phase).eval()
+    try:
+        yield
+    finally:
+        phase.generator.train()
+
+
+def warnings(health: dict[str, float]) -> Iterator[str]:
+    """A sentence for each value outside its healthy range."""
+    for name, (low, high, meaning) in HEALTHY_RANGES.items():
+        value = health.get(name)
+        if value is not None and not low <= value <= high:
+            yield f"{name} is {value:.4g}, healthy is {low:g} to {high:g}; {meaning}."
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    libraries = {name: packages.version(name) for name in ("numpy", "torch", "pyvips", "safetensors")}
+    return {"srgan": __version__, "python": platform.python_version(), **libraries}
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the checkout that this code runs from, and whether it has changes; empty outside a checkout."""
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return {}
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
+            ).stdout
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "src"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit.strip(), "dirty": bool(changes.strip())}
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """The device, the machine's architecture, threads, GPUs."""
+    machine: dict[str, Any] = {
+        "device": str(device),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+    if device.type == "cuda":
+        machine |= {"gpu": torch.cuda.get_device_name(device), "gpus": torch.cuda.device_count()}
+    return machine
+
+
+def _portable(settings: TrainSettings) -> dict[str, Any]:
+    """The settings without those that name a place on this machine: a weights file travels."""
+    places = ("data", "output", "vgg", "init")
+    return {name: value for name, value in config.to_mapping(settings).items() if name not in places}
+
+
+def _probe_crops(images: PackedImages | ImageFiles, crop: int) -> torch.Tensor:
+    """Four fixed training crops (4, 3, crop/4, crop/4) in [0, 1], on which artefacts are measured."""
+    planned = crops(
+        seed=0, phase="sample", step=0, batch=4, crop=crop // 4, heights=images.heights // 4, widths=images.widths // 4
+    )
+    lr, _ = gather(images, planned, crop)
+    return unit_from_uint8(torch.from_numpy(lr).permute(0, 3, 1, 2))
+
+
+def _end_last_line(path: Path) -> None:
+    """End the half line of a killed run, so that the next line is whole."""
+    if path.exists() and path.stat().st_size:
+        with path.open("rb+") as file:
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:  # the extra without tensorboard: the journal has every number
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))
+
+
+def _scalars(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    scalars: list[tuple[str, float]] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            scalars += _scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and name != "step":
+            scalars.append((prefix + name, float(value)))
+    return scalars
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)

@@ -1,0 +1,288 @@
+"""An image through an engine, tile by tile: halo, sub-tiles, self-ensemble, scale, depth, grey and alpha."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srgan.errors import ImageError, SrganError
+from srgan.image.alpha import bleed_colour, local_range
+from srgan.image.resize import bicubic
+from srgan.image.tiles import Box, cheapest_grid, whole
+from srgan.model.config import ReceptiveField
+from srgan.upscale.engine import Engine, Nchw, OutOfMemory
+from srgan.upscale.tile_plan import SMALLEST_TILE, TilePlan
+
+log = logging.getLogger("srgan")
+
+Pixels = NDArray[Any]
+Progress = Callable[[int, int], None]
+"""Called with (LR pixels done, LR pixels in all) after each sub-tile; an exception that it raises stops the work."""
+WriteBox = Callable[[int, int, Pixels, Pixels | None], None]
+"""Takes a finished rectangle of the output, in any order: top, left, colour or grey, alpha."""
+_PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
+
+
+class ImageRegions(Protocol):
+    """An image that is read in rectangles: uint8, uint16, or float32 in 0..1."""
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def has_alpha(self) -> bool: ...
+
+    def region(self, top: int, left: int, height: int, width: int) -> Pixels:
+        """(h, w) grey or (h, w, 3), colours under transparent pixels filled."""
+
+    def alpha_region(self, top: int, left: int, height: int, width: int) -> Pixels:
+        """(h, w); only where `has_alpha`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileJob:
+    """How the tiles of one image are computed."""
+
+    engine: Engine
+    halo: ReceptiveField
+    """LR pixels around a tile that its pixels depend on."""
+    scale: int
+    margin: int
+    """LR pixels that a tile computes beyond its edges, for the resize from the model's scale to `scale`."""
+    self_ensemble: bool
+    progress: Progress
+
+
+def upscale_tiles(job: TileJob, source: ImageRegions, write: WriteBox, plan: TilePlan) -> None:
+    """Compute all tiles of `plan`, row by row. Raises SrganError where memory runs out even for the smallest tile."""
+    bounds = whole(source.height, source.width)
+    job.progress(0, bounds.pixels)
+    done = 0
+    for tile in plan.grid.tiles(bounds):
+        _upscale_tile(job, source, write, tile, plan.tail_pixels, done)
+        done += tile.pixels
+
+
+def _upscale_tile(
+    job: TileJob, source: ImageRegions, write: WriteBox, tile: Box, tail_pixels: int, done_before: int
+) -> None:
+    """Compute one tile; where memory runs out, its halves, from the start."""
+    # All sub-tiles, if they fit into memory.
+    done = done_before
+    try:
+        for subtile, sr, alpha in _subtiles(job, source, tile, tail_pixels):
+            write(subtile.top * job.scale, subtile.left * job.scale, sr, alpha)
+            done += subtile.pixels
+            job.progress(done, source.height * source.width)
+        return
+    except (OutOfMemory, MemoryError) as error:
+        size = f"a tile of {tile.height} x {tile.width} pixels"
+        if max(tile.height, tile.width) < 2 * SMALLEST_TILE:
+            raise SrganError(f"no memory is left, even for {size} ({error}).") from error
+        log.warning("out of memory at %s: computing it in halves.", size)
+    # Otherwise half of the tile with half of the memory, twice.
+    job.engine.release()
+    minimum = (SMALLEST_TILE + 2 * (job.halo.tail + job.margin)) ** 2
+    for half in tile.halves():
+        _upscale_tile(job, source, write, half, max(tail_pixels // 2, minimum), done_before)
+        done_before += half.pixels
+
+
+def _subtiles(
+    job: TileJob, source: ImageRegions, tile: Box, tail_pixels: int
+) -> Iterator[tuple[Box, Pixels, Pixels | None]]:
+    """The sub-tiles of `tile` (LR boxes), each with its output pixels and alpha."""
+    # Read the tile with its halo.
+    region = tile.padded(job.halo.total + job.margin, whole(source.height, source.width))
+    pixels = source.region(*region)
+    grey, inner = pixels.ndim == 2, tile.relative_to(region)
+    alphas = _alpha_subtiles(job, source.alpha_region(*region), inner, tail_pixels) if source.has_alpha else None
+    # Run the network; then scale, depth and grey.
+    for subtile, sr_signed in _run(job, lr_unit_from_pixels(pixels), inner, tail_pixels):
+        sr_unit = _to_scale(job, unit_from_signed(sr_signed, grey=grey), subtile, region)
+        alpha = next(alphas) if alphas else None
+        yield subtile.absolute_in(region), pixels_from_unit(sr_unit, pixels.dtype), alpha
+
+
+def _alpha_subtiles(job: TileJob, alpha: Pixels, tile: Box, tail_pixels: int) -> Iterator[Pixels]:
+    """Alpha of the same sub-tiles: upscaled as grey, clamped to the range of its 3 x 3 neighbours.
+
+    So fully opaque and fully transparent areas stay so.
+    """
+    bounds = whole(*alpha.shape)
+    for subtile, sr_signed in _run(job, lr_unit_from_pixels(alpha), tile, tail_pixels):
+        sr_unit = _to_scale(job, unit_from_signed(sr_signed, grey=True), subtile, bounds)
+        near = subtile.padded(1, bounds)
+        low, high = local_range(alpha[near.slices()], job.scale)
+        inner = subtile.relative_to(near).scaled(job.scale).slices()
+        yield np.clip(pixels_from_unit(sr_unit, alpha.dtype), low[inner], high[inner])
+
+
+def _to_scale(job: TileJob, sr_unit: Nchw, subtile: Box, region: Box) -> Nchw:
+    """Resize from the model's scale, margin included, to the job's scale, without the margin."""
+    if not job.margin:
+        return sr_unit
+    padded = subtile.padded(job.margin, whole(region.height, region.width))
+    resized = np.clip(bicubic(sr_unit, padded.height * job.scale, padded.width * job.scale), 0.0, 1.0)
+    inner: Nchw = resized[subtile.relative_to(padded).scaled(job.scale).slices()]
+    return inner
+
+
+def _run(job: TileJob, lr_unit: Nchw, tile: Box, tail_pixels: int) -> Iterator[tuple[Box, Nchw]]:
+    run = run_tile_ensemble if job.self_ensemble else run_tile
+    return run(job.engine, lr_unit, tile, job.halo, tail_pixels, job.margin)
+
+
+def run_tile(
+    engine: Engine, lr_unit: Nchw, tile: Box, halo: ReceptiveField, tail_pixels: int, margin: int = 0
+) -> Iterator[tuple[Box, Nchw]]:
+    """The sub-tiles of `tile` with their sr_signed (1, 3, s*h, s*w), `margin` LR pixels wider on each side.
+
+    `lr_unit` is a region of the image and `tile` lies in it, at least `halo.total + margin` pixels from each edge of
+    the region that is not an edge of the image. `tail_pixels`: largest input of the network's tail.
+    """
+    region = whole(*lr_unit.shape[2:])
+    if tile == region and region.pixels <= tail_pixels:
+        yield tile, engine.run(lr_unit)
+        return
+    # The network's body once, its tail in sub-tiles.
+    features = engine.body(lr_unit)
+    grid = cheapest_grid(tile.height, tile.width, halo.tail + margin, tail_pixels, 1)
+    if grid is None:
+        raise AssertionError(f"plan_tiles allows no tail of {tail_pixels} pixels for {tile}")
+    for subtile in grid.tiles(tile):
+        output = subtile.padded(margin, region)
+        padded = output.padded(halo.tail, region)
+        rows, columns = padded.slices()
+        sr_signed = engine.tail(features[:, :, rows, columns])
+        # Undo the halo of the sub-tile.
+        rows, columns = output.relative_to(padded).scaled(engine.config.scale).slices()
+        yield subtile, sr_signed[:, :, rows, columns]
+
+
+def run_tile_ensemble(
+    engine: Engine, lr_unit: Nchw, tile: Box, halo: ReceptiveField, tail_pixels: int, margin: int = 0
+) -> Iterator[tuple[Box, Nchw]]:
+    """As `run_tile`, in one sub-tile: the mean over the eight flips and turns of the region (self-ensemble)."""
+    scale, region = engine.config.scale, whole(*lr_unit.shape[2:])
+    output = tile.padded(margin, region)
+    total = np.zeros((1, 3, scale * output.height, scale * output.width), np.float32)
+    for symmetry in range(8):
+        flipped, flipped_box = _flip(lr_unit, symmetry), _flip_box(output, region, symmetry)
+        for subtile, sr_signed in run_tile(engine, flipped, flipped_box, halo, tail_pixels):
+            box = _unflip_box(subtile, region, symmetry).relative_to(output).scaled(scale)
+            rows, columns = box.slices()
+            total[:, :, rows, columns] += _unflip(sr_signed, symmetry)
+    total /= 8
+    yield tile, total
+
+
+def _flip(planes: Nchw, symmetry: int) -> Nchw:
+    """Bit 0 flips rows, bit 1 columns, bit 2 then swaps them."""
+    planes = planes[:, :, :: -1 if symmetry & 1 else 1, :: -1 if symmetry & 2 else 1]
+    return planes.swapaxes(2, 3) if symmetry & 4 else planes
+
+
+def _unflip(planes: Nchw, symmetry: int) -> Nchw:
+    planes = planes.swapaxes(2, 3) if symmetry & 4 else planes
+    return planes[:, :, :: -1 if symmetry & 1 else 1, :: -1 if symmetry & 2 else 1]
+
+
+def _flip_box(box: Box, bounds: Box, symmetry: int) -> Box:
+    top = bounds.height - box.bottom if symmetry & 1 else box.top
+    left = bounds.width - box.right if symmetry & 2 else box.left
+    return Box(left, top, box.width, box.height) if symmetry & 4 else Box(top, left, box.height, box.width)
+
+
+def _unflip_box(box: Box, bounds: Box, symmetry: int) -> Box:
+    if symmetry & 4:
+        box = Box(box.left, box.top, box.width, box.height)
+    return _flip_box(box, bounds, symmetry & 3)
+
+
+class ArrayRegions:
+    """`ImageRegions` of arrays (H, W[, 3]) and alpha (H, W)."""
+
+    def __init__(self, pixels: Pixels, alpha: Pixels | None = None) -> None:
+        self.height, self.width = int(pixels.shape[0]), int(pixels.shape[1])
+        self.has_alpha = alpha is not None
+        self._pixels = pixels if alpha is None else _bleed_any_depth(pixels, alpha)
+        self._alpha = alpha
+
+    def region(self, top: int, left: int, height: int, width: int) -> Pixels:
+        """(h, w) or (h, w, 3), a view."""
+        return self._pixels[top : top + height, left : left + width]
+
+    def alpha_region(self, top: int, left: int, height: int, width: int) -> Pixels:
+        """(h, w), a view."""
+        assert self._alpha is not None
+        return self._alpha[top : top + height, left : left + width]
+
+
+def write_to_array(pixels: Pixels, alpha: Pixels | None = None) -> WriteBox:
+    """A `WriteBox` that fills arrays (H, W[, 3]) and (H, W)."""
+
+    def write(top: int, left: int, box: Pixels, box_alpha: Pixels | None = None) -> None:
+        place = slice(top, top + box.shape[0]), slice(left, left + box.shape[1])
+        pixels[place] = box
+        if alpha is not None:
+            alpha[place] = box_alpha
+
+    return write
+
+
+def _bleed_any_depth(pixels: Pixels, alpha: Pixels) -> Pixels:
+    """`bleed_colour`, which computes in integers, also for float32 in 0..1."""
+    if pixels.dtype != np.float32:
+        return bleed_colour(pixels, alpha)
+    filled = bleed_colour(np.rint(pixels * 65535).astype(np.uint16), np.ceil(alpha * 65535).astype(np.uint16))
+    visible = (alpha > 0) if pixels.ndim == 2 else (alpha > 0)[..., None]
+    return np.where(visible, pixels, filled.astype(np.float32) / np.float32(65535))
+
+
+def check_pixels(pixels: Pixels) -> None:
+    """Raise ImageError unless (H, W) or (H, W, 3|4) of uint8, uint16, or float32 in 0..1."""
+    if not isinstance(pixels, np.ndarray):
+        raise ImageError(f"an image is a NumPy array or a path, got {type(pixels).__name__}.")
+    if pixels.dtype not in _PEAKS:
+        raise ImageError(f"an image's values are uint8, uint16 or float32 in 0..1, got {pixels.dtype}.")
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)) or 0 in pixels.shape:
+        raise ImageError(f"an image's shape is (H, W), (H, W, 3) or (H, W, 4), got {pixels.shape}.")
+    if pixels.dtype == np.float32:
+        low, high = float(pixels.min()), float(pixels.max())
+        if not (low >= 0.0 and high <= 1.0):
+            raise ImageError(f"a float32 image's values are in 0..1, got {low:g} to {high:g}.")
+
+
+def lr_unit_from_pixels(pixels: Pixels) -> Nchw:
+    """(h, w) or (h, w, 3) of any depth -> lr_unit (1, 3, h, w); grey is repeated."""
+    unit = np.multiply(pixels, np.float32(1.0 / _PEAKS[pixels.dtype]), dtype=np.float32)
+    if unit.ndim == 2:
+        return np.broadcast_to(unit, (1, 3, *unit.shape))
+    return np.ascontiguousarray(unit.transpose(2, 0, 1))[None]
+
+
+def unit_from_signed(sr_signed: Nchw, *, grey: bool) -> Nchw:
+    """(1, 3, h, w) in about -1..1 -> (h, w, 3) in 0..1, clamped; grey: (h, w), the mean of the three."""
+    unit = sr_signed[0].mean(axis=0, dtype=np.float32) if grey else sr_signed[0].transpose(1, 2, 0)
+    unit = unit * np.float32(0.5)
+    unit += np.float32(0.5)
+    clamped: Nchw = np.clip(unit, 0.0, 1.0, out=unit)
+    return clamped
+
+
+def pixels_from_unit(unit: Nchw, dtype: np.dtype[Any]) -> Pixels:
+    """0..1 -> uint8 or uint16 rounded half up, or float32 unchanged."""
+    if dtype == np.float32:
+        return np.ascontiguousarray(unit)
+    scaled = unit * np.float32(_PEAKS[dtype])
+    scaled += np.float32(0.5)
+    return np.ascontiguousarray(scaled.astype(dtype))

@@ -1,0 +1,44 @@
+"""The settings: flat files of earlier versions, and what a resumed run may change."""
+
+from __future__ import annotations
+
+import pytest
+
+from srgan import config
+from srgan.errors import SettingsError
+from srgan.train import recipes
+from srgan.train.settings import FREE_TO_CHANGE, TrainSettings, changed
+
+
+def test_a_checkpoint_from_before_a_setting_had_its_default() -> None:
+    before = config.to_mapping(TrainSettings()) | {"graph": True, "quiet": True}  # two that are gone
+    del before["shift"]
+    assert changed(before, TrainSettings()) == {}
+    assert changed(before, TrainSettings.flat(shift=True)) == {"shift": (False, True)}
+
+
+def test_a_settings_file_of_the_first_edition_loads() -> None:
+    before = config.to_mapping(recipes.best()) | {"graph": True, "quiet": False, "seed": 7, "texture_weight": "2e-1"}
+    settings = config.from_mapping(recipes.paper(), before, where="settings.yaml")
+    assert settings == config.replace(recipes.best(), seed=7, texture_weight=0.2)
+
+
+def test_free_to_change_are_settings() -> None:
+    assert config.to_mapping(TrainSettings()).keys() >= FREE_TO_CHANGE
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"batch_size": 0}, "batch_size is a whole number of at least 1, got 0"),
+        ({"crop": 40}, "crop is a multiple of 16"),
+        ({"grid_weight": -1.0}, "grid_weight is at least 0, got -1"),
+        ({"content_weight": float("nan")}, "content_weight is at least 0, got nan"),
+        ({"learning_rate": 0.0}, "learning_rate is a number above 0"),
+        ({"ema": 1.0}, "ema is a number from 0 to less than 1"),
+        ({"degrade": True, "loader": "device"}, "degrade compresses the crops on the CPU"),
+    ],
+)
+def test_a_wrong_value_is_a_sentence(values: dict[str, object], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        TrainSettings.flat(**values)

@@ -1,0 +1,272 @@
+"""The adversarial step: each loss by its weight, the discriminator on features and on shifted images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from srgan.errors import SettingsError
+from srgan.model import losses
+from srgan.model.config import GeneratorConfig
+from srgan.model.discriminator import FEATURE_SCALES, Discriminator, FeatureDiscriminator
+from srgan.model.generator import Generator, init_weights
+from srgan.model.vgg import LAYERS, VGG19
+from srgan.train import recipes, steps
+from srgan.train.settings import LossWeights, TrainSettings
+from srgan.train.steps import AdversarialNets, Shift
+from tests.train.small import assert_same, last_state, train
+
+CPU = torch.device("cpu")
+OFF = torch.autocast("cpu", enabled=False)
+NO_WEIGHTS = dict.fromkeys((field.name for field in dataclasses.fields(LossWeights)), 0.0)
+
+
+@pytest.fixture(scope="module")
+def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VGG19 of random kernels that keep the strength of what they are given."""
+    rng = torch.Generator().manual_seed(0)
+    tensors = {}
+    for layer in LAYERS.values():
+        fan_in = layer.shape[1] * 9
+        tensors[f"{layer.name}.weight"] = torch.randn(layer.shape, generator=rng) * (2 / fan_in) ** 0.5
+        tensors[f"{layer.name}.bias"] = torch.zeros(layer.shape[0])
+    target = tmp_path_factory.mktemp("vgg") / "vgg19.safetensors"
+    save_file(tensors, target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def vgg(vgg_file: Path) -> VGG19:
+    return VGG19(vgg_file, layers=("22", "54", *FEATURE_SCALES))
+
+
+def crops() -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    return torch.rand(2, 3, 8, 8, generator=rng), torch.rand(2, 3, 32, 32, generator=rng) * 2 - 1
+
+
+def step(
+    vgg: VGG19, layer: str = "54", **weights: float
+) -> tuple[Generator, FeatureDiscriminator, dict[str, Tensor], list[Tensor]]:
+    """Networks with the gradients of one step that changes nothing, its losses, and the images that VGG19 saw."""
+    torch.manual_seed(0)
+    generator, discriminator = Generator(GeneratorConfig(blocks=1, width=4)), FeatureDiscriminator(width=4)
+    seen: list[Tensor] = []
+
+    def features(images: Tensor) -> dict[str, Tensor]:
+        seen.append(images.detach().clone())
+        return vgg(images)  # type: ignore[no-any-return]
+
+    nets = AdversarialNets(
+        generator=generator,
+        discriminator=discriminator,
+        optimizer_g=torch.optim.SGD(generator.parameters(), lr=0.0),
+        optimizer_d=torch.optim.SGD(discriminator.parameters(), lr=0.0),
+        autocast=OFF,
+        discriminator_input=features,
+    )
+    found = steps.adversarial_step(nets, *crops(), LossWeights(**(NO_WEIGHTS | weights)), layer)
+    return generator, discriminator, found, seen
+
+
+def gradient(vgg: VGG19, layer: str = "54", **weights: float) -> Tensor:
+    """Of the generator's first kernel."""
+    kernel = step(vgg, layer, **weights)[0].head.conv.weight.grad
+    assert kernel is not None
+    return kernel
+
+
+@pytest.mark.parametrize("name", list(NO_WEIGHTS))
+def test_each_loss_weight_changes_the_gradient_and_shows_in_the_journal(
+    name: str, vgg: VGG19, vgg_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A weighted loss is a function, a field and a line in the step; this test is the proof of the third."""
+    layer = "22" if name == "total_variation_weight" else "54"
+    others = {"content_weight": 0.5} if name != "content_weight" else {"pixel_weight": 0.5}
+    once, thrice = (gradient(vgg, layer, **others, **{name: weight}) for weight in (1.0, 3.0))
+    without = gradient(vgg, layer, **others)
+    assert (once - without).norm() > 1e-4 * without.norm()
+    torch.testing.assert_close(thrice - without, 3 * (once - without), rtol=1e-2, atol=1e-5 * float(once.norm()))
+    reported = set(step(vgg, layer, **{name: 1.0})[2]) - set(step(vgg, layer)[2])
+    assert reported or name in ("content_weight", "adversarial_weight"), "these two are always reported"
+    if name != "grid_weight":
+        return
+    monkeypatch.chdir(tmp_path)
+    assert train(tmp_path / "run", "--phase", "both", "--grid-weight", "1") == 0
+    lines = [json.loads(line) for line in (tmp_path / "run/journal.jsonl").read_text().splitlines()]
+    reports = [line for line in lines if line["kind"] == "report" and line["phase"] == "adversarial"]
+    assert {"content", "adversarial", *reported} <= reports[-1]["loss"].keys()
+
+
+def test_the_texture_loss_adds_its_own_gradient(vgg: VGG19) -> None:
+    generator, (lr, hr) = step(vgg)[0], crops()
+    alone = torch.autograd.grad(losses.texture(vgg(generator(lr)), vgg(hr)), generator.head.conv.weight)[0]
+    torch.testing.assert_close(gradient(vgg, texture_weight=1.0), alone, rtol=1e-3, atol=1e-6)
+
+
+def test_on_features_the_losses_are_those_of_the_features_computed_once_per_image(vgg: VGG19) -> None:
+    _, discriminator, found, (sr, hr) = step(vgg, content_weight=0.5, adversarial_weight=2.0)
+    phi_sr, phi_hr = vgg(sr), vgg(hr)
+    torch.testing.assert_close(found["content"], losses.content(phi_sr["54"], phi_hr["54"]))
+    torch.testing.assert_close(found["adversarial"], losses.adversarial(discriminator(phi_sr)).detach())
+    both = losses.discriminator(discriminator(phi_hr), discriminator(phi_sr))
+    torch.testing.assert_close(found["discriminator"], both.detach())
+    expected = torch.autograd.grad(both, list(discriminator.parameters()))
+    for parameter, wanted in zip(discriminator.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, wanted)
+
+
+def test_sixteen_steps_shift_by_all_16_offsets_and_repeat_the_edges() -> None:
+    shift, image = Shift(8, CPU), torch.rand(1, 3, 8, 8)
+    around = np.pad(image.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="edge")
+    for start in (0, 5):
+        ways = set()
+        for step in range(start, start + 16):
+            shift.set_step(step)
+            moved = shift(image).numpy()
+            ways |= {
+                (y, x) for y in range(4) for x in range(4) if np.array_equal(moved, around[..., y : y + 8, x : x + 8])
+            }
+        assert len(ways) == 16
+
+
+def repeating(gradient: Tensor) -> float:
+    """Strength of what is the same in every 4x4 pixels, away from the edges."""
+    inner = gradient[..., 8:-8, 8:-8]
+    n, c, height, width = inner.shape
+    places = inner.reshape(n, c, height // 4, 4, width // 4, 4).mean((0, 2, 4))
+    return float((places - places.mean((1, 2), keepdim=True)).norm())
+
+
+def test_the_mean_gradient_of_16_shifts_has_no_grid() -> None:
+    torch.manual_seed(0)
+    discriminator = Discriminator(crop=64, width=8)
+    init_weights(discriminator, seed=0)
+    images = torch.nn.functional.interpolate(torch.rand(4, 3, 16, 16), scale_factor=4, mode="bilinear") * 2 - 1
+    shift = Shift(64, CPU)
+
+    def gradient() -> Tensor:
+        x = images.clone().requires_grad_()
+        losses.adversarial(discriminator(shift(x))).backward()  # type: ignore[no-untyped-call]
+        assert x.grad is not None
+        return x.grad
+
+    shift.set_step(2)  # where nothing is moved
+    plain = gradient()
+    mean = torch.zeros_like(plain)
+    for step in range(16):
+        shift.set_step(step)
+        mean += gradient() / 16
+    assert repeating(plain) > 5 * repeating(mean)
+
+
+def test_sr_and_hr_shift_alike_and_for_the_discriminator_alone() -> None:
+    seen: list[Tensor] = []
+
+    class Sees(torch.nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.detach().clone())
+            return super().forward(x.mean((2, 3)))
+
+    generator, discriminator, shift = torch.nn.Conv2d(3, 3, 1), Sees(3, 1), Shift(16, CPU)
+    x, hr = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    content: list[Tensor] = []
+
+    def features(images: Tensor) -> dict[str, Tensor]:
+        content.append(images.detach().clone())
+        return {"54": images}
+
+    shift.set_step(0)
+    nets = AdversarialNets(
+        generator=generator,
+        discriminator=discriminator,
+        optimizer_g=torch.optim.SGD(generator.parameters(), lr=0.0),
+        optimizer_d=torch.optim.SGD(discriminator.parameters(), lr=0.0),
+        autocast=OFF,
+        vgg=features,
+        discriminator_input=shift,
+    )
+    steps.adversarial_step(nets, x, hr, LossWeights(), "54")
+    sr = generator(x)
+    for found, wanted in zip(seen, (hr, sr, sr), strict=True):
+        assert torch.equal(found, shift(wanted)) and not torch.equal(found, wanted)
+    for found, wanted in zip(content, (hr, sr), strict=True):
+        assert torch.equal(found, wanted)
+
+
+def test_a_resumed_run_keeps_shifting(vgg_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    how = (
+        "--pretrain-steps",
+        "1",
+        "--decay",
+        "none",
+        "--shift",
+        "--discriminator",
+        "features",
+        "--discriminator-rate",
+        "4",
+        "--content",
+        "vgg54",
+        "--vgg",
+        str(vgg_file),
+    )
+    again = ("--resume", *how, "--train-steps", "4", "--allow-change", "train_steps")
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    assert train(whole, *how, "--train-steps", "4") == 0
+    assert train(halves, *how, "--train-steps", "2") == train(halves, *again) == 0
+    assert_same(last_state(whole), last_state(halves))
+    capsys.readouterr()
+    assert train(halves, *again, "--discriminator", "figure4") == 2
+    assert "change the result: discriminator" in capsys.readouterr().err
+
+
+def test_texture_needs_the_discriminator_on_features_and_the_paper_has_none() -> None:
+    with pytest.raises(SettingsError, match=r"texture_weight.*discriminator features"):
+        TrainSettings.flat(texture_weight=1.0)
+    assert TrainSettings.flat(texture_weight=1.0, discriminator="features").losses.texture_weight == 1.0
+    assert recipes.paper().losses.texture_weight == 0.0
+
+
+def test_the_discriminator_on_features_needs_vgg19(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SettingsError, match=r"features.*VGG19.*--content vgg54"):
+        TrainSettings.flat(discriminator="features", content="mse")
+    assert train(tmp_path / "run", "--content", "vgg54", "--discriminator", "features") == 2
+    error = capsys.readouterr().err
+    assert "VGG19" in error and "srgan data fetch vgg19" in error
+
+
+def test_discriminator_rate_is_a_factor(vgg_file: Path, tmp_path: Path) -> None:
+    """Adam's first step is as long as the learning rate, whatever the gradient."""
+    how = (
+        "--pretrain-steps",
+        "1",
+        "--train-steps",
+        "1",
+        "--decay",
+        "none",
+        "--learning-rate",
+        "1e-3",
+        "--discriminator",
+        "features",
+        "--content",
+        "vgg54",
+        "--vgg",
+        str(vgg_file),
+        "--checkpoint-interval",
+        "1",
+    )
+    states = []
+    for rate in ("1", "4"):
+        assert train(tmp_path / rate, *how, "--discriminator-rate", rate) == 0
+        states.append(last_state(tmp_path / rate))
+    biases = [state["d.heads.34.4.bias"] for state in states]
+    assert abs(float((biases[0] - biases[1]).abs()) - 3e-3) < 1e-6
+    change = (states[0]["g.head.conv.weight"] - states[1]["g.head.conv.weight"]).abs()
+    assert float(change.max()) < 2.001e-3  # at most the other way
