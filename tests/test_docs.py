@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import itertools
-import re
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -25,8 +25,8 @@ import srgan
 from srgan import cli, flags
 from srgan.image import files
 from srgan.model import weights
-from tests.train.small import SMALL
 from srgan.model.config import GeneratorConfig
+from tests.train.small import SMALL
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -273,7 +273,9 @@ def test_the_paper_s_tests_and_files_exist() -> None:
 def test_the_example_adds_a_loss_in_three_edits(tmp_path: Path) -> None:
     """The diffs of docs/development.md, applied to a copy of the source, give a flag, a loss and a line in the journal."""
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    edits = re.findall(r"^```diff (\S+)\n(.*?)^```", (ROOT / "docs/development.md").read_text(), re.MULTILINE | re.DOTALL)
+    edits = re.findall(
+        r"^```diff (\S+)\n(.*?)^```", (ROOT / "docs/development.md").read_text(), re.MULTILINE | re.DOTALL
+    )
     assert len(edits) == 3
     for name, diff in edits:
         lines = [line.removeprefix(" ") for line in diff.splitlines() if not line.startswith("+")]
