@@ -36,8 +36,8 @@ if count:
             os.kill(os.getpid(), signal.SIGKILL)
         return real(*args, **options)
     setattr(home, name, deadly)
-from srgan.cli import run
-sys.exit(run(sys.argv[4:]))
+from srgan.cli import main
+sys.exit(main(sys.argv[4:]))
 """
 
 KILLS = (
