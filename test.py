@@ -22,7 +22,8 @@ def main(argv: list[str]) -> int:
         "test.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args(argv)
 
-    from srgan.data.folders import match_results, test_pairs
+    from srgan.data.folders import test_pairs
+    from srgan.data.pairs import match_results
     from srgan.evaluate.scoring import evaluate_images
     from srgan.evaluate.table import PROTOCOL, set_to_json
     from srgan.fs import atomic_write
