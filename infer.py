@@ -1,4 +1,4 @@
-"""The classic command: upscale the LR pictures of data/Set14 into results/.
+"""The classic command: upscale the LR images of data/Set14 into results/.
 
 python infer.py --infer_model srgan --infer_step final
 """
@@ -9,22 +9,24 @@ import argparse
 import sys
 from pathlib import Path
 
-from srgan.cli import guarded
+from srgan.cli import exit_code_of
 from srgan.errors import ImageError, UsageError, WeightsError
 
 RESULTS = Path("results")
 
 
 def options(argv: list[str]) -> argparse.Namespace:
-    """Both arguments are required: which network, and which moment of its training."""
+    """The flags of the original project; both are required."""
     p = argparse.ArgumentParser("infer.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--infer_model", required=True, type=str.lower, choices=("srgan", "srresnet"))
-    p.add_argument("--infer_step", required=True, type=str.lower, help="final, or the step of a saved generator")
+    p.add_argument(
+        "--infer_step", required=True, type=str.lower, help="final, or a step at which train.py saved a generator"
+    )
     return p.parse_args(argv)
 
 
 def main(argv: list[str]) -> int:
-    """Upscale every LR of Set14; only pictures that srgan made are replaced."""
+    """Upscale every LR image of Set14; only images that srgan made are replaced."""
     chosen = options(argv)
     path = model(chosen.infer_model, chosen.infer_step)
 
@@ -36,17 +38,17 @@ def main(argv: list[str]) -> int:
     RESULTS.mkdir(exist_ok=True)
     for pair in test_pairs(Path("data"), "Set14"):
         if pair.lr is None:
-            raise ImageError(f"{pair.hr} has no LR beside it; Set14 belongs into data/Set14/image_SRF_4.")
+            raise ImageError(f"{pair.hr} has no LR image; put Set14 into data/Set14/image_SRF_4.")
         target = RESULTS / f"{pair.lr.stem}.png"
         if target.exists() and read_provenance(target) is None:
-            raise ImageError(f"{target} was not made by srgan; move it away, then run this again.")
+            raise ImageError(f"{target} was not made by srgan and is not replaced; move it away and run this again.")
         upscaler.upscale_file(pair.lr, target, overwrite=True)
         print(target)
     return 0
 
 
 def model(name: str, step: str) -> Path:
-    """The file of a generator that train.py wrote; a missing one is an error that lists what there is."""
+    """The file of a generator that train.py wrote. Raises WeightsError with the steps that exist."""
     if step == "final":
         path = Path("models/srgan_final.safetensors" if name == "srgan" else "outputs/srresnet_final.safetensors")
     elif step.isdecimal():
@@ -58,11 +60,11 @@ def model(name: str, step: str) -> Path:
         there = (
             f"outputs/generators has {name} at steps {', '.join(map(str, steps))}"
             if steps
-            else "there is none at other steps"
+            else "no other step is saved"
         )
         raise WeightsError(f"{path} does not exist; {there}. Train with: python train.py")
     return path
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, sys.argv[1:]))
+    sys.exit(exit_code_of(main, sys.argv[1:]))

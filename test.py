@@ -10,19 +10,20 @@ import json
 import sys
 from pathlib import Path
 
-from srgan.cli import guarded
+from srgan.cli import exit_code_of
 from srgan.errors import DataError
 
 RESULTS = Path("results")
 
 
 def main(argv: list[str]) -> int:
-    """Print a row per image and the mean; write the same numbers to results/metrics.json."""
+    """Print one row per image and the mean; write the same numbers to results/metrics.json."""
     argparse.ArgumentParser(
         "test.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args(argv)
 
-    from srgan.data.folders import match_results, test_pairs
+    from srgan.data.folders import test_pairs
+    from srgan.data.pairs import match_results
     from srgan.evaluate.scoring import evaluate_images
     from srgan.evaluate.table import PROTOCOL, set_to_json
     from srgan.fs import atomic_write
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> int:
     pairs = test_pairs(Path("data"), "Set14")
     if not RESULTS.is_dir():
         raise DataError(
-            "there is no folder results/. Make it with: python infer.py --infer_model srgan --infer_step final"
+            "there is no folder results/. Create it with: python infer.py --infer_model srgan --infer_step final"
         )
 
     def row(name: str, scores: Scores) -> None:
@@ -42,9 +43,9 @@ def main(argv: list[str]) -> int:
     row("mean", scores.mean)
     content = {"protocol": PROTOCOL, "set": "Set14", "count": len(pairs), **set_to_json(scores)}
     atomic_write(RESULTS / "metrics.json", f"{json.dumps(content, indent=1, allow_nan=False)}\n".encode())
-    print(f"also in {RESULTS / 'metrics.json'}")
+    print(f"written to {RESULTS / 'metrics.json'}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, sys.argv[1:]))
+    sys.exit(exit_code_of(main, sys.argv[1:]))

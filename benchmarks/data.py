@@ -17,9 +17,9 @@ from rich.table import Table
 
 from benchmarks import plain
 from srgan import config, flags
-from srgan.data.folders import Pair
 from srgan.data.image_files import open_image_files
 from srgan.data.loader import CropSampler, gather, loader
+from srgan.data.pairs import Pair
 
 TURN = 0.5
 """Seconds of one turn, at least."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 from srgan.data.folders import sample_pairs, training_pairs
-from srgan.data.packed import PackedImages, pack_images
+from srgan.data.packed import PackedImages
+from srgan.data.packing import pack_images
 from srgan.errors import UsageError
 from srgan.image import files
 

@@ -205,7 +205,7 @@ def test_test_without_results_says_what_makes_them(data: Path, tmp_path: Path) -
     assert refused.returncode == 2 and "python infer.py --infer_model srgan" in refused.stderr
     (tmp_path / "results").mkdir()
     refused = run("python test.py", tmp_path)
-    assert refused.returncode == 2 and "results has no picture for img_001" in refused.stderr
+    assert refused.returncode == 2 and "results has no image for img_001" in refused.stderr
 
 
 @pytest.mark.slow

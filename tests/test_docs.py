@@ -157,7 +157,7 @@ def test_a_documented_command_parses(command: Command, tmp_path: Path, capsys: p
         elif program in CLASSIC:
             classic(program).options(argv)
         else:
-            assert cli.run(argv) == 0, capsys.readouterr().err
+            assert cli.main(argv) == 0, capsys.readouterr().err
     except Parsed:
         pass
     except SystemExit as end:
@@ -173,7 +173,7 @@ def test_an_inline_command_names_commands_and_options_that_exist(
     below = [rest.pop(0)] if name in ("data", "bench") and rest and rest[0].isalpha() and rest[0].islower() else []
     options = {re.split(r"[ =]", word)[0] for word in rest if re.match(r"--[a-z]", word)}
     if options:
-        assert cli.run([name, *below, "--help"]) == 0
+        assert cli.main([name, *below, "--help"]) == 0
         known = set(re.findall(r"--[a-z][a-z0-9-]*", capsys.readouterr().out))
         assert {option.replace("_", "-").rstrip(".,)") for option in options} <= known
 
@@ -198,7 +198,7 @@ def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     run = [c for c in run if "--ray" not in c.words]
     assert len(run) >= 6
     for command in run:
-        assert cli.run(list(command.words[1:])) == 0, command.place
+        assert cli.main(list(command.words[1:])) == 0, command.place
     assert files.size(tmp_path / "photo_x4.jpg") == (48, 64)
     assert files.size(tmp_path / "larger/beach/b.png") == (24, 32)
     assert files.read_image(tmp_path / "scan_x4.tif").pixels.dtype == np.uint16

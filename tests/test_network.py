@@ -21,9 +21,9 @@ socket.getaddrinfo = socket.create_connection = socket.socket.connect = socket.s
 """
 PROGRAMS = {
     "Upscaler": "from srgan import Upscaler; Upscaler()",
-    "upscale": "from srgan.cli import run; sys.exit(run(['upscale', 'a.png']))",
-    "evaluate": "from srgan.cli import run; sys.exit(run(['evaluate', '--model', 'srresnet', '--data', '.', '--sets', 'Tiny']))",
-    "info": "from srgan.cli import run; sys.exit(run(['info', 'a.png']))",
+    "upscale": "from srgan.cli import main; sys.exit(main(['upscale', 'a.png']))",
+    "evaluate": "from srgan.cli import main; sys.exit(main(['evaluate', '--model', 'srresnet', '--data', '.', '--sets', 'Tiny']))",
+    "info": "from srgan.cli import main; sys.exit(main(['info', 'a.png']))",
     "export": "from srgan.export import formats; import srgan.upscale.calibrate",
     "serve": "import srgan.serve.app, srgan.serve.models, srgan.upscale.openvino",
 }

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.rivals import RIVALS
 
 from benchmarks import upscale
-from srgan.cli import run
+from srgan.cli import main
 from srgan.model import weights as weights_module
 from srgan.model.config import GeneratorConfig
 
@@ -38,7 +38,7 @@ def test_the_table_and_the_figures(model: Path, tmp_path: Path, capsys: pytest.C
         "--json",
         str(target),
     ]
-    assert run(["bench", "upscale", *arguments]) == 0
+    assert main(["bench", "upscale", *arguments]) == 0
     report = json.loads(target.read_text())
     rows = {row["name"]: row for row in report["rows"]}
     assert set(rows) == set(RIVALS) - {"srgan openvino int8"}  # this model has no int8 form

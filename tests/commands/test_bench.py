@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 from benchmarks.contest import step_flop
 
-from srgan.cli import run
+from srgan.cli import main
 from srgan.model.generator import Generator
 
 
 def test_a_bench_needs_a_known_name(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["bench", "trian"]) == 2 and run(["bench"]) == 2
+    assert main(["bench", "trian"]) == 2 and main(["bench"]) == 2
     said = capsys.readouterr().err
     assert "there is no benchmark 'trian'" in said and "srgan bench train" in said
-    assert run(["bench", "--help"]) == 0
+    assert main(["bench", "--help"]) == 0
 
 
 def test_bench_data_writes_every_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "data.json"
-    assert run(["bench", "data", "--seconds", "0", "--pictures", "2", "--json", str(target)]) == 0
+    assert main(["bench", "data", "--seconds", "0", "--pictures", "2", "--json", str(target)]) == 0
     rates = json.loads(target.read_text())["crops_per_s"]
     assert set(rates) == {"pack, mapped", "pack, in memory", "PNG, --loader files", "PNG, Pillow"}
     assert all(rate > 0 for rate in rates.values())
@@ -30,7 +30,7 @@ def test_bench_data_writes_every_way(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_bench_train_measures_both_loops_in_turns(tmp_path: Path) -> None:
     target = tmp_path / "train.json"
     small = "--phase pretrain --blocks 1 --crop 32 --batch-size 2 --seconds 0 --turn 0 --pictures 2 --device cpu"
-    assert run(["bench", "train", *small.split(), "--json", str(target)]) == 0
+    assert main(["bench", "train", *small.split(), "--json", str(target)]) == 0
     found = json.loads(target.read_text())["phases"]["pretrain"]
     assert found["turns"] == 1 and found["speedup"] > 0 and found["matrix_rate_gflop_per_s"] > 0
     for loop in ("srgan", "plain"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srgan.cli import run
+from srgan.cli import main
 from srgan.data.packed import open_packed
 from srgan.image import files
 from tests.data.scenes import scene
@@ -22,32 +22,32 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_pack(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["data", "pack", str(folder)]) == 0
+    assert main(["data", "pack", str(folder)]) == 0
     output = capsys.readouterr()
     assert "3 images" in output.out and "1 skipped" in output.out
     assert "tiny.png is 8x8, smaller than the crop of 96" in output.err
     assert len(open_packed(folder / "srgan.pack")) == 3
-    assert run(["data", "pack", str(folder), "-o", str(folder / "x" / "y.pack"), "--minimum", "8"]) == 0
+    assert main(["data", "pack", str(folder), "-o", str(folder / "x" / "y.pack"), "--minimum", "8"]) == 0
     assert len(open_packed(folder / "x" / "y.pack")) == 4
 
 
 def test_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["data", "check", str(folder)]) == 0
+    assert main(["data", "check", str(folder)]) == 0
     output = capsys.readouterr().out
     header, training, *_ = output.splitlines()
     assert header.split()[:2] == ["images", "megapixels"] and training.split()[:2] == ["training", "4"]
     assert "small: " in output and output.endswith("usable\n")
     (folder / "cut.png").write_bytes((folder / "1.png").read_bytes()[:500])
-    assert run(["data", "check", str(folder)]) == 2
+    assert main(["data", "check", str(folder)]) == 2
     assert "not usable: 1 problem to fix" in capsys.readouterr().out
 
 
 def test_long_lists_are_cut_without_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for n in range(30):
         files.write_array(folder / f"t{n}.png", np.full((9, 9, 3), n, np.uint8))
-    run(["data", "check", str(folder)])
+    main(["data", "check", str(folder)])
     assert "small: and 11 more (--all lists them)" in capsys.readouterr().out
-    run(["data", "check", str(folder), "--all"])
+    main(["data", "check", str(folder), "--all"])
     assert capsys.readouterr().out.count("small: ") == 31
 
 
@@ -70,16 +70,16 @@ def test_misuse_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(["data", *argv]) == 2
+    assert main(["data", *argv]) == 2
     error = capsys.readouterr().err
     assert error.startswith("srgan: error: ") and said in error and "Traceback" not in error
 
 
 def test_unwritable_target(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["data", "pack", str(folder), "-o", str(folder / "1.png" / "x.pack")]) == 2
+    assert main(["data", "pack", str(folder), "-o", str(folder / "1.png" / "x.pack")]) == 2
     assert "cannot be written" in capsys.readouterr().err
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["data", "--help"]) == 0
+    assert main(["data", "--help"]) == 0
     assert "srgan data fetch SET" in capsys.readouterr().out

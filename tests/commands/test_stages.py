@@ -36,15 +36,15 @@ if count:
             os.kill(os.getpid(), signal.SIGKILL)
         return real(*args, **options)
     setattr(home, name, deadly)
-from srgan.cli import run
-sys.exit(run(sys.argv[4:]))
+from srgan.cli import main
+sys.exit(main(sys.argv[4:]))
 """
 
 KILLS = (
     ("srgan.data.fetch.download", 3),
     ("srgan.data.fetch._move", 2),
     ("srgan.commands.stages.check", 1),
-    ("srgan.data.packed._decode", 2),
+    ("srgan.data.packing._decode", 2),
     ("srgan.train.checkpoints.write", 2),
     ("srgan.train.checkpoints.write", 4),
     ("srgan.commands.evaluate.main", 2),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from srgan.data import folders
-from srgan.data.folders import Pair, match_results
+from srgan.data.pairs import Pair, match_results
 from srgan.errors import DataError
 from srgan.image.files import write_array
 

@@ -30,7 +30,7 @@ def said(document: Path, row: str, cells: tuple[str, ...]) -> dict[str, float]:
 @pytest.mark.parametrize("name", ["srresnet", "srgan"])
 def test_the_tables_are_what_evaluate_prints(name: str, data: Path, tmp_path: Path) -> None:
     arguments = ["evaluate", "--model", name, "--data", str(data), "--json", str(tmp_path / "scores.json")]
-    assert cli.run([*arguments, "--sets", *SETS, "--quiet"]) == 0
+    assert cli.main([*arguments, "--sets", *SETS, "--quiet"]) == 0
     sets = json.loads((tmp_path / "scores.json").read_text())["sets"]
     measured = {each: sets[each]["mean"] for each in SETS}
     results = said(ROOT / "docs" / "results.md", f"| **{name}** |", ("Set5", "Set14", "BSD100"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from srgan.data.folders import Pair
+from srgan.data.pairs import Pair
 from srgan.errors import DataError
 from srgan.evaluate.scoring import evaluate, evaluate_images
 from srgan.image.files import write_array

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from srgan.data.folders import Pair
 from srgan.data.loader import CropSampler, loader, signed_from_uint8, unit_from_uint8
-from srgan.data.packed import PackedImages, pack_images
+from srgan.data.packed import PackedImages
+from srgan.data.packing import pack_images
+from srgan.data.pairs import Pair
 from srgan.errors import SettingsError
 from srgan.image import files
 from srgan.model import losses

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from srgan.data.folders import Pair
 from srgan.data.loader import CropSampler, loader
-from srgan.data.packed import pack_images
+from srgan.data.packing import pack_images
+from srgan.data.pairs import Pair
 from srgan.image import files
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator

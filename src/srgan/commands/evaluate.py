@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from srgan import flags
-from srgan.data.folders import Pair, match_results, test_pairs
+from srgan.data.folders import test_pairs
+from srgan.data.pairs import Pair, match_results
 from srgan.errors import DataError, UsageError
 from srgan.evaluate import table
 from srgan.evaluate.scoring import OnImage, SetScores, evaluate, evaluate_images

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.data import folders
-from srgan.data.folders import Pair
+from srgan.data import folders, pairs
 from srgan.data.likeness import same_images, thumbnail
+from srgan.data.pairs import Pair
 from srgan.errors import DataError, ImageError
 from srgan.image import files, resize
 from srgan.progress import Progress
@@ -150,13 +150,13 @@ def _subsets(root: Path, *, unseen_only: bool = False) -> list[Subset]:
     if not unseen_only:
         try:
             training = folders.training_folders(root)
-            subsets.append(_subset("training", training.hr, folders.pair_folders(training)))
+            subsets.append(_subset("training", training.hr, pairs.pair_folders(training)))
         except DataError as error:
             refusal = error
     if root.is_dir() and (validation := folders.validation_folders(root)):
-        subsets.append(_subset("validation", validation.hr, folders.pair_folders(validation)))
+        subsets.append(_subset("validation", validation.hr, pairs.pair_folders(validation)))
     for name, folder in folders.test_folders(root).items():
-        subsets.append(_subset(f"test {name}", folder, folders.pair_by_mark(folder)))
+        subsets.append(_subset(f"test {name}", folder, pairs.pair_by_mark(folder)))
     if not any(subset.pairs for subset in subsets):
         raise refusal or DataError(f"No images in {root}; expected {', '.join(sorted(files.SUFFIXES))}.")
     if refusal:
@@ -164,7 +164,7 @@ def _subsets(root: Path, *, unseen_only: bool = False) -> list[Subset]:
     return subsets
 
 
-def _subset(role: str, folder: Path, pairing: folders.Pairing) -> Subset:
+def _subset(role: str, folder: Path, pairing: pairs.Pairing) -> Subset:
     texts = pairing.unpaired + [f"{lr} has no HR in {folder}" for lr in pairing.spare]
     return Subset(role, folder, pairing.pairs, [Finding(kind="unpaired", text=text) for text in texts])
 

@@ -1,16 +1,14 @@
-"""Which images a data folder offers for training, validation and tests, and which LR belongs to which HR."""
+"""Which images a data folder offers for training, validation and tests."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
+from srgan.data.pairs import Pair, PairFolders, complete, pair_by_mark, pair_by_name, pair_folders
 from srgan.errors import DataError, missing_extra
-from srgan.image.files import SUFFIXES, find_images, size
+from srgan.image.files import SUFFIXES, find_images
 
 TEST_SETS = ("Set5", "Set14", "BSD100")
 X4_FOLDERS = ("X4", "x4", "4X", "4x")
@@ -22,47 +20,6 @@ SAMPLE_TRAINING = ("astronaut.png", "rocket.jpg", "hubble_deep_field.jpg", "coff
 """NASA's astronaut and Hubble deep field, SpaceX's rocket (CC0), Rachel Michetti's coffee (CC0)."""
 SAMPLE_VALIDATION = ("chelsea.png",)
 """Stefan van der Walt's cat (CC0)."""
-
-_MARKED = re.compile(r"(?P<name>.+?)(?:_SRF_4)?_(?P<kind>HR|LR)", re.IGNORECASE)
-_SCALE_MARK = re.compile(r"[_-]?x4$", re.IGNORECASE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """An HR file and its LR file; `lr` None: the exact bicubic makes it.
-
-    `name`: of a training image, its path below the HR folder; of a test image, its stem without marks.
-    """
-
-    name: str
-    hr: Path
-    lr: Path | None
-
-    def check_sizes(self, hr_size: tuple[int, int], lr_size: tuple[int, int]) -> None:
-        """Raises DataError unless the LR is a quarter of the HR, cropped to multiples of 4; sizes (height, width)."""
-        height, width = (side // 4 for side in hr_size)
-        if lr_size != (height, width):
-            raise DataError(
-                f"{self.lr} is {lr_size[1]}x{lr_size[0]}, but {self.hr} / 4 is {width}x{height} "
-                f"(of {hr_size[1]}x{hr_size[0]}); are the folders paired?"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairFolders:
-    """The folder of the HRs and, if there is one, the folder of the LRs."""
-
-    hr: Path
-    lr: Path | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pairing:
-    """HRs with their LRs. `unpaired`: a sentence per HR without an LR; `spare`: LRs without an HR."""
-
-    pairs: list[Pair]
-    unpaired: list[str] = field(default_factory=list)
-    spare: list[Path] = field(default_factory=list)
 
 
 def training_pairs(root: Path) -> list[Pair]:
@@ -187,111 +144,9 @@ def test_pairs(root: Path, set_name: str) -> list[Pair]:
     )
 
 
-def pair_folders(folders: PairFolders) -> Pairing:
-    """The images of an HR folder with those of its LR folder; names are paths below the HR folder."""
-    hrs = {path: path.relative_to(folders.hr) for path in find_images(folders.hr)}
-    if folders.lr is None:
-        return Pairing(pairs=[Pair(name=name.as_posix(), hr=path, lr=None) for path, name in hrs.items()])
-    lrs = [(_stem(path.relative_to(folders.lr)), path) for path in find_images(folders.lr)]
-    pairing = _pair([(_stem(name), path) for path, name in hrs.items()], lrs, folders.lr)
-    return replace(pairing, pairs=[replace(pair, name=hrs[pair.hr].as_posix()) for pair in pairing.pairs])
-
-
-def pair_by_mark(folder: Path) -> Pairing:
-    """The images of one folder whose names end in _HR and _LR; where no LR is there, none is missing."""
-    kinds: dict[str, list[tuple[str, Path]]] = {"HR": [], "LR": []}
-    for path in find_images(folder, recursive=False):
-        match = _MARKED.fullmatch(path.stem)
-        if match:
-            kinds[match["kind"].upper()].append((match["name"], path))
-    return _pair(kinds["HR"], kinds["LR"], folder if kinds["LR"] else None)
-
-
-def complete(pairing: Pairing) -> list[Pair]:
-    """The pairs. Raises DataError that names the first HR without an LR."""
-    if pairing.unpaired:
-        raise DataError(f"{pairing.unpaired[0]}; without any LR the exact bicubic makes them all.")
-    return pairing.pairs
-
-
-def match_results(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
-    """The one file in `folder` for each pair: `img_001.png`, `img_001_SRF_4_LR.png`, `img_001_x4.webp`, ...
-
-    A file belongs to the longest name that it starts with, up to a mark. Of several, those of the right size
-    and not called HR are taken. Raises DataError for an image without a file, or with several.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; it should hold a super-resolved file per image of the set.")
-    files = find_images(folder, recursive=False)
-    names = sorted((pair.name for pair in pairs), key=len, reverse=True)
-    owners: dict[str, list[Path]] = {name: [] for name in names}
-    for file in files:
-        owner = next((name for name in names if _belongs(file.stem, name)), None)
-        if owner is not None:
-            owners[owner].append(file)
-    return {pair.name: _choose_result(owners[pair.name], pair, folder, len(files)) for pair in pairs}
-
-
-def _choose_result(files: list[Path], pair: Pair, folder: Path, count: int) -> Path:
-    if len(files) > 1:
-        height, width = (side - side % 4 for side in size(pair.hr))
-        right = [f for f in files if not f.stem.lower().endswith("_hr") and size(f) == (height, width)]
-        files = right or files
-    if not files:
-        raise DataError(
-            f"{folder} has no image for {pair.name} among its {count}; expected {pair.name}.png, or with an "
-            "ending such as _SRF_4_LR or _x4. Do they belong to another test set?"
-        )
-    if len(files) > 1:
-        both = " and ".join(file.name for file in files[:2])
-        raise DataError(f"{folder} has several images for {pair.name}: {both}; keep one per image.")
-    return files[0]
-
-
-def _belongs(stem: str, name: str) -> bool:
-    """Whether a file's stem is an image's name, alone or followed by a mark."""
-    stem, name = stem.lower(), name.lower()
-    rest = stem.removeprefix(name)
-    return stem.startswith(name) and (not rest or rest[0] in "_-. " or _SCALE_MARK.fullmatch(rest) is not None)
-
-
-def _pair(hrs: Sequence[tuple[str, Path]], lrs: Sequence[tuple[str, Path]], lr_folder: Path | None) -> Pairing:
-    """Pair (name, file) by equal names, or with x4 behind the LR's; without an `lr_folder` no LR is missing."""
-    unpaired = [f"{a} and {b} are both image {name}; keep one of them" for name, a, b in (*_twice(hrs), *_twice(lrs))]
-    names = {_composed(name) for name, _ in hrs}
-    exact = {_composed(name): path for name, path in lrs}
-    marked = {_SCALE_MARK.sub("", name): path for name, path in exact.items() if name not in names}
-    pairs = []
-    for name, path in hrs:
-        lr = exact.get(_composed(name)) or marked.get(_composed(name))
-        if lr is None and lr_folder:
-            unpaired.append(f"{path} has no LR in {lr_folder} (looked for {path.stem}x4{path.suffix})")
-        pairs.append(Pair(name=name, hr=path, lr=lr))
-    spare = {path for _, path in lrs} - {pair.lr for pair in pairs}
-    return Pairing(pairs=pairs, unpaired=unpaired, spare=sorted(spare))
-
-
-def _twice(files: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, Path, Path]]:
-    """Each name that two files have, with both."""
-    first: dict[str, Path] = {}
-    for name, path in files:
-        other = first.setdefault(_composed(name), path)
-        if other is not path:
-            yield name, other, path
-
-
-def _composed(name: str) -> str:
-    """A name with composed letters: file systems and archives differ in them."""
-    return unicodedata.normalize("NFC", name)
-
-
-def _stem(path: Path) -> str:
-    return path.with_suffix("").as_posix()
-
-
 def _test_pairs_in(hr: Path, lr: Path | None) -> list[Pair]:
     hrs, lrs = ([(p.stem, p) for p in (find_images(f, recursive=False) if f else ())] for f in (hr, lr))
-    return sorted(complete(_pair(hrs, lrs, lr if lrs else None)), key=lambda pair: pair.name)
+    return sorted(complete(pair_by_name(hrs, lrs, lr if lrs else None)), key=lambda pair: pair.name)
 
 
 def _candidate_folders(root: Path, set_name: str) -> Iterator[Path]:

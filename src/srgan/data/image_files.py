@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.data.folders import Pair
+from srgan.data.pairs import Pair
 from srgan.errors import DataError, ImageError
 from srgan.image import files, resize
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.data.catalogue import DIGESTS, GREY, pixel_digest
-from srgan.data.folders import Pair, PairFolders, complete, pair_folders
+from srgan.data.pairs import Pair, PairFolders, complete, pair_folders
 from srgan.errors import DataError, ImageError
 from srgan.image import files, resize
 from srgan.progress import Progress

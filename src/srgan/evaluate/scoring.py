@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.data.folders import Pair
+from srgan.data.pairs import Pair
 from srgan.errors import DataError
 from srgan.image import metrics
 from srgan.image.files import read_array

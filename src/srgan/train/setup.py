@@ -9,7 +9,8 @@ import torch
 
 from srgan.data.folders import sample_pairs, training_pairs, validation_pairs
 from srgan.data.image_files import ImageFiles, open_image_files
-from srgan.data.packed import PackedImages, pack_images
+from srgan.data.packed import PackedImages
+from srgan.data.packing import pack_images
 from srgan.errors import CheckpointError, UsageError
 from srgan.image.niqe import NiqeModel, read_niqe_model
 from srgan.model import weights

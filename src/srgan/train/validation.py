@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from srgan.data.degrade import degrade_batch
-from srgan.data.folders import Pair
+from srgan.data.pairs import Pair
 from srgan.image import files, metrics, resize
 from srgan.image.niqe import NiqeModel
 from srgan.model.generator import Generator, freeze_batchnorm
