@@ -93,7 +93,7 @@ RIVALS: dict[str, Callable[[Weights, Path | None], Run | None]] = {
 _CHILD = """
 import json, sys
 import numpy as np
-from srgan import weights
+from srgan.model import weights
 from benchmarks.rivals import RIVALS
 from benchmarks.memory import peak_resident
 name, model, side = json.loads(sys.argv[1])

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +109,22 @@ def test_ctrl_c_at_each_step(folder: Path, small_file: Path, monkeypatch: pytest
     else:
         monkeypatch.setattr(batch.FileTask, step, interrupted)
     assert upscale(small_file, folder / "in", "-o", folder / "out") == 130
+    assert not [path for path in (folder / "out").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_signals_leave_nothing_behind(folder: Path, small_file: Path, number: str, code: int) -> None:
+    """A signal in the middle of an image, in a process of its own."""
+    files.write_array(folder / "in/a.png", np.zeros((500, 500, 3), np.uint8))
+    words = [folder / "in", "-o", folder / "out", "--model", small_file, "--memory", "2MB", "--self-ensemble"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "srgan", "upscale", *map(str, words)], stderr=subprocess.PIPE, text=True
+    )
+    while not list(folder.glob("out/.*")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(getattr(signal, number))
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == code and "stopped by" in error and "Traceback" not in error
     assert not [path for path in (folder / "out").rglob("*") if path.is_file()]
 
 

@@ -68,7 +68,7 @@ def test_whole_run(tmp_path: Path) -> None:
 
 
 def test_keys_of_report_json(tmp_path: Path) -> None:
-    (run,) = numbers(write([write_run(tmp_path / "run", steps=80, every=10, sheets=False)]))
+    (run,) = numbers(write([write_run(tmp_path / "run", steps=80, every=10, sheets=False, phases=("pretrain",))]))
     assert list(run) == (
         "name state time phases validation best evaluation settings data hardware versions git warnings events "
         "samples notes"
@@ -79,14 +79,14 @@ def test_keys_of_report_json(tmp_path: Path) -> None:
 
 
 def test_nothing_is_fetched(tmp_path: Path) -> None:
-    page = write([write_run(tmp_path / "paper", steps=80, every=10)])
+    page = write([write_run(tmp_path / "paper", steps=80, every=10, phases=("pretrain",))])
     assert all(link.startswith(("data:", "#")) for link in Page(page).links)
     assert not re.search(r"https?:|@import|url\((?!#)|fetch\(|XMLHttp", page.read_text())
     assert "default-src 'none'" in page.read_text()
 
 
 def test_texts_from_files_are_escaped(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "a<b>&c", steps=80, every=10, sheets=False, recipe=HOSTILE)
+    folder = write_run(tmp_path / "a<b>&c", steps=80, every=10, sheets=False, phases=("pretrain",), recipe=HOSTILE)
     write_evaluation(folder, models=(HOSTILE,))
     append(
         folder,
@@ -95,14 +95,14 @@ def test_texts_from_files_are_escaped(tmp_path: Path) -> None:
         {"kind": "report", "phase": HOSTILE, "step": 20, "loss": {HOSTILE: 2.0}},
         {"kind": "validation", "phase": HOSTILE, "step": 20, "scores": {HOSTILE: 2.0}, "best": True},
     )
-    other = write_run(tmp_path / f"${HOSTILE.replace('/', '')}", steps=80, every=10, sheets=False)
+    other = write_run(tmp_path / f"${HOSTILE.replace('/', '')}", steps=80, every=10, sheets=False, phases=("pretrain",))
     page = Page(write([folder, other]))
     assert page.tags.count("script") == 1 and "img" not in page.tags
     assert any(HOSTILE in text for text in page.texts), "shown as text"
 
 
 def test_several_runs(tmp_path: Path) -> None:
-    first = write_run(tmp_path / "one" / "paper", steps=80, every=10, sheets=False)
+    first = write_run(tmp_path / "one" / "paper", steps=80, every=10, sheets=False, phases=("pretrain",))
     second = write_run(tmp_path / "two" / "paper", steps=160, every=10, seed=1, learning_rate=3e-4)
     write_evaluation(second, models=("srgan",))
     page = write([first, second], tmp_path / "both.html")
@@ -124,7 +124,7 @@ def test_half_a_run(tmp_path: Path, kept: int) -> None:
 
 
 def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "run", steps=80, every=10, sheets=False, weight=float("inf"))
+    folder = write_run(tmp_path / "run", steps=80, every=10, sheets=False, phases=("pretrain",), weight=float("inf"))
     text = (folder / "journal.jsonl").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     next(line for line in lines if line.get("step") == 40)["loss"]["pixel"] = "nan"
@@ -156,7 +156,7 @@ def test_images_keep_to_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_misuse_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at least one run"):
         write([])
-    folder = write_run(tmp_path / "run", steps=80, every=80, sheets=False)
+    folder = write_run(tmp_path / "run", steps=80, every=80, sheets=False, phases=("pretrain",))
     with pytest.raises(UsageError, match=r"ends in \.html"):
         write([folder], tmp_path / "page.pdf")
     with pytest.raises(DataError, match="not a run's folder"):

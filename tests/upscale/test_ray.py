@@ -201,7 +201,7 @@ def test_stop_flag_leaves_nothing_behind(
 
 def command(*arguments: object) -> subprocess.Popen[str]:
     """`srgan upscale --ray` with two actors, in a process group of its own; Ray's processes may keep their bytecode."""
-    environment = {name: value for name, value in os.environ.tasks() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(
         [sys.executable, "-m", "srgan", "upscale", "--ray", *map(str, arguments), "--ray-actors", "2"],
         stdout=subprocess.PIPE,

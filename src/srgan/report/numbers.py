@@ -43,13 +43,13 @@ def run_numbers(log: RunLog, title: str) -> dict[str, Any]:
 
 def curves(lines: Sequence[Line], group: str = "") -> Curves:
     """Curves of the finite numbers in `group` ("loss", "health", "scores") of each line, or of the line itself."""
-    found: Curves = {}
+    result: Curves = {}
     for line in lines:
         for name, value in mapping(line.get(group) if group else line).items():
             number = finite(value)
             if number is not None and name not in ("step", "time"):
-                found.setdefault(str(name), []).append((line["step"], number))
-    return found
+                result.setdefault(str(name), []).append((line["step"], number))
+    return result
 
 
 def utc_time(line: Line) -> str | None:
@@ -89,8 +89,8 @@ def _best(lines: Sequence[Line]) -> dict[str, Any] | None:
 
 def scores(line: Line) -> dict[str, float]:
     """The finite scores of a validation, the usual ones first."""
-    found = {name: curve[0][1] for name, curve in curves([line], "scores").items()}
-    return {name: found[name] for name in (*(name for name in SCORES if name in found), *found)}
+    values = {name: curve[0][1] for name, curve in curves([line], "scores").items()}
+    return {name: values[name] for name in (*(name for name in SCORES if name in values), *values)}
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

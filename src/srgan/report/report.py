@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -19,14 +18,12 @@ from srgan.errors import DataError, UsageError
 from srgan.fs import atomic_write, printable
 from srgan.report import charts
 from srgan.report.charts import Series
-from srgan.report.numbers import SCORES, Curves, json_ready, mapping, run_numbers, scores
-from srgan.report.run_log import STATES, RunLog, Sample, finite, read_run
+from srgan.report.frames import Frame, frames, thinned
+from srgan.report.numbers import SCORES, Curves, json_ready, mapping, run_numbers
+from srgan.report.run_log import STATES, RunLog, finite, read_run
 
-T = TypeVar("T")
 IMAGE_BUDGET = 7_000_000
 """Bytes of all images of a page, as base64."""
-MAX_FRAMES, WEBP_QUALITY = 40, 88
-REFERENCE_SHEETS = {"bicubic": "bicubic, from the same small images", "hr": "the originals"}
 TABLE_SCORES = ("psnr_y", "ssim_daala", "niqe", "ssim_wang")
 PAPER_ROWS = {"srresnet": "paper: SRResNet", "srgan": "paper: SRGAN (VGG54)"}
 PHASE_TITLES = {"pretrain": "SRResNet (pretraining)", "adversarial": "SRGAN (adversarial training)"}
@@ -46,27 +43,15 @@ NOTES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frame:
-    """A sheet of crops inside the page."""
-
-    title: str
-    uri: str
-    width: int
-    height: int
-    sample: Sample | None = None
-    """None for a sheet that training does not change."""
-    scores: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class ReportRun:
     """A run as the page's template takes it."""
 
     title: str
     log: RunLog
-    frames: list[Frame] = field(default_factory=list)
-    references: list[Frame] = field(default_factory=list)
-    numbers: dict[str, Any] = field(default_factory=dict)
+    numbers: dict[str, Any]
+    """Its entry in report.json."""
+    frames: list[Frame]
+    references: list[Frame]
 
     @property
     def printed(self) -> list[int]:
@@ -89,7 +74,7 @@ def write(folders: Sequence[Path], output: Path | None = None) -> Path:
     names = [log.name for log in logs]
     if len(set(names)) < len(names):
         names = [f"{log.folder.resolve().parent.name}/{log.name}" for log in logs]
-    runs = [report_run(log, printable(name), IMAGE_BUDGET // len(logs)) for log, name in zip(logs, names, strict=True)]
+    runs = [_report_run(log, printable(name), IMAGE_BUDGET // len(logs)) for log, name in zip(logs, names, strict=True)]
     document = json_ready({"srgan.report": 1, "runs": [run.numbers for run in runs]})
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,58 +86,9 @@ def write(folders: Sequence[Path], output: Path | None = None) -> Path:
     return target
 
 
-def report_run(log: RunLog, title: str, image_budget: int) -> ReportRun:
-    """A run with its images, of at most `image_budget` bytes, and its numbers."""
-    references = [
-        frame
-        for name, text in REFERENCE_SHEETS.items()
-        if (path := log.folder / "samples" / f"{name}.png").is_file() and (frame := _frame(path, text, log.notes))
-    ]
-    frames = _frames(log, image_budget - sum(len(frame.uri) for frame in references))
-    return ReportRun(title=title, log=log, frames=frames, references=references, numbers=run_numbers(log, title))
-
-
-# Images.
-
-
-def thinned(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` of `items`, evenly spread, the first and the last among them."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
-
-
-def _frames(log: RunLog, budget: int) -> list[Frame]:
-    """The run's sample sheets in order of time, thinned to MAX_FRAMES and to `budget` bytes."""
-    by_step = {(phase, line["step"]): scores(line) for phase, lines in log.validations.items() for line in lines}
-    readable = []
-    for sample in thinned(log.samples, MAX_FRAMES):
-        found = by_step.get((sample.phase, sample.step), {})
-        text = " · ".join(f"{name} {value:.{SCORES.get(name, 4)}f}" for name, value in found.items())
-        frame = _frame(sample.path, f"{sample.phase}, step {sample.step:,}", log.notes, sample=sample, scores=text)
-        readable += [frame] if frame else []
-    frames = readable
-    while len(frames) > 2 and sum(len(frame.uri) for frame in frames) > budget:
-        frames = thinned(readable, len(frames) - 1)
-    if len(frames) < len(log.samples):
-        log.notes.append(f"{len(frames)} of {len(log.samples)} sample sheets are shown; all are in samples/.")
-    return frames
-
-
-def _frame(path: Path, title: str, notes: list[str], *, sample: Sample | None = None, scores: str = "") -> Frame | None:
-    import pyvips
-
-    try:
-        image = pyvips.Image.new_from_file(str(path), fail_on="truncated")
-        content = image.webpsave_buffer(Q=WEBP_QUALITY, keep="none")
-    except pyvips.Error as error:
-        notes.append(f"{path.name} cannot be read: {str(error).strip().splitlines()[-1]}.")
-        return None
-    uri = f"data:image/webp;base64,{base64.b64encode(content).decode('ascii')}"
-    return Frame(title=title, uri=uri, width=image.width, height=image.height, sample=sample, scores=scores)
-
-
-# Page.
+def _report_run(log: RunLog, title: str, image_budget: int) -> ReportRun:
+    chosen, references = frames(log, image_budget)  # first: it adds to the notes, which are among the numbers
+    return ReportRun(title=title, log=log, numbers=run_numbers(log, title), frames=chosen, references=references)
 
 
 def render(runs: Sequence[ReportRun]) -> str:
@@ -196,14 +132,14 @@ def render(runs: Sequence[ReportRun]) -> str:
 
 def facts(run: ReportRun) -> list[tuple[str, str]]:
     """The run in a few figures: (value, what it is)."""
-    found = [(STATES[run.numbers["state"]], "state")]
+    figures = [(STATES[run.numbers["state"]], "state")]
     for phase, part in run.numbers["phases"].items():
         of = f" of {part['of']:,}" if isinstance(part["of"], int) and part["of"] != part["steps"] else ""
-        found.append((f"{part['steps']:,}", f"steps, {phase}{of}"))
+        figures.append((f"{part['steps']:,}", f"steps, {phase}{of}"))
     for phase, best in run.numbers["best"].items():
         for name, value in list(best["scores"].items() if best else ())[:1]:
-            found.append((f"{value:.2f}", f"best {name}, {phase}, at step {best['step']:,}"))
-    return [*found, (duration(run.numbers["time"]["seconds_in_training"]), "time in training")]
+            figures.append((f"{value:.2f}", f"best {name}, {phase}, at step {best['step']:,}"))
+    return [*figures, (duration(run.numbers["time"]["seconds_in_training"]), "time in training")]
 
 
 def duration(seconds: float) -> str:

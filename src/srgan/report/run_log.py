@@ -131,13 +131,13 @@ def _lines(journal: Path, notes: list[str]) -> Iterator[Line]:
 
 
 def _by_step(lines: list[Line], kind: str) -> dict[str, list[Line]]:
-    found: dict[str, dict[int, Line]] = {}
+    by_phase: dict[str, dict[int, Line]] = {}
     for line in lines:
         step = line.get("step")
         if line["kind"] == kind and type(step) is int and isinstance(line.get("phase"), str):
-            found.setdefault(line["phase"], {})[step] = line
-    phases = [phase for phase in PHASES if phase in found] + sorted(set(found) - set(PHASES))
-    return {phase: [found[phase][step] for step in sorted(found[phase])] for phase in phases}
+            by_phase.setdefault(line["phase"], {})[step] = line
+    phases = [phase for phase in PHASES if phase in by_phase] + sorted(set(by_phase) - set(PHASES))
+    return {phase: [by_phase[phase][step] for step in sorted(by_phase[phase])] for phase in phases}
 
 
 def _settings(folder: Path, lines: list[Line], notes: list[str]) -> dict[str, Any]:
