@@ -94,10 +94,11 @@ _CHILD = """
 import json, sys
 import numpy as np
 from srgan.model import weights
+from tests.support import random_weights
 from benchmarks.rivals import RIVALS
 from benchmarks.memory import peak_resident
 name, model, side = json.loads(sys.argv[1])
-generator = weights.random() if model == "random" else weights.read(model)
+generator = random_weights() if model == "random" else weights.read(model)
 run = RIVALS[name](generator, None if model == "random" else weights.find_model(model))
 lr = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
 run(lr)

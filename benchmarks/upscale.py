@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.support import random_weights
 
 from benchmarks.rivals import RIVALS, peak_memory
 from srgan import __version__, flags
@@ -73,7 +74,7 @@ class Row:
 def main(argv: list[str]) -> int:
     """Run the bench; the table goes to stdout."""
     settings: BenchSettings = flags.parse(BenchSettings, argv, prog="srgan bench upscale", description=DESCRIPTION)
-    generator = weights.random() if settings.model == "random" else weights.read(settings.model)
+    generator = random_weights() if settings.model == "random" else weights.read(settings.model)
     path = None if settings.model == "random" else weights.find_model(settings.model)
     runs = {name: made for name in settings.only if (made := RIVALS[name](generator, path)) is not None}
     lr = _picture(settings.side)

@@ -15,6 +15,7 @@ import pytest
 from srgan.image import files, resize
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig
+from tests.support import random_weights
 
 ROOT = Path(__file__).parents[1]
 QUICK = "--pretrain_steps 3 --train_steps 2 --checkpoint_interval 2 --batch_size 2 --num_res_blocks 1 --device cpu"
@@ -45,7 +46,7 @@ def div2k(folder: Path, data: Path, *, count: int, side: int) -> None:
 
 def generator(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    one = weights.random(GeneratorConfig(blocks=1, width=4))
+    one = random_weights(GeneratorConfig(blocks=1, width=4))
     weights.write(path, one.tensors, config=one.config, metadata={})
     return path
 

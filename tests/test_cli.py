@@ -19,6 +19,7 @@ from srgan import __version__, cli
 from srgan.errors import Diverged, ImageError
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig
+from tests.support import random_weights
 
 
 @pytest.fixture(autouse=True)
@@ -221,7 +222,7 @@ def test_ignored_hangup_stays_ignored(command: Callable[..., None]) -> None:
 def test_a_missing_extra_is_named_with_the_command_that_brings_it(
     module: str, argv: list[str], extra: str, tmp_path: Path
 ) -> None:
-    tiny = weights.random(GeneratorConfig(blocks=1, width=4))
+    tiny = random_weights(GeneratorConfig(blocks=1, width=4))
     weights.write(tmp_path / "tiny.safetensors", tiny.tensors, config=tiny.config, metadata={})
     code = f"import sys; sys.modules[{module!r}] = None\nfrom srgan.cli import main; sys.exit(main({argv!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)

@@ -26,6 +26,7 @@ from srgan import cli, flags
 from srgan.image import files
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig
+from tests.support import random_weights
 from tests.train.small import SMALL
 
 ROOT = Path(__file__).parents[1]
@@ -183,7 +184,7 @@ def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     models = tmp_path / "models"
     models.mkdir()
     for seed, name in enumerate(("srgan", "srresnet")):
-        tiny = weights.random(GeneratorConfig(blocks=1, width=4), seed=seed)
+        tiny = random_weights(GeneratorConfig(blocks=1, width=4), seed=seed)
         weights.write(models / f"{name}.safetensors", tiny.tensors, config=tiny.config, metadata={})
     monkeypatch.setattr(weights, "_MODELS", models)
     (tmp_path / "runs/first").mkdir(parents=True)

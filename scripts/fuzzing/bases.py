@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from tests.image import corpus
+from tests.support import random_weights
 
 from srgan.image import files
 from srgan.model import weights as room
@@ -96,7 +97,7 @@ def weights(folder: Path) -> list[bytes]:
     path = folder / "input"
     for config in (GeneratorConfig(blocks=1, width=4), GeneratorConfig(blocks=2, width=8, scale=2)):
         for dtype in (np.float32, np.float16):
-            tensors: dict[str, Any] = {k: v.astype(dtype) for k, v in room.random(config).tensors.items()}
+            tensors: dict[str, Any] = {k: v.astype(dtype) for k, v in random_weights(config).tensors.items()}
             room.write(path, tensors, config=config, metadata={"recipe": "fuzz"})
             made.append(path.read_bytes())
     return made

@@ -13,6 +13,7 @@ from benchmarks import upscale
 from srgan.cli import main
 from srgan.model import weights as weights_module
 from srgan.model.config import GeneratorConfig
+from tests.support import random_weights
 
 for module in ("torch", "onnxruntime", "onnx"):
     pytest.importorskip(module)
@@ -20,7 +21,7 @@ for module in ("torch", "onnxruntime", "onnx"):
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    weights = weights_module.random(GeneratorConfig(blocks=1, width=4), seed=2)
+    weights = random_weights(GeneratorConfig(blocks=1, width=4), seed=2)
     weights_module.write(tmp_path / "m.safetensors", weights.tensors, config=weights.config, metadata={})
     return tmp_path / "m.safetensors"
 

@@ -18,6 +18,7 @@ from srgan.image.resize import downscaled
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig
 from srgan.upscale.upscaler import Upscaler
+from tests.support import random_weights
 
 CAP = pytest.CaptureFixture[str]
 
@@ -34,7 +35,7 @@ def rows(text: str) -> dict[str, list[str]]:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    made = weights.random(GeneratorConfig(blocks=1, width=4))
+    made = random_weights(GeneratorConfig(blocks=1, width=4))
     weights.write(path, made.tensors, config=made.config, metadata={})
     return path
 

@@ -26,6 +26,7 @@ from srgan.model.config import GeneratorConfig, generator_layers
 from srgan.model.weights import Weights
 from srgan.upscale import int8
 from srgan.upscale.upscaler import Upscaler
+from tests.support import random_weights
 
 SLOW = pytest.param("torch", marks=pytest.mark.slow)
 """Tracing and loading a program takes PyTorch many seconds, however small it is; the traced module is quick."""
@@ -42,7 +43,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def written(path: Path, config: GeneratorConfig) -> Path:
-    made = weights.random(config, seed=4)
+    made = random_weights(config, seed=4)
     weights.write(path, made.tensors, config=config, metadata={})
     return path
 
@@ -88,7 +89,7 @@ def test_output_at_other_sizes(tmp_path: Path, format: str, kind: str) -> None:
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_module_that_is_traced(kind: str, half: bool) -> None:
-    made = weights.random(CONFIGS[kind], seed=4)
+    made = random_weights(CONFIGS[kind], seed=4)
     module = formats.unit_module(made, half=half)
     lr = images((2, 9, 14), seed=9)
     with torch.inference_mode():
@@ -197,7 +198,7 @@ def test_other_output_size_is_refused() -> None:
 
 def test_onnx_graph_has_standard_nodes() -> None:
     config = GeneratorConfig(blocks=3, width=4)
-    model = onnx_graph.build(config, weights.fold_batchnorm(weights.random(config)))
+    model = onnx_graph.build(config, weights.fold_batchnorm(random_weights(config)))
     onnx.checker.check_model(model, full_check=True)
     kinds = [node.op_type for node in model.graph.node]
     convs = [layer for layer in generator_layers(config) if layer.kind == "conv"]

@@ -12,6 +12,7 @@ from srgan.model import weights
 from srgan.model.config import GeneratorConfig, receptive_field, tensor_shapes
 from srgan.model.generator import Generator, freeze_batchnorm, generator_from_weights, tensors_from_generator
 from tests.model import numpy_networks
+from tests.support import random_weights
 
 SMALL = GeneratorConfig(blocks=2, width=4)
 CONFIGS = [
@@ -42,7 +43,7 @@ def test_tensors_are_those_of_the_one_description_in_order(config: GeneratorConf
     seed=st.integers(0, 2**16),
 )
 def test_agrees_with_numpy(config: GeneratorConfig, height: int, width: int, seed: int) -> None:
-    random = weights.random(config, seed)
+    random = random_weights(config, seed)
     lr_unit = np.random.default_rng(seed).random((3, height, width))
     generator = generator_from_weights(random).double()
     with torch.no_grad():
@@ -53,7 +54,7 @@ def test_agrees_with_numpy(config: GeneratorConfig, height: int, width: int, see
 
 
 def test_weights_go_in_and_come_out_unchanged() -> None:
-    random = weights.random(SMALL)
+    random = random_weights(SMALL)
     tensors = tensors_from_generator(generator_from_weights(random))
     assert list(tensors) == list(random.tensors)
     assert all(np.array_equal(tensors[name], random.tensors[name]) for name in tensors)
@@ -115,7 +116,7 @@ def test_features_reach_37_pixels() -> None:
 
 
 def test_frozen_batchnorm_trains_as_it_evaluates() -> None:
-    generator = generator_from_weights(weights.random(SMALL)).double().train()
+    generator = generator_from_weights(random_weights(SMALL)).double().train()
     freeze_batchnorm(generator)
     before = tensors_from_generator(generator)
     lr_unit = torch.rand(2, 3, 5, 5, dtype=torch.float64)
@@ -127,7 +128,7 @@ def test_frozen_batchnorm_trains_as_it_evaluates() -> None:
 
 
 def test_folded_is_the_same_function_without_batchnorm() -> None:
-    random = weights.random(SMALL)
+    random = random_weights(SMALL)
     whole, folded = (generator_from_weights(random, folded=folded).double() for folded in (False, True))
     assert not [layer for layer in folded.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     lr_unit = torch.rand(2, 3, 7, 6, dtype=torch.float64)
@@ -136,7 +137,7 @@ def test_folded_is_the_same_function_without_batchnorm() -> None:
 
 
 def test_channels_last_changes_nothing() -> None:
-    generator = generator_from_weights(weights.random(SMALL)).double()
+    generator = generator_from_weights(random_weights(SMALL)).double()
     lr_unit = torch.rand(2, 3, 7, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         plain = generator(lr_unit)
@@ -145,7 +146,7 @@ def test_channels_last_changes_nothing() -> None:
 
 
 def test_in_evaluation_a_picture_does_not_depend_on_its_neighbours_in_the_batch() -> None:
-    generator = generator_from_weights(weights.random(SMALL)).double()
+    generator = generator_from_weights(random_weights(SMALL)).double()
     batch = torch.rand(3, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.allclose(generator(batch)[1:2], generator(batch[1:2]), atol=1e-12)
@@ -153,7 +154,7 @@ def test_in_evaluation_a_picture_does_not_depend_on_its_neighbours_in_the_batch(
 
 def test_traces_whole_for_any_size() -> None:
     """No branch on data and no fixed size: one graph, which torch.compile and the exporters need."""
-    generator = generator_from_weights(weights.random(SMALL))
+    generator = generator_from_weights(random_weights(SMALL))
     traced = torch.fx.symbolic_trace(generator)
     lr_unit = torch.rand(1, 3, 11, 5)
     assert torch.equal(traced(lr_unit), generator(lr_unit))

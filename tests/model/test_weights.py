@@ -18,9 +18,10 @@ from srgan.model import weights
 from srgan.model.config import GeneratorConfig, generator_layers, tensor_shapes
 from srgan.model.weights import Weights
 from tests.model import numpy_networks
+from tests.support import random_weights
 
 SMALL = GeneratorConfig(blocks=2, width=4)
-A, B = weights.random(SMALL, seed=1), weights.random(SMALL, seed=2)
+A, B = random_weights(SMALL, seed=1), random_weights(SMALL, seed=2)
 
 
 def written(path: Path, of: Weights = A, **metadata: str) -> Path:
@@ -50,7 +51,7 @@ def test_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize("config", [GeneratorConfig(blocks=1, width=3, scale=2, slopes="layer"), GeneratorConfig()])
 def test_the_config_comes_back(config: GeneratorConfig, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    weights.write(path, weights.random(config).tensors, config=config, metadata={})
+    weights.write(path, random_weights(config).tensors, config=config, metadata={})
     assert weights.read(path).config == config
 
 
@@ -186,7 +187,7 @@ def test_write_into_a_missing_folder_is_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("slopes", ["channel", "layer"])
 def test_folded_equals_unfolded(slopes: Any) -> None:
     """The folded tensors, through the layers without their norms, give the picture of the network with them."""
-    one = weights.random(GeneratorConfig(blocks=2, width=4, slopes=slopes), seed=3)
+    one = random_weights(GeneratorConfig(blocks=2, width=4, slopes=slopes), seed=3)
     lr_unit = np.random.default_rng(0).random((3, 5, 7))
     folded = {name: tensor.astype(np.float64) for name, tensor in weights.fold_batchnorm(one).items()}
     assert not any("bn" in name for name in folded)
@@ -219,11 +220,11 @@ def test_interpolation_ends_and_middle() -> None:
 
 def test_what_cannot_be_interpolated() -> None:
     with pytest.raises(WeightsError, match="different networks"):
-        weights.interpolate(A, weights.random(GeneratorConfig(blocks=1, width=4)), 0.5)
+        weights.interpolate(A, random_weights(GeneratorConfig(blocks=1, width=4)), 0.5)
     for t in (-0.1, 1.1, float("nan")):
         with pytest.raises(WeightsError, match="from 0 to 1"):
             weights.interpolate(A, B, t)
 
 
 def test_random_depends_on_its_seed_alone() -> None:
-    assert weights.random(SMALL, seed=1).sha256 == A.sha256 != B.sha256
+    assert random_weights(SMALL, seed=1).sha256 == A.sha256 != B.sha256

@@ -226,6 +226,6 @@ def test_the_moving_average_leans_on_the_past() -> None:
     mean, network = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     nn.init.constant_(mean.weight, 1.0)
     nn.init.constant_(network.weight, 0.0)
-    optimizers.average(mean, network, 0.9, step=10_000)
+    optimizers.update_ema(mean, network, 0.9, step=10_000)
     assert mean.weight.item() == pytest.approx(0.9)
     assert math.isclose(network.weight.item(), 0.0)

@@ -21,6 +21,7 @@ from srgan.serve.app import Server, create_app
 from srgan.serve.models import ModelPool
 from srgan.serve.queue import ServeLimits
 from srgan.serve.service import Service
+from tests.support import random_weights
 
 CONFIG = GeneratorConfig(blocks=1, width=16)
 
@@ -28,7 +29,7 @@ CONFIG = GeneratorConfig(blocks=1, width=16)
 def write_models(folder: Path, config: GeneratorConfig = CONFIG) -> Path:
     """srgan and srresnet with random weights."""
     for seed, name in enumerate(("srgan", "srresnet")):
-        tensors = weights.random(config, seed=seed).tensors
+        tensors = random_weights(config, seed=seed).tensors
         weights.write(folder / f"{name}.safetensors", tensors, config=config, metadata={})
     return folder
 

@@ -16,6 +16,7 @@ import pytest
 from srgan.image import files
 from srgan.model import weights
 from srgan.train import checkpoints, steps
+from tests.support import random_weights
 from tests.train.small import SMALL, assert_same, last_state, train
 
 
@@ -178,7 +179,7 @@ def test_adversarial_alone_from_a_file(undisturbed: Path, tmp_path: Path) -> Non
 def test_init_of_another_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from srgan.model.config import GeneratorConfig
 
-    other = weights.random(GeneratorConfig(blocks=2, width=4))
+    other = random_weights(GeneratorConfig(blocks=2, width=4))
     weights.write(tmp_path / "other.safetensors", other.tensors, config=other.config, metadata={})
     assert train(tmp_path / "run", "--init", str(tmp_path / "other.safetensors")) == 2
     assert "blocks=2" in capsys.readouterr().err
@@ -186,7 +187,7 @@ def test_init_of_another_network_is_refused(tmp_path: Path, capsys: pytest.Captu
 
 def test_content_vgg54_without_vgg19_says_where_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--recipe", "paper", "--content", "vgg54", "--phase", "adversarial"]
-    start = weights.random(_tiny())
+    start = random_weights(_tiny())
     weights.write(tmp_path / "start.safetensors", start.tensors, config=start.config, metadata={})
     assert train(tmp_path / "run", *words, "--init", str(tmp_path / "start.safetensors")) == 2
     assert "srgan data fetch vgg19" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from srgan.image.files import Image
 from srgan.model import weights as weights_module
 from srgan.model.config import GeneratorConfig
 from srgan.model.weights import Weights
+from tests.support import random_weights
 
 SMALL = GeneratorConfig(blocks=1, width=8)
 
@@ -19,7 +20,7 @@ SMALL = GeneratorConfig(blocks=1, width=8)
 @pytest.fixture(scope="session")
 def small() -> Weights:
     """One block of width 8: reaches 10 pixels."""
-    return weights_module.random(SMALL, seed=3)
+    return random_weights(SMALL, seed=3)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from srgan.model.config import GeneratorConfig
 from srgan.model.weights import Weights
 from srgan.upscale import calibrate, int8
 from srgan.upscale.openvino import OpenVinoEngine
+from tests.support import random_weights
 
 
 def crops(count: int = 6) -> list[np.ndarray]:
@@ -213,7 +214,7 @@ def test_mixture_without_ranges(small: Weights) -> None:
 
 def test_ranges_belong_to_their_convolution() -> None:
     """The ranges are read off the convolution that they are named for: a scaled layer scales the next one's."""
-    weights = weights_module.random(GeneratorConfig(blocks=1, width=4), seed=1)
+    weights = random_weights(GeneratorConfig(blocks=1, width=4), seed=1)
     louder = dict(weights.tensors)
     louder["up.0.act.weight"] = weights.tensors["up.0.act.weight"] * 0 + 1
     louder["up.0.conv.weight"], louder["up.0.conv.bias"] = (

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
-from srgan.model import weights as weights_module
 from srgan.model.config import GeneratorConfig
 from srgan.upscale.openvino import OpenVinoEngine, kernel_before_shuffle
+from tests.support import random_weights
 
 CONFIGS = [
     GeneratorConfig(blocks=2, width=8),
@@ -24,7 +24,7 @@ def test_engines_agree_with_trained_network(config: GeneratorConfig, size: tuple
     from srgan.model.generator import generator_from_weights
     from srgan.upscale.pytorch import PyTorchEngine
 
-    weights = weights_module.random(config, seed=1)
+    weights = random_weights(config, seed=1)
     lr_unit = np.random.default_rng(2).random((1, 3, *size), np.float32)
     with torch.no_grad():
         expected = generator_from_weights(weights).eval()(torch.tensor(lr_unit)).numpy()

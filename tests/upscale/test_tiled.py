@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from srgan.image.tiles import Grid, whole
 from srgan.model.config import GeneratorConfig, ReceptiveField, receptive_field
-from srgan.model.weights import Weights, random
+from srgan.model.weights import Weights
 from srgan.upscale.openvino import OpenVinoEngine
 from srgan.upscale.tiled import run_tile, run_tile_ensemble
+from tests.support import random_weights
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def engine(small: Weights) -> OpenVinoEngine:
 def test_receptive_field_is_tight(blocks: int) -> None:
     """A changed pixel changes the output up to the receptive field away, and nothing beyond."""
     config = GeneratorConfig(blocks=blocks, width=4)
-    engine, field = OpenVinoEngine(random(config)), receptive_field(config)
+    engine, field = OpenVinoEngine(random_weights(config)), receptive_field(config)
     assert field.total == {1: 10, 16: 40}[blocks]
     side = 2 * field.total + 5
     middle = side // 2

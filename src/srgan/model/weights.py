@@ -154,26 +154,6 @@ def interpolate(a: Weights, b: Weights, t: float) -> Weights:
     )
 
 
-def random(config: GeneratorConfig | None = None, seed: int = 0) -> Weights:
-    """A generator with random tensors and BatchNorm statistics that matter; for tests and benchmarks."""
-    config = config or GeneratorConfig()
-    generator = np.random.default_rng(seed)
-    tensors: Tensors = {}
-    for name, shape in tensor_shapes(config).items():
-        if len(shape) == 4:
-            deviation = np.sqrt(1.0 / np.prod(shape[1:]))
-            value = generator.normal(0.0, deviation, shape)
-        elif name.endswith((".bn.weight", ".bn1.weight", ".bn2.weight", ".running_var")):
-            value = generator.uniform(0.5, 1.5, shape)
-        elif name.endswith(".weight"):  # PReLU
-            value = generator.uniform(0.1, 0.4, shape)
-        else:
-            value = generator.normal(0.0, 0.05, shape)
-        tensors[name] = value.astype(np.float32)
-    sha256 = content_hash(tensors, config)
-    return Weights(tensors=tensors, config=config, metadata={}, name=f"random-{seed}", sha256=sha256)
-
-
 def content_hash(tensors: Mapping[str, NDArray[Any]], config: GeneratorConfig) -> str:
     """SHA-256 (hex) of a generator: its config and the float32 values of its tensors in order of name."""
     digest = hashlib.sha256(json.dumps(dataclasses.asdict(config), sort_keys=True).encode())

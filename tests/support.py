@@ -1,0 +1,28 @@
+"""What several rooms' tests and the benchmarks share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from srgan.model.config import GeneratorConfig, tensor_shapes
+from srgan.model.weights import Tensors, Weights, content_hash
+
+
+def random_weights(config: GeneratorConfig | None = None, seed: int = 0) -> Weights:
+    """A generator with random tensors and BatchNorm statistics that matter."""
+    config = config or GeneratorConfig()
+    generator = np.random.default_rng(seed)
+    tensors: Tensors = {}
+    for name, shape in tensor_shapes(config).items():
+        if len(shape) == 4:
+            deviation = np.sqrt(1.0 / np.prod(shape[1:]))
+            value = generator.normal(0.0, deviation, shape)
+        elif name.endswith((".bn.weight", ".bn1.weight", ".bn2.weight", ".running_var")):
+            value = generator.uniform(0.5, 1.5, shape)
+        elif name.endswith(".weight"):  # PReLU
+            value = generator.uniform(0.1, 0.4, shape)
+        else:
+            value = generator.normal(0.0, 0.05, shape)
+        tensors[name] = value.astype(np.float32)
+    sha256 = content_hash(tensors, config)
+    return Weights(tensors=tensors, config=config, metadata={}, name=f"random-{seed}", sha256=sha256)
