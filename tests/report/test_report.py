@@ -93,7 +93,9 @@ def test_texts_from_files_are_escaped(tmp_path: Path) -> None:
         {"kind": "warning", "text": HOSTILE, "time": START},
         {"kind": "report", "phase": HOSTILE, "step": 10, "loss": {HOSTILE: 1.0}},
         {"kind": "report", "phase": HOSTILE, "step": 20, "loss": {HOSTILE: 2.0}},
+        {"kind": "report", "phase": HOSTILE, "step": 10**400, "loss": [], "health": 1},
         {"kind": "validation", "phase": HOSTILE, "step": 20, "scores": {HOSTILE: 2.0}, "best": True},
+        {"kind": "end", "state": [HOSTILE], "time": {}},
     )
     other = write_run(tmp_path / f"${HOSTILE.replace('/', '')}", steps=80, every=10, sheets=False, phases=("pretrain",))
     page = Page(write([folder, other]))

@@ -59,7 +59,7 @@ def test_steps_repeated_after_a_restart_count_once_and_their_time_twice(tmp_path
     [
         ({"kind": "end", "state": "stopped"}, "stopped"),
         ({"kind": "end", "state": "diverged"}, "diverged"),
-        ({"kind": "end", "phase": "run", "state": "finished"}, "finished"),
+        ({"kind": "end", "state": "done"}, "finished"),
         # The first edition's journals.
         ({"kind": "event", "text": "Stopped and saved. Go on with ..."}, "stopped"),
         ({"kind": "warning", "text": "training diverged in phase pretrain at step 7"}, "diverged"),

@@ -19,6 +19,8 @@ STATES = {
     "diverged": "diverged",
     "unfinished": "not finished: running, or broken off",
 }
+END_STATES = {"done": "finished", "stopped": "stopped", "diverged": "diverged"}
+"""State in a run's last line -> state in report.json."""
 Line = dict[str, Any]
 
 
@@ -88,8 +90,9 @@ def state(run: RunLog) -> str:
     last = [line for line in run.of_kind("start", "end", "warning", "event") if "time" in line]
     last.sort(key=lambda line: finite(line["time"]) or 0.0)
     for line in reversed(last):
-        if line["kind"] == "end" and line.get("state") in STATES:
-            return str(line["state"])
+        end = str(line.get("state"))
+        if line["kind"] == "end" and end in END_STATES:
+            return END_STATES[end]
         # Journals of the first edition have no state: their sentences say it.
         text = str(line.get("text", ""))
         if "diverged" in line or text.startswith("training diverged"):
@@ -134,7 +137,7 @@ def _by_step(lines: list[Line], kind: str) -> dict[str, list[Line]]:
     by_phase: dict[str, dict[int, Line]] = {}
     for line in lines:
         step = line.get("step")
-        if line["kind"] == kind and type(step) is int and isinstance(line.get("phase"), str):
+        if line["kind"] == kind and type(step) is int and 0 <= step < 1e12 and isinstance(line.get("phase"), str):
             by_phase.setdefault(line["phase"], {})[step] = line
     phases = [phase for phase in PHASES if phase in by_phase] + sorted(set(by_phase) - set(PHASES))
     return {phase: [by_phase[phase][step] for step in sorted(by_phase[phase])] for phase in phases}
