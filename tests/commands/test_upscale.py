@@ -115,7 +115,7 @@ def test_ctrl_c_at_each_step(folder: Path, small_file: Path, monkeypatch: pytest
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_signals_leave_nothing_behind(folder: Path, small_file: Path, number: str, code: int) -> None:
     """A signal in the middle of an image, in a process of its own."""
-    files.write_array(folder / "in/a.png", np.zeros((500, 500, 3), np.uint8))
+    files.write_array(folder / "in/a.png", np.zeros((700, 700, 3), np.uint8))
     words = [folder / "in", "-o", folder / "out", "--model", small_file, "--memory", "2MB", "--self-ensemble"]
     process = subprocess.Popen(
         [sys.executable, "-m", "srgan", "upscale", *map(str, words)], stderr=subprocess.PIPE, text=True

@@ -77,9 +77,10 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("memory", [1 << 24, 0])
 @pytest.mark.parametrize(("suffix", "dtype", "channels", "alpha"), CASES)
 def test_writer_gives_the_bytes_of_write_image(
-    tmp_path: Path, suffix: str, dtype: Any, channels: int, alpha: bool
+    tmp_path: Path, suffix: str, dtype: Any, channels: int, alpha: bool, memory: int
 ) -> None:
     array = corpus.smooth(channels + alpha, dtype, 50, 70)
     pixels = array[..., 0] if channels == 1 else array[..., :3]
@@ -95,6 +96,7 @@ def test_writer_gives_the_bytes_of_write_image(
         dtype=dtype,
         alpha=alpha,
         metadata=metadata,
+        memory=memory,
     ) as writer:
         for top, left in [(32, 48), (0, 0), (32, 0), (0, 48)]:
             here = slice(top, min(top + 32, 50)), slice(left, min(left + 48, 70))
@@ -111,7 +113,7 @@ def test_boxes_in_any_order(tmp_path_factory: pytest.TempPathFactory, data: Any)
     height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
     expected = np.zeros((height, width, 3), np.uint16)
     random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
-    with ImageWriter(folder / "a.png", height=height, width=width, channels=3, dtype=np.uint16) as writer:
+    with ImageWriter(folder / "a.png", height=height, width=width, channels=3, dtype=np.uint16, memory=0) as writer:
         for _ in range(data.draw(st.integers(0, 6))):
             top, left = data.draw(st.integers(0, height)), data.draw(st.integers(0, width))
             shape = data.draw(st.integers(0, height - top)), data.draw(st.integers(0, width - left)), 3
@@ -124,7 +126,7 @@ def test_boxes_in_any_order(tmp_path_factory: pytest.TempPathFactory, data: Any)
 
 def test_threads(tmp_path: Path) -> None:
     pixels = corpus.smooth(3, height=64, width=96)
-    with ImageWriter(tmp_path / "a.png", height=64, width=96, channels=3, dtype=np.uint8) as writer:
+    with ImageWriter(tmp_path / "a.png", height=64, width=96, channels=3, dtype=np.uint8, memory=0) as writer:
         work = [
             threading.Thread(target=lambda x=x: writer.write_box(0, x, pixels[:, x : x + 8])) for x in range(0, 96, 8)
         ]
@@ -154,7 +156,7 @@ def test_writer_left_early_leaves_nothing(tmp_path: Path, error: type[BaseExcept
     (tmp_path / "a.png").write_bytes(b"old")
     with (
         pytest.raises(error),
-        ImageWriter(tmp_path / "a.png", height=9, width=9, channels=3, dtype=np.uint8) as writer,
+        ImageWriter(tmp_path / "a.png", height=9, width=9, channels=3, dtype=np.uint8, memory=0) as writer,
     ):
         writer.write_box(0, 0, np.zeros((9, 9, 3), np.uint8))
         raise error
@@ -176,7 +178,7 @@ def test_disk_that_fills_up_at_a_box(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    with ImageWriter(tmp_path / "a.png", height=9, width=9, channels=3, dtype=np.uint8) as writer:
+    with ImageWriter(tmp_path / "a.png", height=9, width=9, channels=3, dtype=np.uint8, memory=0) as writer:
         monkeypatch.setattr(os, "pwrite", full)
         with pytest.raises(ImageError, match=r"a\.png cannot be written: No space left"):
             writer.write_box(0, 0, np.zeros((9, 9, 3), np.uint8))
@@ -187,7 +189,7 @@ def test_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     folder.mkdir()
     pixels = corpus.smooth(3)
-    with ImageWriter(folder / "a.png", height=corpus.H, width=corpus.W, channels=3, dtype=np.uint8) as writer:
+    with ImageWriter(folder / "a.png", height=corpus.H, width=corpus.W, channels=3, dtype=np.uint8, memory=0) as writer:
         writer.write_box(0, 0, pixels)
         writer.finish()
     with ImageReader(folder / "a.png", scratch=folder, memory=0) as reader:
@@ -204,7 +206,7 @@ from srgan.image.stream import ImageWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
-    with ImageWriter(sys.argv[1], height=200, width=200, channels=3, dtype=np.uint8) as writer:
+    with ImageWriter(sys.argv[1], height=200, width=200, channels=3, dtype=np.uint8, memory=0) as writer:
         writer.write_box(0, 0, np.zeros((200, 200, 3), np.uint8))
         writer.finish()
 except ImageError as error:
@@ -254,7 +256,7 @@ from srgan.image.stream import ImageReader, ImageWriter
 from benchmarks.memory import peak_resident
 path, height = Path(sys.argv[1]), int(sys.argv[2])
 row = np.random.default_rng(0).integers(0, 256, (250, 2000, 3), dtype=np.uint8) // 16
-with ImageWriter(path, height=height, width=2000, channels=3, dtype=np.uint8) as writer:
+with ImageWriter(path, height=height, width=2000, channels=3, dtype=np.uint8, memory=0) as writer:
     for top in range(0, height, 250):
         writer.write_box(top, 0, row)
     writer.finish()

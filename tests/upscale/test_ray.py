@@ -237,7 +237,7 @@ def test_two_actors_give_the_same_bytes(folder: Path, precision: str, capsys: py
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(8):
-        pixels = np.random.default_rng(number).integers(0, 256, (200, 200, 3), np.uint8)
+        pixels = np.random.default_rng(number).integers(0, 256, (620, 620, 3), np.uint8)
         files.write_array(tmp_path / f"in/{number}.png", pixels)
     process = command(tmp_path / "in", "-o", tmp_path / "out", "--precision", "fp32", "--memory", "40MB")
     end = time.monotonic() + 900
@@ -248,4 +248,4 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "stopped by Ctrl-C" in err and "Traceback" not in err
     assert not list(tmp_path.glob("out/.*"))
-    assert all(files.size(path) == (800, 800) for path in tmp_path.glob("out/*"))
+    assert all(files.size(path) == (2480, 2480) for path in tmp_path.glob("out/*"))

@@ -110,6 +110,29 @@ class ScratchTiff(Scratch):
             self.close()
             raise
 
+    def image(self) -> Any:
+        """The pixels for libvips, read once from top to bottom."""
+        return pyvips.Image.tiffload(os.fsencode(self.path), access="sequential")
+
+
+class PixelsInMemory:
+    """As `ScratchTiff`, without a file: importing tifffile and writing a file take longer than upscaling a small image."""
+
+    def __init__(self, shape: Shape, dtype: Any) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._array = np.zeros(shape, dtype)
+
+    def write(self, top: int, left: int, array: NDArray[Any]) -> None:
+        """Put a rectangle (h, w, C) at its place."""
+        self._array[top : top + array.shape[0], left : left + array.shape[1]] = array
+
+    def image(self) -> Any:
+        """The pixels for libvips."""
+        return pyvips.Image.new_from_array(self._array)
+
+    def close(self) -> None:
+        """Do nothing."""
+
 
 class ImageReader:
     """An image file, decoded once, of which rectangles are read in any order, from any thread, upright.
@@ -201,7 +224,8 @@ def _decode_to_disk(image: Any, path: Path, folder: Path, shape: Shape, dtype: n
 class ImageWriter:
     """An image file that is put together from rectangles in any order, from any thread.
 
-    Format and free disk space are checked at once. `finish` encodes and puts the file in its place; leaving the
+    Its raw pixels are kept in memory up to `memory` bytes, else in a scratch file beside it. Format and free disk space
+    are checked at once. `finish` encodes and puts the file in its place; leaving the
     `with` block without it leaves nothing behind. PNG, JPEG and TIFF are encoded in bounded memory, WebP and AVIF
     are not (12 and 22 bytes per pixel). Raises ImageError.
     """
@@ -219,6 +243,7 @@ class ImageWriter:
         provenance: Mapping[str, str] | None = None,
         quality: int | None = None,
         lossless: bool = False,
+        memory: int = 16_777_216,
     ) -> None:
         assert channels in (1, 3) and np.dtype(dtype) in (np.uint8, np.uint16)
         self._target = Path(path)
@@ -233,8 +258,12 @@ class ImageWriter:
         shape = (height, width, channels + alpha)
         check_writable(self._target, shape[2], dtype, **self._options)
         # The raw pixels, and as much for a file that does not compress.
-        needed = 2 * height * width * shape[2] * np.dtype(dtype).itemsize
-        check_free_space(self._target.parent, needed, printable(self._target), error=ImageError)
+        raw = height * width * shape[2] * np.dtype(dtype).itemsize
+        check_free_space(self._target.parent, 2 * raw, printable(self._target), error=ImageError)
+        self._scratch: ScratchTiff | PixelsInMemory
+        if raw <= memory:
+            self._scratch = PixelsInMemory(shape, dtype)
+            return
         try:
             self._scratch = ScratchTiff(self._target.parent, shape, dtype)
         except OSError as error:
@@ -261,8 +290,7 @@ class ImageWriter:
         if provenance is not None:
             self._options["provenance"] = provenance
         try:
-            image = pyvips.Image.tiffload(os.fsencode(self._scratch.path), access="sequential")
-            save(image, self._target, **self._options)
+            save(self._scratch.image(), self._target, **self._options)
         except (OSError, pyvips.Error) as error:
             raise write_error(self._target, error) from None
         finally:
