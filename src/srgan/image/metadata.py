@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
-from xml.sax import saxutils
 
 import pyvips
 
@@ -31,7 +30,16 @@ _PACKET = (
 _OURS = re.compile(rb'<rdf:Description rdf:about="" xmlns:srgan="urn:srgan:provenance:1#"([^<>]{0,20000})/>')
 _PAIR = re.compile(rb'srgan:([A-Za-z_][A-Za-z0-9_]{0,63})="([^"]*)"')
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8](?=[\"'<])")
-_ENTITIES = {"&quot;": '"', "&apos;": "'", "&#10;": "\n", "&#13;": "\r", "&#9;": "\t"}
+_ENTITIES = {
+    "&quot;": '"',
+    "&apos;": "'",
+    "&#10;": "\n",
+    "&#13;": "\r",
+    "&#9;": "\t",
+    "&gt;": ">",
+    "&lt;": "<",
+    "&amp;": "&",  # last, so that "&amp;lt;" gives "&lt;"
+}
 _MAX_TEXT = 1 << 20
 
 
@@ -198,7 +206,18 @@ def with_provenance(xmp: bytes | None, provenance: Mapping[str, str]) -> bytes:
 
 
 def _quoted(value: str) -> str:
-    return '"' + saxutils.escape(printable(value, limit=20_000), {'"': "&quot;"}) + '"'
+    text = printable(value, limit=20_000)
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(character, entity)
+    return f'"{text}"'
+
+
+def _unquoted(value: bytes) -> str:
+    """The inverse of `_quoted`, for other writers' entities too; xml.sax would take as long to import as NumPy."""
+    text = value.decode("utf-8", "replace")
+    for entity, character in _ENTITIES.items():
+        text = text.replace(entity, character)
+    return text
 
 
 def provenance_in(xmp: bytes | None) -> dict[str, str] | None:
@@ -207,4 +226,4 @@ def provenance_in(xmp: bytes | None) -> dict[str, str] | None:
     if match is None:
         return None
     pairs = _PAIR.findall(match.group(1))
-    return {k.decode(): saxutils.unescape(v.decode("utf-8", "replace"), _ENTITIES) for k, v in pairs}
+    return {k.decode(): _unquoted(v) for k, v in pairs}
