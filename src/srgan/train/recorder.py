@@ -125,7 +125,7 @@ class Recorder:
 
     def start(self, device: torch.device) -> None:
         """The first line of a run, or of a resumed run: settings, versions, hardware, data; and settings.yaml."""
-        kept = config.replace(self.settings, resume=False, allow_change=(), fetch=False)
+        kept = config.replace(self.settings, resume=False, allow_change=())
         atomic_write(self.folder.settings, config.to_yaml(kept).encode())
         pixels = int((self.images.heights * self.images.widths).sum())
         data = {

@@ -34,10 +34,6 @@ class Run:
     """When a number is not finite: stop with exit code 3, or return to the last checkpoint with half the learning rate."""
     max_rollbacks: int = 3
     """How often to return to a checkpoint before stopping."""
-    fetch: bool = False
-    """First fetch DIV2K, VGG19, NIQE's model and the test sets into the data folder and check them; at the end score and report. The same command again resumes where it stopped."""
-    evaluate: bool = False
-    """At the end score both generators on the test sets below the data folder, and write report.html."""
 
     def __post_init__(self) -> None:
         _check_at_least(self, 0, "seed", "max_rollbacks")
@@ -241,7 +237,7 @@ FREE_TO_CHANGE = frozenset(
     {
         *("output", "data", "vgg", "device", "loader", "workers", "report_interval", "validation_interval"),
         *("validation_pictures", "checkpoint_interval", "keep_checkpoints"),
-        *("resume", "allow_change", "recipe", "fetch", "evaluate"),
+        *("resume", "allow_change", "recipe"),
     }
 )
 """Settings that a resumed run may change without changing a weight (other data is noticed by its content)."""

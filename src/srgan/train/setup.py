@@ -175,7 +175,7 @@ def check_same_run(checkpoint: Checkpoint, settings: TrainSettings, fingerprint:
     """Raise CheckpointError where resuming with these settings or images (`fingerprint`) would change the result."""
     differences = changed(dict(checkpoint.metadata["settings"]), settings)
     for name, (then, now) in differences.items():
-        if name not in ("resume", "allow_change", "fetch", "evaluate"):
+        if name not in ("resume", "allow_change"):
             log.info(f"Setting changed since the checkpoint: {name} was {then}, is {now}.")
     allowed = settings.run.allow_change
     refused = sorted(set(differences) - FREE_TO_CHANGE - set(allowed))

@@ -43,7 +43,7 @@ sys.exit(main(sys.argv[4:]))
 KILLS = (
     ("srgan.data.fetch.download", 3),
     ("srgan.data.fetch._move", 2),
-    ("srgan.commands.stages.check", 1),
+    ("srgan.data.check.check", 1),
     ("srgan.data.packing._decode", 2),
     ("srgan.train.checkpoints.write", 2),
     ("srgan.train.checkpoints.write", 4),
