@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from srgan.cli import guarded
+from srgan.cli import exit_code_of
 from srgan.config import from_mapping, read_yaml, replace
 from srgan.errors import CheckpointError, DataError, UsageError
 from srgan.fs import atomic_write
@@ -131,4 +131,4 @@ def vgg19() -> Path | None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main, sys.argv[1:]))
+    sys.exit(exit_code_of(main, sys.argv[1:]))

@@ -189,6 +189,3 @@ def _keep_streams_open() -> None:
             encoding = stream.encoding if stream else "utf-8"
             lines = number == 2 or raw.isatty()
             setattr(sys, name, io.TextIOWrapper(raw, encoding, errors="srgan", line_buffering=lines))
-
-
-run, guarded = main, exit_code_of  # old names, for the rooms that still use them

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from srgan import Upscaler
-from srgan.cli import run
+from srgan.cli import main
 from srgan.image import files
 from srgan.model.weights import Weights
 from srgan.upscale import batch
 
 
 def upscale(model: Path, *arguments: object) -> int:
-    return run(["upscale", *map(str, arguments), "--model", str(model)])
+    return main(["upscale", *map(str, arguments), "--model", str(model)])
 
 
 def test_folder_with_a_broken_image(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +155,7 @@ def test_shards_together_are_the_whole(folder: Path, small_file: Path) -> None:
 def test_provenance(folder: Path, small: Weights, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert upscale(small_file, folder / "in/a.png", "-o", folder / "a.jpg", "--scale", "3") == 0
     capsys.readouterr()
-    assert run(["info", str(folder / "a.jpg"), "--json"]) == 0
+    assert main(["info", str(folder / "a.jpg"), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["sha256"] == small.sha256 and facts["scale"] == "3" and facts["tiles"] == "1x1"
     assert facts["made_by_srgan"] == "yes" and facts["width"] == "42"
@@ -165,10 +165,10 @@ def test_provenance(folder: Path, small: Weights, small_file: Path, capsys: pyte
 
 
 def test_info_of_weights(small: Weights, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["info", str(small_file)]) == 0
+    assert main(["info", str(small_file)]) == 0
     output = capsys.readouterr().out
     assert small.sha256 in output and "reach" in output and "10 pixels" in output and "recipe" in output
-    assert run(["info", "nonesuch"]) == 2
+    assert main(["info", "nonesuch"]) == 2
 
 
 def test_tiled_file(folder: Path, small_file: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srgan.cli import run
+from srgan.cli import main
 from srgan.commands.upscale import _with_address
 from srgan.errors import ImageError, UsageError
 from srgan.image import files
@@ -87,7 +87,7 @@ def test_path_that_looks_like_an_address(tmp_path: Path, monkeypatch: pytest.Mon
 def test_mistakes_are_sentences(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    assert run(["upscale", str(folder / "in"), *arguments]) == 2
+    assert main(["upscale", str(folder / "in"), *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -95,15 +95,15 @@ def test_missing_extra_is_named(
     folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert run(["upscale", "--ray", str(folder / "in"), "--model", str(small_file)]) == 2
+    assert main(["upscale", "--ray", str(folder / "in"), "--model", str(small_file)]) == 2
     shown = capsys.readouterr()
     assert "needs the extra 'cluster'" in shown.err and "Traceback" not in shown.err
 
 
 def test_plain_command_loads_no_ray(folder: Path, small_file: Path) -> None:
     code = (
-        "import sys; from srgan.cli import run\n"
-        f"assert run(['upscale', {str(folder / 'in/a.png')!r}, '--model', {str(small_file)!r}]) == 0\n"
+        "import sys; from srgan.cli import main\n"
+        f"assert main(['upscale', {str(folder / 'in/a.png')!r}, '--model', {str(small_file)!r}]) == 0\n"
         "assert not {'ray', 'torch', 'srgan.upscale.ray'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
@@ -220,7 +220,7 @@ def test_two_actors_give_the_same_bytes(folder: Path, precision: str, capsys: py
         pixels = random.integers(0, 256, (30 + number, 40, 3), np.uint8)
         files.write_array(folder / f"in/{number}.jpg", pixels)
     arguments = ("--precision", precision)
-    code = run(["upscale", str(folder / "in"), "-o", str(folder / "plain"), *arguments])
+    code = main(["upscale", str(folder / "in"), "-o", str(folder / "plain"), *arguments])
     plain = capsys.readouterr()
     process = command(folder / "in", "-o", folder / "ray", *arguments)
     out, err = process.communicate(timeout=900)
