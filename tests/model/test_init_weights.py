@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from srgan.model.initial import init_weights
 
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
-from srgan.model.generator import Generator, tensors_from_generator
+from srgan.model.generator import Generator, init_weights, tensors_from_generator
 
 SMALL = GeneratorConfig(blocks=2, width=8)
 
