@@ -1,4 +1,4 @@
-"""`srgan bench upscale`: this package's engines, PyTorch and ONNX Runtime: same weights, same picture, in turns."""
+"""`srgan bench upscale`: this package's engines, PyTorch and ONNX Runtime: same weights, same image, in turns."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +19,89 @@ import numpy as np
 from numpy.typing import NDArray
 from tests.support import random_weights
 
-from benchmarks.rivals import RIVALS, peak_memory
 from srgan import __version__, flags
 from srgan.config import to_mapping
 from srgan.image.metrics import psnr, shave, y_from_image
 from srgan.model import weights
 from srgan.model.config import multiply_adds
 from srgan.model.weights import Weights
+from srgan.upscale.tiled import lr_unit_from_pixels, pixels_from_unit, unit_from_signed
 
-Picture = NDArray[np.uint8]
-Run = Callable[[Picture], Picture]
+Rgb8 = NDArray[np.uint8]
+Run = Callable[[Rgb8], Rgb8]
 BASE = "pytorch eager"
 DESCRIPTION = "Measure this package's engines against PyTorch eager and ONNX Runtime, in turns."
+
+
+def _signed(compute: Callable[[Any], Any]) -> Run:
+    """A contestant from a function lr_unit -> sr_signed."""
+
+    def run(lr: Rgb8) -> Rgb8:
+        unit = unit_from_signed(compute(lr_unit_from_pixels(lr)), grey=False)
+        return pixels_from_unit(unit, np.dtype(np.uint8))
+
+    return run
+
+
+def _eager(weights: Weights, path: Path | None, *, channels_last: bool = False) -> Run:
+    """The network that is trained, as PyTorch runs it; in its own memory format, or as an expert would place it."""
+    import torch
+
+    from srgan.model.generator import generator_from_weights
+
+    form = torch.channels_last if channels_last else torch.contiguous_format
+    generator = generator_from_weights(weights).eval().to(memory_format=form)
+
+    def compute(lr_unit: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            lr = torch.from_numpy(lr_unit).contiguous(memory_format=form)
+            values: NDArray[np.float32] = generator(lr).contiguous().numpy()
+        return values
+
+    return _signed(compute)
+
+
+def _onnx(weights: Weights, path: Path | None) -> Run:
+    """ONNX Runtime on this package's own export."""
+    import onnxruntime
+
+    from srgan.export.onnx_graph import build
+    from srgan.model.weights import fold_batchnorm
+
+    model = build(weights.config, fold_batchnorm(weights)).SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return _signed(lambda lr_unit: session.run(None, {"lr": lr_unit})[0] * np.float32(2) - np.float32(1))
+
+
+def _engine(weights: Weights, path: Path | None) -> Run:
+    from srgan.upscale.pytorch import PyTorchEngine
+
+    return _signed(PyTorchEngine(weights, "fp32").run)
+
+
+def _fp32(weights: Weights, path: Path | None) -> Run:
+    from srgan.upscale.openvino import OpenVinoEngine
+
+    return _signed(OpenVinoEngine(weights).run)
+
+
+def _int8(weights: Weights, path: Path | None) -> Run | None:
+    from srgan.upscale.int8 import ranges_for
+    from srgan.upscale.openvino import OpenVinoEngine
+
+    ranges = ranges_for(weights, path)
+    return None if ranges is None else _signed(OpenVinoEngine(weights, ranges).run)
+
+
+RIVALS: dict[str, Callable[[Weights, Path | None], Run | None]] = {
+    "pytorch eager": _eager,
+    "pytorch channels_last": partial(_eager, channels_last=True),
+    "onnxruntime": _onnx,
+    "srgan pytorch fp32": _engine,
+    "srgan openvino fp32": _fp32,
+    "srgan openvino int8": _int8,
+}
+"""By name; None where the weights have no such form."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +111,7 @@ class BenchSettings:
     model: str = "srresnet"
     """A packaged model or a weights file; "random" for random weights."""
     side: int = 256
-    """Side of the square LR picture that is timed."""
+    """Side of the square LR image that is timed."""
     seconds: float = 60.0
     """How long to measure; every contestant has at least two turns."""
     pictures: Path | None = None
@@ -54,7 +128,7 @@ class BenchSettings:
 
 @dataclass(kw_only=True)
 class Row:
-    """One contestant's figures; times in seconds of wall clock per picture."""
+    """One contestant's figures; times in seconds of wall clock per image."""
 
     name: str
     times: list[float]
@@ -64,7 +138,7 @@ class Row:
     different: float
     """Share of the bytes that differ."""
     psnr_y: float | None
-    """Mean over the scored pictures, dB."""
+    """Mean over the scored images, dB."""
 
     @property
     def median(self) -> float:
@@ -76,8 +150,8 @@ def main(argv: list[str]) -> int:
     settings: BenchSettings = flags.parse(BenchSettings, argv, prog="srgan bench upscale", description=DESCRIPTION)
     generator = random_weights() if settings.model == "random" else weights.read(settings.model)
     path = None if settings.model == "random" else weights.find_model(settings.model)
-    runs = {name: made for name in settings.only if (made := RIVALS[name](generator, path)) is not None}
-    lr = _picture(settings.side)
+    runs = {name: run for name in settings.only if (run := RIVALS[name](generator, path)) is not None}
+    lr = _test_image(settings.side)
     rows, rates = measured(runs, lr, settings.seconds)
     rate = statistics.median(rates)
     for row in rows:
@@ -92,7 +166,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def measured(runs: dict[str, Run], lr: Picture, seconds: float) -> tuple[list[Row], list[float]]:
+def measured(runs: dict[str, Run], lr: Rgb8, seconds: float) -> tuple[list[Row], list[float]]:
     """Every contestant once per turn, after one turn that does not count; and the matrix-multiply rates (FLOP/s)."""
     results = {name: run(lr) for name, run in runs.items()}
     base = results.get(BASE, next(iter(results.values())))
@@ -174,8 +248,8 @@ def _report(rows: Sequence[Row], rate: float, generator: Weights, settings: Benc
     }
 
 
-def _picture(side: int) -> Picture:
-    """A picture with flat parts, edges and noise, the same everywhere."""
+def _test_image(side: int) -> Rgb8:
+    """An image with flat parts, edges and noise, the same everywhere."""
     y, x = np.mgrid[:side, :side] / side
     waves = np.stack([np.sin(9 * x + 3 * y), np.sign(np.sin(40 * x * y)), np.cos(25 * y)], axis=2)
     noise = np.random.default_rng(0).normal(0, 0.05, waves.shape)
@@ -185,8 +259,35 @@ def _picture(side: int) -> Picture:
 def _mean_psnr(run: Run, folder: Path) -> float:
     from srgan.image.files import read_rgb8
 
-    found = []
+    values = []
     for path in sorted(folder.glob("*_LR.png")):
         hr = read_rgb8(path.with_name(path.name.replace("_LR", "_HR")))
-        found.append(psnr(y_from_image(shave(run(read_rgb8(path)))), y_from_image(shave(hr))))
-    return float(np.mean(found))
+        values.append(psnr(y_from_image(shave(run(read_rgb8(path)))), y_from_image(shave(hr))))
+    return float(np.mean(values))
+
+
+_CHILD = """
+import json, sys
+import numpy as np
+from srgan.model import weights
+from tests.support import random_weights
+from benchmarks.upscale import RIVALS
+from benchmarks.memory import peak_resident
+name, model, side = json.loads(sys.argv[1])
+generator = random_weights() if model == "random" else weights.read(model)
+run = RIVALS[name](generator, None if model == "random" else weights.find_model(model))
+lr = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+run(lr)
+print(peak_resident() or "")
+"""
+
+
+def peak_memory(name: str, model: str, side: int) -> float | None:
+    """Peak resident memory, MB, of a fresh process that upscales one image; None where it cannot be known."""
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILD, json.dumps([name, model, side])],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout) / 1e6 if done.stdout.strip() else None

@@ -1,4 +1,4 @@
-"""`srgan bench upscale`: every contestant computes the same picture, and the figures are about it."""
+"""`srgan bench upscale`: every contestant computes the same image, and the figures are about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.rivals import RIVALS
+from benchmarks.upscale import RIVALS
 
 from benchmarks import upscale
 from srgan.cli import main

@@ -39,19 +39,19 @@ def model(tmp_path: Path, small: Weights, ranges: int8.Int8Ranges) -> Path:
 
 def test_int8_is_near_fp32(small: Weights, ranges: int8.Int8Ranges) -> None:
     lr_unit = np.random.default_rng(99).random((1, 3, 30, 20), np.float32)
-    exact, found = OpenVinoEngine(small).run(lr_unit), OpenVinoEngine(small, ranges).run(lr_unit)
-    error = np.abs(found - exact)
+    exact, result = OpenVinoEngine(small).run(lr_unit), OpenVinoEngine(small, ranges).run(lr_unit)
+    error = np.abs(result - exact)
     assert 0 < error.mean() < 0.04 * exact.std()  # 0.09 where sums of two products overflow 16 bits
 
 
 def test_every_convolution_has_a_range(small: Weights) -> None:
-    found = calibrate.activation_ranges(small, crops(2))
-    assert set(found) == {
+    result = calibrate.activation_ranges(small, crops(2))
+    assert set(result) == {
         f"{name}.input"
         for name in ("head.conv", "body.0.conv1", "body.0.conv2", "trunk.conv", "up.0.conv", "up.1.conv", "tail.conv")
     }
-    np.testing.assert_allclose(found["head.conv.input"], [0, 1], atol=0.02)
-    assert all(low < high for low, high in found.values())
+    np.testing.assert_allclose(result["head.conv.input"], [0, 1], atol=0.02)
+    assert all(low < high for low, high in result.values())
 
 
 def test_best_range_beats_others() -> None:
@@ -93,9 +93,9 @@ def test_first_edition_key_is_read(model: Path, ranges: int8.Int8Ranges) -> None
 
 
 def test_write_and_read(model: Path, small: Weights, ranges: int8.Int8Ranges) -> None:
-    found = int8.ranges_for(weights_module.read(model), model)
-    assert found is not None and found.psnr_drop == ranges.psnr_drop and found.sha256 == small.sha256
-    assert {name: value.tolist() for name, value in found.tensors.items()} == {
+    result = int8.ranges_for(weights_module.read(model), model)
+    assert result is not None and result.psnr_drop == ranges.psnr_drop and result.sha256 == small.sha256
+    assert {name: value.tolist() for name, value in result.tensors.items()} == {
         name: value.tolist() for name, value in ranges.tensors.items()
     }
 
@@ -160,8 +160,8 @@ def test_calibrate_command(tmp_path: Path, small: Weights, data: Path) -> None:
     folder = str(data / "Set5" / "image_SRF_4")
     arguments = [str(path), "--pictures", folder, "--validation", folder, "--crops", "4", "--side", "16"]
     assert calibrate.main(arguments) == 0
-    found = int8.read(int8.path_beside(path))
-    assert found.sha256 == small.sha256 and "head.conv" in found.metadata["fp32"]
+    result = int8.read(int8.path_beside(path))
+    assert result.sha256 == small.sha256 and "head.conv" in result.metadata["fp32"]
 
 
 def test_packaged_ranges_fit_packaged_models() -> None:

@@ -225,11 +225,11 @@ def test_two_actors_give_the_same_bytes(folder: Path, precision: str, capsys: py
     process = command(folder / "in", "-o", folder / "ray", *arguments)
     out, err = process.communicate(timeout=900)
     assert process.returncode == code == 2, err
-    made = [path for path in (folder / "ray").rglob("*") if path.is_file()]
-    assert sorted(out.splitlines()) == sorted(map(str, made))
+    results = [path for path in (folder / "ray").rglob("*") if path.is_file()]
+    assert sorted(out.splitlines()) == sorted(map(str, results))
     assert sorted(out.splitlines()) == sorted(plain.out.replace("/plain/", "/ray/").splitlines())
     assert plain.err.splitlines()[-2:] == err.splitlines()[-2:]  # z.png, and that it was one of 10
-    for path in made:
+    for path in results:
         assert path.read_bytes() == (folder / "plain" / path.relative_to(folder / "ray")).read_bytes()
 
 
