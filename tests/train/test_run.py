@@ -109,13 +109,20 @@ def test_a_resumed_run_ends_in_the_same_bits(
 def test_a_signal_saves_and_says_how_to_resume(tmp_path: Path, number: int, code: int) -> None:
     words = [word for word in SMALL if word != "--quiet"]
     command = [sys.executable, "-m", "srgan", *words, "--pretrain-steps", "100000", "--output", "run"]
+    inherited = signal.signal(
+        number, signal.SIG_DFL
+    )  # a run started by nohup ignores SIGHUP, and so would its children
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    signal.signal(number, inherited)
     journal = tmp_path / "run" / "journal.jsonl"
     deadline = time.monotonic() + 120
     while not (journal.exists() and '"report"' in journal.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
-    _, said = process.communicate(timeout=120)
+    try:
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == code, said
     assert "srgan train --resume --output run" in said and "Traceback" not in said
     newest = checkpoints.read(checkpoints.list_checkpoints(tmp_path / "run/checkpoints")[0])
