@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
     if exposed:
         log.warning(
             "warning: %s is reachable from other machines, and this is plain HTTP: put a proxy with TLS in front "
-            "(docs/serving.md) or use a network that you trust.",
+            "(docs/upscaling.md) or use a network that you trust.",
             settings.host,
         )
         if token is None:

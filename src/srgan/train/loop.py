@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ from srgan.train.steps import Losses, all_finite
 
 
 class Intervals(NamedTuple):
-    """After how many steps to do what; the last step of a phase does everything."""
+    """Steps between reports, validations and saves; the last step of a phase does all three."""
 
     report: int
     validate: int
@@ -82,13 +83,13 @@ def train_phase(
             if recorder is not None:
                 recorder.report(phase, summary)
         if validate or save or stopping:
-            ranks.average_statistics(all_networks(phase))
-            if recorder is not None and validate:
-                recorder.validate(phase, done)
-            if recorder is not None and (save or stopping):
-                recorder.save(phase, done)
-            ranks.barrier()
-            means.restart_clock()
+            with means.paused():
+                ranks.average_statistics(all_networks(phase))
+                if recorder is not None and validate:
+                    recorder.validate(phase, done)
+                if recorder is not None and (save or stopping):
+                    recorder.save(phase, done)
+                ranks.barrier()
         if stopping:
             return done
     return max(start, stop)
@@ -134,11 +135,14 @@ class RunningMeans:
     """Sums of the losses on the device, so that nothing waits for it between reports."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again, with the clock at 0."""
         self.names: list[str] = []
         self.sums: Tensor | None = None
         self.count = 0
         self.waited = 0.0
-        self.elapsed = 0.0
         self.began = time.perf_counter()
 
     def add(self, losses: Losses, waited: float) -> None:
@@ -149,16 +153,18 @@ class RunningMeans:
         self.count += 1
         self.waited += waited
 
-    def restart_clock(self) -> None:
-        """Leave out the time of a validation or a save."""
-        self.elapsed += 0.0 if self.count == 0 else time.perf_counter() - self.began
-        self.began = time.perf_counter()
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out the time of the block: a validation or a save."""
+        began = time.perf_counter()
+        yield
+        self.began += time.perf_counter() - began
 
     def take(self, step: int, rate: float) -> StepReport:
         """The means since the last call, and start again."""
         sums = self.sums.tolist() if self.sums is not None else []
         losses = {name: value / self.count for name, value in zip(self.names, sums, strict=True)}
-        elapsed = self.elapsed + time.perf_counter() - self.began
+        elapsed = time.perf_counter() - self.began
         report = StepReport(step, losses, rate, self.count / elapsed, min(1.0, self.waited / elapsed))
-        self.__init__()  # type: ignore[misc]
+        self.reset()
         return report

@@ -1,4 +1,4 @@
-"""Full settings for training, as functions; `docs/deviations.md` lists where they leave the paper."""
+"""Full settings for training, as functions; `docs/paper.md` lists the deviations from the paper."""
 
 from __future__ import annotations
 

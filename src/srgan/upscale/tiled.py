@@ -126,13 +126,13 @@ def _alpha_subtiles(job: TileJob, alpha: Pixels, tile: Box, tail_pixels: int) ->
         yield np.clip(pixels_from_unit(sr_unit, alpha.dtype), low[inner], high[inner])
 
 
-def _to_scale(job: TileJob, sr_unit: Nchw, subtile: Box, region: Box) -> Nchw:
+def _to_scale(job: TileJob, sr_unit: Pixels, subtile: Box, region: Box) -> Pixels:
     """Resize from the model's scale, margin included, to the job's scale, without the margin."""
     if not job.margin:
         return sr_unit
     padded = subtile.padded(job.margin, whole(region.height, region.width))
     resized = np.clip(bicubic(sr_unit, padded.height * job.scale, padded.width * job.scale), 0.0, 1.0)
-    inner: Nchw = resized[subtile.relative_to(padded).scaled(job.scale).slices()]
+    inner: Pixels = resized[subtile.relative_to(padded).scaled(job.scale).slices()]
     return inner
 
 
@@ -270,16 +270,16 @@ def lr_unit_from_pixels(pixels: Pixels) -> Nchw:
     return np.ascontiguousarray(unit.transpose(2, 0, 1))[None]
 
 
-def unit_from_signed(sr_signed: Nchw, *, grey: bool) -> Nchw:
+def unit_from_signed(sr_signed: Nchw, *, grey: bool) -> Pixels:
     """(1, 3, h, w) in about -1..1 -> (h, w, 3) in 0..1, clamped; grey: (h, w), the mean of the three."""
     unit = sr_signed[0].mean(axis=0, dtype=np.float32) if grey else sr_signed[0].transpose(1, 2, 0)
     unit = unit * np.float32(0.5)
     unit += np.float32(0.5)
-    clamped: Nchw = np.clip(unit, 0.0, 1.0, out=unit)
+    clamped: Pixels = np.clip(unit, 0.0, 1.0, out=unit)
     return clamped
 
 
-def pixels_from_unit(unit: Nchw, dtype: np.dtype[Any]) -> Pixels:
+def pixels_from_unit(unit: Pixels, dtype: np.dtype[Any]) -> Pixels:
     """0..1 -> uint8 or uint16 rounded half up, or float32 unchanged."""
     if dtype == np.float32:
         return np.ascontiguousarray(unit)
