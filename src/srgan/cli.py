@@ -40,7 +40,7 @@ _MODULES_OF_EXTRA = {
 }
 _LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
 _OF_THE_MACHINE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE})
-"""OSErrors that no room turned into a sentence: no permission, no space."""
+"""OSErrors that no other code turned into a sentence: no permission, no space."""
 
 
 class Terminated(BaseException):
@@ -79,7 +79,7 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: Sequence[str]
 
 
 def _unexpected(error: Exception) -> int:
-    """The exit code of an error that no room turned into a sentence: a missing extra, the machine, or a bug."""
+    """The exit code of an error that no other code turned into a sentence: a missing extra, the machine, or a bug."""
     if isinstance(error, ModuleNotFoundError):
         top = (error.name or "").partition(".")[0]
         for extra, modules in _MODULES_OF_EXTRA.items():

@@ -70,10 +70,10 @@ def parse_command(argv: list[str]) -> TrainCommand:
     early.add_argument("--fetch", action="store_true")
     named, _ = early.parse_known_args(argv)
     from_file = config.read_yaml(named.config) if named.config else {}
-    recipe = named.recipe or from_file.get("recipe") or "paper"
+    recipe = str(named.recipe or from_file.get("recipe") or "paper")
     if recipe not in RECIPES:
         raise UsageError(f"there is no recipe '{recipe}'; choose one of {', '.join(RECIPES)}.")
-    output = named.output or Path(str(from_file.get("output") or f"runs/{recipe}"))
+    output = named.output or Path(str(from_file.get("output") or f"runs/{recipe}")).expanduser()
     start = config.from_mapping(TrainCommand(), config.to_mapping(RECIPES[recipe]()), where=recipe)
     start = config.replace(start, output=output)
     saved = output / "settings.yaml"

@@ -72,7 +72,7 @@ class Ticket:
                 503,
                 "time",
                 f"The image needs more than the {self.seconds:g} s that this service allows "
-                f"({done} of {total} tiles were done). Send a smaller one, or use `srgan upscale`.",
+                f"({100 * done // total} % were done). Send a smaller one, or use `srgan upscale`.",
             )
 
 

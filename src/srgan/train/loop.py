@@ -118,8 +118,8 @@ class FiniteWatch:
         if first:
             raise Diverged(
                 f"training diverged in phase {self.phase.name} at step {first}: {self._culprits()} not finite. "
-                "Resume from the last checkpoint with a smaller learning rate: --resume --allow-change "
-                "learning_rate pretrain_learning_rate, or let --on-divergence rollback do that."
+                "Resume from the last checkpoint with a smaller learning rate (--resume --learning-rate 5e-5 --allow-change "
+                "learning_rate), or with --resume --on-divergence rollback."
             )
 
     def _culprits(self) -> str:

@@ -237,7 +237,7 @@ FREE_TO_CHANGE = frozenset(
     {
         *("output", "data", "vgg", "device", "loader", "workers", "report_interval", "validation_interval"),
         *("validation_pictures", "checkpoint_interval", "keep_checkpoints"),
-        *("resume", "allow_change", "recipe"),
+        *("resume", "allow_change", "recipe", "on_divergence", "max_rollbacks"),
     }
 )
 """Settings that a resumed run may change without changing a weight (other data is noticed by its content)."""

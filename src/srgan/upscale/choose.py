@@ -55,7 +55,7 @@ def _choose_ranges(weights: Weights, precision: Precision, path: Path | None) ->
     if ranges is None:
         raise UsageError(
             f"{weights.name} has no int8 ranges; --precision fp32 or auto computes it in fp32. "
-            "`python -m srgan.upscale.calibrate` makes them."
+            "`python -m srgan.upscale.calibrate --pictures DIR --validation DIR` makes them."
         )
     return ranges
 
