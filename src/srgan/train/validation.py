@@ -109,7 +109,7 @@ def batchnorm_gap(generator: Generator, lr_unit: torch.Tensor) -> float:
 
 
 def checkerboard(image: NDArray[np.uint8]) -> float:
-    """Strength, in levels of 255, of a pattern that repeats every 4 pixels: 0 for a image without one.
+    """Strength, in levels of 255, of a pattern that repeats every 4 pixels: 0 for an image without one.
 
     The standard deviation over the 16 places of a 4x4 grid of what remains of Y after a 5x5 box blur is taken away.
     """
