@@ -131,7 +131,7 @@ def test_a_job_over_its_time_is_503() -> None:
 
     problem = run(main)
     assert (problem.status, problem.kind) == (503, "time")
-    assert "3 of 9 tiles" in problem.detail
+    assert "33 % were done" in problem.detail
 
 
 def test_a_failed_job_frees_its_worker() -> None:
