@@ -32,8 +32,8 @@ def test_free_to_change_are_settings() -> None:
     [
         ({"batch_size": 0}, "batch_size is a whole number of at least 1, got 0"),
         ({"crop": 40}, "crop is a multiple of 16"),
-        ({"grid_weight": -1.0}, "grid_weight is at least 0, got -1"),
-        ({"content_weight": float("nan")}, "content_weight is at least 0, got nan"),
+        ({"grid_weight": -1.0}, "grid_weight is a number of at least 0, got -1"),
+        ({"content_weight": float("nan")}, "content_weight is a number of at least 0, got nan"),
         ({"learning_rate": 0.0}, "learning_rate is a number above 0"),
         ({"ema": 1.0}, "ema is a number from 0 to less than 1"),
         ({"degrade": True, "loader": "device"}, "degrade compresses the crops on the CPU"),

@@ -90,7 +90,7 @@ def cheapest_grid(height: int, width: int, halo: int, window_pixels: int, smalle
         columns = _fewest(width, halo, window_pixels // tallest, smallest)
         if columns is None:
             continue
-        cost = _covered(height, rows, halo) * _covered(width, columns, halo)
+        cost = covered(height, rows, halo) * covered(width, columns, halo)
         if best is None or (cost, rows) < best[:2]:
             best = (cost, rows, Grid(rows, columns))
     return best[2] if best else None
@@ -105,7 +105,7 @@ def _window(size: int, count: int, halo: int) -> int:
     return min(-(-size // count) + halo * min(count - 1, 2), size)
 
 
-def _covered(size: int, count: int, halo: int) -> int:
+def covered(size: int, count: int, halo: int) -> int:
     """Pixels of all windows along one side (a few less where a window is cut at the second border)."""
     return min(size + 2 * halo * (count - 1), size * count)
 

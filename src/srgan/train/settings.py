@@ -120,7 +120,7 @@ class LossWeights:
     """Factor on the part of the error that repeats at every LR pixel, a grid."""
 
     def __post_init__(self) -> None:
-        _check_at_least(self, 0, *LossWeights.__dataclass_fields__)
+        config.check_at_least_zero(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srgan.errors import UsageError
-from srgan.image.tiles import Grid, cheapest_grid
+from srgan.image.tiles import Grid, cheapest_grid, covered
 from srgan.model.config import ReceptiveField, multiply_adds
 from srgan.upscale.engine import Engine
 
@@ -60,7 +60,7 @@ def plan_tiles(
         grid = cheapest_grid(height, width, padding, region_pixels, SMALLEST_TILE)
         if grid is None or tail_side < SMALLEST_TILE:
             continue
-        body_pixels = _covered(height, grid.rows, padding) * _covered(width, grid.columns, padding)
+        body_pixels = covered(height, grid.rows, padding) * covered(width, grid.columns, padding)
         cost = body_work * body_pixels / (height * width) + tail_work * tail_pixels / tail_side**2
         if best is None or cost < best[0]:
             best = (cost, TilePlan(grid=grid, tail_pixels=tail_pixels, whole=False))
@@ -89,10 +89,6 @@ def free_memory() -> int | None:
 
 def _copies_bytes(engine: Engine, copies: int) -> int:
     return 4 * engine.config.width * (copies - 1)
-
-
-def _covered(size: int, count: int, halo: int) -> int:
-    return min(size + 2 * halo * (count - 1), size * count)
 
 
 def _meminfo() -> int | None:
