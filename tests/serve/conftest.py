@@ -66,7 +66,7 @@ class Running:
 
 @pytest.fixture(scope="package")
 def run_service(models: Path) -> Iterator[Callable[..., Running]]:
-    """Starts services: limits by name; token, hosts, any_host, niqe."""
+    """Starts services: limits by name; token, hosts, any_host."""
     started: list[tuple[Server, threading.Thread]] = []
 
     def run(
@@ -74,11 +74,10 @@ def run_service(models: Path) -> Iterator[Callable[..., Running]]:
         token: str | None = None,
         hosts: tuple[str, ...] = (),
         any_host: bool = False,
-        niqe: Path | None = None,
         model: tuple[str, ...] = (),
         **limits: Any,
     ) -> Running:
-        service = Service(ModelPool(model), ServeLimits(**limits), niqe=niqe)
+        service = Service(ModelPool(model), ServeLimits(**limits))
         app = create_app(service, token=token, hosts=hosts, any_host=any_host)
         listener = socket.create_server(("127.0.0.1", 0))
         server = Server(app, service)

@@ -1,4 +1,4 @@
-"""The page's files, its stream of events and its scores."""
+"""The page's files and its stream of events."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import requests
 
-from srgan.image.files import Image, ImageBytes, encode_image, read_image, read_rgb8
-from srgan.image.metrics import score
-from srgan.image.niqe import read_niqe_model
-from srgan.image.resize import bicubic, downscaled
-from tests.serve.conftest import Running, by_command, drawn, file_bytes
+from srgan.image.files import ImageBytes, read_image, read_rgb8
+from srgan.image.resize import bicubic
+from tests.serve.conftest import Running, by_command, file_bytes
 
 
 def frames(running: Running, data: bytes, name: str = "photo.png", **query: Any) -> list[tuple[dict[str, Any], bytes]]:
@@ -69,45 +66,6 @@ def test_a_damaged_image_ends_the_stream(running: Running) -> None:
 def test_wrong_parameters_are_refused_before_the_stream(running: Running) -> None:
     answer = requests.post(f"{running.url}/page/upscale?scale=9", files={"picture": b"x"}, timeout=30)
     assert answer.status_code == 400 and "2, 3 or 4" in answer.json()["detail"]
-
-
-def scores(running: Running, sr: np.ndarray, hr: np.ndarray) -> requests.Response:
-    names = {"picture": sr, "reference": hr}
-    files = {name: (f"{name}.png", encode_image(Image(pixels=pixels), ".png")) for name, pixels in names.items()}
-    return requests.post(f"{running.url}/page/score", files=files, timeout=60)
-
-
-def test_scores_equal_the_evaluation(run_service: Callable[..., Running], data: Path) -> None:
-    served = run_service(niqe=data / "niqe" / "niqe_pris_params.npz")
-    hr = read_rgb8(data / "Set5" / "image_SRF_4" / "img_001_SRF_4_HR.png")
-    sr = bicubic(downscaled(hr), *hr.shape[:2])
-    expected = score(sr, hr, niqe_model=read_niqe_model(data / "niqe" / "niqe_pris_params.npz"))
-    assert scores(served, sr, hr).json() == {
-        "psnr_y": expected.psnr_y,
-        "ssim_daala": expected.ssim_daala,
-        "niqe": expected.niqe,
-    }
-
-
-def test_a_slightly_larger_reference(running: Running) -> None:
-    sr, hr = drawn(64, 64, seed=2), drawn(66, 67)
-    expected = score(sr, hr[:64, :64])
-    values = {"psnr_y": expected.psnr_y, "ssim_daala": expected.ssim_daala, "niqe": None}
-    assert scores(running, sr, hr).json() == values
-    assert scores(running, sr, sr).json()["psnr_y"] is None  # no finite value
-
-
-@pytest.mark.parametrize(
-    ("sr", "hr", "words"),
-    [
-        ((64, 64), (64, 72), "is 72x64, but the result is 64x64"),
-        ((20, 20), (20, 20), "at least 32"),
-        ((68, 64), (64, 64), "is 64x64, but the result is 64x68"),
-    ],
-)
-def test_unfit_references(running: Running, sr: tuple[int, int], hr: tuple[int, int], words: str) -> None:
-    answer = scores(running, drawn(*sr), drawn(*hr))
-    assert answer.status_code == 422 and words in answer.json()["detail"]
 
 
 def test_every_link_of_the_page_exists(running: Running) -> None:

@@ -7,7 +7,6 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from srgan import flags
@@ -31,8 +30,6 @@ class Serve:
     """Token that every request needs. Better in the environment, as SRGAN_TOKEN: other users of the machine can read command lines. Without either, one is made and printed when --host is not this machine's own."""
     allow_host: tuple[str, ...] = ()
     """Host names of the service, as a proxy in front passes them on in the Host header."""
-    data: Path = Path("data")
-    """Folder whose niqe/ holds the model of that score (`srgan data fetch niqe`); only needed for scores."""
     engine: Literal["auto", "openvino", "pytorch"] = "auto"
     """Engine that computes."""
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
@@ -80,8 +77,7 @@ def _serve(settings: Serve, token: str | None, exposed: bool) -> None:
     # The port first, so that a taken one is reported before the models are loaded.
     with _listen(settings.host, settings.port) as listener:
         pool = ModelPool(settings.model, engine=settings.engine, precision=settings.precision, memory=settings.memory)
-        niqe = settings.data / "niqe" / "niqe_pris_params.npz"
-        service = Service(pool, settings.limits, niqe=niqe if niqe.is_file() else None)
+        service = Service(pool, settings.limits)
         app = create_app(service, token=token, hosts=settings.allow_host, any_host=exposed)
 
         # A warning, so that --quiet shows it: with port 0 nothing else says where the service is.

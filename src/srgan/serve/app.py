@@ -126,7 +126,7 @@ def api_routes(service: Service) -> APIRouter:
         service.check(params)
         service.large.check_admission()
         with service.bodies.share() as taken:
-            [image] = await service.bodies.read(request, taken)
+            image = await service.bodies.read(request, taken)
             larger = await cancel_on_disconnect(request, service.upscale(image, params))
         return large_response(larger.data, larger.media_type, larger.headers)
 

@@ -49,16 +49,14 @@ class BodyReader:
         finally:
             self.held -= sum(taken)
 
-    async def read(
-        self, request: Request, taken: list[int], fields: tuple[str, ...] = ("picture",)
-    ) -> list[ImageBytes]:
-        """The images of a form's `fields`, or of a body that is one image. Raises Problem 400, 408, 413, 415, 429."""
+    async def read(self, request: Request, taken: list[int]) -> ImageBytes:
+        """The image: the body, or a form's field "picture". Raises Problem 400, 408, 413, 415, 429."""
         kind = request.headers.get("content-type", "")
-        if kind.lower().startswith(_IMAGE_TYPES) and len(fields) == 1:
+        if kind.lower().startswith(_IMAGE_TYPES):
             body = b"".join([chunk async for chunk in self._chunks(request, taken)])
-            images = {"picture": ImageBytes(data=body, name="picture")}
+            image = ImageBytes(data=body, name="picture")
         elif kind.lower().startswith("multipart/form-data"):
-            images = await _images_of_form(request, self._chunks(request, taken))
+            image = await _image_of_form(request, self._chunks(request, taken))
         else:
             raise Problem(
                 415,
@@ -66,12 +64,9 @@ class BodyReader:
                 f"The request's Content-Type is {kind or 'missing'!r}; send the image itself (image/png, ..., "
                 "application/octet-stream) or multipart/form-data.",
             )
-        if unknown := sorted(set(images) - set(fields)):
-            raise Problem(400, "body", f"The form's field {unknown[0]!r} is not known; expected: {', '.join(fields)}.")
-        for field in fields:
-            if field not in images or not images[field].data:
-                raise Problem(400, "body", f"The request holds no image: send it as the form's field {field!r}.")
-        return [images[field] for field in fields]
+        if not image.data:
+            raise Problem(400, "body", f"{printable(image.name)} is empty: 0 bytes arrived.")
+        return image
 
     async def _chunks(self, request: Request, taken: list[int]) -> AsyncGenerator[bytes, None]:
         too_large = Problem(413, "bytes", f"The request is larger than {self.limit:,} bytes, the limit here.")
@@ -103,21 +98,18 @@ class BodyReader:
             yield chunk
 
 
-async def _images_of_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> dict[str, ImageBytes]:
-    """The files of a multipart/form-data body by field name; file names are never opened."""
+async def _image_of_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> ImageBytes:
+    """The file of a multipart/form-data body; its name is never opened."""
     try:
         form = await _MemoryParser(request.headers, chunks, max_files=8, max_fields=8).parse()
     except (MultiPartException, FormParserError, KeyError) as error:
         reason = "it has no boundary" if isinstance(error, KeyError) else printable(str(error))
         raise Problem(400, "body", f"The multipart/form-data body is damaged: {reason}") from None
-    images: dict[str, ImageBytes] = {}
-    for name, value in form.multi_items():
-        if name in images:
-            raise Problem(400, "body", f"The form holds the field {name!r} twice.")
-        if not isinstance(value, UploadFile):
-            raise Problem(400, "body", f"The form's field {name!r} is not a file.")
-        images[name] = ImageBytes(data=await value.read(), name=value.filename or "picture")
-    return images
+    fields = form.multi_items()
+    if [name for name, _ in fields] != ["picture"] or not isinstance(fields[0][1], UploadFile):
+        names = ", ".join(printable(name) for name, _ in fields) or "none"
+        raise Problem(400, "body", f"The form's fields are: {names}. Send one file, as the field 'picture'.")
+    return ImageBytes(data=await fields[0][1].read(), name=fields[0][1].filename or "picture")
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -1,4 +1,4 @@
-"""The page: its files, its examples, the stream of progress, bicubic and result, and the scores."""
+"""The page: its files, its examples, the stream of progress, bicubic and result."""
 
 from __future__ import annotations
 
@@ -10,22 +10,18 @@ import time
 from collections.abc import AsyncIterator
 from importlib import resources
 from importlib.resources.abc import Traversable
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from srgan.errors import ImageError, SrganError
+from srgan.errors import SrganError
 from srgan.image import files
-from srgan.image.files import Image, ImageBytes, Limits
-from srgan.image.metrics import score
-from srgan.image.niqe import read_niqe_model
+from srgan.image.files import Image, ImageBytes
 from srgan.image.resize import bicubic
-from srgan.serve.http import cancel_on_disconnect, pieces
+from srgan.serve.http import pieces
 from srgan.serve.problems import Problem, bug, problem_from_error
-from srgan.serve.queue import Progress
 from srgan.serve.service import Service, UpscaleParams
 
 log = logging.getLogger("srgan")
@@ -39,8 +35,6 @@ MEDIA_TYPES = {
 }
 PROGRESS_SECONDS = 0.1
 """Seconds between two reports of progress."""
-MIN_SCORED = 32
-"""Pixels that each side needs for the windows of the scores."""
 
 
 def routes(service: Service) -> APIRouter:
@@ -59,7 +53,6 @@ def routes(service: Service) -> APIRouter:
         "texture": service.pool.texture,
         "pixels": service.limits.pixels,
         "size": service.limits.size,
-        "niqe": service.niqe is not None,
         "examples": sorted(path for path in paths if path.startswith("/examples/")),
     }
 
@@ -72,18 +65,8 @@ def routes(service: Service) -> APIRouter:
         service.check(params)
         service.large.check_admission()
         with service.bodies.share() as taken:
-            [image] = await service.bodies.read(request, taken)
+            image = await service.bodies.read(request, taken)
         return StreamingResponse(upscale_events(service, image, params), media_type="application/x-srgan-frames")
-
-    @router.post("/page/score")
-    async def page_score(request: Request) -> Response:
-        with service.bodies.share() as taken:
-            sr, hr = await service.bodies.read(request, taken, ("picture", "reference"))
-
-            def job(check: Progress) -> dict[str, float | None]:
-                return score_bytes(sr, hr, service.image_limits, service.niqe)
-
-            return JSONResponse(await cancel_on_disconnect(request, service.small.run(job)))
 
     return router
 
@@ -167,22 +150,3 @@ def bicubic_image(image: Image, scale: int) -> Image:
 def png_from_bytes(data: bytes) -> bytes:
     """An image of ours as PNG."""
     return files.encode_image(files.read_image(ImageBytes(data=data, name="the result")), ".png")
-
-
-def score_bytes(sr: ImageBytes, hr: ImageBytes, limits: Limits, niqe: Path | None) -> dict[str, float | None]:
-    """psnr_y, ssim_daala and niqe of an SR by the protocol; None where a score has no finite value.
-
-    An HR that is up to 3 pixels larger is cropped at its right and lower edge. Raises ImageError.
-    """
-    ours, true = (files.uint8_from_uint16(files.read_image(source, limits=limits).pixels) for source in (sr, hr))
-    (height, width), (hr_height, hr_width) = ours.shape[:2], true.shape[:2]
-    if not (0 <= hr_height - height < 4 and 0 <= hr_width - width < 4):
-        raise ImageError(
-            f"the original is {hr_width}x{hr_height}, but the result is {width}x{height}; "
-            "choose the original that the small image was made from."
-        )
-    if min(height, width) < MIN_SCORED:
-        raise ImageError(f"the result is {width}x{height}; scores need at least {MIN_SCORED} pixels a side.")
-    scores = score(ours, true[:height, :width], niqe_model=read_niqe_model(niqe) if niqe is not None else None)
-    values = {"psnr_y": scores.psnr_y, "ssim_daala": scores.ssim_daala, "niqe": scores.niqe}
-    return {name: value if value is not None and isfinite(value) else None for name, value in values.items()}

@@ -77,8 +77,8 @@ class Upscaled:
 class Service:
     """One process's models, limits, queues and metrics; raises Problem or SrganError."""
 
-    def __init__(self, pool: ModelPool, limits: ServeLimits, *, niqe: Path | None = None) -> None:
-        self.pool, self.limits, self.niqe = pool, limits, niqe
+    def __init__(self, pool: ModelPool, limits: ServeLimits) -> None:
+        self.pool, self.limits = pool, limits
         self.image_limits = Limits(pixels=limits.pixels)
         self.bodies = BodyReader(limit=limits.size, budget=limits.budget, patience=limits.patience)
         self.large = JobQueue(workers=limits.workers, size=limits.queue, seconds=limits.seconds, name="large")

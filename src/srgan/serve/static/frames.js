@@ -1,4 +1,15 @@
-// Reads the answer of /page/upscale: a line of JSON for each event, and as many bytes after it as its `bytes` says.
+// Asks the service. The answer of /page/upscale: a line of JSON for each event, and as many bytes after it as its `bytes` says.
+
+const GONE = "The service does not answer: it was stopped, or the connection is lost. Start it again (srgan serve), then try again.";
+
+export async function ask(path, options) {
+  // The response, whatever its status; an Error with a sentence where there is none.
+  try {
+    return await fetch(path, options);
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Error(GONE);
+  }
+}
 
 export async function* frames(response) {
   const reader = response.body.getReader();
@@ -6,8 +17,10 @@ export async function* frames(response) {
   let size = 0;
 
   async function fill() {
-    const { done, value } = await reader.read();
-    if (done) throw new Error("The service went away before the picture was done.");
+    const { done, value } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : new Error(GONE);
+    });
+    if (done) throw new Error(GONE);
     held.push(value);
     size += value.length;
   }
@@ -48,9 +61,10 @@ export async function* frames(response) {
 
 export async function sentence(response) {
   // What a refusal says, in words.
+  if (response.status === 401) return "The service asks for its token: reload this page and enter it.";
   try {
     return (await response.json()).detail;
   } catch {
-    return `The service answered ${response.status}.`;
+    return `The service, or a proxy before it, answered ${response.status} ${response.statusText}. Try again later.`;
   }
 }

@@ -1,33 +1,21 @@
-// The page: what is chosen, what is asked of the service, what is shown.
+// The page: a queue of images that share the settings, worked off one by one; one of them is shown.
 
-import { frames, sentence } from "./frames.js";
+import { ask, frames, sentence } from "./frames.js";
 import { askPreview, forgetPreviews } from "./preview.js";
-import { fillScores } from "./scores.js";
 import * as viewer from "./viewer.js";
+import { zip } from "./zip.js";
 
 const $ = (id) => document.getElementById(id);
+const PNG = { type: "image/png" };
 let about = null; // what the service offers
-let picked = null; // {file, number, lr: canvas | null}
-let running = null; // the AbortController of the picture at work
-let result = null; // {blob, bicubic, name}
-let reference = null;
-let settled = null; // the settings of the result that is shown
-let resting = 0; // the timer that starts the work once the slider rests
-const addresses = new Map(); // element id -> object URL, so that the old one is given back
+const queue = []; // {file, state, text, fraction, row, bicubic, lr, view, result: {blob, name, address, label}}; see `update`
+let shown = null; // the item in the viewer
+let canvas = null; // its LR pixels, where they are known
+let working = null; // {item, abort}
+let resting = 0; // the timer that starts the work once a slider rests
+const addresses = new Map(); // id of an img -> object URL, so that the old one is given back
 
-function show(id, blob) {
-  if (addresses.has(id)) URL.revokeObjectURL(addresses.get(id));
-  const address = URL.createObjectURL(blob);
-  addresses.set(id, address);
-  $(id)[id === "download" ? "href" : "src"] = address;
-}
-
-function say(text) { $("said").textContent = text; }
-
-function problem(text) {
-  $("problem").textContent = text;
-  $("problem").hidden = !text;
-}
+// Settings.
 
 function scale() { return Number(document.querySelector("input[name=scale]:checked").value); }
 
@@ -41,209 +29,322 @@ function model() {
 }
 
 function query(more) {
-  return new URLSearchParams({ ...model(), scale: scale(), ...more });
+  const format = $("format").value;
+  return new URLSearchParams({ ...model(), scale: scale(), ...(format && { format }), ...more }).toString();
 }
 
-function wanted() { return query({ format: $("format").value }).toString(); }
-
-function named() {
-  const chosen = model();
-  return chosen.model ?? `texture ${chosen.texture}`;
+function label() {
+  return Object.entries(model()).map(([name, value]) => (name === "model" ? value : `${name} ${value}`)).join(", ");
 }
 
-async function pick(file) {
-  if (!file) return;
-  document.body.classList.remove("fresh");
-  picked = { file, number: (picked?.number ?? 0) + 1, lr: null };
-  forgetPreviews();
-  viewer.forget();
-  $("tile").hidden = true;
-  $("before").removeAttribute("src");
-  $("sr").removeAttribute("src");
-  result = settled = null;
-  const mine = picked;
+function settingsChanged(rest = 0) {
+  // All results are of other settings now. What is at work makes room for the preview, until the slider rests.
+  working?.abort.abort();
+  for (const item of queue) if (item.state !== "cancelled" || item === shown) restart(item);
+  if (shown && canvas) viewer.open(canvas.width * scale(), canvas.height * scale());
+  preview();
+  clearTimeout(resting);
+  resting = setTimeout(() => { resting = 0; next(); }, rest);
+}
+
+// The queue. States: waiting, working, done, failed, cancelled.
+
+function add(files) {
+  const items = [...files].map((file) => {
+    const row = $("row").content.firstElementChild.cloneNode(true);
+    const item = { file, row, name: file.name || "image.png" };
+    row.querySelector(".show").textContent = item.name;
+    row.querySelector(".show").addEventListener("click", () => show(item));
+    row.querySelector(".remove").ariaLabel = `Remove ${item.name}`;
+    row.querySelector(".remove").addEventListener("click", () => remove(item));
+    $("rows").append(row);
+    queue.push(item);
+    restart(item);
+    return item;
+  });
+  if (items.length) show(items[0]);
+  next();
+}
+
+function update(item, changes) {
+  Object.assign(item, changes);
+  const { state, text, result } = item, row = item.row;
+  row.className = state;
+  row.querySelector(".text").textContent = text;
+  row.querySelector("progress").hidden = state !== "working";
+  row.querySelector("progress").value = item.fraction;
+  row.querySelector(".save").hidden = !result;
+  if (result) Object.assign(row.querySelector(".save"), { href: result.address, download: result.name, ariaLabel: `Download ${result.name}` });
+  row.querySelector(".show").ariaCurrent = String(item === shown);
+  if (item === shown) drawBar();
+  drawTotal();
+}
+
+function restart(item) {
+  if (item.result) URL.revokeObjectURL(item.result.address);
+  update(item, { state: "waiting", text: "waiting", fraction: 0, result: null, view: null, bicubic: null });
+}
+
+function cancel(item, state = "cancelled") {
+  if (working?.item === item) working.abort.abort();
+  update(item, { state, text: "cancelled", fraction: 0 });
+}
+
+function remove(item) {
+  cancel(item);
+  if (item.result) URL.revokeObjectURL(item.result.address);
+  const at = queue.indexOf(item);
+  queue.splice(at, 1);
+  item.row.remove();
+  if (item === shown) show(queue[at] ?? queue[at - 1] ?? null);
+  drawTotal();
+}
+
+async function next() {
+  const item = shown?.state === "waiting" ? shown : queue.find(({ state }) => state === "waiting");
+  if (working || resting || !item) return;
+  const abort = new AbortController();
+  working = { item, abort };
+  update(item, { state: "working", text: "sending" });
   try {
-    drawn(mine, await createImageBitmap(file)); // asks for a preview, which goes first
-  } catch {
-    // a format that this browser does not show: the service sends its own view of it
+    await upscale(item, abort.signal);
+  } catch (error) {
+    if (!abort.signal.aborted) update(item, { state: "failed", text: error.message });
   }
-  if (mine === picked) start();
+  working = null;
+  next();
 }
 
-function drawn(owner, bitmap) {
-  if (owner !== picked || owner.lr) return;
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
+async function upscale(item, signal) {
+  await item.file.slice(0, 1).arrayBuffer().catch(() => {
+    throw new Error(`${item.name} cannot be read: it is a folder, or it has changed since you chose it.`);
+  });
+  const body = new FormData();
+  body.append("picture", item.file, item.name);
+  const settings = label();
+  let response;
+  while ((response = await ask(`/page/upscale?${query()}`, { method: "POST", body, signal })).status === 429) {
+    const seconds = Number(response.headers.get("Retry-After")) || 5;
+    update(item, { text: `the service is busy; again in ${seconds} s` });
+    await new Promise((resolve) => { setTimeout(resolve, 1000 * seconds); signal.addEventListener("abort", resolve); });
+    signal.throwIfAborted();
+  }
+  if (!response.ok) throw new Error(await sentence(response));
+  for await (const event of frames(response)) {
+    signal.throwIfAborted();
+    take(item, event, settings);
+  }
+}
+
+function take(item, event, settings) {
+  const percent = Math.round((100 * event.done) / event.total);
+  const left = event.seconds_left ? `, ${Math.max(1, Math.round(event.seconds_left))} s left` : "";
+  const kinds = {
+    waiting: () => update(item, { text: `waiting, ${event.before} before it` }),
+    lr: () => { item.lr = new Blob([event.data], PNG); if (item === shown && !canvas) decode(item, item.lr); },
+    bicubic: () => { item.bicubic = new Blob([event.data], PNG); if (item === shown) drawStage(); },
+    progress: () => update(item, { text: `${percent} %${left}`, fraction: event.done / event.total }),
+    sr: () => { item.sr = { blob: new Blob([event.data], { type: event.type }), headers: event.headers }; },
+    view: () => { item.view = new Blob([event.data], PNG); }, // of a format that no browser shows
+    end: () => finish(item, settings),
+    problem: () => { throw new Error(event.detail); },
+  };
+  kinds[event.event]?.();
+}
+
+function finish(item, settings) {
+  const { blob, headers } = item.sr;
+  const suffix = /_x\d\.\w+(?="$)/.exec(headers["Content-Disposition"])[0];
+  const seconds = /work;dur=([\d.]+)/.exec(headers["Server-Timing"])[1] / 1000;
+  const name = item.name.replace(/\.[^.]*$/, "") + suffix;
+  item.view ??= blob;
+  item.result = { blob, name, label: settings, address: URL.createObjectURL(blob) };
+  const text = `${(blob.size / 1e6).toFixed(2)} MB in ${seconds.toFixed(1)} s, ${headers["X-Srgan-Engine"]} ${headers["X-Srgan-Precision"]}`;
+  update(item, { state: "done", text, fraction: 1, sr: null });
+  if (item === shown) drawStage();
+}
+
+function drawTotal() {
+  const count = (wanted) => queue.filter(({ state }) => state === wanted).length;
+  const [done, failed, cancelled] = ["done", "failed", "cancelled"].map(count);
+  document.body.classList.toggle("fresh", queue.length === 0);
+  $("queue").hidden = queue.length === 0;
+  $("examples").hidden = queue.length > 0;
+  $("total").value = queue.reduce((sum, item) => sum + (["failed", "cancelled"].includes(item.state) ? 1 : item.fraction), 0) / queue.length || 0;
+  $("total-text").textContent = `${done} of ${queue.length} done${failed ? `, ${failed} failed` : ""}${cancelled ? `, ${cancelled} cancelled` : ""}`;
+  $("zip").disabled = done === 0;
+  $("zip").textContent = done === 0 || done === queue.length ? "Download all (zip)" : `Download ${done} (zip)`;
+  $("retry").hidden = failed + cancelled === 0;
+}
+
+// The image that is shown.
+
+function show(item) {
+  const before = shown;
+  [shown, canvas] = [item, null];
+  if (before && queue.includes(before)) update(before, {});
+  forgetPreviews();
+  for (const id of ["before", "sr"]) $(id).removeAttribute("src");
+  drawBar();
+  viewer.close("Your image appears here: bicubic on the left, srgan on the right.");
+  if (!item) return;
+  update(item, {});
+  $("bar").scrollIntoView({ block: "nearest" });
+  decode(item, item.lr ?? item.file);
+  next();
+}
+
+async function decode(item, blob) {
+  // A format that this browser does not show: the service sends its own view of it.
+  const bitmap = await createImageBitmap(blob).catch(() => null);
+  if (item !== shown || canvas || !bitmap) return;
+  canvas = Object.assign(document.createElement("canvas"), { width: bitmap.width, height: bitmap.height });
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
-  owner.lr = canvas;
   viewer.open(bitmap.width * scale(), bitmap.height * scale());
-  if (!$("before").src) canvas.toBlob((blob) => { if (owner === picked && !$("before").src) { show("before", blob); show("sr", blob); } });
+  drawStage();
   preview();
 }
 
-function stop() {
-  clearTimeout(resting);
-  running?.abort();
-  running = null;
+function drawStage() {
+  // Until the service has sent bicubic, the browser enlarges the image itself; until the result, bicubic is on both sides.
+  const before = shown.bicubic ?? shown.lr ?? shown.file;
+  picture("before", before);
+  picture("sr", shown.result ? shown.view : before);
+  if (shown.result) $("tile").hidden = true;
+  drawLabel();
 }
 
-async function start() {
-  if (!picked) return;
-  stop();
-  const mine = (running = new AbortController()), settings = wanted();
-  problem("");
-  $("result").hidden = true;
-  $("work").hidden = false;
-  $("progress").removeAttribute("value");
-  $("progress-text").textContent = "sending";
-  say(`Upscaling ${picked.file.name || "the picture"}`);
-  const form = new FormData();
-  form.append("picture", picked.file, picked.file.name || "picture");
-  try {
-    const format = $("format").value ? { format: $("format").value } : {};
-    const response = await fetch(`/page/upscale?${query(format)}`, { method: "POST", body: form, signal: mine.signal });
-    if (!response.ok) throw new Error(await sentence(response));
-    for await (const event of frames(response)) {
-      if (mine !== running) return;
-      await take(event);
-    }
-    settled = settings;
-    done();
-  } catch (error) {
-    if (mine !== running) return;
-    problem(error.message);
-    $("work").hidden = true;
-    running = null;
-  }
+function picture(id, blob) {
+  if (addresses.get(id)?.blob === blob && $(id).src) return;
+  if (addresses.has(id)) URL.revokeObjectURL(addresses.get(id).address);
+  addresses.set(id, { blob, address: URL.createObjectURL(blob) });
+  $(id).src = addresses.get(id).address;
 }
 
-async function take(event) {
-  const kinds = {
-    waiting: () => { $("progress-text").textContent = `waiting, ${event.before} before this one`; },
-    lr: async () => {
-      viewer.open(event.width * scale(), event.height * scale());
-      if (!picked.lr) drawn(picked, await createImageBitmap(new Blob([event.data], { type: "image/png" })));
-    },
-    bicubic: () => {
-      const blob = new Blob([event.data], { type: "image/png" });
-      picked.bicubic = blob;
-      show("before", blob);
-      if (!result) show("sr", blob);
-    },
-    progress: () => {
-      $("progress").value = event.done / event.total;
-      const left = event.seconds_left === null ? "" : `, ${Math.max(1, Math.round(event.seconds_left))} s left`;
-      $("progress-text").textContent = `${Math.round((100 * event.done) / event.total)} %${left}`;
-    },
-    sr: () => {
-      const blob = new Blob([event.data], { type: event.type });
-      result = { blob, headers: event.headers, name: /filename="(.*)"/.exec(event.headers["Content-Disposition"])[1] };
-      if (event.type !== "image/tiff") show("sr", blob);
-    },
-    view: () => show("sr", new Blob([event.data], { type: "image/png" })),
-    problem: () => { throw new Error(event.detail); },
-  };
-  await kinds[event.event]?.();
+function drawLabel() {
+  const waiting = shown.state === "working" || shown.state === "waiting" ? "bicubic, until the result is here" : "bicubic: there is no result";
+  $("after-name").textContent = shown.result?.label ?? ($("tile").hidden ? waiting : `${$("tile").dataset.settings} in the frame`);
 }
 
-function done() {
-  running = null;
-  $("work").hidden = true;
+function drawBar() {
+  const { state, result } = shown ?? {};
+  $("bar").hidden = !shown;
+  $("command-field").hidden = !shown;
+  problem(state === "failed" ? shown.text : "");
+  if (!shown) return;
+  $("name").textContent = shown.name;
+  $("text").textContent = state === "failed" ? "failed" : shown.text;
+  $("cancel").hidden = state !== "working" && state !== "waiting";
+  $("again").hidden = state !== "failed" && state !== "cancelled";
+  $("progress").hidden = $("cancel").hidden;
+  $("progress").value = shown.fraction;
+  $("download").hidden = !result;
+  if (result) Object.assign($("download"), { href: result.address, download: result.name });
+  const options = Object.entries({ ...model(), scale: scale() }).map(([name, value]) => ` --${name} ${value}`).join("");
+  $("command").textContent = `srgan upscale ${shellWord(shown.name)}${options}` +
+    ($("format").value ? ` --format ${$("format").value}` : "") + (result ? ` -o ${shellWord(result.name)}` : "");
+  if ($("stage").hidden) $("empty").textContent = state === "failed" ? "There is nothing to show of this image." : "";
+  else drawLabel();
+  if (["done", "failed", "cancelled"].includes(state)) say(`${shown.name}: ${state}`);
+}
+
+function preview() {
+  // One tile of what is looked at, in the settings of this moment, until the whole image is there.
   $("tile").hidden = true;
-  $("result").hidden = false;
-  show("download", result.blob);
-  const saved = picked.file.name ? `${picked.file.name.replace(/\.[^.]*$/, "")}${/_x\d\.\w+$/.exec(result.name)[0]}` : result.name;
-  $("download").download = saved;
-  $("download").textContent = `Download ${saved}`;
-  $("after-name").textContent = named();
-  const work = /work;dur=([\d.]+)/.exec(result.headers["Server-Timing"])[1] / 1000;
-  $("facts").textContent = `${(result.blob.size / 1e6).toFixed(2)} MB in ${work.toFixed(1)} s, ` +
-    `${result.headers["X-Srgan-Engine"]} ${result.headers["X-Srgan-Precision"]}, ` +
-    `model ${result.headers["X-Srgan-Model-Sha256"].slice(0, 12)}`;
-  $("command").textContent = `srgan upscale ${shellWord(picked.file.name || "picture")}` +
-    Object.entries(model()).map(([name, value]) => ` --${name} ${value}`).join("") + ` --scale ${scale()} -o ${shellWord(saved)}`;
-  say(`Done in ${work.toFixed(1)} seconds`);
-  score();
+  if (!canvas) return;
+  const item = shown, settings = query(), name = label();
+  askPreview({
+    lr: canvas, times: scale(), settings, query: query({ format: "png", provenance: "false" }),
+    still: () => item === shown && settings === query() && !["done", "failed"].includes(item.state),
+    show: (blob) => {
+      picture("tile", blob);
+      $("tile").dataset.settings = name;
+      $("tile").hidden = false;
+      drawLabel();
+    },
+  });
 }
 
 function shellWord(text) { return /^[\w.,+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`; }
 
-async function score() {
-  $("scores").hidden = true;
-  if (!reference || !result) return;
-  const mine = result;
-  try {
-    await fillScores($("scores"), [picked.bicubic, mine.blob], reference);
-    $("scores").hidden = mine !== result;
-  } catch (error) {
-    problem(error.message);
+function say(text) { if ($("said").textContent !== text) $("said").textContent = text; }
+
+function problem(text) {
+  $("problem").textContent = text;
+  $("problem").hidden = !text;
+}
+
+// Where images come from.
+
+async function pasted() {
+  const files = [];
+  for (const item of await navigator.clipboard.read()) {
+    const type = item.types.find((one) => one.startsWith("image/"));
+    if (type) files.push(new File([await item.getType(type)], "pasted.png", { type }));
   }
+  return files;
 }
 
-function preview() {
-  // One tile of what is looked at, in the settings of this moment, until the whole picture is there.
-  if (!picked?.lr) return;
-  const mine = picked, settings = wanted(), texture = named();
-  askPreview({
-    lr: mine.lr, times: scale(), settings, query: query({ format: "png", provenance: "false" }),
-    still: () => mine === picked && settings === wanted() && settled !== settings,
-    show: (blob) => { show("tile", blob); $("tile").dataset.texture = texture; $("after-name").textContent = `${texture} (preview)`; },
-  });
+function addPasted(files) {
+  problem(files.length ? "" : "The clipboard holds no image.");
+  add(files);
 }
 
-async function example(path, label) {
-  const response = await fetch(path);
-  await pick(new File([await response.blob()], `${label}.png`, { type: "image/png" }));
+async function example(path, name) {
+  add([new File([await (await ask(path)).blob()], `${name}.png`, PNG)]);
 }
 
 async function arrive() {
-  about = await (await fetch("/page/about")).json();
+  about = await (await ask("/page/about")).json();
   $("texture-field").hidden = !about.texture;
   $("model-field").hidden = about.texture || about.models.length < 2;
   $("model").replaceChildren(...about.models.map((one) => new Option(one.model, one.model)));
-  $("limits").textContent = `PNG, JPEG, WebP, TIFF, AVIF; up to ${(about.pixels / 1e6).toLocaleString("en")} megapixels`;
+  $("limits").textContent = `Up to ${(about.pixels / 1e6).toLocaleString("en")} megapixels and ${Math.floor(about.size / 2 ** 20)} MB each.`;
   $("about").textContent = `srgan ${about.models[0].version}.`;
   for (const path of about.examples) {
-    const label = path.replace(/.*\/|\.png$/g, "");
-    const button = Object.assign(document.createElement("button"), { type: "button", title: label });
-    button.append(Object.assign(document.createElement("img"), { src: path, alt: `Example: ${label}` }));
-    button.addEventListener("click", () => example(path, label));
+    const name = path.replace(/.*\/|\.png$/g, "");
+    const button = Object.assign(document.createElement("button"), { type: "button", title: name });
+    button.append(Object.assign(document.createElement("img"), { src: path, alt: `Example: ${name}` }));
+    button.addEventListener("click", () => example(path, name).catch((error) => problem(error.message)));
     $("examples").append(button);
   }
 }
 
-$("picture").addEventListener("change", () => pick($("picture").files[0]));
-$("reference").addEventListener("change", () => { reference = $("reference").files[0] ?? null; problem(""); score(); });
-$("cancel").addEventListener("click", () => {
-  stop();
-  $("work").hidden = true;
-  say("Cancelled");
+$("picture").addEventListener("change", () => { add($("picture").files); $("picture").value = ""; });
+$("cancel").addEventListener("click", () => cancel(shown));
+$("again").addEventListener("click", () => { restart(shown); next(); });
+$("retry").addEventListener("click", () => {
+  for (const item of queue) if (["failed", "cancelled"].includes(item.state)) restart(item);
+  next();
 });
-$("texture").addEventListener("input", () => {
-  $("texture-value").textContent = $("texture").value;
-  if (!picked) return;
-  stop(); // what is at work has another texture: it makes room for the tile, and starts anew when the slider rests
-  preview();
-  resting = setTimeout(start, 400);
+$("clear").addEventListener("click", () => { for (const item of [...queue].reverse()) remove(item); });
+$("zip").addEventListener("click", async () => {
+  try {
+    const address = URL.createObjectURL(await zip(queue.filter(({ result }) => result).map(({ result }) => result)));
+    Object.assign(document.createElement("a"), { href: address, download: `srgan_x${scale()}.zip` }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60000);
+  } catch (error) {
+    problem(error.message);
+  }
 });
-for (const radio of document.querySelectorAll("input[name=scale]")) {
-  radio.addEventListener("change", () => {
-    if (picked?.lr) viewer.open(picked.lr.width * scale(), picked.lr.height * scale());
-    $("tile").hidden = true;
-    start();
-  });
+
+$("texture").addEventListener("input", () => { $("texture-value").textContent = $("texture").value; settingsChanged(400); });
+for (const input of [...document.querySelectorAll("input[name=scale]"), $("format"), $("model")]) {
+  input.addEventListener("change", () => settingsChanged());
 }
-for (const id of ["format", "model"]) $(id).addEventListener("change", start);
 
 document.addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
 document.addEventListener("dragleave", () => $("drop").classList.remove("over"));
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   $("drop").classList.remove("over");
-  const file = event.dataTransfer.files[0];
-  if (event.target.id === "reference") { reference = file ?? null; score(); } else pick(file);
+  add(event.dataTransfer.files);
 });
-document.addEventListener("paste", (event) => pick([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
+document.addEventListener("paste", (event) => addPasted(event.clipboardData.files));
+$("paste").hidden = !navigator.clipboard?.read;
+$("paste").addEventListener("click", () => {
+  pasted().then(addPasted, () => problem("This browser did not hand over the clipboard; Ctrl+V or a drop works without its leave."));
+});
 
 document.body.classList.add("fresh");
 arrive().catch((error) => problem(error.message));

@@ -1,6 +1,6 @@
-// One tile of the picture in the settings of this moment, long before the whole is done.
+// One tile of the image in the settings of this moment, long before the whole is done.
 
-import { sentence } from "./frames.js";
+import { ask, sentence } from "./frames.js";
 import { visible } from "./viewer.js";
 
 const SIDE = 72; // LR pixels
@@ -23,7 +23,7 @@ export async function askPreview(wish) {
     if (!made.has(key)) made.set(key, await upscaled(wish, place));
     if (wish.still()) display(wish, place, made.get(key));
   } catch {
-    // a preview that fails is no loss: the picture itself says what is wrong
+    // a preview that fails is no loss: the image itself says what is wrong
   } finally {
     busy = false;
     const waiting = next;
@@ -44,14 +44,12 @@ async function upscaled({ lr, query }, { x, y, w, h }) {
   [canvas.width, canvas.height] = [w, h];
   canvas.getContext("2d").drawImage(lr, -x, -y);
   const crop = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  const response = await fetch(`/v1/upscale?${query}`, { method: "POST", body: crop, headers: { "Content-Type": "image/png" } });
+  const response = await ask(`/v1/upscale?${query}`, { method: "POST", body: crop, headers: { "Content-Type": "image/png" } });
   if (!response.ok) throw new Error(await sentence(response));
   return response.blob();
 }
 
 function display({ times, show }, { x, y, w, h }, blob) {
-  const tile = document.getElementById("tile");
+  Object.assign(document.getElementById("tile").style, { left: `${x * times}px`, top: `${y * times}px`, width: `${w * times}px`, height: `${h * times}px` });
   show(blob);
-  Object.assign(tile.style, { left: `${x * times}px`, top: `${y * times}px`, width: `${w * times}px`, height: `${h * times}px` });
-  tile.hidden = false;
 }

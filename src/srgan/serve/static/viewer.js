@@ -3,10 +3,11 @@
 const $ = (id) => document.getElementById(id);
 const viewer = $("viewer"), stage = $("stage"), after = $("after"), divider = $("divider"), split = $("split");
 const tools = ["split", "fit", "one", "out", "in", "mark"].map($);
-let width = 0, height = 0, zoom = 1, left = 0, top = 0, fitted = true;
+let width = 0, height = 0, zoom = 1, left = 0, top = 0;
+let view = null; // oneToOne or fit, while the image is in that view; else null
 
 export function open(newWidth, newHeight) {
-  // Show an empty stage of so many output pixels; a new size of the same picture keeps what is looked at.
+  // Show a stage of so many output pixels, at 100 %; a new size of the same image keeps what is looked at.
   const ratio = width ? newWidth / width : 1;
   [width, height] = [newWidth, newHeight];
   stage.style.width = `${width}px`;
@@ -19,24 +20,43 @@ export function open(newWidth, newHeight) {
   $("empty").hidden = true;
   viewer.classList.add("full");
   for (const tool of tools) tool.disabled = false;
-  if (fitted) fit();
+  if (view) view();
   else place(zoom / ratio, left, top);
 }
 
-export function fit() {
-  const least = Math.min(viewer.clientWidth / width, viewer.clientHeight / height);
-  place(least, (viewer.clientWidth - width * least) / 2, (viewer.clientHeight - height * least) / 2);
-  fitted = true;
+export function close(text) {
+  // No image: some words in its place. The next one is another image.
+  for (const id of ["stage", "divider", "before-name", "after-name"]) $(id).hidden = true;
+  for (const tool of tools) tool.disabled = true;
+  setMarking(false);
+  $("empty").textContent = text;
+  $("empty").hidden = false;
+  $("zoom").textContent = "";
+  viewer.classList.remove("full");
+  width = 0;
+  inView(oneToOne);
 }
 
-export function forget() {
-  // The next picture is another one: show the whole of it.
-  fitted = true;
-  width = 0;
+function fit() {
+  const least = Math.min(viewer.clientWidth / width, viewer.clientHeight / height);
+  place(least, (viewer.clientWidth - width * least) / 2, (viewer.clientHeight - height * least) / 2);
+  inView(fit);
+}
+
+function oneToOne() {
+  const one = 1 / devicePixelRatio;
+  place(one, (viewer.clientWidth - width * one) / 2, (viewer.clientHeight - height * one) / 2);
+  inView(oneToOne);
+}
+
+function inView(which) {
+  view = which;
+  $("fit").ariaPressed = String(view === fit);
+  $("one").ariaPressed = String(view === oneToOne);
 }
 
 export function visible() {
-  // What is looked at of ours, in output pixels: the centre of what the picture shows right of the divider.
+  // What is looked at of ours, in output pixels: the centre of what the image shows right of the divider.
   const from = Math.max((Number(split.value) / 100) * viewer.clientWidth, left);
   const to = Math.min(viewer.clientWidth, left + width * zoom);
   const x = from < to ? (from + to) / 2 : viewer.clientWidth / 2;
@@ -52,13 +72,14 @@ function place(newZoom, newLeft, newTop) {
   const edge = 60;
   left = Math.min(viewer.clientWidth - edge, Math.max(edge - width * zoom, newLeft));
   top = Math.min(viewer.clientHeight - edge, Math.max(edge - height * zoom, newTop));
-  fitted = false;
+  inView(null);
   draw();
 }
 
 function draw() {
   stage.style.transform = `translate(${left}px, ${top}px) scale(${zoom})`;
   stage.style.setProperty("--zoom", zoom);
+  $("zoom").textContent = `${Math.round(100 * zoom * devicePixelRatio)} %`;
   stage.classList.toggle("near", zoom * devicePixelRatio >= 1.5);
   const at = (Number(split.value) / 100) * viewer.clientWidth;
   divider.style.left = `${at}px`;
@@ -67,10 +88,6 @@ function draw() {
 
 function zoomBy(factor, x = viewer.clientWidth / 2, y = viewer.clientHeight / 2) {
   place(zoom * factor, x - (x - left) * factor, y - (y - top) * factor);
-}
-
-function oneToOne() {
-  zoomBy(1 / devicePixelRatio / zoom);
 }
 
 function showRegion(x0, y0, x1, y1) {
@@ -174,4 +191,4 @@ $("one").addEventListener("click", oneToOne);
 $("in").addEventListener("click", () => zoomBy(1.5));
 $("out").addEventListener("click", () => zoomBy(1 / 1.5));
 $("mark").addEventListener("click", () => setMarking($("mark").getAttribute("aria-pressed") !== "true"));
-new ResizeObserver(() => { if (!stage.hidden) (fitted ? fit : draw)(); }).observe(viewer);
+new ResizeObserver(() => { if (!stage.hidden) (view ?? draw)(); }).observe(viewer);
