@@ -41,12 +41,7 @@ class Process:
         # An unread pipe would stop the process.
         self.reader = threading.Thread(target=lambda: self.lines.extend(self.process.stderr or []), daemon=True)
         self.reader.start()
-        while True:
-            try:
-                assert requests.get(f"{self.url}/healthz", timeout=60).status_code == 200
-                return
-            except requests.ConnectionError:
-                time.sleep(0.1)
+        assert requests.get(f"{self.url}/healthz", timeout=60).status_code == 200  # it listens when it says where
 
     def end(self, sign: signal.Signals) -> int:
         self.process.send_signal(sign)
@@ -72,8 +67,8 @@ def start() -> Iterator[Callable[..., Process]]:
 def test_sigterm_finishes_running_jobs_and_refuses_waiting_ones(start: Callable[..., Process], tmp_path: Path) -> None:
     # Wide enough that the image takes some seconds, in several tiles.
     folder = write_models(tmp_path, GeneratorConfig(blocks=2, width=32))
-    served = start("--model", str(folder / "srgan.safetensors"), "--memory", "60MB")
-    data, answers = file_bytes(500, 500), []
+    served = start("--model", str(folder / "srgan.safetensors"), "--memory", "30MB")
+    data, answers = file_bytes(320, 320), []
 
     def post() -> None:
         headers = {"Content-Type": "image/png"}
@@ -153,3 +148,11 @@ def test_taken_ports_and_wrong_settings(tmp_path: Path, capsys: pytest.CaptureFi
         with pytest.raises(SystemExit, match="2"):
             main(options)
         assert f"{options[0]} " in capsys.readouterr().err
+
+
+def test_the_container_is_pinned_and_unprivileged() -> None:
+    lines = (Path(__file__).parents[2] / "deploy" / "Containerfile").read_text()
+    assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", lines, re.M)
+    assert set(re.findall(r"^FROM (\S+)", lines, re.M)) == {"${BASE}"}
+    assert "uv sync --frozen" in lines and re.search(r"pip install \S* ?uv==", lines)
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", lines, re.M) and "--read-only" in lines

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from srgan.cli import main
+from srgan.errors import ImageError, WeightsError
 from srgan.image.files import Image, Metadata, read_image, read_provenance, write_image
 from srgan.model import weights
 from srgan.serve.problems import STATUSES, problem_from_error
@@ -150,8 +151,9 @@ def test_wrong_requests_get_a_sentence(
 
 def test_limits_of_pixels_and_bytes(run_service: Callable[..., Running]) -> None:
     small = run_service(pixels=1000, size=20_000, budget=100_000)
-    assert "1,000" in detail(post(small, file_bytes(40, 40)), 422)
-    assert "20,000 bytes" in detail(post(small, b"x" * 30_000), 413)
+    for data, status, limit in ((file_bytes(40, 40), 422, "1,000 (--pixels"), (b"x" * 30_000, 413, "20,000 bytes")):
+        sentence = detail(post(small, data), status)
+        assert limit in sentence and "`srgan upscale` on your own machine takes more" in sentence
     assert post(small, file_bytes(25, 40)).status_code == 200
 
 
@@ -284,16 +286,15 @@ def test_every_request_has_an_id_and_a_log_line(running: Running, caplog: pytest
 
 
 def test_no_folder_of_the_server_in_an_answer(
-    run_service: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+    run_service: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from srgan.errors import ImageError, WeightsError
-
-    served = run_service()
-    for error, status in ((ImageError, 422), (WeightsError, 500)):
+    served, sentence = run_service(), "/dev/shm/srgan-x1/picture.jpg: a JPEG takes 65,502 of image/jpeg and/or less."
+    answers = {ImageError: (422, sentence.replace("/dev/shm/srgan-x1/", "")), WeightsError: (500, "its log says why")}
+    for error, (status, words) in answers.items():
         with monkeypatch.context() as broken:
-            sentence = "/dev/shm/srgan-x1/picture.jpg: a JPEG takes 65,502 of image/jpeg and/or less."
-            broken.setattr("srgan.serve.service.upscale_bytes", lambda *_, e=error, s=sentence: _raise(e(s)))
-            assert detail(post(served, file_bytes(40, 40)), status) == sentence.replace("/dev/shm/srgan-x1/", "")
+            broken.setattr("srgan.serve.service.upscale_bytes", lambda *_, e=error: _raise(e(sentence)))
+            assert words in detail(post(served, file_bytes(40, 40)), status)
+    assert sentence in caplog.text
     assert problem_from_error(ImageError("(/var/lib/x/a.png)")).detail == "(a.png)"
 
 
@@ -303,7 +304,7 @@ def _raise(error: Exception) -> None:
 
 def test_work_over_its_time_is_503(run_service: Callable[..., Running]) -> None:
     served = run_service(seconds=1e-6)
-    assert "needs more than the" in detail(post(served, file_bytes(40, 40)), 503)
+    assert "needs more than" in detail(post(served, file_bytes(40, 40)), 503)
 
 
 def test_draining_refuses_new_work(run_service: Callable[..., Running]) -> None:

@@ -79,11 +79,6 @@ def _serve(settings: Serve, token: str | None, exposed: bool) -> None:
         pool = ModelPool(settings.model, engine=settings.engine, precision=settings.precision, memory=settings.memory)
         service = Service(pool, settings.limits)
         app = create_app(service, token=token, hosts=settings.allow_host, any_host=exposed)
-
-        # A warning, so that --quiet shows it: with port 0 nothing else says where the service is.
-        host, port = listener.getsockname()[:2]
-        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        log.warning("%s (API: /docs)", address)
         log.info("serving %s%s; Ctrl-C stops", ", ".join(pool.names), ", texture 0..1" if pool.texture else "")
         Server(app, service).run(sockets=[listener])
 

@@ -46,6 +46,8 @@ class Limits:
     """Height times width, checked from the header before a pixel is decoded; 2**28 is 0.8 GB as 8-bit RGB."""
     seconds: float = 300.0
     """For decoding; the decoder stops at its next row of blocks after that."""
+    name: str = "Limits.pixels"
+    """What messages call the limit of pixels."""
 
 
 DEFAULT_LIMITS = Limits()
@@ -155,7 +157,7 @@ def open_image(source: Source, limits: Limits) -> Any:
     if image.width * image.height > limits.pixels:
         raise ImageError(
             f"{name_of(source)} is {image.width}x{image.height}, {image.width * image.height:,} pixels; "
-            f"the limit is {limits.pixels:,} (Limits.pixels)."
+            f"the limit is {limits.pixels:,} ({limits.name})."
         )
     pages = field(image, "n-pages") or 1
     if pages > 1 or _is_animated(source, kind):

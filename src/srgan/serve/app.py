@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import socket
 import time
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -270,6 +271,13 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self.service = service
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; then print the address, as a warning: --quiet shows it too, and with port 0 nothing else says it."""
+        await super().startup(sockets)
+        for listener in sockets or []:
+            host, port = listener.getsockname()[:2]
+            log.warning("%s (API: /docs)", f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
     async def on_tick(self, counter: int) -> bool:
         stopping = await super().on_tick(counter)

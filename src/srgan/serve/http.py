@@ -26,6 +26,7 @@ MAX_SECONDS = 600.0
 """Seconds that any one body may take."""
 PIECE = 256 * 1024
 """Bytes of an answer handed to the connection at a time."""
+LOCALLY = "`srgan upscale` on your own machine takes more"
 _IMAGE_TYPES = ("image/", "application/octet-stream")
 
 
@@ -69,7 +70,8 @@ class BodyReader:
         return image
 
     async def _chunks(self, request: Request, taken: list[int]) -> AsyncGenerator[bytes, None]:
-        too_large = Problem(413, "bytes", f"The request is larger than {self.limit:,} bytes, the limit here.")
+        detail = f"The request is larger than {self.limit:,} bytes, the limit here (--size); {LOCALLY}."
+        too_large = Problem(413, "bytes", detail)
         declared = request.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self.limit:
             raise too_large
@@ -108,7 +110,8 @@ async def _image_of_form(request: Request, chunks: AsyncGenerator[bytes, None]) 
     fields = form.multi_items()
     if [name for name, _ in fields] != ["picture"] or not isinstance(fields[0][1], UploadFile):
         names = ", ".join(printable(name) for name, _ in fields) or "none"
-        raise Problem(400, "body", f"The form's fields are: {names}. Send one file, as the field 'picture'.")
+        detail = f"The form's fields are: {names}. Send one file, as the field 'picture'; all else goes into the query."
+        raise Problem(400, "body", detail)
     return ImageBytes(data=await fields[0][1].read(), name=fields[0][1].filename or "picture")
 
 

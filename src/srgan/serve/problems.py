@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -23,6 +24,8 @@ STATUSES = {
     503: "Shutting down, or the image needs more time than the limit.",
 }
 """What each refusal of a described route means."""
+
+log = logging.getLogger("srgan")
 
 _FOLDERS = re.compile(r"(?<![\w/.])/(?:[^\s/]+/)+")
 
@@ -52,13 +55,14 @@ class Problem(Exception):
 
 
 def problem_from_error(error: SrganError) -> Problem:
-    """422 for the image, 400 for the parameters, else 500; folders of this machine are cut from the sentence."""
+    """422 for the image, 400 for the parameters, without folders of this machine; the rest is 500, for the log alone."""
     detail = _FOLDERS.sub("", str(error))
     if isinstance(error, ImageError):
         return Problem(422, "picture", detail)
     if isinstance(error, UsageError):
         return Problem(400, "parameter", detail)
-    return Problem(500, "service", detail)
+    log.error("%s", error)
+    return Problem(500, "service", "The service cannot do this now; its log says why.")
 
 
 def bug() -> Problem:

@@ -71,8 +71,8 @@ class Ticket:
             raise Problem(
                 503,
                 "time",
-                f"The image needs more than the {self.seconds:g} s that this service allows "
-                f"({100 * done // total} % were done). Send a smaller one, or use `srgan upscale`.",
+                f"The image needs more than {self.seconds:g} s, the limit here (--seconds); {100 * done // total} % were "
+                "done. Send a smaller one, or use `srgan upscale` on your own machine.",
             )
 
 

@@ -18,7 +18,7 @@ from srgan import Upscaler, __version__
 from srgan.image import files
 from srgan.image.decode import format_of
 from srgan.image.files import Image, ImageBytes, Limits
-from srgan.serve.http import BodyReader
+from srgan.serve.http import LOCALLY, BodyReader
 from srgan.serve.models import ModelPool
 from srgan.serve.problems import Problem
 from srgan.serve.queue import JobQueue, Progress, ServeLimits
@@ -79,7 +79,7 @@ class Service:
 
     def __init__(self, pool: ModelPool, limits: ServeLimits) -> None:
         self.pool, self.limits = pool, limits
-        self.image_limits = Limits(pixels=limits.pixels)
+        self.image_limits = Limits(pixels=limits.pixels, name=f"--pixels of this service; {LOCALLY}")
         self.bodies = BodyReader(limit=limits.size, budget=limits.budget, patience=limits.patience)
         self.large = JobQueue(workers=limits.workers, size=limits.queue, seconds=limits.seconds, name="large")
         self.small = JobQueue(workers=1, size=limits.queue, seconds=limits.seconds, name="small")
