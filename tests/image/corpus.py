@@ -137,6 +137,26 @@ def exact() -> Iterator[Case]:
     yield Case(name="rgba16.png", data=png(deep4, 6), pixels=deep4[..., :3], alpha=deep4[..., 3])
     data = png(deep4[..., :2], 4)
     yield Case(name="grey-alpha16.png", data=data, pixels=deep4[..., 0], alpha=deep4[..., 1])
+    for form, name in {
+        "BMP": "bmp",
+        "TGA": "tga",
+        "JPEG2000": "jp2",
+        "PPM": "ppm",
+        "PCX": "pcx",
+        "SGI": "sgi",
+        "QOI": "qoi",
+    }.items():
+        yield Case(name=f"rgb.{name}", data=pillow(image, form), pixels=rgb)
+    for form, name in {"ICO": "ico", "TGA": "tga", "JPEG2000": "j2k", "DDS": "dds"}.items():
+        options = {"sizes": [(W, H)]} if form == "ICO" else {}
+        data = pillow(transparent, form, **options)
+        yield Case(name=f"rgba.{name}", data=data, pixels=rgba[..., :3], alpha=rgba[..., 3])
+    yield Case(name="grey.pgm", data=pillow(light, "PPM"), pixels=grey)
+    yield Case(name="bits.pbm", data=pillow(Image.fromarray(bits), "PPM"), pixels=bits.astype(np.uint8) * 255)
+    data = f"P6 {W} {H} 65535\n".encode() + deep.astype(">u2").tobytes()
+    yield Case(name="rgb16.ppm", data=data, pixels=deep)
+    data = f"P5 {W} {H} 65535\n".encode() + deep1.astype(">u2").tobytes()
+    yield Case(name="grey16.pgm", data=data, pixels=deep1[..., 0])
     yield from _palettes(image)
     yield from _tiffs(rgb, grey, deep, deep4)
     still = image.quantize(64)
@@ -205,7 +225,7 @@ def refused() -> Iterator[tuple[str, bytes, str]]:
         yield f"head-only.{form.lower()}", data[:20], "damaged"
     for form, name in (("GIF", "gif"), ("WebP", "webp"), ("PNG", "png"), ("AVIF", "avif"), ("TIFF", "tif")):
         data = pillow(image, form, save_all=True, append_images=[other])
-        yield f"two-images.{name}", data, "pages or frames"
+        yield f"two-images.{name}", data, "several pages or frames"
     yield "text.png", b"This is not an image.", "whatever its name says"
     yield "page.jpg", b"<!DOCTYPE html><html></html>", "whatever its name says"
     yield (
@@ -213,7 +233,9 @@ def refused() -> Iterator[tuple[str, bytes, str]]:
         b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
         "whatever its name",
     )
-    yield "bitmap.png", pillow(image, "BMP"), "whatever its name says"
+    yield "float.ppm", pillow(Image.fromarray(np.ones((9, 9), np.float32)), "PPM"), "type float"
+    yield "cut.jp2", pillow(image, "JPEG2000")[:200], "damaged or unusual JPEG2000"
+    yield "cut.png", pillow(image, "BMP")[:40], "damaged or unusual BMP"
     yield "zero.png", b"", "empty"
     yield (
         "zero-sides.png",

@@ -225,7 +225,7 @@ def test_check_target(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="takes here"):
         check(tmp_path / "a.avif", height=10_000, width=10_000, alpha=False)
     with pytest.raises(ImageError, match="suffix must be one of"):
-        check(tmp_path / "a.gif", height=9, width=9, alpha=False)
+        check(tmp_path / "a.bmp", height=9, width=9, alpha=False)
     with pytest.raises(ImageError, match="there is no folder"):
         check(tmp_path / "none" / "a.png", height=9, width=9, alpha=False)
 

@@ -11,11 +11,13 @@ import pytest
 import pyvips
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, IptcImagePlugin, PngImagePlugin
+from PIL.TiffImagePlugin import IFDRational
 
 from srgan.image import files
 from srgan.image.files import ImageBytes, Metadata
-from srgan.image.metadata import provenance_in, sound_profile, upright_exif, with_provenance
+from srgan.image.metadata import edited_exif, sound_profile
+from srgan.image.xmp import provenance_in, with_provenance
 from tests.image import corpus
 
 SUFFIXES = [".png", ".jpg", ".webp", ".tif", ".avif"]
@@ -75,10 +77,10 @@ def test_exif_without_its_thumbnail_and_upright() -> None:
         entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
         return b"II*\0\x08\0\0\0\x01\0" + entry + struct.pack("<I", next_directory)
 
-    assert upright_exif(block(6, 26)) == block(1, 0)
-    assert upright_exif(b"Exif\0\0" + block(3, 26)) == block(1, 0)
+    assert edited_exif(block(6, 26)) == block(1, 0)
+    assert edited_exif(b"Exif\0\0" + block(3, 26)) == block(1, 0)
     for damaged in (b"garbage", b"II*\0\xff\xff\xff\x7f", block(6, 26)[:-4]):
-        assert upright_exif(damaged) is None
+        assert edited_exif(damaged) is None
 
 
 def test_the_thumbnail_of_a_jpeg_is_dropped(tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_text_beyond_a_megabyte_is_left_out(caplog: pytest.LogCaptureFixture) ->
 def test_what_a_format_cannot_hold_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     exif = corpus.exif() + bytes(70_000)
     xmp = corpus.XMP.replace(b"<?xpacket end", b" " * 70_000 + b"<?xpacket end")
-    iptc = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x0a\x1c\x02\x05\0\x05title"
+    iptc = b"\x1c\x02\x05\0\x05title"
     metadata = Metadata(exif=exif, xmp=xmp, iptc=iptc)
     losses = {".jpg": "EXIF, XMP", ".png": "EXIF, IPTC", ".webp": "EXIF, IPTC", ".avif": "EXIF, IPTC"}
     for suffix in SUFFIXES:
@@ -148,12 +150,70 @@ def test_what_a_format_cannot_hold_is_left_out_and_said(tmp_path: Path, caplog: 
         assert (kept.iptc is None) == (suffix not in (".jpg", ".tif"))
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".gif"])
 def test_nothing_is_added_to_an_image_without_metadata(tmp_path: Path, suffix: str) -> None:
-    assert files.read_image(written(tmp_path, suffix, Metadata())).metadata in (
-        Metadata(),
-        Metadata(density=(72 / 25.4, 72 / 25.4)),  # libvips' default for a JPEG that says nothing
+    path = written(tmp_path, suffix, Metadata())
+    assert files.read_image(path).metadata == Metadata()
+    image = Image.open(path)
+    assert not {"exif", "icc_profile", "comment"} & image.info.keys()
+    assert "dpi" not in image.info or (suffix == ".tif" and 282 not in image.tag_v2)  # type: ignore[attr-defined]
+
+
+def test_iptc_goes_between_jpeg_and_tiff(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    records = b"".join(
+        struct.pack(">BBBH", 28, 2, tag, len(text)) + text for tag, text in ((120, b"A caption"), (25, b"harbour"))
     )
+    other = b"8BIM\x04\x0c\3abc" + struct.pack(">I", 3) + b"jpg\0"
+    block = (
+        b"Photoshop 3.0\0"
+        + other
+        + b"8BIM\x04\x04\0\0"
+        + struct.pack(">I", len(records))
+        + records
+        + b"\0" * (len(records) % 2)
+    )
+    plain = corpus.pillow(Image.fromarray(PIXELS), "JPEG")
+    data = plain[:2] + struct.pack(">HH", 0xFFED, len(block) + 2) + block + plain[2:]
+    metadata = files.read_image(ImageBytes(data=data, name="a.jpg")).metadata
+    assert metadata.iptc == records
+    for number, suffix in enumerate([".tif", ".tif", ".jpg", ".jpg", ".tif"]):
+        files.write_image(tmp_path / f"{number}{suffix}", files.Image(pixels=PIXELS, metadata=metadata))
+        metadata = files.read_image(tmp_path / f"{number}{suffix}").metadata
+        kept = IptcImagePlugin.getiptcinfo(Image.open(tmp_path / f"{number}{suffix}"))
+        assert kept is not None and (kept[2, 120], kept[2, 25]) == (b"A caption", b"harbour")
+    assert not caplog.records
+
+
+def test_exif_of_a_larger_image() -> None:
+    block = Image.Exif()
+    block[0x0100], block[0x0101] = 32, 24
+    inner = block.get_ifd(0x8769)
+    inner[0xA002], inner[0xA003], inner[0x9214], inner[0xA214] = 32, 24, (9, 8, 7, 6), (5, 4)
+    inner[0xA20E], inner[0x9003] = IFDRational(6001, 2), "2020:01:01 00:00:00"
+    for orientation in (1, 6):
+        block[0x0112] = orientation
+        metadata = Metadata(exif=edited_exif(block.tobytes())).enlarged(4, 96, 128)
+        larger = Image.Exif()
+        assert metadata.exif is not None
+        larger.load(b"Exif\0\0" + metadata.exif)
+        details = larger.get_ifd(0x8769)
+        assert (larger[0x0100], larger[0x0101], larger[0x0112]) == (128, 96, 1)
+        assert (details[0xA002], details[0xA003], details[0x9003]) == (128, 96, "2020:01:01 00:00:00")
+        assert float(details[0xA20E]) == 12002
+        assert (details.get(0x9214), details.get(0xA214)) == (
+            ((36, 32, 28, 24), (20, 16)) if orientation == 1 else (None, None)
+        )
+
+
+def test_long_xmp_stays_in_a_jpeg_without_room_for_provenance(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for length, room in ((61_000, True), (65_480, False)):
+        xmp = corpus.XMP.replace(b"<?xpacket end", b" " * (length - len(corpus.XMP)) + b"<?xpacket end")
+        image = files.Image(pixels=PIXELS, metadata=Metadata(xmp=xmp))
+        files.write_image(tmp_path / "a.jpg", image, provenance={"model": "m"})
+        kept = files.read_image(tmp_path / "a.jpg").metadata.xmp
+        assert kept is not None and (kept == xmp) != room
+        assert (files.read_provenance(tmp_path / "a.jpg") is not None) == room
+        assert ("no room for srgan's provenance" in caplog.text) != room
 
 
 BAD_PROFILES = {
@@ -188,14 +248,15 @@ def test_blocks_of_nonsense_stop_nothing(tmp_path: Path, suffix: str, block: byt
         assert files.read_provenance(tmp_path / f"b{suffix}") == {"model": "m"}
 
 
-def test_orientation_in_xmp_is_reset(tmp_path: Path) -> None:
-    turned = corpus.XMP.replace(b'dc:format="image/png"', b'xmlns:tiff="t" tiff:Orientation="6"')
-    for xmp in (
-        turned,
-        turned.replace(b'Orientation="6"/>', b'x=""><tiff:Orientation>6</tiff:Orientation></rdf:Description>'),
-    ):
-        kept = files.read_image(written(tmp_path, ".png", Metadata(xmp=xmp))).metadata.xmp
-        assert kept == xmp.replace(b'"6"', b'"1"').replace(b">6<", b">1<") != xmp
+@pytest.mark.parametrize("form", ["attribute", "element"])
+def test_orientation_in_xmp_is_reset_only_where_one_was_applied(form: str) -> None:
+    xmp = corpus.XMP.replace(b'dc:format="image/png"', b'xmlns:tiff="t" tiff:Orientation="6"')
+    if form == "element":
+        xmp = xmp.replace(b'Orientation="6"/>', b'x=""><tiff:Orientation>6</tiff:Orientation></rdf:Description>')
+    for orientation, kept in ((6, xmp.replace(b'"6"', b'"1"').replace(b">6<", b">1<")), (1, xmp)):
+        exif = b"Exif\0\0" + corpus.exif(orientation)
+        data = corpus.pillow(Image.fromarray(PIXELS), "JPEG", exif=exif, xmp=xmp)
+        assert files.read_image(ImageBytes(data=data, name="a.jpg")).metadata.xmp == kept
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from srgan import flags
 from srgan.errors import ImageError, UsageError
 from srgan.fs import printable
+from srgan.image.alpha import AlphaMode
 from srgan.upscale.engine import EngineName, Precision
 
 if TYPE_CHECKING:
@@ -49,12 +50,14 @@ class UpscaleSettings:
     """Memory of the activations held at once. Less memory means smaller tiles and more time."""
     self_ensemble: bool = False
     """Mean over the eight flips and rotations: eight times slower, about 0.1 dB better."""
-    format: Literal["png", "jpg", "webp", "tiff", "avif"] | None = None
-    """Format of the results. Default: the format of each input (PNG for GIF)."""
+    alpha: AlphaMode = "bleed"
+    """bleed: fill the colours under transparent pixels from their neighbours, so that no halo appears. separate: replace nothing (game textures)."""
+    format: Literal["png", "jpg", "webp", "tiff", "avif", "gif"] | None = None
+    """Format of the results. Default: the format of each input; WebP for animations, JPEG for HEIC, PNG for other formats."""
     quality: int | None = None
     """1 to 100. Default: 95 for JPEG and WebP, 90 for AVIF."""
     lossless: bool = False
-    """Write WebP and AVIF without loss."""
+    """Write WebP and AVIF without loss. Default: as the input, if it has the same format or is an animation, and --quality is not given."""
     overwrite: bool = False
     """Replace existing results. Without it they are skipped."""
     shard: str | None = None
@@ -136,6 +139,7 @@ def _upscale(settings: UpscaleSettings, todo: list[UpscaleTask]) -> list[Failure
         provenance=settings.provenance,
         quality=settings.quality,
         lossless=settings.lossless,
+        alpha=settings.alpha,
     )
     return (_upscale_here if settings.ray is None else _upscale_on_ray)(settings, todo, options)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+AlphaMode = Literal["bleed", "separate"]
+"""bleed: colour under transparent pixels is filled from neighbours. separate: colour and alpha are left as they are."""
 _RADII = (1, 4, 16, 64)
 REACH = _RADII[-1]
 """How far, in pixels, colour spreads; farther than the 40 that the generator sees."""

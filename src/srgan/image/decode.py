@@ -1,16 +1,11 @@
-"""Open an image file with the one libvips loader that its first bytes ask for; its colour as 8 or 16 bits, upright."""
+"""Open an image file with the one decoder that its first bytes ask for; its colour as 8 or 16 bits, upright."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import io
 import logging
 import os
-import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,10 +13,22 @@ import pyvips
 from numpy.typing import NDArray
 
 from srgan.errors import ImageError
-from srgan.fs import printable
+from srgan.image import pillow
+from srgan.image.colour import nclx_of
+from srgan.image.source import (
+    ImageBytes,
+    Limits,
+    Source,
+    format_of,
+    jpeg_segments,
+    name_of,
+    open_bytes,
+    png_chunks,
+    reason,
+)
+from srgan.image.tiff_tags import full_pages
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif", ".gif")
-"""Suffixes of the files that are read: PNG, JPEG, WebP, TIFF, AVIF, GIF."""
+log = logging.getLogger("srgan")
 
 _LOADERS = {
     "PNG": "pngload",
@@ -31,97 +38,15 @@ _LOADERS = {
     "AVIF": "heifload",
     "GIF": "gifload",
 }
-_AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"miaf")
 _GREY = ("b-w", "grey16")
 _COLOUR = ("srgb", "rgb16", "rgb")
-_PREFIX = re.compile(r"^(\w+: )+")
-_NOISE = re.compile(r"unable to |bad seek|\([\d.]+\)$|source input")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What an image file may cost."""
-
-    pixels: int = 268_435_456
-    """Height times width, checked from the header before a pixel is decoded; 2**28 is 0.8 GB as 8-bit RGB."""
-    seconds: float = 300.0
-    """For decoding; the decoder stops at its next row of blocks after that."""
-    name: str = "Limits.pixels"
-    """What messages call the limit of pixels."""
-
-
-DEFAULT_LIMITS = Limits()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageBytes:
-    """The bytes of an image file, in memory."""
-
-    data: bytes
-    name: str
-    """What messages call it."""
-
-
-Source = Path | ImageBytes
-
-
-def name_of(source: Source) -> str:
-    """The path or name as one printable line, for messages."""
-    return printable(source.name if isinstance(source, ImageBytes) else source)
-
-
-def open_bytes(source: Source) -> BinaryIO:
-    """The file or the bytes, opened for reading."""
-    return io.BytesIO(source.data) if isinstance(source, ImageBytes) else source.open("rb")
-
-
-def vips_reason(error: Exception) -> str:
-    """The message of libvips or of the system, as half a sentence without a dot."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    lines = [_PREFIX.sub("", line.strip()) for line in str(error).splitlines()]
-    useful = [line for line in lines if line and not _NOISE.match(line)]
-    return printable(useful[-1] if useful else "it ends too early or its header is wrong").rstrip(".")[:200]
 
 
 def decode_error(source: Source, error: Exception, limits: Limits) -> ImageError:
     """The error for pixels that cannot be decoded: too slow, or damaged."""
     if "killed" in str(error):
         return ImageError(f"{name_of(source)} takes longer than {limits.seconds:g} s to decode (Limits.seconds).")
-    return ImageError(f"{name_of(source)} is damaged: {vips_reason(error)}.")
-
-
-def format_of(source: Source) -> str:
-    """The format by the file's first bytes: PNG, JPEG, WebP, TIFF, AVIF or GIF.
-
-    Raises ImageError for a file that is missing, empty or of another format.
-    """
-    try:
-        if isinstance(source, Path) and not source.is_file():
-            what = "is a folder" if source.is_dir() else "is no file" if source.exists() else "does not exist"
-            raise ImageError(f"{name_of(source)} {what}; an image was expected.")
-        with open_bytes(source) as file:
-            head = file.read(16)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{name_of(source)} cannot be read: {vips_reason(error)}.") from None
-    if not head:
-        raise ImageError(f"{name_of(source)} is empty (0 bytes).")
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "WebP"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "TIFF"
-    if head[4:8] == b"ftyp" and head[8:12] in _AVIF_BRANDS:
-        return "AVIF"
-    if head[:6] in (b"GIF87a", b"GIF89a"):
-        return "GIF"
-    raise ImageError(
-        f"{name_of(source)} is not a {', '.join(list(_LOADERS)[:-1])} or GIF image, whatever its name says; "
-        "convert it to PNG first."
-    )
+    return ImageError(f"{name_of(source)} is damaged: {reason(error)}.")
 
 
 @functools.cache
@@ -143,56 +68,94 @@ def field(image: Any, name: str) -> Any:
         return None
 
 
-def open_image(source: Source, limits: Limits) -> Any:
-    """The file as a lazy libvips image of one page, decoded from top to bottom on demand.
+def open_image(source: Source, limits: Limits, page: int = 0) -> Any:
+    """The file as a lazy libvips image of one page, decoded from top to bottom on demand; of an animation the first frame.
 
-    Raises ImageError for a damaged file, more pixels than `limits` and several pages or frames.
+    Formats that libvips does not read are decoded at once. Raises ImageError for a damaged file and more pixels than
+    `limits`.
     """
     set_up_libvips()
     kind = format_of(source)
+    if kind not in _LOADERS:
+        return pillow.load(source, kind, limits)
+    options = {"access": "sequential", "fail_on": "error"} | ({"page": page} if page else {})
+    complete = _with_end_mark(source) if kind == "JPEG" else source
+    if complete is not source:
+        options["fail_on"] = "warning"  # which is all that libjpeg says of data that end before the mark
     try:
-        image = _load(source, kind)
+        if isinstance(complete, ImageBytes):
+            image = getattr(pyvips.Image, f"{_LOADERS[kind]}_buffer")(complete.data, **options)
+        else:
+            image = getattr(pyvips.Image, _LOADERS[kind])(os.fsencode(complete), **options)  # names need not be UTF-8
     except pyvips.Error as error:
-        raise ImageError(f"{name_of(source)} is a damaged or unusual {kind}: {vips_reason(error)}.") from None
-    if image.width * image.height > limits.pixels:
-        raise ImageError(
-            f"{name_of(source)} is {image.width}x{image.height}, {image.width * image.height:,} pixels; "
-            f"the limit is {limits.pixels:,} ({limits.name})."
-        )
-    pages = field(image, "n-pages") or 1
-    if pages > 1 or _is_animated(source, kind):
-        many = pages if pages > 1 else "several"
-        raise ImageError(f"{name_of(source)} has {many} pages or frames; srgan takes one. Split it first.")
+        raise ImageError(f"{name_of(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
+    limits.check(source, image.height, image.width)
     return image
 
 
-def _load(source: Source, kind: str) -> Any:
-    """The lazy image of a file of a known format; reads its header only. Raises pyvips.Error."""
-    options = {"access": "sequential", "fail_on": "error"}
-    if isinstance(source, ImageBytes):
-        return getattr(pyvips.Image, f"{_LOADERS[kind]}_buffer")(source.data, **options)
-    return getattr(pyvips.Image, _LOADERS[kind])(os.fsencode(source), **options)  # names need not be UTF-8
+def open_single(source: Source, limits: Limits) -> Any:
+    """As `open_image`. Raises ImageError for an animation or several pages."""
+    if is_animated(source, limits) or len(pages(source, limits)) > 1:
+        raise ImageError(f"{name_of(source)} has several pages or frames; one was expected. Split it first.")
+    return open_image(source, limits)
 
 
-def _is_animated(source: Source, kind: str) -> bool:
-    """Whether the file is a sequence of which libvips would decode the first frame."""
+def _with_end_mark(source: Source) -> Source:
+    """A JPEG without its end mark, completed in memory: it then decodes if that is all that is missing."""
+    with open_bytes(source) as file:
+        file.seek(-min(2, file.seek(0, os.SEEK_END)), os.SEEK_END)
+        if file.read() == b"\xff\xd9":
+            return source
+        scans = [offset for marker, offset, _ in jpeg_segments(file) if marker == 0xDA]
+        file.seek(0)
+        data = file.read()
+    if not scans or data.find(b"\xff\xd9", scans[0]) >= 0:
+        return source
+    log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
+    return ImageBytes(data=data + b"\xff\xd9", name=name_of(source))
+
+
+def pages(source: Source, limits: Limits) -> list[int]:
+    """Numbers of a TIFF's pages, without those marked as thumbnails or masks; of other files [0]."""
+    if format_of(source) != "TIFF" or (field(open_image(source, limits), "n-pages") or 1) < 2:
+        return [0]
+    with open_bytes(source) as file:
+        return full_pages(file)
+
+
+def is_animated(source: Source, limits: Limits) -> bool:
+    """Whether the file is a GIF, WebP, PNG or AVIF of several frames."""
+    kind = format_of(source)
+    if kind in ("GIF", "WebP"):
+        return (field(open_image(source, limits), "n-pages") or 1) > 1
     with open_bytes(source) as file:
         if kind == "AVIF":
             return file.read(12)[8:] in (b"avis", b"msf1")
         return kind == "PNG" and any(name == b"acTL" for name, _, _ in png_chunks(file))
 
 
-def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Name, offset of the body and its length of each of a PNG's chunks before its pixels, 1,000 at most."""
-    offset = 8
+def is_lossless(source: Source) -> bool:
+    """Whether the file says that its pixels were stored without loss: PNG, TIFF, GIF, and some WebP and AVIF."""
+    kind = format_of(source)
+    with open_bytes(source) as file:
+        if kind == "AVIF":
+            nclx = nclx_of(file)
+            return nclx is not None and nclx[2] == 0  # RGB as such
+        if kind == "WebP":
+            return _is_vp8l(file)
+    return kind in ("PNG", "TIFF", "GIF")
+
+
+def _is_vp8l(file: BinaryIO) -> bool:
+    """Whether a WebP's first image is lossless. RFC 9649, section 2.5."""
+    offset = 12
     for _ in range(1000):
         file.seek(offset)
         head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IDAT":
-            return
-        length = int.from_bytes(head[:4], "big")
-        yield head[4:], offset + 8, length
-        offset += 12 + length
+        if head[:4] in (b"VP8L", b"VP8 ") or len(head) < 8:
+            break
+        offset += 24 if head[:4] == b"ANMF" else 8 + (int.from_bytes(head[4:], "little") + 1) // 2 * 2
+    return head[:4] == b"VP8L"
 
 
 def with_timeout(image: Any, seconds: float) -> Any:

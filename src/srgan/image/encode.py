@@ -15,16 +15,19 @@ import pyvips
 
 from srgan.errors import ImageError
 from srgan.fs import atomic_path, printable
-from srgan.image.decode import field, set_up_libvips, to_srgb, uint8_from_uint16, vips_reason
-from srgan.image.metadata import Metadata, attach_metadata, insert_text
-from srgan.image.tiff_exif import add_exif_to_tiff
+from srgan.image.colour import HDR
+from srgan.image.decode import field, set_up_libvips, to_srgb, uint8_from_uint16
+from srgan.image.metadata import Metadata, attach_metadata, complete, long_xmp
+from srgan.image.source import reason
+from srgan.image.tiff_tags import set_tags
+from srgan.image.xmp import with_provenance
 
 log = logging.getLogger("srgan")
 
 _EXIF_LIMIT = 65_000
 """Bytes of EXIF that libexif writes (65,533), less room for the tags that it adds."""
-_XMP_LIMIT = 63_000
-"""Bytes of XMP in a JPEG's one segment (65,502), less room for provenance."""
+_XMP_LIMIT = 65_502
+"""Bytes of XMP in a JPEG's one segment."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,9 +49,15 @@ _JPEG = _Format(name="JPEG", saver="jpegsave", depth=8, alpha=False, max_side=65
 _WEBP = _Format(name="WebP", saver="webpsave", depth=8, grey=False, max_side=16_383, max_pixels=100_000_000, quality=95)
 _TIFF = _Format(name="TIFF", saver="tiffsave")
 _AVIF = _Format(name="AVIF", saver="heifsave", depth=12, grey=False, max_side=16_384, max_pixels=50_000_000, quality=90)
-_BY_SUFFIX = {".png": _PNG, ".webp": _WEBP, ".tif": _TIFF, ".tiff": _TIFF, ".avif": _AVIF} | dict.fromkeys(
-    (".jpg", ".jpeg", ".jpe", ".jfif"), _JPEG
-)
+_GIF = _Format(name="GIF", saver="gifsave", depth=8, grey=False, max_side=65_535, max_pixels=50_000_000)
+_BY_SUFFIX = {
+    ".png": _PNG,
+    ".webp": _WEBP,
+    ".gif": _GIF,
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".avif": _AVIF,
+} | dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), _JPEG)
 
 OUTPUT_SUFFIXES = tuple(_BY_SUFFIX)
 """Suffixes of the files that can be written."""
@@ -61,6 +70,11 @@ def _format(target: Path) -> _Format:
         raise ImageError(
             f"{printable(target)} cannot be written: the suffix must be one of {', '.join(OUTPUT_SUFFIXES)}."
         ) from None
+
+
+def holds_alpha(path: str | os.PathLike[str]) -> bool:
+    """Whether the file's format has transparency."""
+    return _format(Path(path)).alpha
 
 
 def check_target(path: str | os.PathLike[str], *, height: int, width: int, alpha: bool) -> None:
@@ -82,7 +96,7 @@ def check_target(path: str | os.PathLike[str], *, height: int, width: int, alpha
 
 def write_error(target: Path, error: Exception) -> ImageError:
     """The error for a file that the system or libvips does not write."""
-    return ImageError(f"{printable(target)} cannot be written: {vips_reason(error)}.")
+    return ImageError(f"{printable(target)} cannot be written: {reason(error)}.")
 
 
 def depth_warning(path: str | os.PathLike[str], dtype: Any) -> str | None:
@@ -97,17 +111,21 @@ def fit_metadata(target: Path, metadata: Metadata) -> Metadata:
     """The metadata that the file's format can hold; a warning names the rest."""
     form = _format(target)
     lost = {
-        "EXIF": form is not _TIFF and len(metadata.exif or b"") > _EXIF_LIMIT,
-        "XMP": form is _JPEG and len(metadata.xmp or b"") > _XMP_LIMIT,
-        "IPTC": form not in (_JPEG, _TIFF) and metadata.iptc is not None,
-        "PNG text": form is not _PNG and metadata.png_text is not None,
-        "JPEG comments": form is not _JPEG and metadata.jpeg_comments is not None,
+        "icc": ("ICC profile", form is _GIF and metadata.icc is not None),
+        "exif": ("EXIF", form is _GIF or (form is not _TIFF and len(metadata.exif or b"") > _EXIF_LIMIT)),
+        "xmp": ("XMP", form is _JPEG and len(metadata.xmp or b"") > _XMP_LIMIT),
+        "iptc": ("IPTC", form not in (_JPEG, _TIFF)),
+        "png_text": ("PNG text", form is not _PNG),
+        "jpeg_comments": ("JPEG comments", form is not _JPEG),
     }
-    names = [name for name, is_lost in lost.items() if is_lost]
-    if names:
-        log.warning("%s: this %s cannot hold the image's %s.", printable(target), form.name, ", ".join(names))
-    fields = {name.lower().replace(" ", "_"): None for name in names}
-    return dataclasses.replace(metadata, **fields)
+    gone = {field: name for field, (name, is_lost) in lost.items() if is_lost and getattr(metadata, field) is not None}
+    if gone:
+        names = ", ".join(gone.values())
+        log.warning("%s: this %s cannot hold the image's %s.", printable(target), form.name, names)
+    if metadata.cicp and form is not _PNG:
+        kind = HDR[metadata.cicp[1]]
+        log.warning("%s: the image is HDR (%s), which only PNG can say; it will look pale.", printable(target), kind)
+    return dataclasses.replace(metadata, **dict.fromkeys(gone))
 
 
 def check_writable(target: Path, bands: int, dtype: Any, **options: Any) -> None:
@@ -138,20 +156,37 @@ def save(
     form = _format(target)
     check_target(target, height=image.height, width=image.width, alpha=image.bands in (2, 4))
     options = _options(form, image, quality, lossless, target)
-    # XMP, IPTC and ICC always. Where there is no EXIF, libvips would invent a block.
-    keep = 2 | 4 | 8 | (1 if metadata.exif else 0)
+    xmp = with_provenance(metadata.xmp, provenance) if provenance else metadata.xmp
+    if form is _JPEG and len(xmp or b"") > _XMP_LIMIT:
+        log.warning("%s: its XMP leaves no room for srgan's provenance.", printable(target))
+        xmp = metadata.xmp
+    metadata = dataclasses.replace(metadata, xmp=xmp)
+    # ICC and XMP always, IPTC but in TIFF. Where there is no EXIF, libvips would invent a block.
+    keep = 8 | 2 | (0 if form is _TIFF else 4) | (1 if metadata.exif else 0)
     try:
-        image = _to_format_depth(attach_metadata(_interpreted(image), metadata, provenance), form)
+        image = _to_format_depth(attach_metadata(_interpreted(image), metadata), form)
         with atomic_path(target) as path:
             getattr(image, form.saver)(os.fsencode(path), keep=keep, **options)
-            if form is _TIFF and metadata.exif:
-                add_exif_to_tiff(path, metadata.exif)
-            density = form is _JPEG and metadata.density is not None and not metadata.exif
-            if density or metadata.png_text or metadata.jpeg_comments:
+            if form is _TIFF:
+                set_tags(path, metadata.exif, metadata.iptc, density=metadata.density is not None)
+            if _is_incomplete(form, metadata):
                 with atomic_path(path) as copy:
-                    insert_text(path, copy, metadata)
+                    complete(path, copy, metadata)
     except (OSError, ValueError, pyvips.Error) as error:
         raise write_error(target, error) from None
+
+
+def _is_incomplete(form: _Format, metadata: Metadata) -> bool:
+    """Whether the file that libvips writes lacks some of the metadata, or holds a density that it invented."""
+    match form.name:
+        case "PNG":
+            return metadata.density is None or bool(metadata.png_text or metadata.cicp)
+        case "JPEG":
+            lost_density = metadata.density is not None and not metadata.exif
+            return lost_density or bool(metadata.jpeg_comments or long_xmp(metadata.xmp))
+        case "GIF":
+            return metadata.xmp is not None
+    return False
 
 
 def _options(form: _Format, image: Any, quality: int | None, lossless: bool, target: Path) -> dict[str, Any]:
@@ -166,7 +201,9 @@ def _options(form: _Format, image: Any, quality: int | None, lossless: bool, tar
         case "JPEG":
             return lossy | {"subsample_mode": "off" if lossy["Q"] >= 90 else "auto"}
         case "WebP":
-            return {"lossless": True, "exact": True} if lossless else lossy | {"smart_subsample": True}
+            return {"exact": True} | ({"lossless": True} if lossless else lossy | {"smart_subsample": True})
+        case "GIF":
+            return {"dither": 1.0, "effort": 7}
         case "TIFF":
             is_big = image.height * image.width * image.bands * (2 if is_deep else 1) > 4_000_000_000
             return {"compression": "deflate", "predictor": "horizontal", "bigtiff": is_big}

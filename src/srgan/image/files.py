@@ -16,24 +16,24 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
+from srgan.errors import ImageError
 from srgan.fs import printable
-from srgan.image.decode import (
+from srgan.image import pillow
+from srgan.image.decode import field, is_animated, open_image, open_single, orientation_of, uint8_from_uint16
+from srgan.image.encode import OUTPUT_SUFFIXES, check_target, depth_warning, fit_metadata, save
+from srgan.image.metadata import Metadata
+from srgan.image.source import (
     DEFAULT_LIMITS,
+    FALLBACK_FORMATS,
     SUFFIXES,
     ImageBytes,
     Limits,
     Source,
-    apply_orientation,
-    decode_error,
-    field,
-    open_image,
-    orientation_of,
-    to_grey_or_rgb,
-    uint8_from_uint16,
-    with_timeout,
+    format_of,
+    open_bytes,
 )
-from srgan.image.encode import OUTPUT_SUFFIXES, check_target, depth_warning, fit_metadata, save
-from srgan.image.metadata import Metadata, metadata_of, provenance_in
+from srgan.image.stream import ImageReader
+from srgan.image.xmp import provenance_in
 
 __all__ = [
     "OUTPUT_SUFFIXES",
@@ -78,27 +78,40 @@ def _source(path: StrPath | ImageBytes) -> Source:
 
 def read_image(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) -> Image:
     """The image in a file, at the file's own depth. Raises ImageError for whatever is wrong with the file."""
-    source = _source(path)
-    header = open_image(source, limits)
-    image = to_grey_or_rgb(header, source)
-    try:
-        data = with_timeout(image, limits.seconds).write_to_memory()
-    except pyvips.Error as error:
-        raise decode_error(source, error, limits) from None
-    dtype = np.uint8 if image.format == "uchar" else np.uint16
-    stored = np.frombuffer(data, dtype).reshape(image.height, image.width, image.bands)
-    array = apply_orientation(stored, orientation_of(header))
-    return Image(
-        pixels=np.ascontiguousarray(array[..., :3] if image.bands >= 3 else array[..., 0]),
-        alpha=np.ascontiguousarray(array[..., -1]) if image.bands in (2, 4) else None,
-        metadata=metadata_of(image, source),
-    )
+    with ImageReader(_source(path), limits=limits, bleed=False) as reader:
+        everything = (0, 0, reader.height, reader.width)
+        return Image(
+            pixels=reader.region(*everything),
+            alpha=reader.alpha_region(*everything) if reader.has_alpha else None,
+            metadata=reader.metadata,
+        )
 
 
 def size(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
     """(height, width) of the upright image, from the file's header."""
-    image = open_image(_source(path), limits)
+    source = _source(path)
+    if (kind := format_of(source)) in FALLBACK_FORMATS:
+        return pillow.size(source, kind, limits)
+    image = open_single(source, limits)
     return (image.width, image.height) if orientation_of(image) >= 5 else (image.height, image.width)
+
+
+def result_suffix(path: StrPath | ImageBytes) -> str:
+    """The suffix of a result whose format nobody chose: the file's own if it is written, .webp for an animation.
+
+    Else .jpg for HEIC without alpha and .png for all others, for files that cannot be read too.
+    """
+    source = _source(path)
+    own = Path(source.name).suffix
+    written = own.lower() in OUTPUT_SUFFIXES and own.lower() != ".gif"
+    try:
+        kind = format_of(source)
+        if kind not in FALLBACK_FORMATS:
+            return ".webp" if is_animated(source, DEFAULT_LIMITS) else own if written else ".png"
+        with pillow.opened(source, kind, DEFAULT_LIMITS) as image:
+            return ".jpg" if kind == "HEIC" and "A" not in image.mode.upper() else ".png"
+    except ImageError:
+        return own if written else ".png"
 
 
 def read_array(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
@@ -114,7 +127,13 @@ def read_rgb8(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) ->
 
 def read_provenance(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, str] | None:
     """The provenance that srgan wrote into a file, or None."""
-    return provenance_in(field(open_image(_source(path), limits), "xmp-data"))
+    source = _source(path)
+    if (kind := format_of(source)) in FALLBACK_FORMATS:
+        return None
+    if kind == "GIF":
+        with open_bytes(source) as file:
+            return provenance_in(file.read(1 << 16))
+    return provenance_in(field(open_image(source, limits), "xmp-data"))
 
 
 def write_image(

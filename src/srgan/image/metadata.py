@@ -1,46 +1,35 @@
-"""What an image file carries beside its pixels: ICC, EXIF, XMP, IPTC, density, text; and srgan's provenance as XMP."""
+"""What an image file carries beside its pixels: ICC, EXIF, XMP, IPTC, density, text, HDR's colour tag."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import re
 import shutil
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyvips
 
-from srgan.fs import printable
-from srgan.image.decode import Source, field, name_of, open_bytes, png_chunks
-from srgan.image.tiff_exif import exif_in_tiff
-
-NAMESPACE = "urn:srgan:provenance:1#"
+from srgan.image import xmp as xmp_packets
+from srgan.image.colour import colour_tag
+from srgan.image.decode import field, orientation_of
+from srgan.image.source import Source, format_of, jpeg_segments, name_of, open_bytes, png_chunks
+from srgan.image.tiff_tags import exif_in_tiff, iptc_in_tiff
 
 log = logging.getLogger("srgan")
 
-_PACKET = (
-    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
-).encode()
-_OURS = re.compile(rb'<rdf:Description rdf:about="" xmlns:srgan="urn:srgan:provenance:1#"([^<>]{0,20000})/>')
-_PAIR = re.compile(rb'srgan:([A-Za-z_][A-Za-z0-9_]{0,63})="([^"]*)"')
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8](?=[\"'<])")
-_ENTITIES = {
-    "&quot;": '"',
-    "&apos;": "'",
-    "&#10;": "\n",
-    "&#13;": "\r",
-    "&#9;": "\t",
-    "&gt;": ">",
-    "&lt;": "<",
-    "&amp;": "&",  # last, so that "&amp;lt;" gives "&lt;"
-}
 _MAX_TEXT = 1 << 20
+_DEFAULT_DENSITY = (72 / 25.4, 72 / 25.4)
+"""EXIF's for an unknown one. EXIF 2.32, XResolution."""
+_PHOTOSHOP, _IPTC_RESOURCE = b"Photoshop 3.0\0", 0x0404
+_GIF_XMP = b"\x21\xff\x0bXMP DataXMP"
+_GIF_XMP_END = b"\1" + bytes(range(255, -1, -1)) + b"\0"
+_XMP_LIMIT_OF_LIBVIPS = 60_000
+_PADDING = 0xEA1C
+"""The EXIF tag that says nothing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,38 +42,55 @@ class Metadata:
     """A TIFF stream: it starts with the byte order, II or MM."""
     xmp: bytes | None = None
     iptc: bytes | None = None
+    """IIM records, without Photoshop's wrapping."""
     density: tuple[float, float] | None = None
     """Pixels per millimetre, horizontal and vertical."""
     png_text: bytes | None = None
     """A PNG's tEXt, zTXt and iTXt chunks, byte for byte."""
     jpeg_comments: bytes | None = None
     """A JPEG's COM segments, byte for byte."""
+    cicp: bytes | None = None
+    """An HDR image's primaries, transfer, matrix and range by ITU-T H.273; a PNG's cICP."""
+
+    def enlarged(self, scale: int, height: int, width: int) -> Metadata:
+        """For an image `scale` times larger, of height x width: sizes in pixels grow, what no longer holds is dropped."""
+        return dataclasses.replace(
+            self,
+            xmp=xmp_packets.enlarged(self.xmp, scale, height, width) if self.xmp else None,
+            exif=edited_exif(self.exif, scale=scale, size=(height, width)) if self.exif else None,
+        )
 
 
-def metadata_of(image: Any, source: Source) -> Metadata:
-    """The metadata of a file, from its libvips image; text and a TIFF's EXIF from the file itself."""
-    loader = str(field(image, "vips-loader"))
-    exif, text, comments = field(image, "exif-data"), None, None
+def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
+    """The metadata of a file, from its libvips image; text, colour tags and a TIFF's first page's EXIF from the file."""
+    exif, iptc, text, comments = field(image, "exif-data"), field(image, "iptc-data"), None, None
+    has_density = (image.xres, image.yres) != (1.0, 1.0)
+    kind, xmp = format_of(source), field(image, "xmp-data")
+    icc = sound_profile(field(image, "icc-profile-data"))
     with open_bytes(source) as file:
-        if loader.startswith("tiffload"):
-            exif = exif_in_tiff(file)
-        elif loader.startswith("pngload"):
+        if kind == "TIFF":
+            exif, iptc = (exif_in_tiff(file), iptc_in_tiff(file)) if page == 0 else (None, None)
+        elif kind == "PNG":
             text = _png_text(file)
-        elif loader.startswith("jpegload"):
+            has_density = any(name == b"pHYs" for name, _, _ in png_chunks(file))
+        elif kind == "GIF":
+            xmp = _gif_xmp(file)
+        elif kind == "JPEG":
             comments = _jpeg_comments(file)
+            has_density = exif is not None or _jfif_has_density(file)
+        tag = colour_tag(file, kind)
     if len(text or comments or b"") > _MAX_TEXT:
         log.warning("%s: text of more than 1 MB beside the pixels is left out.", name_of(source))
         text = comments = None
-    xmp = field(image, "xmp-data")
-    density = (float(image.xres), float(image.yres))
     return Metadata(
-        icc=sound_profile(field(image, "icc-profile-data")),
-        exif=upright_exif(exif) if exif else None,
-        xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if xmp else None,
-        iptc=field(image, "iptc-data"),
-        density=None if density == (1.0, 1.0) else density,
+        icc=icc or (tag.profile(grey=image.bands < 3) if tag else None),
+        exif=edited_exif(exif) if exif else None,
+        xmp=xmp_packets.upright(xmp) if xmp and orientation_of(image) != 1 else xmp,
+        iptc=iptc_records(iptc) if iptc else None,
+        density=(float(image.xres), float(image.yres)) if has_density else None,
         png_text=text,
         jpeg_comments=comments,
+        cicp=tag.cicp if tag else None,
     )
 
 
@@ -102,23 +108,76 @@ def sound_profile(icc: bytes | None) -> bytes | None:
     return icc if all(offset + length <= len(icc) for offset, length in places) else None
 
 
-def upright_exif(exif: bytes) -> bytes | None:
-    """The EXIF block with orientation 1 and without its thumbnail; None where its directory cannot be read."""
+def edited_exif(exif: bytes, *, scale: int = 1, size: tuple[int, int] | None = None) -> bytes | None:
+    """The EXIF block with orientation 1 and without its thumbnail; None where its directory cannot be read.
+
+    Of an image that became `scale` times larger: with `size` (height, width), and sizes in pixels grown.
+    """
     block = bytearray(exif.removeprefix(b"Exif\0\0"))
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(block[:4]))
     if order is None:
         return None
+    turned = False
     try:
         (start,) = struct.unpack_from(f"{order}I", block, 4)
-        (count,) = struct.unpack_from(f"{order}H", block, start)
-        for offset in range(start + 2, start + 2 + 12 * count, 12):
-            if struct.unpack_from(f"{order}HHI", block, offset) == (0x0112, 3, 1):
-                struct.pack_into(f"{order}H", block, offset + 8, 1)
+        entries = list(_exif_entries(block, order, start))
         # The next directory is the thumbnail's.
-        struct.pack_into(f"{order}I", block, start + 2 + 12 * count, 0)
+        struct.pack_into(f"{order}I", block, start + 2 + 12 * len(entries), 0)
+        inner = [_number(block, order, entry) for entry in entries if entry[1] == 0x8769]
+        entries += list(_exif_entries(block, order, inner[0])) if inner else []
+        for at, tag, kind, count in entries:
+            letter, place = {3: "H", 4: "I", 5: "I"}.get(kind, ""), at + 8
+            if tag == 0x0112 and (kind, count) == (3, 1):
+                turned = _number(block, order, (at, tag, kind, count)) in range(2, 9)
+                struct.pack_into(f"{order}H", block, place, 1)
+            elif tag in (0x0100, 0x0101, 0xA002, 0xA003) and size and kind in (3, 4):  # width, height
+                struct.pack_into(f"{order}HII", block, at + 2, 4, 1, size[1 - tag % 2])
+            elif tag in (0x9214, 0xA214) and turned:  # SubjectArea and SubjectLocation, of the stored image
+                struct.pack_into(f"{order}H", block, at, _PADDING)
+            elif tag in (0x9214, 0xA214, 0xA20E, 0xA20F) and letter and scale > 1:  # or pixels per unit of the sensor
+                width = struct.calcsize(letter)
+                if count * width * (2 if kind == 5 else 1) > 4:
+                    (place,) = struct.unpack_from(f"{order}I", block, place)
+                for number in range(min(count, 4)):
+                    here = place + number * width * (2 if kind == 5 else 1)
+                    (value,) = struct.unpack_from(order + letter, block, here)
+                    struct.pack_into(order + letter, block, here, min(value * scale, (1 << 8 * width) - 1))
     except struct.error:
         return None
     return bytes(block)
+
+
+def _exif_entries(block: bytearray, order: str, start: int) -> Iterator[tuple[int, int, int, int]]:
+    """Offset, tag, type and count of each entry of a directory. Raises struct.error where it is cut."""
+    (count,) = struct.unpack_from(f"{order}H", block, start)
+    for at in range(start + 2, start + 2 + 12 * count, 12):
+        yield at, *struct.unpack_from(f"{order}HHI", block, at)
+
+
+def _number(block: bytearray, order: str, entry: tuple[int, int, int, int]) -> int:
+    at, _, kind, _ = entry
+    return int(struct.unpack_from(order + ("H" if kind == 3 else "I"), block, at + 8)[0])
+
+
+def iptc_records(block: bytes) -> bytes | None:
+    """IIM records out of Photoshop's image resources, or the block itself where it starts with a record."""
+    if block.startswith(b"\x1c"):
+        return block
+    at = len(_PHOTOSHOP) if block.startswith(_PHOTOSHOP) else 0
+    while block[at : at + 4] == b"8BIM" and at + 12 < len(block):
+        name = 1 + block[at + 6]
+        start = at + 6 + name + name % 2 + 4
+        length = int.from_bytes(block[start - 4 : start], "big")
+        if int.from_bytes(block[at + 4 : at + 6], "big") == _IPTC_RESOURCE:
+            return block[start : start + length] or None
+        at = start + length + length % 2
+    return None
+
+
+def _iptc_resource(records: bytes) -> bytes:
+    """IIM records in Photoshop's wrapping, as a JPEG holds them."""
+    head = b"8BIM" + struct.pack(">HHI", _IPTC_RESOURCE, 0, len(records))
+    return _PHOTOSHOP + head + records + b"\0" * (len(records) % 2)
 
 
 def _png_text(file: BinaryIO) -> bytes | None:
@@ -137,26 +196,48 @@ def _png_text(file: BinaryIO) -> bytes | None:
 def _jpeg_comments(file: BinaryIO) -> bytes | None:
     """The COM segments before the pixels. ITU-T T.81, B.2.4.5."""
     comments = b""
-    file.seek(2)
-    while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != 0xDA:
-        length = int.from_bytes(head[2:], "big") - 2
-        if length < 0 or len(comments) > _MAX_TEXT:
-            break
-        body = file.read(length)
-        if head[1] == 0xFE and len(body) == length:
-            comments += head + body
+    for marker, offset, length in jpeg_segments(file):
+        if marker == 0xFE and len(comments) <= _MAX_TEXT:
+            file.seek(offset - 4)
+            segment = file.read(length + 4)
+            comments += segment if len(segment) == length + 4 else b""
     return comments or None
 
 
-def attach_metadata(image: Any, metadata: Metadata, provenance: Mapping[str, str] | None) -> Any:
-    """The lazy image with the fields of libvips from which a saver writes `metadata` and `provenance`.
+def gif_colours_end(head: bytes) -> int:
+    """Where a GIF's global colour table ends. GIF89a, section 18."""
+    return 13 + (3 << (head[10] & 7) + 1 if head[10] & 0x80 else 0)
+
+
+def _gif_xmp(file: BinaryIO) -> bytes | None:
+    """The packet of a GIF's XMP extension, if it comes first. XMP specification, part 3, section 1.1.2."""
+    file.seek(0)
+    before, start, rest = file.read(_MAX_TEXT).partition(_GIF_XMP)
+    packet, end, _ = rest.partition(_GIF_XMP_END[:4])
+    return packet if start and end and packet and len(before) < 1024 else None
+
+
+def _jfif_has_density(file: BinaryIO) -> bool:
+    """Whether a JPEG's JFIF segment names a unit. ITU-T T.871, 10.1."""
+    for marker, offset, length in jpeg_segments(file):
+        if marker == 0xE0 and length >= 14:
+            file.seek(offset)
+            segment = file.read(8)
+            if segment.startswith(b"JFIF\0"):
+                return segment[7] in (1, 2)
+    return False
+
+
+def attach_metadata(image: Any, metadata: Metadata) -> Any:
+    """The lazy image with the fields of libvips from which a saver writes `metadata`.
 
     libvips writes EXIF anew: the tags that libexif knows, with the new size in pixels.
     """
-    density = metadata.density or (1.0, 1.0)
+    density = metadata.density or _DEFAULT_DENSITY
     image = image.copy(xres=density[0], yres=density[1])
-    xmp = metadata.xmp if provenance is None else with_provenance(metadata.xmp, provenance)
-    blocks = {"icc-profile-data": metadata.icc, "xmp-data": xmp, "iptc-data": metadata.iptc}
+    blocks = {"icc-profile-data": metadata.icc, "xmp-data": metadata.xmp}
+    if metadata.iptc:
+        blocks["iptc-data"] = _iptc_resource(metadata.iptc)
     if metadata.exif:
         blocks["exif-data"] = b"Exif\0\0" + metadata.exif
     for name, block in blocks.items():
@@ -166,21 +247,50 @@ def attach_metadata(image: Any, metadata: Metadata, provenance: Mapping[str, str
     return image
 
 
-def insert_text(source: Path, target: Path, metadata: Metadata) -> None:
-    """Copy a finished PNG or JPEG with what libvips does not write: text, and a JPEG's density without EXIF."""
+def complete(source: Path, target: Path, metadata: Metadata) -> None:
+    """Copy a finished PNG, JPEG or GIF with what libvips does not write: text, cICP, density, a GIF's XMP.
+
+    A PNG whose density is unknown loses the one that libvips invents.
+    """
     with source.open("rb") as file, target.open("wb") as copy:
         head = file.read(33)
         if head.startswith(b"\x89PNG"):
             # After IHDR.
-            offset, extra = 33, metadata.png_text or b""
+            copy.write(head + (_chunk(b"cICP", metadata.cicp) if metadata.cicp else b"") + (metadata.png_text or b""))
+            offset = 33
+            if metadata.density is None:
+                for name, body, length in png_chunks(file):
+                    if name == b"pHYs":
+                        file.seek(offset)
+                        copy.write(file.read(body - 8 - offset))
+                        offset = body + length + 4
+        elif head.startswith(b"GIF89a"):
+            # After the global colour table.
+            offset = gif_colours_end(head)
+            file.seek(0)
+            copy.write(file.read(offset) + (_GIF_XMP + metadata.xmp + _GIF_XMP_END if metadata.xmp else b""))
         else:
             # After the EXIF segment, which comes first; else the first of all.
             exif_first = head[2:4] == b"\xff\xe1" and head[6:10] == b"Exif"
             offset = 4 + int.from_bytes(head[4:6], "big") if exif_first else 2
-            extra = (b"" if exif_first else _jfif(metadata.density)) + (metadata.jpeg_comments or b"")
-        file.seek(0)
-        copy.write(file.read(offset) + extra)
+            file.seek(0)
+            copy.write(file.read(offset))
+            copy.write((b"" if exif_first else _jfif(metadata.density)) + long_xmp(metadata.xmp))
+            copy.write(metadata.jpeg_comments or b"")
+        file.seek(offset)
         shutil.copyfileobj(file, copy, 1 << 20)
+
+
+def long_xmp(xmp: bytes | None) -> bytes:
+    """The APP1 segment of a packet that is too long for libvips, which leaves it out of a JPEG."""
+    if xmp is None or len(xmp) <= _XMP_LIMIT_OF_LIBVIPS:
+        return b""
+    body = b"http://ns.adobe.com/xap/1.0/\0" + xmp
+    return struct.pack(">HH", 0xFFE1, len(body) + 2) + body
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def _jfif(density: tuple[float, float] | None) -> bytes:
@@ -189,41 +299,3 @@ def _jfif(density: tuple[float, float] | None) -> bytes:
         return b""
     dpi = (min(max(round(value * 25.4), 1), 65535) for value in density)
     return struct.pack(">HH5sHBHHBB", 0xFFE0, 16, b"JFIF\0", 0x0102, 1, *dpi, 0, 0)
-
-
-def with_provenance(xmp: bytes | None, provenance: Mapping[str, str]) -> bytes:
-    """An XMP packet that says `provenance` (keys: letters, digits, _) after what it held before.
-
-    A packet that is not UTF-8 RDF cannot be added to and gives way to a new one.
-    """
-    packet = _OURS.sub(b"", xmp) if xmp else _PACKET
-    head, end, tail = packet.rpartition(b"</rdf:RDF>")
-    if not end:
-        head, end, tail = _PACKET.rpartition(b"</rdf:RDF>")
-    pairs = "".join(f" srgan:{key}={_quoted(value)}" for key, value in provenance.items())
-    ours = f'<rdf:Description rdf:about="" xmlns:srgan="{NAMESPACE}"{pairs}/>'
-    return head + ours.encode() + end + tail
-
-
-def _quoted(value: str) -> str:
-    text = printable(value, limit=20_000)
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
-        text = text.replace(character, entity)
-    return f'"{text}"'
-
-
-def _unquoted(value: bytes) -> str:
-    """The inverse of `_quoted`, for other writers' entities too; xml.sax would take as long to import as NumPy."""
-    text = value.decode("utf-8", "replace")
-    for entity, character in _ENTITIES.items():
-        text = text.replace(entity, character)
-    return text
-
-
-def provenance_in(xmp: bytes | None) -> dict[str, str] | None:
-    """What `with_provenance` put into a packet, or None; reads no other XML."""
-    match = _OURS.search(xmp) if xmp else None
-    if match is None:
-        return None
-    pairs = _PAIR.findall(match.group(1))
-    return {k.decode(): _unquoted(v) for k, v in pairs}

@@ -17,19 +17,18 @@ from srgan.errors import ImageError
 from srgan.fs import check_free_space, printable
 from srgan.image.alpha import REACH, bleed_colour
 from srgan.image.decode import (
-    DEFAULT_LIMITS,
-    Limits,
     apply_orientation,
     decode_error,
     open_image,
+    open_single,
     orientation_of,
     stored_region,
     to_grey_or_rgb,
-    vips_reason,
     with_timeout,
 )
 from srgan.image.encode import check_target, check_writable, fit_metadata, save, write_error
 from srgan.image.metadata import Metadata, metadata_of
+from srgan.image.source import DEFAULT_LIMITS, Limits, Source, name_of, reason
 
 Shape = tuple[int, int, int]
 
@@ -137,32 +136,49 @@ class PixelsInMemory:
 class ImageReader:
     """An image file, decoded once, of which rectangles are read in any order, from any thread, upright.
 
-    The pixels are kept in memory up to `memory` bytes, else in a raw file in the folder `scratch`. Raises ImageError.
+    The pixels are kept in memory up to `memory` bytes, or all without the folder `scratch`; else in a raw file there.
+    `page`: one of a TIFF's several. `bleed`: colours under transparent pixels are filled. Raises ImageError.
     """
 
     def __init__(
-        self, path: Path, *, scratch: Path, limits: Limits = DEFAULT_LIMITS, memory: int = 134_217_728
+        self,
+        source: Source,
+        *,
+        scratch: Path | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        memory: int = 134_217_728,
+        page: int | None = None,
+        bleed: bool = True,
     ) -> None:
-        header = open_image(path, limits)
-        image = to_grey_or_rgb(header, path)
+        header = open_single(source, limits) if page is None else open_image(source, limits, page)
+        image = to_grey_or_rgb(header, source)
+        self._bleed = bleed
         self._orientation = orientation_of(header)
         self._stored = (image.height, image.width)
         self.height, self.width = self._stored[::-1] if self._orientation >= 5 else self._stored
         self.channels = 3 if image.bands >= 3 else 1
         self.has_alpha = image.bands in (2, 4)
         self.dtype = np.dtype(np.uint8 if image.format == "uchar" else np.uint16)
-        self.metadata = metadata_of(image, path)
+        self.metadata = metadata_of(image, source, page or 0)
         self._array: NDArray[Any] | None = None
         self._scratch: Scratch | None = None
         shape = (*self._stored, int(image.bands))
         image = with_timeout(image, limits.seconds)
         try:
-            if np.prod(shape, dtype=np.int64) * self.dtype.itemsize <= memory:
+            if scratch is None or np.prod(shape, dtype=np.int64) * self.dtype.itemsize <= memory:
                 self._array = np.frombuffer(image.write_to_memory(), self.dtype).reshape(shape)
             else:
-                self._scratch = _decode_to_disk(image, path, scratch, shape, self.dtype)
+                self._scratch = _decode_to_disk(image, source, scratch, shape, self.dtype)
         except pyvips.Error as error:
-            raise decode_error(path, error, limits) from None
+            raise decode_error(source, error, limits) from None
+
+    def drop_opaque_alpha(self) -> None:
+        """Forget alpha where it is opaque everywhere."""
+        top, rows = 2 ** (8 * self.dtype.itemsize) - 1, max(1, (1 << 22) // self.width)
+        if self.has_alpha:
+            starts = range(0, self.height, rows)
+            parts = (self.alpha_region(y, 0, min(rows, self.height - y), self.width) for y in starts)
+            self.has_alpha = any((part != top).any() for part in parts)
 
     def _rectangle(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
         """(h, w, bands) of the upright image."""
@@ -175,17 +191,17 @@ class ImageReader:
         return apply_orientation(part, self._orientation)
 
     def region(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
-        """Colour (h, w) or (h, w, 3) of a rectangle inside the image, bled under transparency."""
+        """Colour (h, w) or (h, w, 3) of a rectangle inside the image."""
         assert 0 <= top <= top + height <= self.height and 0 <= left <= left + width <= self.width
         above, before = min(top, REACH), min(left, REACH)
-        if self.has_alpha:
+        if self.has_alpha and self._bleed:
             below = min(top + height + REACH, self.height)
             after = min(left + width + REACH, self.width)
             part = self._rectangle(top - above, left - before, below - top + above, after - left + before)
             part = bleed_colour(part[..., :-1], part[..., -1])[above : above + height, before : before + width]
         else:
             part = self._rectangle(top, left, height, width)
-        return np.ascontiguousarray(part if self.channels == 3 else part[..., 0])
+        return np.ascontiguousarray(part[..., :3] if self.channels == 3 else part[..., 0])
 
     def alpha_region(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
         """Transparency (h, w) of a rectangle; only where `has_alpha`."""
@@ -205,14 +221,14 @@ class ImageReader:
         self.close()
 
 
-def _decode_to_disk(image: Any, path: Path, folder: Path, shape: Shape, dtype: np.dtype[Any]) -> Scratch:
+def _decode_to_disk(image: Any, source: Source, folder: Path, shape: Shape, dtype: np.dtype[Any]) -> Scratch:
     """All pixels of a lazy image in a scratch file. Raises ImageError and pyvips.Error."""
     needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    check_free_space(folder, needed, printable(path), error=ImageError)
+    check_free_space(folder, needed, name_of(source), error=ImageError)
     try:
         scratch = Scratch(folder, shape, dtype)
     except OSError as error:
-        raise ImageError(f"{printable(folder)} takes no scratch file: {vips_reason(error)}.") from None
+        raise ImageError(f"{printable(folder)} takes no scratch file: {reason(error)}.") from None
     try:
         image.rawsave(os.fsencode(scratch.path), keep=0)
     except BaseException:

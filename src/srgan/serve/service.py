@@ -16,8 +16,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 from srgan import Upscaler, __version__
 from srgan.image import files
-from srgan.image.decode import format_of
+from srgan.image.alpha import AlphaMode
+from srgan.image.decode import is_lossless
 from srgan.image.files import Image, ImageBytes, Limits
+from srgan.image.source import format_of
 from srgan.serve.http import LOCALLY, BodyReader
 from srgan.serve.models import ModelPool
 from srgan.serve.problems import Problem
@@ -53,6 +55,7 @@ class UpscaleParams(BaseModel):
     format: Literal["png", "jpeg", "webp", "tiff", "avif"] | SkipJsonSchema[None] = Field(
         None, description="The answer's format; default: the request's own."
     )
+    alpha: AlphaMode = Field("bleed", description="Colours under transparent pixels: filled, or left as they are.")
     provenance: Annotated[StrictBool, BeforeValidator(_from_query)] = Field(
         True, description="Write into the metadata what made the image."
     )
@@ -154,8 +157,10 @@ def upscale_bytes(
     """The bytes that `srgan upscale` writes, and their format, a key of FORMATS. Raises ImageError."""
     # Refuse what the answer's format cannot hold before any work.
     own = format_of(source).lower()
-    kind = params.format or (own if own in SUFFIXES else "png")
+    kind = params.format or {"heic": "jpeg"}.get(own, own if own in SUFFIXES else "png")
     image = files.read_image(source, limits=limits)
+    if kind == "jpeg" and image.alpha is not None and image.alpha.min() == np.iinfo(image.alpha.dtype).max:
+        image = dataclasses.replace(image, alpha=None)
     height, width = (params.scale * side for side in image.pixels.shape[:2])
     files.check_target(f"the answer{SUFFIXES[kind]}", height=height, width=width, alpha=image.alpha is not None)
     on_image(image)
@@ -163,11 +168,14 @@ def upscale_bytes(
     # Upscale, and encode as the command line does.
     pixels = np.empty((height, width, *image.pixels.shape[2:]), image.pixels.dtype)
     alpha = None if image.alpha is None else np.empty((height, width), image.alpha.dtype)
-    source_regions, write = ArrayRegions(image.pixels, image.alpha), write_to_array(pixels, alpha)
+    source_regions = ArrayRegions(image.pixels, image.alpha, bleed=params.alpha == "bleed")
+    write = write_to_array(pixels, alpha)
     plan = upscaler.upscale_into(source_regions, write, scale=params.scale, progress=progress)
-    larger = dataclasses.replace(image, pixels=pixels, alpha=alpha)
+    metadata = image.metadata.enlarged(params.scale, height, width)
+    larger = Image(pixels=pixels, alpha=alpha, metadata=metadata)
     provenance = upscaler.provenance(plan.grid, scale=params.scale) if params.provenance else None
-    return files.encode_image(larger, SUFFIXES[kind], provenance=provenance), kind
+    lossless = kind == own and is_lossless(source)
+    return files.encode_image(larger, SUFFIXES[kind], lossless=lossless, provenance=provenance), kind
 
 
 def _headers(

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from srgan.errors import ImageError, SrganError, UsageError
-from srgan.fs import printable
+from srgan.fs import atomic_path, printable
+from srgan.image import animation
+from srgan.image.alpha import AlphaMode
+from srgan.image.decode import is_animated, is_lossless, pages
+from srgan.image.encode import check_target, holds_alpha, write_error
 from srgan.image.files import depth_warning
+from srgan.image.source import DEFAULT_LIMITS
 from srgan.image.stream import ImageReader, ImageWriter
+from srgan.upscale import sequences
 from srgan.upscale.inputs import UpscaleTask
 from srgan.upscale.tiled import Progress
 
@@ -32,6 +39,7 @@ class FileOptions:
     provenance: bool = True
     quality: int | None = None
     lossless: bool = False
+    alpha: AlphaMode = "bleed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +59,10 @@ class FileTask:
     def __init__(self, source: Path, target: Path, options: FileOptions) -> None:
         self.source, self.target, self.options = source, target, options
         self._files = contextlib.ExitStack()
+        self._pages: list[int] = []
+        self._animation: animation.Animation | None = None
+        self._several: Path | None = None
+        """The file that an animation or several pages become before it is put in place."""
         self._reader: ImageReader | None = None
         self._writer: ImageWriter | None = None
         self._provenance: dict[str, str] | None = None
@@ -63,28 +75,87 @@ class FileTask:
             if self.source.exists() and self.target.samefile(self.source):
                 raise UsageError(f"{printable(self.target)} is the input itself; give another name with -o.")
         try:
-            reader = self._files.enter_context(ImageReader(self.source, scratch=self.target.parent))
-            writer = ImageWriter(
-                self.target,
-                height=reader.height * self.options.scale,
-                width=reader.width * self.options.scale,
-                channels=reader.channels,
-                dtype=reader.dtype,
-                alpha=reader.has_alpha,
-                metadata=reader.metadata,
-                quality=self.options.quality,
-                lossless=self.options.lossless,
-            )
-            self._reader, self._writer = reader, self._files.enter_context(writer)
+            self._pages = pages(self.source, DEFAULT_LIMITS)
+            if is_animated(self.source, DEFAULT_LIMITS):
+                self._open_animation()
+            elif len(self._pages) > 1:
+                self._open_pages()
+            else:
+                self._open_single()
         except BaseException:
             self.close()
             raise
         return self
 
-    def compute(self, upscaler: Upscaler, progress: Progress | None = None) -> None:
-        """Upscale, tile by tile, into a raw file beside the output."""
-        assert self._reader is not None and self._writer is not None, "compute comes after open"
+    def _open_animation(self) -> None:
+        self._animation = frames = animation.Animation(self.source)
+        if self.target.suffix.lower() not in animation.SUFFIXES:
+            raise ImageError(
+                f"{printable(self.source)} is an animation of {frames.count} frames, which {printable(self.target)} "
+                "cannot hold. Write WebP or GIF."
+            )
         scale = self.options.scale
+        check_target(self.target, height=scale * frames.height, width=scale * frames.width, alpha=True)
+        self._several = self._temporary_folder() / f"all{self.target.suffix}"
+
+    def _open_pages(self) -> None:
+        if self.target.suffix.lower() not in (".tif", ".tiff"):
+            raise ImageError(
+                f"{printable(self.source)} has {len(self._pages)} pages, which {printable(self.target)} cannot hold. "
+                "Write TIFF."
+            )
+        self._several = self._temporary_folder() / "all.tif"
+
+    def _temporary_folder(self) -> Path:
+        folder = tempfile.TemporaryDirectory(
+            prefix=".", suffix=".tmp", dir=self.target.parent, ignore_cleanup_errors=True
+        )
+        return Path(self._files.enter_context(folder))
+
+    def _open_single(self) -> None:
+        scale, bleed = self.options.scale, self.options.alpha == "bleed"
+        self._reader = reader = self._files.enter_context(
+            ImageReader(self.source, scratch=self.target.parent, page=self._pages[0], bleed=bleed)
+        )
+        if not holds_alpha(self.target):
+            reader.drop_opaque_alpha()
+        height, width = scale * reader.height, scale * reader.width
+        writer = ImageWriter(
+            self.target,
+            height=height,
+            width=width,
+            channels=reader.channels,
+            dtype=reader.dtype,
+            alpha=reader.has_alpha,
+            metadata=reader.metadata.enlarged(scale, height, width),
+            quality=self.options.quality,
+            lossless=self._lossless(),
+        )
+        self._writer = self._files.enter_context(writer)
+
+    def _lossless(self) -> bool:
+        """As wished; else as the source, where it has the target's format or is an animation."""
+        if self.options.lossless or self.options.quality is not None:
+            return self.options.lossless
+        same = self.source.suffix.lower() == self.target.suffix.lower() or self._animation is not None
+        return same and is_lossless(self.source)
+
+    def compute(self, upscaler: Upscaler, progress: Progress | None = None) -> None:
+        """Upscale, tile by tile, into a raw file beside the output; several images into a whole file."""
+        scale = self.options.scale
+        if self._several is not None:
+            bleed, provenance = self.options.alpha == "bleed", self.options.provenance
+            how: dict[str, Any] = {"scale": scale, "bleed": bleed, "provenance": provenance}
+            update = progress or (lambda done, total: None)
+            if self._animation is not None:
+                quality, lossless = self.options.quality, self._lossless()
+                sequences.upscale_animation(
+                    upscaler, self._animation, self._several, update, **how, quality=quality, lossless=lossless
+                )
+            else:
+                sequences.upscale_pages(upscaler, self.source, self._pages, self._several, update, **how)
+            return
+        assert self._reader is not None and self._writer is not None, "compute comes after open"
         plan = upscaler.upscale_into(self._reader, self._writer.write_box, scale=scale, progress=progress)
         if self.options.provenance:
             self._provenance = upscaler.provenance(plan.grid, scale=scale)
@@ -94,9 +165,16 @@ class FileTask:
 
     def finish(self) -> None:
         """Encode, flush to disk, put in place."""
-        assert self._writer is not None, "finish comes after compute"
         with self._files:
-            self._writer.finish(provenance=self._provenance)
+            if self._several is None:
+                assert self._writer is not None, "finish comes after compute"
+                self._writer.finish(provenance=self._provenance)
+                return
+            try:
+                with atomic_path(self.target) as path:
+                    self._several.replace(path)
+            except OSError as error:
+                raise write_error(self.target, error) from None
 
     def close(self) -> None:
         """Remove what is not finished."""

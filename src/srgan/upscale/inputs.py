@@ -11,9 +11,17 @@ from pathlib import Path
 
 from srgan.errors import UsageError
 from srgan.fs import printable
-from srgan.image.files import OUTPUT_SUFFIXES, SUFFIXES, find_images
+from srgan.image.files import SUFFIXES, find_images, result_suffix
 
-_SUFFIXES = {"png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}
+_SUFFIXES = {
+    "png": ".png",
+    "jpg": ".jpg",
+    "jpeg": ".jpg",
+    "webp": ".webp",
+    "tiff": ".tif",
+    "avif": ".avif",
+    "gif": ".gif",
+}
 _RESULT = re.compile(r"(.+)_x[234]")
 
 
@@ -119,9 +127,7 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _target(source: Path, relative: Path, folder: Path | None, scale: int, format: str | None) -> Path:
-    suffix = _SUFFIXES[format] if format else source.suffix
-    if suffix.lower() not in OUTPUT_SUFFIXES:
-        suffix = ".png"
+    suffix = _SUFFIXES[format] if format else result_suffix(source)
     if folder is None:
         return source.with_name(f"{source.stem}_x{scale}{suffix}")
     return folder / relative.with_suffix(suffix)

@@ -41,7 +41,7 @@ class ImageRegions(Protocol):
     def has_alpha(self) -> bool: ...
 
     def region(self, top: int, left: int, height: int, width: int) -> Pixels:
-        """(h, w) grey or (h, w, 3), colours under transparent pixels filled."""
+        """(h, w) grey or (h, w, 3), colours under transparent pixels filled if wanted."""
 
     def alpha_region(self, top: int, left: int, height: int, width: int) -> Pixels:
         """(h, w); only where `has_alpha`."""
@@ -209,12 +209,12 @@ def _unflip_box(box: Box, bounds: Box, symmetry: int) -> Box:
 
 
 class ArrayRegions:
-    """`ImageRegions` of arrays (H, W[, 3]) and alpha (H, W)."""
+    """`ImageRegions` of arrays (H, W[, 3]) and alpha (H, W); `bleed`: colours under transparent pixels are filled."""
 
-    def __init__(self, pixels: Pixels, alpha: Pixels | None = None) -> None:
+    def __init__(self, pixels: Pixels, alpha: Pixels | None = None, *, bleed: bool = True) -> None:
         self.height, self.width = int(pixels.shape[0]), int(pixels.shape[1])
         self.has_alpha = alpha is not None
-        self._pixels = pixels if alpha is None else _bleed_any_depth(pixels, alpha)
+        self._pixels = _bleed_any_depth(pixels, alpha) if alpha is not None and bleed else pixels
         self._alpha = alpha
 
     def region(self, top: int, left: int, height: int, width: int) -> Pixels:

@@ -11,6 +11,7 @@ import numpy as np
 
 from srgan import __version__
 from srgan.errors import UsageError
+from srgan.image.alpha import AlphaMode
 from srgan.image.tiles import Grid
 from srgan.model import weights as weights_module
 from srgan.model.config import receptive_field
@@ -92,19 +93,26 @@ class Upscaler:
         return self._plan(height, width, scale, alpha, self.memory)
 
     def upscale(
-        self, image: Pixels | str | os.PathLike[str], *, scale: int = 4, progress: Progress | None = None
+        self,
+        image: Pixels | str | os.PathLike[str],
+        *,
+        scale: int = 4,
+        alpha: AlphaMode = "bleed",
+        progress: Progress | None = None,
     ) -> Pixels:
         """(H, W), (H, W, 3) or (H, W, 4), or the image of a file -> the same kind, `scale` times larger.
 
-        uint8 and uint16 (rounded once) or float32 in 0..1; a fourth channel is alpha, not premultiplied. Raises
+        uint8 and uint16 (rounded once) or float32 in 0..1; a fourth channel is alpha, not premultiplied: `alpha`
+        "bleed" fills the colours under transparent pixels from their neighbours, "separate" replaces nothing. Raises
         ImageError for other arrays.
         """
         self._check_scale(scale)
+        _check_choice("alpha", alpha, get_args(AlphaMode))
         pixels = _read(image) if isinstance(image, (str, os.PathLike)) else image
         check_pixels(pixels)
         sr = np.empty((scale * pixels.shape[0], scale * pixels.shape[1], *pixels.shape[2:]), pixels.dtype)
         if pixels.shape[2:] == (4,):
-            source = ArrayRegions(pixels[..., :3], pixels[..., 3])
+            source = ArrayRegions(pixels[..., :3], pixels[..., 3], bleed=alpha == "bleed")
             write = write_to_array(sr[..., :3], sr[..., 3])
         else:
             source, write = ArrayRegions(pixels), write_to_array(sr)
@@ -120,13 +128,15 @@ class Upscaler:
         overwrite: bool = False,
         provenance: bool = True,
         quality: int | None = None,
+        alpha: AlphaMode = "bleed",
         progress: Progress | None = None,
     ) -> None:
-        """The image of one file, `scale` times larger, as another file of any size. Raises ImageError."""
+        """The image of one file (animations and pages too), `scale` times larger, as another file. Raises ImageError."""
         from srgan.upscale.batch import FileOptions, upscale_file
 
         self._check_scale(scale)
-        options = FileOptions(scale=scale, overwrite=overwrite, provenance=provenance, quality=quality)
+        _check_choice("alpha", alpha, get_args(AlphaMode))
+        options = FileOptions(scale=scale, overwrite=overwrite, provenance=provenance, quality=quality, alpha=alpha)
         upscale_file(self, Path(source), Path(target), options, progress)
 
     def upscale_into(

@@ -1,0 +1,195 @@
+"""Animations, frame by frame: out of GIF, WebP, PNG and AVIF files (composed by Pillow), into WebP and GIF files."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from srgan.errors import ImageError
+from srgan.image import pillow
+from srgan.image.decode import open_image
+from srgan.image.encode import fit_metadata, save
+from srgan.image.metadata import Metadata, gif_colours_end, metadata_of
+from srgan.image.source import DEFAULT_LIMITS, Limits, Source, format_of, name_of
+
+SUFFIXES = (".webp", ".gif")
+"""Of the files that animations are written to."""
+_ENDLESS = b"\x21\xff\x0bNETSCAPE2.0\x03\x01"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """The whole image at one moment."""
+
+    pixels: NDArray[np.uint8]
+    """(H, W, 3)."""
+    alpha: NDArray[np.uint8] | None
+    """(H, W), not premultiplied; None where all is opaque."""
+    milliseconds: int
+
+
+class Animation:
+    """The frames of a file, to be read once in order, each composed from what came before. Raises ImageError."""
+
+    def __init__(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> None:
+        first = open_image(source, limits)
+        self.height, self.width = int(first.height), int(first.width)
+        self.metadata = metadata_of(first, source)
+        self._source, self._limits, self._kind = source, limits, format_of(source)
+        with self._opened() as image:
+            # A PNG's first image may be a stand-in for viewers that know no animations.
+            self._first = int(bool(getattr(image, "default_image", False)))
+            self.count = int(image.n_frames) - self._first
+            loop = image.info.get("loop", 1 if self._kind == "WebP" else None)
+        # A GIF counts repetitions and says nothing for none; WebP and PNG count plays.
+        self.plays = int(loop) if loop is not None else 0 if self._kind == "AVIF" else 1
+        if self._kind == "GIF" and loop:
+            self.plays += 1
+        if self.count < 1:
+            raise ImageError(f"{name_of(source)} is a damaged {self._kind}: it has no frames.")
+
+    def _opened(self) -> Any:
+        return pillow.opened(self._source, self._kind, self._limits)
+
+    def __iter__(self) -> Iterator[Frame]:
+        with self._opened() as image:
+            for number in range(self._first, self._first + self.count):
+                image.seek(number)
+                array = np.asarray(image.convert("RGBA"))
+                alpha = None if (array[..., 3] == 255).all() else np.ascontiguousarray(array[..., 3])
+                duration = float(image.info.get("duration") or 0)
+                milliseconds = round(duration) if math.isfinite(duration) and duration > 0 else 0
+                yield Frame(
+                    pixels=np.ascontiguousarray(array[..., :3]),
+                    alpha=alpha,
+                    milliseconds=min(milliseconds, (1 << 24) - 1),
+                )
+
+
+class AnimationWriter:
+    """An animated WebP or GIF, by suffix, put together from frames that are encoded one by one.
+
+    Memory does not grow with the frames. Files that libvips writes for single frames give the encoded pixels; the first
+    one's give the metadata too. Raises ImageError.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        height: int,
+        width: int,
+        plays: int,
+        metadata: Metadata,
+        quality: int | None,
+        lossless: bool,
+    ) -> None:
+        self._path, self._height, self._width, self._plays = path, height, width, plays
+        self._metadata = fit_metadata(path, metadata)
+        self._quality, self._lossless = quality, lossless
+        self._frames: list[tuple[int, int]] = []  # offset and length of each encoded frame
+        self._file: BinaryIO = path.open("w+b")
+        self._webp = path.suffix.lower() == ".webp"
+        self._ends: list[bytes] = []
+        self._alpha = False
+
+    def add(self, frame: Frame, provenance: dict[str, str] | None = None) -> int:
+        """Encode and append a frame; returns its number, for `repeat`. The first one's `provenance` is the file's."""
+        bands = frame.pixels if frame.alpha is None else np.dstack([frame.pixels, frame.alpha])
+        single = self._path.with_name(f"frame{self._path.suffix}")
+        first = not self._frames
+        save(
+            pyvips.Image.new_from_array(np.ascontiguousarray(bands)),
+            single,
+            metadata=self._metadata if first else Metadata(),
+            provenance=provenance if first else None,
+            quality=self._quality,
+            lossless=self._lossless,
+        )
+        data = single.read_bytes()
+        single.unlink()
+        self._alpha = self._alpha or frame.alpha is not None
+        encoded = self._webp_frame(data) if self._webp else self._gif_frame(data)
+        self._frames.append((self._file.tell(), len(encoded)))
+        self._file.write(self._timed(encoded, frame.milliseconds))
+        return len(self._frames) - 1
+
+    def repeat(self, number: int, milliseconds: int) -> None:
+        """Append frame `number` again."""
+        end, (start, length) = self._file.tell(), self._frames[number]
+        self._file.seek(start)
+        encoded = self._file.read(length)
+        self._file.seek(end)
+        self._file.write(self._timed(encoded, milliseconds))
+
+    def _timed(self, encoded: bytes, milliseconds: int) -> bytes:
+        """The encoded frame with its duration; a GIF counts hundredths of a second."""
+        at, duration = (20, milliseconds.to_bytes(3, "little")) if self._webp else (4, b"")
+        duration = duration or struct.pack("<H", min(round(milliseconds / 10), 65535))
+        return encoded[:at] + duration + encoded[at + len(duration) :]
+
+    def finish(self) -> None:
+        """Write what stands at the end, and close the file."""
+        self._file.write(b"".join(self._ends) if self._webp else b"\x3b")
+        if self._webp:
+            size = self._file.tell() - 8
+            if size >= 1 << 32:
+                raise ImageError(f"{self._path.name}: the animation takes more than 4 GB, which no WebP holds.")
+            self._file.seek(4)
+            self._file.write(struct.pack("<I", size))
+            self._file.seek(20)
+            flags = self._file.read(1)[0] | 0x10 * self._alpha
+            self._file.seek(20)
+            self._file.write(bytes([flags]))
+        self._file.close()
+
+    def close(self) -> None:
+        """Close the file, finished or not."""
+        self._file.close()
+
+    def _webp_frame(self, data: bytes) -> bytes:
+        """A still WebP's pixels as a frame; of the first, the file's header and metadata too. RFC 9649, section 2.7."""
+        chunks, at = {}, 12
+        while at + 8 <= len(data):
+            length = int.from_bytes(data[at + 4 : at + 8], "little")
+            chunks[data[at : at + 4]] = data[at : at + 8 + length + length % 2]
+            at += 8 + length + length % 2
+        size = (self._width - 1).to_bytes(3, "little") + (self._height - 1).to_bytes(3, "little")
+        if not self._frames:
+            icc, exif, xmp = (chunks.get(name, b"") for name in (b"ICCP", b"EXIF", b"XMP "))
+            flags = 0x02 | 0x20 * bool(icc) | 0x08 * bool(exif) | 0x04 * bool(xmp)
+            self._file.write(b"RIFF\0\0\0\0WEBP" + struct.pack("<4sII", b"VP8X", 10, flags) + size + icc)
+            self._file.write(struct.pack("<4sIIH", b"ANIM", 6, 0, min(self._plays, 65535)))
+            self._ends = [exif, xmp]
+        pixels = b"".join(chunks.get(name, b"") for name in (b"ALPH", b"VP8 ", b"VP8L"))
+        # At (0, 0); 2: neither blended nor disposed of, since each frame is the whole image.
+        return struct.pack("<4sI", b"ANMF", 16 + len(pixels)) + bytes(6) + size + b"\0\0\0\2" + pixels
+
+    def _gif_frame(self, data: bytes) -> bytes:
+        """A still GIF's pixels as a frame; of the first, the file's header and XMP too. GIF89a, sections 17 to 26."""
+        at = colours_end = gif_colours_end(data)
+        transparent, extensions = b"", b""
+        while data[at] == 0x21:
+            end = at + 2
+            while data[end]:
+                end += 1 + data[end]
+            if data[at + 1] == 0xF9 and data[at + 3] & 1:
+                transparent = data[at + 6 : at + 7]
+            elif data[at + 3 : at + 11] == b"XMP Data":
+                extensions += data[at : end + 1]
+            at = end + 1
+        if not self._frames:
+            repeats = b"" if self._plays == 1 else _ENDLESS + struct.pack("<HB", min(max(self._plays - 1, 0), 65535), 0)
+            self._file.write(b"GIF89a" + data[6:10] + b"\0\0\0" + extensions + repeats)
+        # 8: the canvas is cleared after each frame, since each is the whole image.
+        control = b"\x21\xf9\4" + bytes([8 | bool(transparent)]) + b"\0\0" + (transparent or b"\0") + b"\0"
+        descriptor = data[at : at + 9] + bytes([data[at + 9] & 0x40 | 0x80 | data[10] & 7])
+        return control + descriptor + data[13:colours_end] + data[at + 10 : -1]

@@ -1,0 +1,141 @@
+"""Formats that libvips does not read here, through Pillow and pi-heif: HEIC, BMP, ICO, TGA, JPEG 2000, PPM and others."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from srgan.errors import ImageError
+from srgan.image.source import Limits, Source, boxes, colour_boxes, name_of, open_bytes, reason
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+log = logging.getLogger("srgan")
+
+_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+"""The UUID of XMP in a JP2. XMP specification, part 3, section 1.1.4."""
+
+
+@contextlib.contextmanager
+def opened(source: Source, kind: str, limits: Limits) -> Iterator[Any]:
+    """Pillow's image of the file (pi-heif's of a HEIC), its header read, its size within `limits`.
+
+    Raises ImageError, for errors inside the block too.
+    """
+    try:
+        with open_bytes(source) as file:
+            image = _heif(file.read()) if kind == "HEIC" else _open(file, kind)
+            limits.check(source, image.size[1], image.size[0])
+            yield image
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever Python does
+        raise ImageError(f"{name_of(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
+
+
+def _open(file: Any, kind: str) -> Image.Image:
+    from PIL import Image
+
+    return Image.open(file, formats=[kind.upper()])
+
+
+def _heif(data: bytes) -> Any:
+    import pi_heif  # type: ignore[import-untyped]
+
+    return pi_heif.open_heif(data, convert_hdr_to_8bit=False)  # with the primary image's size, mode and pixels
+
+
+def size(source: Source, kind: str, limits: Limits) -> tuple[int, int]:
+    """(height, width), from the header."""
+    with opened(source, kind, limits) as image:
+        return int(image.size[1]), int(image.size[0])
+
+
+def load(source: Source, kind: str, limits: Limits) -> Any:
+    """The decoded image as a libvips image, with its profile, EXIF, XMP and density as libvips' fields."""
+    with opened(source, kind, limits) as image:
+        array = _heif_array(image) if kind == "HEIC" else _array(image, kind, source)
+        info = dict(image.info)
+    fields = {"icc-profile-data": info.get("icc_profile"), "exif-data": info.get("exif"), "xmp-data": info.get("xmp")}
+    if kind == "JPEG2000":
+        fields |= _jp2_fields(source)
+    vips = pyvips.Image.new_from_array(np.ascontiguousarray(array))
+    deep, bands = array.dtype == np.uint16, 1 if array.ndim == 2 else array.shape[2]
+    vips = vips.copy(interpretation=("grey16" if deep else "b-w") if bands < 3 else ("rgb16" if deep else "srgb"))
+    for name, block in fields.items():
+        if isinstance(block, bytes) and block:
+            vips.set_type(pyvips.GValue.blob_type, name, block)
+    dpi = info.get("dpi")
+    if isinstance(dpi, tuple) and len(dpi) == 2 and all(0 < float(value) < 1e6 for value in dpi):
+        vips = vips.copy(xres=float(dpi[0]) / 25.4, yres=float(dpi[1]) / 25.4)
+    return vips
+
+
+def _heif_array(image: Any) -> NDArray[Any]:
+    array = np.array(image)  # a copy: the pixels end with `image`
+    if array.dtype == np.uint16:
+        array = array | (array >> int(image.info["bit_depth"]))  # 10 or 12 bits, shifted up: full range
+    planes: NDArray[Any] = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    return planes
+
+
+def _array(image: Any, kind: str, source: Source) -> NDArray[Any]:
+    """(H, W[, 2..4]), uint8 or uint16. Raises ImageError for other types of numbers."""
+    if kind == "PPM" and image.mode == "RGB" and (values := _deep_ppm(image)) is not None:
+        return values
+    if kind == "JPEG2000" and _jp2_bits(source) > 8 and not image.mode.startswith("I"):
+        log.warning("%s: 8 of its %d bits are read.", name_of(source), _jp2_bits(source))
+    if image.mode == "F":
+        raise ImageError(f"{name_of(source)} holds numbers of type float; srgan takes 8 or 16 bits. Convert it first.")
+    if image.mode.startswith("I"):
+        deep: NDArray[Any] = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
+        return deep
+    transparent = image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
+    grey = image.mode in ("1", "L", "LA", "La")
+    mode = ("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")
+    array: NDArray[Any] = np.asarray(image.convert(mode))
+    return array
+
+
+def _deep_ppm(image: Any) -> NDArray[np.uint16] | None:
+    """A binary PPM of more than 8 bits, of which Pillow would keep 8."""
+    place = image.tile[0] if image.tile else None
+    top = place.args[-1] if place is not None and isinstance(place.args, tuple) else getattr(place, "args", None)
+    if place is None or not isinstance(top, int) or top <= 255 or place.codec_name != "ppm" or image.fp is None:
+        return None
+    image.fp.seek(place.offset)
+    count = image.width * image.height * 3
+    values = np.frombuffer(image.fp.read(2 * count), ">u2")
+    if len(values) < count:
+        raise ValueError("it ends too early")
+    scaled: NDArray[np.uint16] = ((np.minimum(values, top).astype(np.uint64) * 65535 + top // 2) // top).astype(
+        np.uint16
+    )
+    return scaled.reshape(image.height, image.width, 3)
+
+
+def _jp2_bits(source: Source) -> int:
+    """Bits per channel of a JPEG 2000. ITU-T T.800, A.5.1."""
+    with open_bytes(source) as file:
+        found = re.search(rb"\xff\x4f\xff\x51.{38}(.)", file.read(1 << 20), re.DOTALL)
+    return (found[1][0] & 0x7F) + 1 if found else 8
+
+
+def _jp2_fields(source: Source) -> dict[str, bytes]:
+    """ICC profile and XMP of a JP2. ITU-T T.800, I.5.3.3."""
+    with open_bytes(source) as file:
+        data = file.read(1 << 24)
+    profiles = [box[3:] for box in colour_boxes(data) if box[:1] == b"\x02"]
+    fields = {"icc-profile-data": profiles[0]} if profiles else {}
+    for kind, start, end in boxes(data):
+        if kind == b"uuid" and data[start : start + 16] == _XMP_BOX:
+            fields["xmp-data"] = data[start + 16 : end]
+    return fields

@@ -1,0 +1,212 @@
+"""What libvips leaves out of TIFF files: EXIF and IPTC as tags, thumbnails among pages, several pages out. TIFF 6.0."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+"""Bytes of one value of each type. TIFF 6.0, page 15."""
+_SWAPPED = _SIZES | {5: 4, 10: 4}
+"""Bytes that swap together: a rational is two numbers."""
+_DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x8298)
+"""ImageDescription, Make, Model, resolution (x, y, unit), Software, DateTime, Artist, Copyright."""
+_RESOLUTION = (0x011A, 0x011B, 0x0128)
+_EXIF, _GPS, _IPTC = 0x8769, 0x8825, 0x83BB
+_SUBFILE = 0x00FE
+_PLACES = (0x0111, 0x0144)
+"""Offsets of strips and of tiles."""
+_DROPPED = (0xA002, 0xA003, 0xA005)
+"""PixelXDimension and PixelYDimension, which change; the interoperability directory."""
+_MAX_ENTRIES, _MAX_BYTES, _MAX_PAGES, _MAX_SIZE = 4096, 1 << 26, 10_000, (1 << 32) - (1 << 24)
+
+Entry = tuple[int, int, int, bytes]
+"""Tag, type, count, value in little-endian order."""
+Directories = tuple[list[Entry], dict[int, list[Entry]]]
+"""The entries of a main directory, and those of its EXIF and GPS directories."""
+
+
+def exif_in_tiff(file: BinaryIO) -> bytes | None:
+    """The EXIF block, little-endian, of a classic TIFF's descriptive tags; None where there are none."""
+    directories = _descriptive(file)
+    return b"II*\0\x08\0\0\0" + _pack(8, *directories) if directories else None
+
+
+def iptc_in_tiff(file: BinaryIO) -> bytes | None:
+    """The IPTC block of a classic TIFF, without its padding."""
+    with contextlib.suppress(struct.error, KeyError, ValueError, OSError):
+        for tag, _, _, value in _main_directory(file)[0]:
+            if tag == _IPTC:
+                return value.rstrip(b"\0") or None
+    return None
+
+
+def full_pages(file: BinaryIO) -> list[int]:
+    """Numbers of the pages that are not marked as a reduced copy or a mask (NewSubfileType); [0] if all are."""
+    head = file.read(16)
+    order, big = "<" if head[:2] == b"II" else ">", head[2:4] in (b"+\0", b"\0+")
+    number, row, link = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
+    (offset,) = struct.unpack_from(order + link, head.ljust(16, b"\0"), 8 if big else 4)
+    pages: list[int] = []
+    seen: set[int] = set()
+    with contextlib.suppress(struct.error, ValueError, OSError):
+        while offset and offset not in seen and len(seen) < _MAX_PAGES:
+            seen.add(offset)
+            (count,) = struct.unpack(order + number, _read_exactly(file, offset, struct.calcsize(order + number)))
+            if count > _MAX_ENTRIES:
+                break
+            rows = file.read(count * struct.calcsize(order + row))
+            kinds = [value for tag, _, _, value in struct.iter_unpack(order + row, rows) if tag == _SUBFILE]
+            if not kinds or not struct.unpack(f"{order}I", kinds[0][:4])[0] & 5:
+                pages.append(len(seen) - 1)
+            (offset,) = struct.unpack(order + link, file.read(struct.calcsize(order + link)))
+    return pages or [0]
+
+
+def set_tags(path: Path, exif: bytes | None, iptc: bytes | None, *, density: bool) -> None:
+    """Append a directory to the TIFF that libvips wrote: its own tags, without `density` none of that, EXIF's and IPTC.
+
+    A BigTIFF, which libvips writes above 4 GB, is left as it is.
+    """
+    added, inner = (_descriptive(io.BytesIO(exif)) if exif else None) or ([], {})
+    if iptc:
+        added = [*added, (_IPTC, 7, len(iptc), iptc)]
+    if density and not added and not inner:
+        return
+    with path.open("rb+") as file:
+        if file.read(4) != b"II*\0":
+            return
+        own, _ = _main_directory(file)
+        dropped = {entry[0] for entry in added} | (set() if density else set(_RESOLUTION))
+        _append_directory(file, 4, [entry for entry in own if entry[0] not in dropped] + added, inner)
+
+
+def append_page(path: Path, page: Path) -> None:
+    """Append the one page of a TIFF that libvips wrote to another. Raises ValueError where both exceed 4 GB."""
+    if path.stat().st_size + page.stat().st_size > _MAX_SIZE:
+        raise ValueError("several pages of more than 4 GB do not fit into a TIFF")
+    with path.open("rb+") as file, page.open("rb") as other:
+        own, inner = _main_directory(other)
+        *_, link = _links(file)
+        start = _even_end(file)
+        other.seek(0)
+        shutil.copyfileobj(other, file, 1 << 20)
+        _append_directory(file, link, [_moved(entry, start) for entry in own], inner)
+
+
+def _moved(entry: Entry, start: int) -> Entry:
+    """The entry of a file that was copied to `start`: places of pixels move, all else is kept as values."""
+    tag, kind, count, value = entry
+    if tag not in _PLACES:
+        return entry
+    letter = {3: "H", 4: "I"}[kind]
+    return (
+        tag,
+        4,
+        count,
+        b"".join(struct.pack("<I", place + start) for (place,) in struct.iter_unpack("<" + letter, value)),
+    )
+
+
+def _links(file: BinaryIO) -> Iterator[int]:
+    """Where a little-endian TIFF's directories are linked: the header's field, then the end of each directory."""
+    link = 4
+    while True:
+        yield link
+        (offset,) = struct.unpack("<I", _read_exactly(file, link, 4))
+        if not offset:
+            return
+        (count,) = struct.unpack("<H", _read_exactly(file, offset, 2))
+        link = offset + 2 + 12 * count
+
+
+def _append_directory(file: BinaryIO, link: int, entries: list[Entry], inner: dict[int, list[Entry]]) -> None:
+    offset = _even_end(file)
+    file.write(_pack(offset, entries, inner))
+    file.seek(link)
+    file.write(struct.pack("<I", offset))
+
+
+def _even_end(file: BinaryIO) -> int:
+    """The end of the file, made even, where a directory may start."""
+    end = file.seek(0, io.SEEK_END)
+    file.write(b"\0" * (end % 2))
+    return end + end % 2
+
+
+def _main_directory(stream: BinaryIO) -> Directories:
+    """The first directory of a classic TIFF. Raises ValueError, KeyError or struct.error when there is none."""
+    head = _read_exactly(stream, 0, 8)
+    order = {b"II*\0": "<", b"MM\0*": ">"}[head[:4]]
+    return _read_directories(stream, order, struct.unpack(f"{order}4xI", head)[0])
+
+
+def _descriptive(stream: BinaryIO) -> Directories | None:
+    """The tags that describe the image's content; None where there are none or the stream is damaged."""
+    try:
+        main, inner = _main_directory(stream)
+    except (struct.error, KeyError, ValueError, OSError):
+        return None
+    kept = list({entry[0]: entry for entry in reversed(main) if entry[0] in _DESCRIPTIVE}.values())
+    if not inner and all(entry[0] in _RESOLUTION for entry in kept):
+        return None
+    return kept, inner
+
+
+def _read_directories(stream: BinaryIO, order: str, offset: int) -> Directories:
+    main = _read_entries(stream, order, offset)
+    inner = {}
+    for tag, kind, count, value in main:
+        if tag in (_EXIF, _GPS) and kind in (4, 13) and count == 1:
+            entries = _read_entries(stream, order, struct.unpack("<I", value)[0])
+            inner[tag] = [entry for entry in entries if entry[0] not in _DROPPED]
+    return [entry for entry in main if entry[0] not in (_EXIF, _GPS)], inner
+
+
+def _read_entries(stream: BinaryIO, order: str, offset: int) -> list[Entry]:
+    """One directory's entries. Raises ValueError, KeyError or struct.error when it is none."""
+    (number,) = struct.unpack(f"{order}H", _read_exactly(stream, offset, 2))
+    if number > _MAX_ENTRIES:
+        raise ValueError
+    entries = []
+    for tag, kind, count, inline in struct.iter_unpack(f"{order}HHI4s", _read_exactly(stream, offset + 2, 12 * number)):
+        length = _SIZES[kind] * count
+        if length > _MAX_BYTES:
+            raise ValueError
+        value = inline[:length]
+        if length > 4:
+            value = _read_exactly(stream, struct.unpack(f"{order}I", inline)[0], length)
+        if order == ">" and tag != _IPTC:
+            width = _SWAPPED[kind]
+            value = b"".join(value[i : i + width][::-1] for i in range(0, length, width))
+        entries.append((tag, kind, count, value))
+    return entries
+
+
+def _read_exactly(stream: BinaryIO, offset: int, count: int) -> bytes:
+    stream.seek(offset)
+    data = stream.read(count)
+    if len(data) != count:
+        raise ValueError
+    return data
+
+
+def _pack(offset: int, entries: list[Entry], inner: dict[int, list[Entry]]) -> bytes:
+    """A directory for `offset`, followed by its long values and its inner directories."""
+    table = sorted(entries + [(tag, 4, 1, b"\0\0\0\0") for tag in inner])
+    end = offset + 2 + 12 * len(table) + 4
+    rows, tail = b"", b""
+    for tag, kind, count, value in table:
+        if tag in inner:
+            value = struct.pack("<I", end + len(tail))
+            tail += _pack(end + len(tail), inner[tag], {})
+        elif len(value) > 4:
+            value, long = struct.pack("<I", end + len(tail)), value
+            tail += long + b"\0" * (len(long) % 2)
+        rows += struct.pack("<HHI", tag, kind, count) + value.ljust(4, b"\0")
+    return struct.pack("<H", len(table)) + rows + b"\0\0\0\0" + tail

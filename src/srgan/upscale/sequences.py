@@ -1,0 +1,99 @@
+"""Files of several images: the frames of an animation and the pages of a TIFF, each upscaled, into one file again."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from srgan.errors import ImageError
+from srgan.image.animation import Animation, AnimationWriter, Frame
+from srgan.image.stream import ImageReader, ImageWriter
+from srgan.image.tiff_tags import append_page
+from srgan.upscale.tiled import ArrayRegions, Progress, write_to_array
+
+if TYPE_CHECKING:
+    from srgan.upscale.upscaler import Upscaler
+
+
+def upscale_animation(
+    upscaler: Upscaler,
+    animation: Animation,
+    target: Path,
+    progress: Progress,
+    *,
+    scale: int,
+    bleed: bool,
+    provenance: bool,
+    **how: Any,
+) -> None:
+    """Upscale each different frame once. `how`: quality and lossless, as for `AnimationWriter`. Raises ImageError."""
+    height, width = scale * animation.height, scale * animation.width
+    size = animation.height * animation.width
+    computed: dict[bytes, int] = {}
+    metadata = animation.metadata.enlarged(scale, height, width)
+    writer = AnimationWriter(target, height=height, width=width, plays=animation.plays, metadata=metadata, **how)
+    try:
+        for number, frame in enumerate(animation):
+            alpha = b"" if frame.alpha is None else frame.alpha.tobytes()
+            digest = hashlib.sha256(frame.pixels.tobytes() + alpha).digest()
+            if digest in computed:
+                writer.repeat(computed[digest], frame.milliseconds)
+                continue
+            larger = Frame(
+                pixels=np.empty((height, width, 3), np.uint8),
+                alpha=None if frame.alpha is None else np.empty((height, width), np.uint8),
+                milliseconds=frame.milliseconds,
+            )
+            plan = upscaler.upscale_into(
+                ArrayRegions(frame.pixels, frame.alpha, bleed=bleed),
+                write_to_array(larger.pixels, larger.alpha),
+                scale=scale,
+                progress=lambda done, _, before=number: progress(before * size + done, animation.count * size),  # type: ignore[misc]
+            )
+            computed[digest] = writer.add(larger, upscaler.provenance(plan.grid, scale=scale) if provenance else None)
+        writer.finish()
+    finally:
+        writer.close()
+
+
+def upscale_pages(
+    upscaler: Upscaler,
+    source: Path,
+    pages: list[int],
+    target: Path,
+    progress: Progress,
+    *,
+    scale: int,
+    bleed: bool,
+    provenance: bool,
+) -> None:
+    """Upscale each page of a TIFF by itself, in bounded memory. Raises ImageError."""
+    page_file = target.with_name("page.tif")
+    for number, page in enumerate(pages):
+        with ImageReader(source, scratch=target.parent, page=page, bleed=bleed) as reader:
+            size = scale * reader.height, scale * reader.width
+            with ImageWriter(
+                page_file if number else target,
+                height=size[0],
+                width=size[1],
+                channels=reader.channels,
+                dtype=reader.dtype,
+                alpha=reader.has_alpha,
+                metadata=reader.metadata.enlarged(scale, *size),
+            ) as writer:
+                plan = upscaler.upscale_into(
+                    reader,
+                    writer.write_box,
+                    scale=scale,
+                    progress=lambda done, total, before=number: progress(before * total + done, len(pages) * total),  # type: ignore[misc]
+                )
+                writer.finish(provenance=upscaler.provenance(plan.grid, scale=scale) if provenance else None)
+        if number:
+            try:
+                append_page(target, page_file)
+            except (ValueError, KeyError) as error:
+                raise ImageError(f"{target.name} cannot be written: {error}.") from None
+            page_file.unlink()

@@ -1,0 +1,192 @@
+"""Formats beside libvips' own, animations, pages and end marks: what is read, what is written, what is said."""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, TiffImagePlugin
+
+from srgan.errors import ImageError
+from srgan.image import files
+from srgan.image.animation import Animation, AnimationWriter, Frame
+from srgan.image.decode import is_animated, is_lossless, pages
+from srgan.image.files import ImageBytes, Limits, Metadata
+from srgan.image.source import DEFAULT_LIMITS
+from srgan.image.tiff_tags import append_page
+from tests.image import corpus
+
+HEIC = Path(__file__).with_name("waves.heic")
+STILLS = [
+    Image.fromarray(corpus.smooth(3, height=12 + 0 * i, width=16)[:, :: 1 - 2 * (i % 2)] // (i + 1)) for i in range(3)
+]
+
+
+def held(data: bytes, name: str = "a") -> ImageBytes:
+    return ImageBytes(data=data, name=name)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
+def test_heic(brand: bytes) -> None:
+    data = HEIC.read_bytes()
+    source = held(data[:8] + brand + data[12:])
+    y, x = np.mgrid[0:24, 0:32]
+    red, green = 120 + 80 * np.sin(x / 5) + 20 * np.cos(y / 3), 100 + 60 * np.sin((x + y) / 7)
+    waves = np.stack([red, green, 140 + 70 * np.cos(y / 6)], -1)
+    image = files.read_image(source)
+    assert np.abs(image.pixels - waves).mean() < 4 and image.metadata.icc is None
+    assert files.size(source) == (24, 32)
+    with pytest.raises(ImageError, match="the limit is 700"):
+        files.size(source, limits=Limits(pixels=700))
+    with pytest.raises(ImageError, match="damaged or unusual HEIC"):
+        files.read_image(held(data[:600]))
+
+
+def test_jp2_keeps_its_profile_and_says_lost_depth(caplog: pytest.LogCaptureFixture) -> None:
+    profile = corpus.profile()
+    data = corpus.pillow(STILLS[0], "JPEG2000")
+    at = data.index(b"colr") - 4
+    length = int.from_bytes(data[at : at + 4], "big")
+    box = (11 + len(profile)).to_bytes(4, "big") + b"colr\2\0\0" + profile
+    header = data.index(b"jp2h") - 4
+    grown = (int.from_bytes(data[header : header + 4], "big") + len(box) - length).to_bytes(4, "big")
+    tagged = data[:header] + grown + data[header + 4 : at] + box + data[at + length :]
+    assert files.read_image(held(tagged)).metadata.icc == profile
+    size = data.index(b"\xff\x4f\xff\x51") + 42
+    with caplog.at_level(logging.WARNING):
+        files.read_image(held(data))
+        assert not caplog.records
+        files.read_image(held(data[:size] + b"\x0b" + data[size + 1 : size + 3] + b"\x0b" + data[size + 4 :]))
+    assert "8 of its 12 bits" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "suffix"),
+    [
+        ("a.JPG", corpus.pillow(STILLS[0], "JPEG"), ".JPG"),
+        ("a.gif", corpus.pillow(STILLS[0], "GIF"), ".png"),
+        ("a.gif", corpus.pillow(STILLS[0], "GIF", save_all=True, append_images=STILLS[1:]), ".webp"),
+        ("a.png", corpus.pillow(STILLS[0], "PNG", save_all=True, append_images=STILLS[1:]), ".webp"),
+        ("a.heic", HEIC.read_bytes(), ".jpg"),
+        ("a.bmp", corpus.pillow(STILLS[0], "BMP"), ".png"),
+        ("a.png", b"nonsense", ".png"),
+    ],
+)
+def test_suffix_of_a_result(name: str, data: bytes, suffix: str) -> None:
+    assert files.result_suffix(held(data, name)) == suffix
+
+
+def test_jpeg_without_its_end_mark(caplog: pytest.LogCaptureFixture) -> None:
+    for options in ({}, {"progressive": True}, {"exif": b"Exif\0\0" + corpus.exif(), "comment": b"\xff\xd9"}):
+        data = corpus.pillow(STILLS[0], "JPEG", **options)
+        whole = files.read_image(held(data)).pixels
+        files.read_image(held(data + b"a video"))
+        assert not caplog.records
+        np.testing.assert_array_equal(files.read_image(held(data[:-2], "a.jpg")).pixels, whole)
+        assert "a.jpg ends without its end mark" in caplog.text
+        caplog.clear()
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BigTIFF"])
+def test_thumbnail_pages_do_not_count(kind: str) -> None:
+    thumbnail, tags = Image.new("RGB", (4, 3)), TiffImagePlugin.ImageFileDirectory_v2()
+    tags[254] = 1
+    thumbnail.encoderinfo = {"tiffinfo": tags}  # type: ignore[attr-defined]
+    options: dict[str, Any] = {"save_all": True, "big_tiff": kind == "BigTIFF"}
+    two = held(corpus.pillow(STILLS[0], "TIFF", append_images=[thumbnail], **options))
+    assert pages(two, DEFAULT_LIMITS) == [0]
+    np.testing.assert_array_equal(files.read_image(two).pixels, np.asarray(STILLS[0]))
+    assert pages(held(corpus.pillow(STILLS[0], "TIFF", append_images=STILLS[1:], **options)), DEFAULT_LIMITS) == [
+        0,
+        1,
+        2,
+    ]
+
+
+def test_pages_are_appended(tmp_path: Path) -> None:
+    arrays = [corpus.smooth(3), corpus.smooth(1, np.uint16)[..., 0], corpus.smooth(3, height=200, width=300)]
+    for number, array in enumerate(arrays):
+        metadata = Metadata(icc=None if array.ndim == 2 else corpus.profile(), exif=corpus.exif())
+        files.write_image(tmp_path / f"{number}.tif", files.Image(pixels=array, metadata=metadata))
+        if number:
+            append_page(tmp_path / "0.tif", tmp_path / f"{number}.tif")
+    with Image.open(tmp_path / "0.tif") as image:
+        for number, array in enumerate(arrays):
+            image.seek(number)
+            np.testing.assert_array_equal(np.asarray(image), array)
+            assert image.getexif()[0x010E] == "a picture"
+
+
+@pytest.mark.parametrize("form", ["GIF", "WebP", "PNG", "AVIF"])
+def test_animations_are_read(form: str) -> None:
+    options: dict[str, Any] = {"WebP": {"lossless": True, "loop": 2}, "GIF": {"loop": 2}, "PNG": {"loop": 2}}.get(
+        form, {}
+    )
+    source = held(
+        corpus.pillow(STILLS[0], form, save_all=True, append_images=STILLS[1:], duration=[40, 80, 120], **options)
+    )
+    assert is_animated(source, DEFAULT_LIMITS)
+    animation = Animation(source)
+    frames = list(animation)
+    assert animation.count == 3 == len(frames) and [frame.milliseconds for frame in frames] == [40, 80, 120]
+    assert animation.plays == {"GIF": 3, "AVIF": 0}.get(form, 2)  # a GIF counts repetitions
+    for frame, still in zip(frames, STILLS, strict=True):
+        assert frame.alpha is None and np.abs(frame.pixels - np.asarray(still).astype(int)).mean() < 10
+    with pytest.raises(ImageError, match="several pages or frames"):
+        files.read_image(source)
+    with pytest.raises(ImageError, match="the limit is"):
+        Animation(source, Limits(pixels=100))
+
+
+def test_stand_in_image_of_a_png_is_no_frame() -> None:
+    data = corpus.pillow(STILLS[0], "PNG", save_all=True, append_images=STILLS[1:], default_image=True)
+    frames = list(Animation(held(data)))
+    assert [frame.pixels.tobytes() for frame in frames] == [still.tobytes() for still in STILLS[1:]]
+
+
+@pytest.mark.parametrize("plays", [0, 1, 5])
+@pytest.mark.parametrize("suffix", [".webp", ".gif"])
+def test_animations_are_written(tmp_path: Path, suffix: str, plays: int) -> None:
+    hard = np.where(np.arange(16) < 8, 0, 255).astype(np.uint8) * np.ones((12, 1), np.uint8)
+    metadata = Metadata(icc=corpus.profile() if suffix == ".webp" else None, xmp=corpus.XMP)
+    writer = AnimationWriter(
+        tmp_path / f"a{suffix}", height=12, width=16, plays=plays, metadata=metadata, quality=None, lossless=True
+    )
+    arrays = [np.asarray(still) for still in STILLS]
+    for number, alpha in enumerate([None, hard, None]):
+        assert (
+            writer.add(Frame(pixels=arrays[number], alpha=alpha, milliseconds=50 + number * 50), {"model": "m"})
+            == number
+        )
+    writer.repeat(1, 300)
+    writer.finish()
+    assert files.read_provenance(tmp_path / f"a{suffix}") == {"model": "m"}
+    animation = Animation(tmp_path / f"a{suffix}")
+    assert (animation.plays, animation.count) == (plays, 4)
+    assert animation.metadata.icc == metadata.icc and b"image/png" in (animation.metadata.xmp or b"")
+    for frame, number, time in zip(animation, [0, 1, 2, 1], [50, 100, 150, 300], strict=True):
+        visible = frame.pixels if number != 1 else frame.pixels[:, 8:]
+        expected = arrays[number] if number != 1 else arrays[number][:, 8:]
+        assert np.abs(visible.astype(int) - expected).mean() <= (0 if suffix == ".webp" else 8)
+        assert frame.milliseconds == time and (frame.alpha is None) == (number != 1)
+        if frame.alpha is not None:
+            np.testing.assert_array_equal(frame.alpha, hard)
+
+
+def test_what_was_stored_without_loss(tmp_path: Path) -> None:
+    for form, options, expected in [
+        ("PNG", {}, True),
+        ("JPEG", {}, False),
+        ("WebP", {}, False),
+        ("WebP", {"lossless": True}, True),
+        ("WebP", {"lossless": True, "icc_profile": corpus.profile()}, True),
+        ("WebP", {"lossless": True, "save_all": True, "append_images": STILLS[1:]}, True),
+        ("WebP", {"save_all": True, "append_images": STILLS[1:]}, False),
+    ]:
+        assert is_lossless(held(corpus.pillow(STILLS[0], form, **options))) == expected
+    stream = io.BytesIO(files.encode_image(files.Image(pixels=corpus.smooth(3)), ".gif"))
+    assert np.abs(np.asarray(Image.open(stream).convert("RGB")).astype(int) - corpus.smooth(3)).mean() < 12
