@@ -20,13 +20,18 @@ BAR_DELAY = 0.5
 class Progress:
     """The progress of one stage, as a context manager.
 
-    `total` is in units (`unit`: singular), None when it is not known. With --quiet, and for users of the
+    `total` is in units (`unit`: singular), None when it is not known. `first`: units that were done before, by
+    an earlier process. `every_update`: a line for each update where
+    stderr is not a terminal, not one every ten seconds. With --quiet, and for users of the
     library who did not enable the log level INFO, nothing appears. Not for several threads.
     """
 
-    def __init__(self, title: str, total: float | None, unit: str = "step") -> None:
+    def __init__(
+        self, title: str, total: float | None, unit: str = "step", *, first: float = 0, every_update: bool = False
+    ) -> None:
         self._title, self._total, self._unit = title, total or None, unit
         self._started = self._last_line = time.monotonic()
+        self._first, self._every_update = first, every_update
         self._bar: Any = None
 
     def __enter__(self) -> Self:
@@ -51,6 +56,9 @@ class Progress:
                 self._bar = _start_bar(self._title)
             if self._bar:
                 self._bar.update(self._bar.task_ids[0], completed=done, total=self._total, note=note)
+        elif self._every_update:
+            left = f"  {self._left(done, now - self._started)}"
+            log.info(f"{self._unit} {done:.0f}/{self._total or 0:.0f}  {note}{left}", extra={"bare": True})
         elif now - self._last_line >= LINE_INTERVAL:
             self._last_line = now
             log.info(self._line(done, note, now - self._started))
@@ -63,8 +71,12 @@ class Progress:
             position = f"{100 * done / self._total:.0f} %"
         else:
             position = f"{done:,.0f} of {self._total:,.0f} {self._unit}s"
-        left = f"{clock(elapsed * (self._total - done) / done)} left" if self._total and done else ""
-        return f"{self._title}: " + ", ".join(part for part in (position, note, left) if part)
+        parts = (position, note, self._left(done, elapsed))
+        return f"{self._title}: " + ", ".join(part for part in parts if part)
+
+    def _left(self, done: float, elapsed: float) -> str:
+        fresh = done - self._first
+        return f"{clock(elapsed * (self._total - done) / fresh)} left" if self._total and fresh > 0 else ""
 
 
 def clock(seconds: float) -> str:
@@ -81,7 +93,7 @@ class MessageHandler(logging.Handler):
     """The console of the bar that is shown now."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = f"srgan: {record.getMessage()}"
+        line = record.getMessage() if hasattr(record, "bare") else f"srgan: {record.getMessage()}"
         if self.console:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
             return

@@ -12,7 +12,7 @@ from srgan.train import checkpoints
 SMALL = (
     "train --recipe quick --content mse --blocks 1 --width 4 --crop 32 --batch-size 2 --ema 0.9 --deterministic "
     "--pretrain-steps 6 --train-steps 4 --report-interval 3 --validation-interval 6 --checkpoint-interval 2 "
-    "--validation-pictures 1 --no-compile --device cpu --quiet"
+    "--validation-pictures 1 --no-compile --device cpu --quiet --no-report --pretrain-learning-rate 4e-4"
 ).split()
 
 

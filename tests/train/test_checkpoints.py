@@ -82,7 +82,7 @@ def test_a_damaged_newest_is_named_and_the_one_before_is_used(tmp_path: Path, ca
 
 def test_all_damaged_is_an_error(tmp_path: Path) -> None:
     checkpoints.write(tmp_path, state(1), keep=2).write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match="no checkpoint"):
+    with pytest.raises(CheckpointError, match="every checkpoint in"):
         checkpoints.newest(tmp_path)
 
 

@@ -83,9 +83,13 @@ def test_rollback_halves_the_rate(
     assert "rollback 1 of 3" in capsys.readouterr().err
 
 
-def test_rollback_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    Plant(monkeypatch, 5, "batch", always=True)
+@pytest.mark.parametrize("at", [1, 5])
+def test_rollback_gives_up(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Plant(monkeypatch, at, "batch", always=True)
     words = ["--on-divergence", "rollback", "--max-rollbacks", "2", "--phase", "pretrain"]
     assert train(tmp_path / "run", *words) == 3
     said = capsys.readouterr().err
     assert "rollback 2 of 2" in said and "rollback 3" not in said
+    assert ("Returning to the beginning" in said) == (at == 1)

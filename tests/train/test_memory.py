@@ -54,7 +54,7 @@ def test_resident_memory_is_flat(name: str, tmp_path: Path, monkeypatch: pytest.
     recorder = mock.Mock()
     recorder.report.side_effect = lambda phase, report: seen.append(resident_mb())
     every = loop.Intervals(report=WARM, validate=10**9, save=10**9)
-    loop.train_phase(phase, batches, recorder, start=0, stop=WARM + STEPS, rate=lambda step: 1e-4, every=every)
+    loop.run_steps(phase, batches, recorder, start=0, stop=WARM + STEPS, rate=lambda step: 1e-4, every=every)
     batches.close()
     assert len(seen) == 1 + STEPS // WARM
     assert seen[-1] - seen[0] < 4.0, seen

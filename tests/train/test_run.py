@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srgan.cli import main
 from srgan.image import files
 from srgan.model import weights
 from srgan.train import checkpoints, steps
@@ -154,6 +155,71 @@ def test_resume_without_a_run_starts_from_the_beginning(undisturbed: Path, tmp_p
         assert train(folder, "--resume") == 0
         assert "starting from the beginning" in (folder / "journal.jsonl").read_text()
         assert_same(last_state(undisturbed), last_state(folder))
+
+
+def test_adversarial_follows_in_the_same_folder(
+    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert train(run, "--phase", "pretrain") == 0
+    assert train(run, "--phase", "adversarial") == 0
+    assert_same(last_state(undisturbed), last_state(run))
+    assert train(run, "--phase", "adversarial") == 2  # it is there
+    assert train(run, "--phase", "pretrain", "--resume") == 2
+    assert "is in its adversarial phase" in capsys.readouterr().err
+
+
+def test_what_a_resumed_run_may_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, noise = tmp_path / "run", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    for name in ("train/a.png", "train/b.png", "valid/v.png"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        files.write_array(tmp_path / "data" / name, noise[:, :: -1 if "b" in name else 1])
+    (tmp_path / "data/train/c.psd").touch()
+    words = ["--train-steps", "2", "--data", str(tmp_path / "data")]
+    assert train(run, *words) == 0
+    assert "1 .psd" in capsys.readouterr().err
+    # The crops may come from elsewhere, other validation images begin a new best.
+    files.write_array(tmp_path / "data/valid/v.png", noise // 2)
+    longer = ["--train-steps", "3", "--allow-change", "train_steps"]
+    assert train(run, *words[2:], "--resume", "--loader", "files", *longer) == 0
+    assert "validation images are not those of the checkpoint" in capsys.readouterr().err
+    assert weights.read(run / "srgan.safetensors").metadata["step"] == "3"
+    # Other networks never.
+    assert train(run, "--resume", "--crop", "48", "--allow-change", "crop") == 2
+    assert "another crop, which a resumed run cannot change" in capsys.readouterr().err
+
+
+def test_the_folder_says_what_was_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [word for word in SMALL if word not in ("--content", "mse", "--quiet", "--no-report")]
+    (tmp_path / "data/.fetch").mkdir(parents=True)  # leftovers of a failed `srgan data fetch`
+    assert main([*words, "--output", "run"]) == 0
+    settings = (tmp_path / "run/settings.yaml").read_text()
+    assert "content: mse\n" in settings and "init: none\n" in settings and "output: run\n" in settings
+    said = capsys.readouterr().err
+    assert "\nstep 3/6  pixel " in said and "srresnet is below bicubic" in said
+    assert (tmp_path / "run/report.html").stat().st_size
+
+
+def test_a_wrong_vgg19_file_is_found_before_the_first_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "vgg.safetensors").write_bytes(bytes(range(256)) * 20)
+    assert train(tmp_path / "run", "--content", "vgg54", "--vgg", "vgg.safetensors") == 2
+    assert "vgg.safetensors" in capsys.readouterr().err
+    assert '"report"' not in (tmp_path / "run/journal.jsonl").read_text()
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    names = [os.fsdecode(name) for name in (b"run\xe9", b"data\xe9", b"caf\xe9.png", b"bad\xe9.png")]
+    data = tmp_path / names[1] / "train"
+    data.mkdir(parents=True)
+    files.write_array(data / "a.png", np.zeros((40, 40, 3), np.uint8))
+    (data / "a.png").rename(data / names[2])
+    (data / names[3]).write_bytes(b"no image")
+    run = tmp_path / names[0]
+    words = ["--data", str(data.parent), "--phase", "pretrain", "--pretrain-steps", "2"]
+    assert train(run, *words) == 0
+    (start,) = [line for line in map(json.loads, (run / "journal.jsonl").open()) if line["kind"] == "start"]
+    assert start["data"]["pictures"] == 1 and r"bad\udce9.png" in start["data"]["left_out"][0]
+    assert train(run, *words, "--resume") == 0
 
 
 def test_resume_refuses_a_folder_with_other_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

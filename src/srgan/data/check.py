@@ -151,6 +151,8 @@ def _subsets(root: Path, *, unseen_only: bool = False) -> list[Subset]:
         try:
             training = folders.training_folders(root)
             subsets.append(_subset("training", training.hr, pairs.pair_folders(training)))
+            if unread := folders.unread_files(training.hr):
+                subsets[0].findings.append(Finding(kind="note", text=f"{training.hr}: {unread} are not read"))
         except DataError as error:
             refusal = error
     if root.is_dir() and (validation := folders.validation_folders(root)):

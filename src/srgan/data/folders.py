@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 from srgan.data.pairs import Pair, PairFolders, complete, pair_by_mark, pair_by_name, pair_folders
 from srgan.errors import DataError, missing_extra
 from srgan.image.files import SUFFIXES, find_images
+
+log = logging.getLogger("srgan")
 
 TEST_SETS = ("Set5", "Set14", "BSD100")
 X4_FOLDERS = ("X4", "x4", "4X", "4x")
@@ -25,6 +29,8 @@ SAMPLE_VALIDATION = ("chelsea.png",)
 def training_pairs(root: Path) -> list[Pair]:
     """Every training image under `root`, by name. Raises DataError for none, or for a missing LR."""
     folders = training_folders(root)
+    if unread := unread_files(folders.hr):
+        log.warning(f"{folders.hr}: {unread} are not read; convert them to PNG.")
     pairs = complete(pair_folders(folders))
     if not pairs:
         raise DataError(
@@ -32,6 +38,29 @@ def training_pairs(root: Path) -> list[Pair]:
             f"expected files ending in {', '.join(sorted(SUFFIXES))}."
         )
     return pairs
+
+
+def unread_files(folder: Path) -> str:
+    """The files below a folder that are no images of a known format, counted by suffix: "2 .psd, 1 .txt"."""
+    counts = Counter(
+        path.suffix.lower() or "without a suffix"
+        for path in folder.rglob("*")
+        if path.suffix.lower() not in SUFFIXES and path.is_file() and not _is_hidden(path.relative_to(folder))
+    )
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
+
+
+def _is_hidden(path: Path) -> bool:
+    """Hidden, packed by `srgan data pack`, or put there by an operating system."""
+    name = path.name.lower()
+    system = name in ("thumbs.db", "desktop.ini") or name.endswith((".pack", ".pack.json"))
+    return system or any(part.startswith((".", "__MACOSX")) for part in path.parts)
+
+
+def offers_training_images(root: Path) -> bool:
+    """Whether a folder holds images beside the test and validation sets and the leftovers of `srgan data fetch`."""
+    unseen = {name.lower() for names in (TEST_SETS, *ALIASES.values(), ("valid", "benchmark")) for name in names}
+    return root.is_dir() and any(path.relative_to(root).parts[0].lower() not in unseen for path in find_images(root))
 
 
 def validation_pairs(root: Path) -> list[Pair]:
@@ -142,6 +171,14 @@ def test_pairs(root: Path, set_name: str) -> list[Pair]:
     raise DataError(
         f"Test set {set_name}: {reason}; looked for {set_name}/image_SRF_4/*_HR.png and {set_name}/HR/.{fetch}"
     )
+
+
+def has_test_set(root: Path, set_name: str) -> bool:
+    """Whether `test_pairs` finds the set."""
+    try:
+        return bool(test_pairs(root, set_name))
+    except DataError:
+        return False
 
 
 def _test_pairs_in(hr: Path, lr: Path | None) -> list[Pair]:

@@ -5,6 +5,7 @@ The crops come from the device's memory, from packed images or from files: the s
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -221,6 +222,12 @@ class DeviceImages:
         red = start.view(-1, 1, 1) + 3 * (row * width.view(-1, 1, 1) + column)
         index = red.unsqueeze(-1) + torch.arange(3, device=self.device)
         return self.pixels[index].permute(0, 3, 1, 2)
+
+
+def images_digest(images: PackedImages | ImageFiles) -> str:
+    """A hash over the names and sizes of training images, the same for every loader; checkpoints hold it."""
+    sizes = zip(images.names, images.heights.tolist(), images.widths.tolist(), strict=True)
+    return hashlib.sha256(repr(list(sizes)).encode()).hexdigest()
 
 
 def unit_from_uint8(lr: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -62,9 +62,10 @@ def write(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
 def read(path: Path) -> Checkpoint:
     """Read a checkpoint and check every byte of it. Raises CheckpointError."""
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        content = path.read_bytes()  # safetensors opens no name that is not UTF-8
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = header.get("__metadata__", {})
         if metadata.get("srgan.checkpoint") != FORMAT:
             raise CheckpointError(f"{path} is not a checkpoint of this version of srgan.")
         if metadata.get("sha256") != _digest(tensors, metadata["state"]):
@@ -75,15 +76,22 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged or not a checkpoint: {str(error).splitlines()[0]}") from error
 
 
-def newest(folder: Path) -> Checkpoint:
-    """The newest whole checkpoint; damaged ones are named in a warning. Raises CheckpointError if there is none."""
-    for path in list_checkpoints(folder):
+def newest(folder: Path) -> Checkpoint | None:
+    """The newest whole checkpoint, None where there are none; damaged ones are named in a warning.
+
+    Raises CheckpointError where all are damaged.
+    """
+    paths = list_checkpoints(folder)
+    for path in paths:
         try:
             return read(path)
         except CheckpointError as error:
             log.warning(f"{error} Trying the one before it.")
+    if not paths:
+        return None
     raise CheckpointError(
-        f"there is no checkpoint to resume from in {folder}. Remove --resume to start a new run, or name the right --output."
+        f"every checkpoint in {folder} is damaged. Start a new run in another --output; --init starts it from a file "
+        "of this one's generators/."
     )
 
 

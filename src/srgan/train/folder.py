@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from srgan.errors import CheckpointError
 from srgan.fs import FileLock
+from srgan.train.settings import TrainSettings
 
 NETWORK = {"pretrain": "srresnet", "adversarial": "srgan"}
 
@@ -18,6 +20,11 @@ class RunFolder:
     """Paths below a run's folder, as docs/training.md lists them."""
 
     root: Path
+
+    @classmethod
+    def of(cls, settings: TrainSettings) -> Self:
+        """The folder that the settings name."""
+        return cls(settings.run.output or Path("runs") / settings.run.recipe)
 
     @property
     def checkpoints(self) -> Path:
@@ -47,14 +54,16 @@ class RunFolder:
         early = ("data.pack", ".data.pack", "events.out.tfevents")
         return any(p.stat().st_size for p in files if not p.name.startswith(early) and p.suffix != ".tmp")
 
-    def can_resume(self) -> bool:
-        """Whether a run has started here."""
-        journal = self.root / "journal.jsonl"
-        return self.settings.exists() or (journal.exists() and journal.stat().st_size > 0)
+    def create(self, *, resume: bool, phase: str) -> None:
+        """Make the folder. Refuses one with other files, and one with a run in it that is neither resumed nor followed.
 
-    def create(self, *, resume: bool) -> None:
-        """Make the folder. Refuses one with a run in it unless `resume`, and one with other files always."""
-        if self.has_run() and not (resume and self.can_resume()):
+        The adversarial phase follows a pretraining in the same folder.
+        """
+        journal = self.root / "journal.jsonl"
+        started = self.settings.exists() or (journal.exists() and journal.stat().st_size > 0)
+        adversarial = [*self.root.rglob("srgan*.safetensors"), *self.checkpoints.glob("adversarial_*")]
+        follows = phase == "adversarial" and self.best("pretrain").exists() and not adversarial
+        if self.has_run() and not (started and (resume or follows)):
             advice = "holds files but no run to resume" if resume else "is not empty. Resume its run with --resume"
             raise CheckpointError(f"{self.root} {advice}, or choose another folder with --output.")
         try:

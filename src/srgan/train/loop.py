@@ -17,7 +17,7 @@ from srgan.train.distributed import ALONE, Ranks
 from srgan.train.phases import Phase, all_networks
 from srgan.train.recorder import Recorder, StepReport
 from srgan.train.settings import Decay
-from srgan.train.steps import Losses, all_finite
+from srgan.train.steps import StepValues, all_finite
 
 
 class Intervals(NamedTuple):
@@ -43,7 +43,7 @@ def learning_rate(step: int, *, steps: int, peak: float, decay: Decay, drop: flo
     return rate * min(1.0, (step + 1) / warmup) if warmup else rate
 
 
-def train_phase(
+def run_steps(
     phase: Phase,
     batches: Callable[[int], Batch],
     recorder: Recorder | None,
@@ -102,9 +102,9 @@ class FiniteWatch:
         self.phase = phase
         self.device = next(phase.generator.parameters()).device
         self.first = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.losses: Losses = {}
+        self.losses: StepValues = {}
 
-    def add(self, step: int, losses: Losses) -> None:
+    def add(self, step: int, losses: StepValues) -> None:
         """Look at the numbers of a step; on a CPU also `check`."""
         bad = ~all_finite(losses, self.phase.generator)
         self.first = torch.where((self.first == 0) & bad, step, self.first)
@@ -145,7 +145,7 @@ class RunningMeans:
         self.waited = 0.0
         self.began = time.perf_counter()
 
-    def add(self, losses: Losses, waited: float) -> None:
+    def add(self, losses: StepValues, waited: float) -> None:
         """Add one step's losses and the seconds that it waited for data."""
         self.names = list(losses)
         values = torch.stack([value.float() for value in losses.values()])

@@ -104,11 +104,11 @@ def named_state(optimizer: torch.optim.Adam, network: nn.Module) -> Iterator[tup
 
 
 def load_named_state(optimizer: torch.optim.Adam, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Replace the state by what `named_state` gave; parameters that it lacks have none."""
+    """Replace the state by what `named_state` gave; parameters without one for this optimizer start anew."""
     optimizer.state.clear()
     for name, parameter in network.named_parameters():
         state = {part: tensors[f"{name}.{part}"] for part in _STATE_PARTS if f"{name}.{part}" in tensors}
-        if state:
+        if "step" in state or isinstance(optimizer, Muon):
             optimizer.state[parameter] = {
                 part: _like(parameter, tensor)
                 if tensor.dim()

@@ -17,7 +17,7 @@ from srgan.model.generator import Generator, init_weights
 from srgan.train import optimizers, steps
 from srgan.train.distributed import ALONE, Ranks, synchronise_batchnorm
 from srgan.train.settings import TrainSettings
-from srgan.train.steps import AdversarialNets, DiscriminatorInput, Losses, Shift
+from srgan.train.steps import AdversarialNets, DiscriminatorInput, Shift, StepValues
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -29,7 +29,7 @@ class Phase(Protocol):
     generator: Generator
     ema: Generator | None
 
-    def step(self, step: int, batch: Batch, learning_rate: float) -> Losses: ...
+    def step(self, step: int, batch: Batch, learning_rate: float) -> StepValues: ...
     def state_dict(self) -> dict[str, Tensor]: ...
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None: ...
 
@@ -49,7 +49,7 @@ class Pretraining:
         self.optimizer = optimizer(self.generator, b1=settings.schedule.b1, b2=settings.schedule.b2)
         self.compiled = compiled(self.generator, settings, device)
 
-    def step(self, step: int, batch: Batch, learning_rate: float) -> Losses:
+    def step(self, step: int, batch: Batch, learning_rate: float) -> StepValues:
         """One update; `step` counts from 0."""
         optimizers.set_learning_rate(self.optimizer, learning_rate)
         with compiled_step(self.settings, self.device):
@@ -119,7 +119,7 @@ class Adversarial:
             discriminator_input=self._discriminator_input,
         )
 
-    def step(self, step: int, batch: Batch, learning_rate: float) -> Losses:
+    def step(self, step: int, batch: Batch, learning_rate: float) -> StepValues:
         """One update of each network; `step` counts from 0."""
         optimizers.set_learning_rate(self.optimizer_g, learning_rate)
         optimizers.set_learning_rate(self.optimizer_d, learning_rate * self.settings.schedule.discriminator_rate)
@@ -248,9 +248,12 @@ def _load_network(
     tensors: Mapping[str, Tensor],
 ) -> None:
     try:
-        network.load_state_dict({name: tensors[f"{prefix}.{name}"] for name in optimizers.float_state(network)})
+        loaded = {name: tensors[f"{prefix}.{name}"] for name in optimizers.float_state(network)}
+        network.load_state_dict(loaded)
         if ema is not None:
-            ema.load_state_dict({name: tensors[f"{prefix}.mean.{name}"] for name in optimizers.float_state(ema)})
+            # A checkpoint without the average: it starts here.
+            averages = {name: tensors.get(f"{prefix}.mean.{name}", tensor) for name, tensor in loaded.items()}
+            ema.load_state_dict(averages)
     except (KeyError, RuntimeError) as error:
         raise CheckpointError(f"the checkpoint belongs to other networks: {str(error).splitlines()[0]}") from error
     start = f"{prefix}.adam."

@@ -8,7 +8,8 @@ import logging
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib import metadata as packages
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -18,18 +19,18 @@ import torch
 from srgan import __version__, config
 from srgan.data.crops import crops
 from srgan.data.image_files import ImageFiles
-from srgan.data.loader import gather, unit_from_uint8
+from srgan.data.loader import gather, images_digest, unit_from_uint8
 from srgan.data.packed import PackedImages
 from srgan.errors import CheckpointError
-from srgan.fs import atomic_write
-from srgan.image import files
+from srgan.fs import atomic_write, printable
+from srgan.image import files, metrics
 from srgan.image.niqe import NiqeModel
 from srgan.model import weights
 from srgan.model.generator import tensors_from_generator
 from srgan.progress import Progress
 from srgan.train import checkpoints, validation
 from srgan.train.checkpoints import Checkpoint
-from srgan.train.folder import RunFolder
+from srgan.train.folder import NETWORK, RunFolder
 from srgan.train.phases import Phase, eval_generator
 from srgan.train.settings import TrainSettings
 
@@ -66,10 +67,11 @@ class Journal(logging.Handler):
         self.path = folder / "journal.jsonl"
         try:
             _end_last_line(self.path)
-            self.file = self.path.open("a", encoding="utf-8")
+            # A name that is not UTF-8 becomes a JSON escape.
+            self.file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise CheckpointError(f"the journal {self.path} cannot be written: {error.strerror}.") from error
-        self.board = _tensorboard(folder)
+        self.board, self.on_board = _tensorboard(folder), _last_steps(self.path)
 
     def __enter__(self) -> Self:
         log.addHandler(self)
@@ -89,7 +91,10 @@ class Journal(logging.Handler):
             self.file.flush()
         except OSError as error:
             raise CheckpointError(f"the journal {self.path} cannot be written: {error.strerror}.") from error
-        if self.board is not None and "step" in values:
+        # TensorBoard's curves must not go back, as a resumed run does.
+        curve = (kind, values.get("phase"))
+        if self.board is not None and values.get("step", 0) > self.on_board.get(curve, 0):
+            self.on_board[curve] = values["step"]
             for name, value in _scalars(values):
                 self.board.add_scalar(f"{values.get('phase', kind)}/{name}", value, values["step"])
 
@@ -117,11 +122,21 @@ class Recorder:
     ) -> None:
         self.settings, self.folder, self.journal, self.images = settings, folder, journal, images
         self.validation_images, self.niqe_model = validation_images, niqe_model
+        self.validation_digest = validation.digest(validation_images, niqe_model)
         self.best: dict[str, float] = {}
         self.rollbacks = 0
         self.began = time.perf_counter()
         self.probe = _probe_crops(images, settings.data.crop)
         self.progress: Progress | None = None
+
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        """Best scores and rollbacks as at the checkpoint, or at the beginning."""
+        empty: Mapping[str, Any] = {"best": {}, "rollbacks": 0}
+        metadata = checkpoint.metadata if checkpoint is not None else empty
+        self.best, self.rollbacks = dict(metadata["best"]), int(metadata["rollbacks"])
+        if metadata.get("validation", self.validation_digest) != self.validation_digest:
+            log.warning("The validation images are not those of the checkpoint: the best generator is chosen anew.")
+            self.best = {}
 
     def start(self, device: torch.device) -> None:
         """The first line of a run, or of a resumed run: settings, versions, hardware, data; and settings.yaml."""
@@ -183,7 +198,8 @@ class Recorder:
             self._write_generator(phase, step, self.folder.best(phase.name), {})
             return
         with eval_mode(phase):
-            scores = validation.scores(generator, self.validation_images, self.niqe_model)
+            upscale = partial(validation.upscaled, generator)
+            scores = validation.scores(upscale, self.validation_images, self.niqe_model)
             sheet = validation.sample_sheet(generator, self.validation_images)
         quality = scores["psnr_y"] - (scores.get("niqe", 0.0) if phase.name == "adversarial" else 0.0)
         best = quality >= self.best.get(phase.name, float("-inf"))
@@ -203,6 +219,8 @@ class Recorder:
         metadata = {
             "settings": config.to_mapping(self.settings),
             "data": self.images.fingerprint,
+            "sizes": images_digest(self.images),
+            "validation": self.validation_digest,
             "best": self.best,
             "rollbacks": self.rollbacks,
             "versions": versions(),
@@ -210,6 +228,24 @@ class Recorder:
         }
         state = Checkpoint(phase=phase.name, step=step, tensors=phase.state_dict(), metadata=metadata)
         checkpoints.write(self.folder.checkpoints, state, keep=self.settings.reports.keep_checkpoints)
+
+    def compare_with_bicubic(self) -> None:
+        """Say how the best generators of this run validate beside bicubic and, where one is below, what to do."""
+        if not self.validation_images:
+            return
+        bicubic = validation.scores(metrics.bicubic_x4, self.validation_images, None)["psnr_y"]
+        phases = NETWORK if self.settings.run.phase == "both" else [self.settings.run.phase]
+        best = {phase: json.loads(weights.read(self.folder.best(phase)).metadata["scores"]) for phase in phases}
+        ours = {phase: scores["psnr_y"] for phase, scores in best.items() if "psnr_y" in scores}
+        values = ", ".join(f"{NETWORK[phase]} {value:.2f}" for phase, value in ours.items())
+        self.journal.event(f"Validation, psnr_y in dB: {values}, bicubic {bicubic:.2f}.")
+        advice = {
+            "pretrain": "train for more steps (--pretrain-steps), or start from trained weights (--init srresnet)",
+            "adversarial": "start from a better SRResNet, use VGG19 (srgan data fetch vgg19), or lower --adversarial-weight",
+        }
+        for phase, value in ours.items():
+            if value < bicubic:
+                self.journal.event(f"{NETWORK[phase]} is below bicubic: {advice[phase]}.")
 
     def _artefacts(self, phase: Phase) -> dict[str, float]:
         probe = self.probe.to(next(phase.generator.parameters()))
@@ -290,7 +326,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 def _portable(settings: TrainSettings) -> dict[str, Any]:
     """The settings without those that name a place on this machine: a weights file travels."""
-    places = ("data", "output", "vgg", "init")
+    places = ("data", "pack", "output", "vgg", "init")
     return {name: value for name, value in config.to_mapping(settings).items() if name not in places}
 
 
@@ -317,7 +353,23 @@ def _tensorboard(folder: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:  # the extra without tensorboard: the journal has every number
         return None
-    return SummaryWriter(str(folder / "tensorboard"))
+    try:
+        return SummaryWriter(str(folder / "tensorboard"))
+    except UnicodeError:
+        log.warning(f"{printable(folder)} is not a UTF-8 name, which TensorBoard cannot write to: no curves for it.")
+        return None
+
+
+def _last_steps(journal: Path) -> dict[tuple[str, Any], int]:
+    """(kind of line, phase) -> the highest step that a journal holds."""
+    highest: dict[tuple[str, Any], int] = {}
+    with journal.open(encoding="utf-8", errors="replace") as file:
+        for text in file:
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # half a line
+                line = json.loads(text)
+                curve = (line["kind"], line["phase"])
+                highest[curve] = max(line["step"], highest.get(curve, 0))
+    return highest
 
 
 def _scalars(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Self
 
@@ -15,19 +14,21 @@ import torch
 from srgan.data.image_files import ImageFiles
 from srgan.data.loader import CropSampler, loader
 from srgan.data.packed import PackedImages
-from srgan.errors import Diverged
+from srgan.errors import CheckpointError, Diverged
 from srgan.model.generator import Generator
+from srgan.model.vgg import VGG19
 from srgan.progress import Progress
 from srgan.train import checkpoints, loop, setup
 from srgan.train.checkpoints import Checkpoint
 from srgan.train.distributed import Ranks, process_group
 from srgan.train.folder import NETWORK, RunFolder
-from srgan.train.phases import Phase, configure_torch, eval_generator
+from srgan.train.phases import Phase, configure_torch, eval_generator, is_compiled
 from srgan.train.recorder import Journal, Recorder
 from srgan.train.settings import TrainSettings
 
 log = logging.getLogger("srgan")
 
+HEADINGS = {"pretrain": "Pretraining SRResNet on pixels", "adversarial": "Training SRGAN against the discriminator"}
 ROLLBACK_FACTOR = 0.5
 """On the learning rate after each rollback."""
 
@@ -41,6 +42,7 @@ class Job:
     ranks: Ranks
     device: torch.device
     images: PackedImages | ImageFiles
+    vgg: VGG19 | None
     recorder: Recorder | None
     """None on every rank but the main one."""
 
@@ -50,57 +52,61 @@ def train(settings: TrainSettings) -> int:
 
     Started by torchrun, this is one of several processes; rank 0 alone writes.
     """
-    folder = RunFolder(settings.run.output or Path("runs") / settings.run.recipe)
+    folder = RunFolder.of(settings)
     device = setup.pick_device(settings)
     with contextlib.ExitStack() as stack:
         ranks = stack.enter_context(process_group(device, settings.schedule.batch_size))
         journal = None
         if ranks.is_main:
-            folder.create(resume=settings.run.resume)
+            folder.create(resume=settings.run.resume, phase=settings.run.phase)
             stack.enter_context(folder.lock())
             journal = stack.enter_context(Journal(folder.root))
         else:
             log.setLevel(logging.ERROR)
 
-        # What the run starts from.
+        # What the run starts from; whatever is wrong with it is reported now, not after days of pretraining.
+        settings = setup.resolve(settings, folder)
         device = torch.device("cuda", ranks.local_rank) if device.type == "cuda" else device
         configure_torch(settings, device)
-        if settings.run.phase != "pretrain":
-            setup.vgg_file(settings)  # a missing one is reported now, not after days of pretraining
-        checkpoint = ranks.broadcast_object(lambda: _last_checkpoint(settings, folder, journal))
-        images, validation_images = ranks.local_main_first(
-            lambda: setup.load_images(settings, folder.root / "data.pack")
-        )
+        vgg = setup.load_vgg(settings) if settings.run.phase != "pretrain" else None
+        checkpoint = ranks.broadcast_object(lambda: _last_checkpoint(settings, folder) if settings.run.resume else None)
+        images, validation_images = ranks.local_main_first(lambda: setup.load_images(settings, folder))
         if checkpoint is not None:
-            setup.check_same_run(checkpoint, settings, images.fingerprint)
+            setup.check_same_run(checkpoint, settings, images)
         recorder = None
         if journal is not None:
             niqe_model = setup.load_niqe_model(settings)
             recorder = Recorder(settings, folder, journal, images, validation_images, niqe_model)
             recorder.start(device)
+            recorder.restore(checkpoint)
             if checkpoint is not None:
                 journal.event(f"Resuming the {checkpoint.phase} phase at step {checkpoint.step}.")
+            elif settings.run.resume:
+                start = "the best SRResNet" if folder.best("pretrain").exists() else "the beginning"
+                journal.event(f"There is no checkpoint in {folder.root} to resume from: starting from {start}.")
             if ranks.world_size > 1:
                 share = settings.schedule.batch_size // ranks.world_size
                 journal.event(f"Training with {ranks.world_size} processes, {share} crops each.")
 
         # The phases.
         stop = stack.enter_context(StopSignal(ranks))
-        job = Job(settings=settings, folder=folder, ranks=ranks, device=device, images=images, recorder=recorder)
-        return _train_phases(job, checkpoint, stop)
+        job = Job(
+            settings=settings, folder=folder, ranks=ranks, device=device, images=images, vgg=vgg, recorder=recorder
+        )
+        return _run_phases(job, checkpoint, stop)
 
 
-def _train_phases(job: Job, checkpoint: Checkpoint | None, stop: StopSignal) -> int:
+def _run_phases(job: Job, checkpoint: Checkpoint | None, stop: StopSignal) -> int:
     """Both phases or one of them, from the checkpoint or the beginning; returns the exit code."""
     run, recorder = job.settings.run, job.recorder
-    rollbacks = _restore(recorder, checkpoint)
+    rollbacks = int(checkpoint.metadata["rollbacks"]) if checkpoint is not None else 0
     previous: Generator | None = None
     for name in ("pretrain", "adversarial") if run.phase == "both" else (run.phase,):
         if checkpoint is not None and checkpoint.phase == "adversarial" and name == "pretrain":
             continue
         while True:
             try:
-                phase = _train_phase(name, job, checkpoint, previous, stop, ROLLBACK_FACTOR**rollbacks)
+                phase = _run_phase(name, job, checkpoint, previous, stop, ROLLBACK_FACTOR**rollbacks)
                 break
             except Diverged as error:
                 if run.on_divergence == "stop" or rollbacks >= run.max_rollbacks:
@@ -108,15 +114,16 @@ def _train_phases(job: Job, checkpoint: Checkpoint | None, stop: StopSignal) -> 
                         recorder.journal.write("event", text=str(error))
                         recorder.journal.write("end", state="diverged")
                     raise
-                # Return to the last checkpoint with a smaller learning rate.
+                # Return to the last checkpoint, or to the beginning, with a smaller learning rate.
                 rollbacks += 1
-                checkpoint = job.ranks.broadcast_object(lambda: checkpoints.newest(job.folder.checkpoints))
-                _restore(recorder, checkpoint)
+                checkpoint = job.ranks.broadcast_object(lambda: _last_checkpoint(job.settings, job.folder))
                 if recorder is not None:
+                    recorder.restore(checkpoint)
                     recorder.rollbacks = rollbacks
+                place = f"step {checkpoint.step} of {checkpoint.phase}" if checkpoint is not None else "the beginning"
                 log.warning(
-                    f"{error} Returning to step {checkpoint.step} of {checkpoint.phase} with "
-                    f"{ROLLBACK_FACTOR**rollbacks:g} of the learning rate (rollback {rollbacks} of {run.max_rollbacks})."
+                    f"{error} Returning to {place} with {ROLLBACK_FACTOR**rollbacks:g} of the learning rate "
+                    f"(rollback {rollbacks} of {run.max_rollbacks})."
                 )
         if stop.number:
             if recorder is not None:
@@ -127,12 +134,13 @@ def _train_phases(job: Job, checkpoint: Checkpoint | None, stop: StopSignal) -> 
             return 128 + stop.number
         previous = eval_generator(phase)
     if recorder is not None:
+        recorder.compare_with_bicubic()
         recorder.journal.write("end", phase="run", state="done")
         log.info(f"Done. The generators are in {job.folder.root}.")
     return 0
 
 
-def _train_phase(
+def _run_phase(
     name: str, job: Job, checkpoint: Checkpoint | None, previous: Generator | None, stop: StopSignal, slower: float
 ) -> Phase:
     """The phase after its last step, or after a signal. `slower`: factor on the learning rate."""
@@ -140,8 +148,9 @@ def _train_phase(
     s, settings, ranks = job.settings.schedule, job.settings, job.ranks
     own = checkpoint if checkpoint is not None and checkpoint.phase == name else None
     phase = setup.build_phase(
-        name, settings, job.device, ranks=ranks, folder=job.folder, checkpoint=own, previous=previous
+        name, settings, job.device, ranks=ranks, folder=job.folder, vgg=job.vgg, checkpoint=own, previous=previous
     )
+    start = own.step if own is not None else 0
 
     # Its schedule.
     steps = s.pretrain_steps if name == "pretrain" else s.train_steps
@@ -162,15 +171,20 @@ def _train_phase(
     )
     batches = loader(job.images, sampler, device=job.device, source=settings.data.loader, workers=settings.data.workers)
 
+    # Its steps.
     every = settings.reports
-    with contextlib.closing(batches), Progress(NETWORK[name], steps) as progress:
+    log.info(f"{HEADINGS[name]}: steps {start:,} to {steps:,}, {s.batch_size} crops of {sampler.crop} pixels each.")
+    if is_compiled(settings, job.device) and start < steps:
+        log.info("Compiling the networks: the first steps take up to some minutes.")
+    progress = Progress(NETWORK[name], steps, first=start, every_update=True)
+    with contextlib.closing(batches), progress:
         if job.recorder is not None:
             job.recorder.progress = progress
-        loop.train_phase(
+        loop.run_steps(
             phase,
             batches,
             job.recorder,
-            start=own.step if own is not None else 0,
+            start=start,
             stop=steps,
             rate=rate,
             every=loop.Intervals(every.report_interval, every.validation_interval, every.checkpoint_interval),
@@ -180,25 +194,17 @@ def _train_phase(
     return phase
 
 
-def _last_checkpoint(settings: TrainSettings, folder: RunFolder, journal: Journal | None) -> Checkpoint | None:
-    """The checkpoint to resume from; None to start from the beginning."""
-    if not settings.run.resume:
-        return None
-    if checkpoints.list_checkpoints(folder.checkpoints):
-        return checkpoints.newest(folder.checkpoints)
-    if journal is not None:
-        journal.event(f"There is no checkpoint in {folder.root} yet: starting from the beginning.")
-    return None
-
-
-def _restore(recorder: Recorder | None, checkpoint: Checkpoint | None) -> int:
-    """Best scores and rollbacks as at the checkpoint; returns the rollbacks."""
-    if checkpoint is None:
-        return 0
-    rollbacks = int(checkpoint.metadata["rollbacks"])
-    if recorder is not None:
-        recorder.best, recorder.rollbacks = dict(checkpoint.metadata["best"]), rollbacks
-    return rollbacks
+def _last_checkpoint(settings: TrainSettings, folder: RunFolder) -> Checkpoint | None:
+    """The newest checkpoint that the phases of this run can start from; None to start from the beginning."""
+    newest = checkpoints.newest(folder.checkpoints)
+    if newest is None or settings.run.phase in ("both", newest.phase):
+        return newest
+    if settings.run.phase == "adversarial":
+        return None  # it starts from the best SRResNet
+    raise CheckpointError(
+        f"the run in {folder.root} has finished its pretraining and is in its adversarial phase: resume it without "
+        "--phase, or pretrain in another --output."
+    )
 
 
 class StopSignal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +23,10 @@ class Run:
     """Train SRResNet (pretrain), SRGAN (adversarial), or one after the other."""
     output: Path | None = None
     """The run's folder. Default: runs/<recipe>."""
-    init: str = ""
-    """Start from this generator: a packaged model's name or a .safetensors file."""
+    init: str = "none"
+    """Start from this generator: a packaged model's name or a .safetensors file. none: from random weights. auto: srresnet where blocks and width are its own, else none."""
     seed: int = 0
-    """Decides the first weights and the crops of every step."""
+    """Decides the first weights and the crops of every step; a whole number from 0 to 2^62."""
     resume: bool = False
     """Resume from the newest checkpoint of the output folder; without one, start from the beginning."""
     allow_change: tuple[str, ...] = ()
@@ -36,7 +37,11 @@ class Run:
     """How often to return to a checkpoint before stopping."""
 
     def __post_init__(self) -> None:
-        _check_at_least(self, 0, "seed", "max_rollbacks")
+        _check_at_least(self, 0, "max_rollbacks")
+        if not 0 <= self.seed <= 2**62:
+            raise SettingsError(f"seed is a whole number from 0 to 2^62, got {self.seed}.")
+        if not self.init:  # as files of earlier versions have it
+            object.__setattr__(self, "init", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +56,15 @@ class Data:
     """Train on LR crops with blur, noise and JPEG or WebP compression, as images from the web have; the HRs stay clean."""
     loader: Literal["auto", "device", "mapped", "files"] = "auto"
     """Where crops come from: the packed images on the device, in a memory-mapped file, or the image files themselves (nothing is packed, every crop is decoded). auto: the device where they fit, else mapped."""
+    pack: Path | None = None
+    """File of packed images, shared by several runs; `srgan data pack -o` makes it, else training does. Default: data.pack in the run's folder."""
     workers: int = 2
     """Threads that decode images: when packing, or at every step with --loader files."""
+
+    @property
+    def root(self) -> Path:
+        """The data folder."""
+        return self.data or Path("data")
 
     def __post_init__(self) -> None:
         _check_at_least(self, 1, "crop", "workers")
@@ -211,7 +223,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         run, losses, networks = self.run, self.losses, self.networks
-        if networks.freeze_batchnorm and run.phase != "adversarial" and not run.init:
+        if networks.freeze_batchnorm and run.phase != "adversarial" and run.init == "none":
             raise SettingsError(
                 "freeze_batchnorm keeps the statistics of a trained generator, and pretraining has none to start "
                 "from: name one with init (srresnet, or a .safetensors file)."
@@ -235,9 +247,9 @@ class TrainSettings:
 
 FREE_TO_CHANGE = frozenset(
     {
-        *("output", "data", "vgg", "device", "loader", "workers", "report_interval", "validation_interval"),
+        *("output", "data", "pack", "vgg", "device", "loader", "workers", "report_interval", "validation_interval"),
         *("validation_pictures", "checkpoint_interval", "keep_checkpoints"),
-        *("resume", "allow_change", "recipe", "on_divergence", "max_rollbacks"),
+        *("phase", "resume", "allow_change", "recipe", "on_divergence", "max_rollbacks"),
     }
 )
 """Settings that a resumed run may change without changing a weight (other data is noticed by its content)."""
@@ -246,12 +258,13 @@ FREE_TO_CHANGE = frozenset(
 def changed(before: dict[str, Any], after: TrainSettings) -> dict[str, tuple[Any, Any]]:
     """Settings of a checkpoint that differ now: name -> (then, now). Retired settings are left out."""
     then = config.to_mapping(TrainSettings()) | before  # an older version had fewer settings, and used the defaults
+    then["init"] = then["init"] or "none"
     return {name: (then[name], value) for name, value in config.to_mapping(after).items() if then[name] != value}
 
 
 def _check_at_least(group: Any, minimum: int, *names: str) -> None:
     for name in names:
-        if not getattr(group, name) >= minimum:
+        if not minimum <= getattr(group, name) < math.inf:
             kind = "a whole number of at least 1" if minimum else "at least 0"
             raise SettingsError(f"{name} is {kind}, got {getattr(group, name)}.")
 

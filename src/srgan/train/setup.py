@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
-from srgan.data.folders import sample_pairs, training_pairs, validation_pairs
+from srgan import config
+from srgan.data.folders import offers_training_images, sample_pairs, training_pairs, validation_pairs
 from srgan.data.image_files import ImageFiles, open_image_files
+from srgan.data.loader import images_digest
 from srgan.data.packed import PackedImages
 from srgan.data.packing import pack_images
 from srgan.errors import CheckpointError, UsageError
@@ -39,45 +41,54 @@ def pick_device(settings: TrainSettings) -> torch.device:
     return torch.device(name)
 
 
-def data_root(settings: TrainSettings) -> Path | None:
-    """The data folder: --data, else data/ if it exists."""
-    return settings.data.data or (Path("data") if Path("data").is_dir() else None)
+def resolve(settings: TrainSettings, folder: RunFolder) -> TrainSettings:
+    """The settings as they are used: the folder, the content loss that there is a VGG19 for, the first generator."""
+    content, init = settings.losses.content, settings.run.init
+    if settings.run.phase != "pretrain" and vgg_file(settings) is None and content != "mse":
+        log.warning("There is no VGG19 file: the content loss is the pixels' mean squared error (--content mse).")
+        content = "mse"
+    if init == "auto":
+        init = "srresnet" if weights.read("srresnet").config == generator_config(settings) else "none"
+        if init == "none":
+            log.info("The packaged srresnet has other blocks, width or slopes: starting from random weights.")
+    return config.replace(settings, output=folder.root, content=content, init=init)
 
 
 def load_images(
-    settings: TrainSettings, target: Path
+    settings: TrainSettings, folder: RunFolder
 ) -> tuple[PackedImages | ImageFiles, list[validation.ValidationImage]]:
-    """The training images, packed at `target` or left in their files, and the validation images, decoded."""
-    root = data_root(settings)
-    if root is not None:
+    """The training images, packed or left in their files, and the validation images, decoded."""
+    root = settings.data.root
+    if settings.data.data is not None or offers_training_images(root):
         pairs, valid = training_pairs(root), validation_pairs(root)
     else:
         pairs, valid = sample_pairs()
         log.warning(
-            f"No --data and no folder data/: training on the {len(pairs)} public-domain photographs of "
+            f"No --data and no training images in {root}/: training on the {len(pairs)} public-domain photographs of "
             "scikit-image. Enough to see it work, not to get good images."
         )
     images: PackedImages | ImageFiles
     if settings.data.loader == "files":
         images = open_image_files(pairs, min_side=settings.data.crop)
     else:
+        target = settings.data.pack or folder.root / "data.pack"
         images = pack_images(pairs, target, min_side=settings.data.crop, workers=settings.data.workers)
-    if not valid:
-        log.warning("There is no valid/ folder: no validation, and the last generator counts as the best.")
-    return images, validation.load_validation(
-        valid, settings.reports.validation_pictures, degrade=settings.data.degrade
-    )
+    count = settings.reports.validation_pictures
+    validation_images = validation.load_validation(valid, count, degrade=settings.data.degrade)
+    if not validation_images:
+        log.warning("There are no validation images (valid/): the last generator counts as the best.")
+    return images, validation_images
 
 
 def load_niqe_model(settings: TrainSettings) -> NiqeModel | None:
     """NIQE's model below the data folder, if it is there."""
-    paths = sorted(((data_root(settings) or Path("data")) / "niqe").glob("*.npz"))
+    paths = sorted((settings.data.root / "niqe").glob("*.npz"))
     return read_niqe_model(paths[0]) if paths else None
 
 
 def vgg_file(settings: TrainSettings) -> Path | None:
     """VGG19's file; None where the content loss is the pixels', which recipe `quick` falls back to."""
-    folder = (data_root(settings) or Path("data")) / "vgg19"
+    folder = settings.data.root / "vgg19"
     below = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".npz", ".h5"))
     path = settings.networks.vgg or (below[0] if below else None)
     on_features = settings.networks.discriminator == "features"
@@ -98,8 +109,6 @@ def load_vgg(settings: TrainSettings) -> VGG19 | None:
     """VGG19 for the content loss and the discriminator on features; None where neither needs it."""
     path = vgg_file(settings)
     if path is None:
-        if settings.losses.content != "mse":
-            log.warning("There is no VGG19 file: the content loss is the pixels' mean squared error (--content mse).")
         return None
     seen = FEATURE_SCALES if settings.networks.discriminator == "features" else ()
     return VGG19(path, layers=(settings.losses.content.removeprefix("vgg"), *seen))
@@ -126,6 +135,7 @@ def build_phase(
     *,
     ranks: Ranks,
     folder: RunFolder,
+    vgg: VGG19 | None,
     checkpoint: Checkpoint | None,
     previous: Generator | None,
 ) -> Phase:
@@ -140,7 +150,7 @@ def build_phase(
         pass  # its tensors come from the checkpoint, or from rank 0
     elif previous is not None:
         generator.load_state_dict(previous.state_dict())
-    elif settings.run.init:
+    elif settings.run.init != "none":
         generator = load_generator(settings.run.init, settings)
     elif name == "adversarial":
         best = folder.best("pretrain")
@@ -162,7 +172,7 @@ def build_phase(
     if name == "pretrain":
         phase = Pretraining(generator, settings, device, ranks=ranks)
     else:
-        phase = Adversarial(generator, load_vgg(settings), settings, device, ranks=ranks)
+        phase = Adversarial(generator, vgg, settings, device, ranks=ranks)
 
     # Its state.
     if checkpoint is not None:
@@ -171,20 +181,33 @@ def build_phase(
     return phase
 
 
-def check_same_run(checkpoint: Checkpoint, settings: TrainSettings, fingerprint: str) -> None:
-    """Raise CheckpointError where resuming with these settings or images (`fingerprint`) would change the result."""
+def check_same_run(checkpoint: Checkpoint, settings: TrainSettings, images: PackedImages | ImageFiles) -> None:
+    """Raise CheckpointError where resuming with these settings or images would change the result."""
     differences = changed(dict(checkpoint.metadata["settings"]), settings)
     for name, (then, now) in differences.items():
         if name not in ("resume", "allow_change"):
             log.info(f"Setting changed since the checkpoint: {name} was {then}, is {now}.")
     allowed = settings.run.allow_change
+    shapes = {"blocks", "width", "slopes"}
+    if checkpoint.phase == "adversarial":
+        shapes |= {"discriminator"} if settings.networks.discriminator == "features" else {"discriminator", "crop"}
+    if impossible := sorted(shapes & set(differences)):
+        raise CheckpointError(
+            f"the checkpoint's networks have another {' and '.join(impossible)}, which a resumed run cannot change. "
+            "Leave it as it was, or start a new run in another --output."
+        )
     refused = sorted(set(differences) - FREE_TO_CHANGE - set(allowed))
     if refused:
         raise CheckpointError(
             f"resuming with other settings would change the result: {', '.join(refused)}. "
             f"Leave them as they were, or allow it: --allow-change {' '.join(refused)}."
         )
-    if checkpoint.metadata["data"] != fingerprint and "data" not in allowed:
+    if "loader" in differences and "files" in differences["loader"]:
+        # The fingerprints of packed images and of image files are of different kinds.
+        same = checkpoint.metadata.get("sizes", images_digest(images)) == images_digest(images)
+    else:
+        same = checkpoint.metadata["data"] == images.fingerprint
+    if not same and "data" not in allowed:
         raise CheckpointError(
             "the training images are not those of the checkpoint; restore them, or allow it: --allow-change data."
         )

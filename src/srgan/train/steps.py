@@ -1,4 +1,4 @@
-"""One update of each network: the losses and their gradients. Losses are at least fp32; results stay on the device."""
+"""One update of each network: the losses and their gradients. StepValues are at least fp32; results stay on the device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ Network = Callable[[Any], Tensor]
 Features = Callable[[Tensor], Mapping[str, Tensor]]
 DiscriminatorInput = Tensor | Mapping[str, Tensor]
 """Images, or VGG19 features of them by name."""
-Losses = dict[str, Tensor]
+StepValues = dict[str, Tensor]
+"""Losses, gradient lengths and the discriminator's answers of one step, scalars on the device."""
 STRIDE = 4
 """Pixels of one period of `Shift`: the side of the SR pixels that come from one LR pixel."""
 
@@ -57,7 +58,7 @@ def pretrain_step(
     loss: str,
     autocast: torch.autocast,
     sync_gradients: Callable[[torch.optim.Optimizer], None] = no_sync,
-) -> Losses:
+) -> StepValues:
     """One update of SRResNet by the pixel loss: "mse" (Equation 4) or "l1"."""
     with autocast:
         sr = generator(lr_unit)
@@ -68,7 +69,7 @@ def pretrain_step(
 
 def adversarial_step(
     nets: AdversarialNets, lr_unit: Tensor, hr_signed: Tensor, weights: LossWeights, layer: str
-) -> Losses:
+) -> StepValues:
     """One update of the discriminator (Equation 2), then one of the generator (Equation 3), on the same crops.
 
     lr_unit (N, 3, S/4, S/4) in [0, 1], hr_signed (N, 3, S, S) in [-1, 1]. `layer`: of the content loss, "54", "22" or "mse".
@@ -191,7 +192,7 @@ def _detached(features: DiscriminatorInput) -> DiscriminatorInput:
     return features.detach()
 
 
-def all_finite(step_losses: Losses, network: nn.Module) -> Tensor:
+def all_finite(step_losses: StepValues, network: nn.Module) -> Tensor:
     """True (a scalar on the device) where the losses, the gradients and BatchNorm's statistics are finite."""
     statistics = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
     parts = [torch.stack([value.float() for value in step_losses.values()]).sum()]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +14,17 @@ from numpy.typing import NDArray
 
 from srgan.data.degrade import degrade_batch
 from srgan.data.pairs import Pair
+from srgan.errors import ImageError
 from srgan.image import files, metrics, resize
 from srgan.image.niqe import NiqeModel
+from srgan.image.tiles import cheapest_grid, whole
+from srgan.model.config import receptive_field
 from srgan.model.generator import Generator, freeze_batchnorm
 
+log = logging.getLogger("srgan")
+
+TILE_PIXELS = 1 << 18
+"""LR pixels that go through the network at once: 1.1 GB for the largest activation of 64 feature maps."""
 SAMPLE = 192
 """Side of a sample crop, HR pixels."""
 
@@ -31,24 +40,58 @@ class ValidationImage(NamedTuple):
 def load_validation(pairs: Sequence[Pair], count: int, *, degrade: bool = False) -> list[ValidationImage]:
     """The first `count` validation images, decoded; LR by the exact bicubic where no file is given.
 
-    `degrade`: each LR with its own blur, noise and compression, the same in every run.
+    `degrade`: each LR with its own blur, noise and compression, the same in every run. Images that cannot be read or are
+    too small to score are named in a warning and left out. Raises DataError for an LR of another size.
     """
-    images = []
-    for index, pair in enumerate(pairs[:count]):
-        hr = resize.cropped(files.read_rgb8(pair.hr))
-        lr = files.read_rgb8(pair.lr) if pair.lr is not None else resize.downscaled(hr)
+    images: list[ValidationImage] = []
+    for pair in pairs:
+        if len(images) == count:
+            break
+        try:
+            uncropped = files.read_rgb8(pair.hr)
+            lr = files.read_rgb8(pair.lr) if pair.lr is not None else None
+        except ImageError as error:
+            log.warning(f"Left out of the validation: {error}")
+            continue
+        hr = resize.cropped(uncropped)
+        if min(hr.shape[:2]) < metrics.SMALLEST:
+            log.warning(f"Left out of the validation: {pair.hr} is smaller than {metrics.SMALLEST} pixels.")
+            continue
+        if lr is None:
+            lr = resize.downscaled(hr)
+        pair.check_sizes(uncropped.shape[:2], lr.shape[:2])
         if degrade:
-            lr = degrade_batch(lr[None], seed=0, phase="validation", step=0, first=index)[0]
+            lr = degrade_batch(lr[None], seed=0, phase="validation", step=0, first=len(images))[0]
         images.append(ValidationImage(pair.name, lr, hr))
     return images
 
 
+def digest(images: Sequence[ValidationImage], niqe_model: NiqeModel | None) -> str:
+    """A hash over what a validation score depends on, beside the generator: scores compare where it is equal."""
+    total = hashlib.sha256(f"niqe: {niqe_model is not None}".encode())
+    for image in images:
+        total.update(np.ascontiguousarray(image.lr).data)
+        total.update(np.ascontiguousarray(image.hr).data)
+    return total.hexdigest()
+
+
 @torch.no_grad()
 def upscaled(generator: Generator, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An image (H, W, 3) through a generator in evaluation mode, rounded as it would be saved: (4H, 4W, 3)."""
+    """An image (H, W, 3) through a generator in evaluation mode, rounded as it would be saved: (4H, 4W, 3).
+
+    A large image goes through in tiles whose halo is the receptive field, so that memory stays bounded.
+    """
     like = next(generator.parameters())
-    unit = torch.from_numpy(lr.copy()).permute(2, 0, 1)[None].to(like) / 255.0
-    return uint8_from_signed(generator(unit.contiguous(memory_format=torch.channels_last)))
+    bounds, halo = whole(*lr.shape[:2]), receptive_field(generator.config).total
+    grid = cheapest_grid(*lr.shape[:2], halo, TILE_PIXELS)
+    assert grid is not None, "a tile of one pixel with its halo fits"
+    sr = np.empty((4 * lr.shape[0], 4 * lr.shape[1], 3), np.uint8)
+    for tile in grid.tiles(bounds):
+        region = tile.padded(halo, bounds)
+        unit = torch.from_numpy(lr[region.slices()].copy()).permute(2, 0, 1)[None].to(like) / 255.0
+        sr_region = uint8_from_signed(generator(unit.contiguous(memory_format=torch.channels_last)))
+        sr[tile.scaled(4).slices()] = sr_region[tile.relative_to(region).scaled(4).slices()]
+    return sr
 
 
 def uint8_from_signed(sr_signed: torch.Tensor) -> NDArray[np.uint8]:
@@ -57,9 +100,13 @@ def uint8_from_signed(sr_signed: torch.Tensor) -> NDArray[np.uint8]:
     return np.ascontiguousarray(levels.to(torch.uint8).permute(1, 2, 0).cpu().numpy())
 
 
-def scores(generator: Generator, images: Sequence[ValidationImage], niqe_model: NiqeModel | None) -> dict[str, float]:
-    """Mean scores over the images; `niqe` only with its model."""
-    each = [metrics.score(upscaled(generator, e.lr), e.hr, niqe_model=niqe_model) for e in images]
+def scores(
+    upscale: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+    images: Sequence[ValidationImage],
+    niqe_model: NiqeModel | None,
+) -> dict[str, float]:
+    """Mean scores of `upscale` over the images; `niqe` only with its model."""
+    each = [metrics.score(upscale(e.lr), e.hr, niqe_model=niqe_model) for e in images]
     mean = dataclasses.asdict(metrics.mean_scores(each))
     return {name: value for name, value in mean.items() if value is not None}
 
