@@ -17,6 +17,8 @@ from srgan.image import files
 from srgan.model import weights as room
 from srgan.model.config import GeneratorConfig
 
+HEIC = Path(corpus.__file__).with_name("waves.heic")
+
 
 def images() -> list[bytes]:
     """Every awkward image file of the tests, files of ours with all metadata, other compressions, bombs."""
@@ -35,7 +37,7 @@ def images() -> list[bytes]:
         array = corpus.smooth(channels, dtype, 40, 50)
         example = files.Image(pixels=array if channels == 3 else array[..., 0], metadata=metadata)
         known += [files.encode_image(example, suffix, provenance={"model": "x"}) for suffix in files.OUTPUT_SUFFIXES]
-    known += _compressed_tiffs() + _nasty()
+    known += _compressed_tiffs() + _nasty() + _several() + [HEIC.read_bytes()]
     image = Image.fromarray(corpus.smooth(4, height=40, width=50)[..., :3]).convert("CMYK")
     known += [corpus.pillow(image, form) for form in ("JPEG", "TIFF")]
     return known
@@ -49,6 +51,14 @@ def _compressed_tiffs() -> list[bytes]:
     made += [corpus.pillow(image.convert("1"), "TIFF", compression=name) for name in ("group3", "group4")]
     made.append(corpus.tiff(np.asarray(image), tile=(16, 16), photometric="rgb", compression="zlib"))
     return made
+
+
+def _several() -> list[bytes]:
+    """Animations, one with a stand-in image, and a TIFF of three pages."""
+    first, *others = (Image.fromarray(corpus.smooth(4, height=20, width=30) // (i + 1)) for i in range(3))
+    options: dict[str, Any] = {"save_all": True, "append_images": others, "duration": [40, 80, 120], "loop": 3}
+    made = [corpus.pillow(first, form, **options) for form in ("GIF", "WebP", "PNG", "AVIF", "TIFF")]
+    return [*made, corpus.pillow(first, "PNG", default_image=True, **options)]
 
 
 def _nasty() -> list[bytes]:

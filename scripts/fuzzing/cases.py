@@ -21,9 +21,10 @@ def _random(seed: int, kind: int, number: int) -> np.random.Generator:
 
 
 def images(folder: Path) -> Case:
-    """Size, pixels, provenance, rectangles; what can be read is written again and must come back the same."""
-    from srgan.image import files
+    """Size, pixels, provenance, rectangles, frames, pages; what can be read is written again and must come back the same."""
+    from srgan.image import decode, files
     from srgan.image import stream as streaming
+    from srgan.image.animation import Animation
 
     known = bases.images()
     limits = files.Limits(pixels=4_000_000, seconds=5.0)
@@ -33,18 +34,31 @@ def images(folder: Path) -> Case:
         random = _random(seed, 0, number)
         chosen = number % len(known)
         path.write_bytes(mutated(known, chosen, random) if number >= len(known) else known[chosen])
+        files.result_suffix(path)
+        files.read_provenance(path, limits=limits)
+        if decode.is_animated(path, limits):
+            for frame in Animation(path, limits):
+                assert frame.pixels.shape[2] == 3 and 0 <= frame.milliseconds < 1 << 24
+            return
+        if len(several := decode.pages(path, limits)) > 1:
+            for page in several[:10]:
+                with streaming.ImageReader(path, limits=limits, page=page) as source:
+                    source.metadata.enlarged(4, 4 * source.height, 4 * source.width)
+            return
         files.size(path, limits=limits)
         image = files.read_image(path, limits=limits)
-        files.read_provenance(path, limits=limits)
+        decode.is_lossless(path)
         height, width = image.pixels.shape[:2]
         assert files.size(path, limits=limits) == (height, width)
         with streaming.ImageReader(path, scratch=folder, limits=limits, memory=0 if number % 2 else 1 << 27) as source:
             part = source.region(height // 2, width // 2, height - height // 2, width - width // 2)
             if image.alpha is None:
                 assert np.array_equal(part, image.pixels[height // 2 :, width // 2 :])
-        suffix = (".png", ".png", ".tif", ".webp", ".jpg", ".avif")[int(random.integers(6))]
+        suffix = (".png", ".gif", ".tif", ".webp", ".jpg", ".avif")[int(random.integers(6))]
         if (suffix == ".jpg" and image.alpha is not None) or height * width > 250_000:
             suffix = ".png"
+        metadata = image.metadata.enlarged(4, 4 * height, 4 * width)
+        image = files.Image(pixels=image.pixels, alpha=image.alpha, metadata=metadata)
         data = files.encode_image(image, suffix, provenance={"model": "fuzz"})
         again = files.read_image(files.ImageBytes(data=data, name="written again"))
         if suffix in (".png", ".tif"):

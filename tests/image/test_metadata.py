@@ -104,12 +104,13 @@ def test_png_text_goes_from_png_to_png_byte_for_byte(tmp_path: Path, caplog: pyt
     text.add_itxt("XML:com.adobe.xmp", corpus.XMP.decode())
     text.add_text("Raw profile type exif", "\nexif\n 4\n00000000\n")
     data = corpus.pillow(Image.fromarray(PIXELS), "PNG", pnginfo=text)
+    data = data[:-12] + corpus.chunk(b"tEXt", b"After\0the pixels") + data[-12:]
     metadata = files.read_image(ImageBytes(data=data, name="a.png")).metadata
     assert metadata.xmp == corpus.XMP
     copy = Image.open(written(tmp_path, ".png", metadata))
     assert isinstance(copy, PngImagePlugin.PngImageFile)
     del copy.text["XML:com.adobe.xmp"]
-    assert copy.text == {"Latin": "caf\u00e9", "Long": "x" * 3000, "Author": "Zo\u00eb \u6f22"}
+    assert copy.text == {"Latin": "caf\u00e9", "Long": "x" * 3000, "Author": "Zo\u00eb \u6f22", "After": "the pixels"}
     assert not caplog.records
     written(tmp_path, ".jpg", metadata)
     assert "a.jpg: this JPEG cannot hold the image's PNG text." in caplog.text
@@ -121,9 +122,12 @@ def test_jpeg_comments_go_from_jpeg_to_jpeg(tmp_path: Path, caplog: pytest.LogCa
         metadata = files.read_image(ImageBytes(data=data, name="a.jpg")).metadata
         copy = Image.open(written(tmp_path, ".jpg", Metadata(exif=exif, jpeg_comments=metadata.jpeg_comments)))
         assert (copy.info["comment"] == "Zo\u00eb".encode() and len(copy.getexif()) > 0) or exif is None
+    gif = corpus.pillow(Image.fromarray(PIXELS), "GIF", comment=b"hello")
+    copy = Image.open(written(tmp_path, ".jpg", files.read_image(ImageBytes(data=gif, name="a.gif")).metadata))
+    assert copy.info["comment"] == b"hello"
     assert not caplog.records
     written(tmp_path, ".tif", metadata)
-    assert "JPEG comments" in caplog.text
+    assert "the image's comments" in caplog.text
 
 
 def test_text_beyond_a_megabyte_is_left_out(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,7 @@ from srgan.errors import ImageError
 from srgan.image import pillow
 from srgan.image.decode import open_image
 from srgan.image.encode import fit_metadata, save
-from srgan.image.metadata import Metadata, gif_colours_end, metadata_of
+from srgan.image.metadata import Metadata, gif_colours_end, gif_extensions, metadata_of
 from srgan.image.source import DEFAULT_LIMITS, Limits, Source, format_of, name_of
 
 SUFFIXES = (".webp", ".gif")
@@ -175,17 +175,12 @@ class AnimationWriter:
 
     def _gif_frame(self, data: bytes) -> bytes:
         """A still GIF's pixels as a frame; of the first, the file's header and XMP too. GIF89a, sections 17 to 26."""
-        at = colours_end = gif_colours_end(data)
-        transparent, extensions = b"", b""
-        while data[at] == 0x21:
-            end = at + 2
-            while data[end]:
-                end += 1 + data[end]
-            if data[at + 1] == 0xF9 and data[at + 3] & 1:
+        transparent, extensions, at, colours_end = b"", b"", 0, gif_colours_end(data)
+        for label, at, end in gif_extensions(data):
+            if label == 0xF9 and data[at + 3] & 1:
                 transparent = data[at + 6 : at + 7]
             elif data[at + 3 : at + 11] == b"XMP Data":
-                extensions += data[at : end + 1]
-            at = end + 1
+                extensions += data[at:end]
         if not self._frames:
             repeats = b"" if self._plays == 1 else _ENDLESS + struct.pack("<HB", min(max(self._plays - 1, 0), 65535), 0)
             self._file.write(b"GIF89a" + data[6:10] + b"\0\0\0" + extensions + repeats)

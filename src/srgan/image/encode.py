@@ -116,7 +116,7 @@ def fit_metadata(target: Path, metadata: Metadata) -> Metadata:
         "xmp": ("XMP", form is _JPEG and len(metadata.xmp or b"") > _XMP_LIMIT),
         "iptc": ("IPTC", form not in (_JPEG, _TIFF)),
         "png_text": ("PNG text", form is not _PNG),
-        "jpeg_comments": ("JPEG comments", form is not _JPEG),
+        "jpeg_comments": ("comments", form is not _JPEG),
     }
     gone = {field: name for field, (name, is_lost) in lost.items() if is_lost and getattr(metadata, field) is not None}
     if gone:

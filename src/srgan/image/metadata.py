@@ -48,7 +48,7 @@ class Metadata:
     png_text: bytes | None = None
     """A PNG's tEXt, zTXt and iTXt chunks, byte for byte."""
     jpeg_comments: bytes | None = None
-    """A JPEG's COM segments, byte for byte."""
+    """A JPEG's COM segments, byte for byte; a GIF's comment as one."""
     cicp: bytes | None = None
     """An HDR image's primaries, transfer, matrix and range by ITU-T H.273; a PNG's cICP."""
 
@@ -74,7 +74,7 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
             text = _png_text(file)
             has_density = any(name == b"pHYs" for name, _, _ in png_chunks(file))
         elif kind == "GIF":
-            xmp = _gif_xmp(file)
+            xmp, comments = _gif_texts(file)
         elif kind == "JPEG":
             comments = _jpeg_comments(file)
             has_density = exif is not None or _jfif_has_density(file)
@@ -181,9 +181,9 @@ def _iptc_resource(records: bytes) -> bytes:
 
 
 def _png_text(file: BinaryIO) -> bytes | None:
-    """The text chunks before the pixels, without XMP and without ImageMagick's copies of EXIF and IPTC."""
+    """The text chunks, without XMP and without ImageMagick's copies of EXIF and IPTC."""
     text = b""
-    for name, offset, length in png_chunks(file):
+    for name, offset, length in png_chunks(file, to_the_end=True):
         if name in (b"tEXt", b"zTXt", b"iTXt") and len(text) <= _MAX_TEXT:
             file.seek(offset - 8)
             chunk = file.read(min(length, _MAX_TEXT) + 12)
@@ -209,12 +209,36 @@ def gif_colours_end(head: bytes) -> int:
     return 13 + (3 << (head[10] & 7) + 1 if head[10] & 0x80 else 0)
 
 
-def _gif_xmp(file: BinaryIO) -> bytes | None:
-    """The packet of a GIF's XMP extension, if it comes first. XMP specification, part 3, section 1.1.2."""
+def gif_extensions(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Label, start and end of each extension before a GIF's first image; then 0 and the image's place. GIF89a, section 23."""
+    at = gif_colours_end(data) if len(data) > 13 else len(data)
+    while data[at : at + 1] == b"\x21" and at + 2 < len(data):
+        label, start, at = data[at + 1], at, at + 2
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+        at += 1
+        yield label, start, at
+    yield 0, at, at
+
+
+def _gif_texts(file: BinaryIO) -> tuple[bytes | None, bytes | None]:
+    """A GIF's XMP (XMP specification, part 3, section 1.1.2) and its comments as a JPEG's, if they come first."""
     file.seek(0)
-    before, start, rest = file.read(_MAX_TEXT).partition(_GIF_XMP)
-    packet, end, _ = rest.partition(_GIF_XMP_END[:4])
-    return packet if start and end and packet and len(before) < 1024 else None
+    data, xmp, comments = file.read(2 * _MAX_TEXT), None, b""
+    for label, start, end in gif_extensions(data):
+        block = data[start:end]
+        if label == 0xFE:
+            comments += _segment(0xFE, b"".join(_sub_blocks(block[2:])))
+        elif block.startswith(_GIF_XMP):
+            xmp = block[len(_GIF_XMP) :].partition(_GIF_XMP_END[:4])[0] or None
+    return xmp, comments or None
+
+
+def _sub_blocks(data: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(data) and data[at] and at < 60_000:
+        yield data[at + 1 : at + 1 + data[at]]
+        at += 1 + data[at]
 
 
 def _jfif_has_density(file: BinaryIO) -> bool:
@@ -285,8 +309,11 @@ def long_xmp(xmp: bytes | None) -> bytes:
     """The APP1 segment of a packet that is too long for libvips, which leaves it out of a JPEG."""
     if xmp is None or len(xmp) <= _XMP_LIMIT_OF_LIBVIPS:
         return b""
-    body = b"http://ns.adobe.com/xap/1.0/\0" + xmp
-    return struct.pack(">HH", 0xFFE1, len(body) + 2) + body
+    return _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp)
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pyvips
@@ -32,7 +33,7 @@ def opened(source: Source, kind: str, limits: Limits) -> Iterator[Any]:
     """
     try:
         with open_bytes(source) as file:
-            image = _heif(file.read()) if kind == "HEIC" else _open(file, kind)
+            image = _heif(file.read(), source) if kind == "HEIC" else _open(file, kind)
             limits.check(source, image.size[1], image.size[0])
             yield image
     except ImageError:
@@ -41,16 +42,23 @@ def opened(source: Source, kind: str, limits: Limits) -> Iterator[Any]:
         raise ImageError(f"{name_of(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
 
 
-def _open(file: Any, kind: str) -> Image.Image:
+def _open(file: BinaryIO, kind: str) -> Image.Image:
+    """As `Image.open`, with one decoder and without Pillow's own limit of pixels: the caller checks ours."""
     from PIL import Image
 
-    return Image.open(file, formats=[kind.upper()])
+    names = {"JPEG2000": "Jpeg2K", "WebP": "WebP"}
+    importlib.import_module(f"PIL.{names.get(kind, kind.capitalize())}ImagePlugin")
+    factory, _ = Image.OPEN[kind.upper()]
+    return factory(file, "")
 
 
-def _heif(data: bytes) -> Any:
+def _heif(data: bytes, source: Source) -> Any:
     import pi_heif  # type: ignore[import-untyped]
 
-    return pi_heif.open_heif(data, convert_hdr_to_8bit=False)  # with the primary image's size, mode and pixels
+    heif = pi_heif.open_heif(data, convert_hdr_to_8bit=False)  # with the primary image's size, mode and pixels
+    if len(heif) > 1:
+        log.warning("%s holds %d images; the primary one is read.", name_of(source), len(heif))
+    return heif
 
 
 def size(source: Source, kind: str, limits: Limits) -> tuple[int, int]:

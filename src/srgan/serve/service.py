@@ -157,8 +157,9 @@ def upscale_bytes(
     """The bytes that `srgan upscale` writes, and their format, a key of FORMATS. Raises ImageError."""
     # Refuse what the answer's format cannot hold before any work.
     own = format_of(source).lower()
-    kind = params.format or {"heic": "jpeg"}.get(own, own if own in SUFFIXES else "png")
     image = files.read_image(source, limits=limits)
+    default = "jpeg" if own == "heic" and image.alpha is None else own if own in SUFFIXES else "png"
+    kind = params.format or default
     if kind == "jpeg" and image.alpha is not None and image.alpha.min() == np.iinfo(image.alpha.dtype).max:
         image = dataclasses.replace(image, alpha=None)
     height, width = (params.scale * side for side in image.pixels.shape[:2])
