@@ -97,6 +97,8 @@ def test_thumbnail_pages_do_not_count(kind: str) -> None:
     tags[254] = 1
     thumbnail.encoderinfo = {"tiffinfo": tags}  # type: ignore[attr-defined]
     options: dict[str, Any] = {"save_all": True, "big_tiff": kind == "BigTIFF"}
+    with pytest.raises(ImageError, match="nothing but a thumbnail"):
+        files.read_image(held(corpus.pillow(thumbnail, "TIFF", tiffinfo=tags)))
     two = held(corpus.pillow(STILLS[0], "TIFF", append_images=[thumbnail], **options))
     assert pages(two, DEFAULT_LIMITS) == [0]
     np.testing.assert_array_equal(files.read_image(two).pixels, np.asarray(STILLS[0]))
@@ -138,6 +140,7 @@ def test_animations_are_read(form: str) -> None:
         assert frame.alpha is None and np.abs(frame.pixels - np.asarray(still).astype(int)).mean() < 10
     with pytest.raises(ImageError, match="several pages or frames"):
         files.read_image(source)
+    assert files.size(source) == (12, 16)
     with pytest.raises(ImageError, match="the limit is"):
         Animation(source, Limits(pixels=100))
 

@@ -93,11 +93,12 @@ def open_image(source: Source, limits: Limits, page: int = 0) -> Any:
     return image
 
 
-def open_single(source: Source, limits: Limits) -> Any:
-    """As `open_image`. Raises ImageError for an animation or several pages."""
-    if is_animated(source, limits) or len(pages(source, limits)) > 1:
+def only_page(source: Source, limits: Limits) -> int:
+    """The number of the file's one page. Raises ImageError for an animation or several pages."""
+    numbers = pages(source, limits)
+    if len(numbers) > 1 or is_animated(source, limits):
         raise ImageError(f"{name_of(source)} has several pages or frames; one was expected. Split it first.")
-    return open_image(source, limits)
+    return numbers[0]
 
 
 def _with_end_mark(source: Source) -> Source:
@@ -116,11 +117,20 @@ def _with_end_mark(source: Source) -> Source:
 
 
 def pages(source: Source, limits: Limits) -> list[int]:
-    """Numbers of a TIFF's pages, without those marked as thumbnails or masks; of other files [0]."""
-    if format_of(source) != "TIFF" or (field(open_image(source, limits), "n-pages") or 1) < 2:
+    """Numbers of a TIFF's pages, without those marked as thumbnails or masks; of other files [0].
+
+    Raises ImageError where only thumbnails are left.
+    """
+    if format_of(source) != "TIFF":
         return [0]
+    count = field(open_image(source, limits), "n-pages") or 1
     with open_bytes(source) as file:
-        return full_pages(file)
+        numbers = [page for page in full_pages(file) if page < count]
+    if not numbers:
+        raise ImageError(
+            f"{name_of(source)} shows nothing but a thumbnail, as a camera's raw file does; convert it first."
+        )
+    return numbers
 
 
 def is_animated(source: Source, limits: Limits) -> bool:

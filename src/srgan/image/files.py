@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError
 from srgan.fs import printable
 from srgan.image import pillow
-from srgan.image.decode import field, is_animated, open_image, open_single, orientation_of, uint8_from_uint16
+from srgan.image.decode import field, is_animated, open_image, orientation_of, pages, uint8_from_uint16
 from srgan.image.encode import OUTPUT_SUFFIXES, check_target, depth_warning, fit_metadata, save
 from srgan.image.metadata import Metadata
 from srgan.image.source import (
@@ -88,11 +88,11 @@ def read_image(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) -
 
 
 def size(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
-    """(height, width) of the upright image, from the file's header."""
+    """(height, width) of the upright image, from the file's header; of an animation or several pages, of the first."""
     source = _source(path)
     if (kind := format_of(source)) in FALLBACK_FORMATS:
         return pillow.size(source, kind, limits)
-    image = open_single(source, limits)
+    image = open_image(source, limits, pages(source, limits)[0])
     return (image.width, image.height) if orientation_of(image) >= 5 else (image.height, image.width)
 
 

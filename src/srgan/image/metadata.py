@@ -22,6 +22,11 @@ from srgan.image.tiff_tags import exif_in_tiff, iptc_in_tiff
 log = logging.getLogger("srgan")
 
 _MAX_TEXT = 1 << 20
+_NOT_TEXT = (
+    b"XML:com.adobe.xmp\0",
+    *(b"Raw profile type " + kind for kind in (b"exif", b"APP1", b"xmp", b"icc", b"icm")),
+)
+"""Keywords of XMP, and of ImageMagick's copies of what has other places: they would be stale. Its IPTC stays."""
 _DEFAULT_DENSITY = (72 / 25.4, 72 / 25.4)
 """EXIF's for an unknown one. EXIF 2.32, XResolution."""
 _PHOTOSHOP, _IPTC_RESOURCE = b"Photoshop 3.0\0", 0x0404
@@ -85,7 +90,7 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
     return Metadata(
         icc=icc or (tag.profile(grey=image.bands < 3) if tag else None),
         exif=edited_exif(exif) if exif else None,
-        xmp=xmp_packets.upright(xmp) if xmp and orientation_of(image) != 1 else xmp,
+        xmp=xmp_packets.upright(xmp) if xmp and (orientation_of(image) != 1 or kind == "HEIC") else xmp,
         iptc=iptc_records(iptc) if iptc else None,
         density=(float(image.xres), float(image.yres)) if has_density else None,
         png_text=text,
@@ -181,14 +186,14 @@ def _iptc_resource(records: bytes) -> bytes:
 
 
 def _png_text(file: BinaryIO) -> bytes | None:
-    """The text chunks, without XMP and without ImageMagick's copies of EXIF and IPTC."""
+    """The text chunks whose checksum is right, without `_NOT_TEXT`."""
     text = b""
     for name, offset, length in png_chunks(file, to_the_end=True):
         if name in (b"tEXt", b"zTXt", b"iTXt") and len(text) <= _MAX_TEXT:
             file.seek(offset - 8)
             chunk = file.read(min(length, _MAX_TEXT) + 12)
             checksum = struct.pack(">I", zlib.crc32(chunk[4:-4]))
-            if not chunk[8:].startswith((b"XML:com.adobe.xmp\0", b"Raw profile type ")) and chunk[-4:] == checksum:
+            if not chunk[8:].startswith(_NOT_TEXT) and chunk[-4:] == checksum:
                 text += chunk
     return text or None
 

@@ -19,8 +19,8 @@ from srgan.image.alpha import REACH, bleed_colour
 from srgan.image.decode import (
     apply_orientation,
     decode_error,
+    only_page,
     open_image,
-    open_single,
     orientation_of,
     stored_region,
     to_grey_or_rgb,
@@ -150,7 +150,8 @@ class ImageReader:
         page: int | None = None,
         bleed: bool = True,
     ) -> None:
-        header = open_single(source, limits) if page is None else open_image(source, limits, page)
+        page = only_page(source, limits) if page is None else page
+        header = open_image(source, limits, page)
         image = to_grey_or_rgb(header, source)
         self._bleed = bleed
         self._orientation = orientation_of(header)
@@ -159,7 +160,7 @@ class ImageReader:
         self.channels = 3 if image.bands >= 3 else 1
         self.has_alpha = image.bands in (2, 4)
         self.dtype = np.dtype(np.uint8 if image.format == "uchar" else np.uint16)
-        self.metadata = metadata_of(image, source, page or 0)
+        self.metadata = metadata_of(image, source, page)
         self._array: NDArray[Any] | None = None
         self._scratch: Scratch | None = None
         shape = (*self._stored, int(image.bands))

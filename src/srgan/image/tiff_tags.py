@@ -47,7 +47,7 @@ def iptc_in_tiff(file: BinaryIO) -> bytes | None:
 
 
 def full_pages(file: BinaryIO) -> list[int]:
-    """Numbers of the pages that are not marked as a reduced copy or a mask (NewSubfileType); [0] if all are."""
+    """Numbers of the pages that are not marked as a reduced copy or a mask (NewSubfileType)."""
     head = file.read(16)
     order, big = "<" if head[:2] == b"II" else ">", head[2:4] in (b"+\0", b"\0+")
     number, row, link = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
@@ -65,7 +65,7 @@ def full_pages(file: BinaryIO) -> list[int]:
             if not kinds or not struct.unpack(f"{order}I", kinds[0][:4])[0] & 5:
                 pages.append(len(seen) - 1)
             (offset,) = struct.unpack(order + link, file.read(struct.calcsize(order + link)))
-    return pages or [0]
+    return pages
 
 
 def set_tags(path: Path, exif: bytes | None, iptc: bytes | None, *, density: bool) -> None:
