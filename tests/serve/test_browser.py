@@ -295,7 +295,7 @@ def test_a_wrong_file_shows_the_sentence(page: Page, image_file: Callable[..., P
     (tmp_path / "empty.png").touch()
     page.send(image_file())
     page.done()
-    for name, words in {"text.png": "text.png is not", "empty.png": "empty.png is empty"}.items():
+    for name, words in {"text.png": "text.png is no ", "empty.png": "empty.png is empty"}.items():
         page.send(tmp_path / name)
         page.until(lambda: page["problem"].is_displayed())
         assert words in page["problem"].text
