@@ -116,12 +116,12 @@ def test_test_prints_what_it_writes(trained: Path) -> None:
         assert printed == pytest.approx([scores[column] for column in rows["Set14"]], abs=1e-4)
 
 
-def test_an_equal_picture_is_null_and_not_infinity(trained: Path, tmp_path: Path) -> None:
+def test_an_equal_image_scores_inf(trained: Path, tmp_path: Path) -> None:
     folder = copy(trained, tmp_path)
     shutil.copy(folder / "data/Set14/image_SRF_4/img_009_SRF_4_HR.png", folder / "results/img_009_SRF_4_LR.png")
     assert run("python test.py", folder).returncode == 0
     found = json.loads((folder / "results/metrics.json").read_text())
-    assert found["pictures"]["img_009"]["psnr_y"] is None and found["pictures"]["img_009"]["ssim_wang"] == 1.0
+    assert found["pictures"]["img_009"]["psnr_y"] == "inf" and found["pictures"]["img_009"]["ssim_wang"] == 1.0
 
 
 # --- going on, and once more

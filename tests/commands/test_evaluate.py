@@ -100,11 +100,37 @@ def test_model_scores_as_the_files_that_it_saves(model: Path, small: Path, tmp_p
     assert capsys.readouterr().err == ""
 
 
+def test_own_images(model: Path, tmp_path: Path, capsys: CAP) -> None:
+    """Sides that are no multiples of 4, several naming schemes, one image that is too small."""
+    rng, home = np.random.default_rng(1), tmp_path / "set5"
+    home.mkdir()
+    for name, shape in (("0801", (41, 50)), ("baby", (43, 39)), ("tiny", (16, 60)), ("own_x4", (30, 30))):
+        write_array(home / f"{name}.png", rng.integers(0, 256, (*shape, 3), np.uint8))
+    write_array(home / "0801x4.png", rng.integers(0, 256, (10, 12, 3), np.uint8))
+    (home / "baby_LR.png").symlink_to("nowhere")
+    argv = ["evaluate", "--model", str(model), "--data", str(tmp_path), "--json", str(tmp_path / "a.json"), "--sets"]
+    assert cli.main([*argv, "set5"]) == 2  # own_x4 has no LR, the others have
+    assert "own_x4.png has no LR" in capsys.readouterr().err
+    (home / "own_x4.png").unlink()
+    (home / "baby_LR.png").unlink()
+    write_array(home / "baby_LR.png", rng.integers(0, 256, (10, 9, 3), np.uint8))
+    write_array(home / "tinyx4.png", rng.integers(0, 256, (4, 15, 3), np.uint8))
+    assert cli.main([*argv, "set5"]) == 0
+    assert "left out: " in (said := capsys.readouterr().err) and "tiny.png is 60x16" in said
+    entry = json.loads((tmp_path / "a.json").read_text())["sets"]["Set5"]
+    assert set(entry["pictures"]) == {"0801", "baby"} and entry["paper"]["srgan"]["psnr_y"] == 29.40
+    write_array(home / "babyx4.png", rng.integers(0, 256, (11, 10, 3), np.uint8))
+    (home / "baby_LR.png").unlink()
+    assert cli.main([*argv, "set5"]) == 2
+    out, err = capsys.readouterr()
+    assert "babyx4.png is 10x11, but" in err and out == ""
+
+
 def test_several_sets_need_a_folder_each(small: Path, tmp_path: Path, capsys: CAP) -> None:
     argv = ["evaluate", "--pictures", str(small / "Set5" / "HR"), "--data", str(small)]
     assert cli.main([*argv, "--sets", "Set5", "--json", str(tmp_path / "a.json")]) == 0
     entry = json.loads((tmp_path / "a.json").read_text())["sets"]["Set5"]
-    assert entry["mean"]["psnr_y"] is None  # infinite: the originals themselves
+    assert entry["mean"]["psnr_y"] == "inf"  # the originals themselves
     (small / "Set14").symlink_to(small / "Set5")
     try:
         assert cli.main([*argv, "--sets", "Set5", "Set14"]) == 2

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from srgan import flags
-from srgan.data.folders import test_pairs
+from srgan.data.folders import set_name_of, test_pairs
 from srgan.data.pairs import Pair, match_results
 from srgan.errors import DataError, UsageError
 from srgan.evaluate import table
-from srgan.evaluate.scoring import OnImage, SetScores, evaluate, evaluate_images
+from srgan.evaluate.scoring import OnImage, SetScores, evaluate, evaluate_images, scorable
 from srgan.evaluate.table import Evaluated, Table
 from srgan.fs import atomic_write
 from srgan.image.metrics import bicubic_x4
@@ -54,7 +55,8 @@ def main(argv: Sequence[str]) -> int:
     _check(settings)
 
     # Find every file before the first image is scored.
-    pairs = {name: test_pairs(settings.data, name) for name in settings.sets}
+    names = dict.fromkeys(set_name_of(name) for name in settings.sets)
+    pairs = {name: scorable(test_pairs(settings.data, name)) for name in names}
     niqe_path = settings.data / NIQE_FILE
     niqe_model = read_niqe_model(niqe_path) if niqe_path.exists() else None
     evaluated, scorer = _images(settings.pictures, pairs) if settings.pictures else _model(settings, pairs)
@@ -81,8 +83,8 @@ def _check(settings: EvaluateSettings) -> None:
         raise UsageError("--sets names no test set; give one or more, such as: --sets Set5 Set14 BSD100")
     if not settings.data.is_dir():
         raise DataError(f"there is no data folder {settings.data}; give --data DIR, the one that holds Set5, Set14 ...")
-    if settings.json and (settings.json.is_dir() or not settings.json.absolute().parent.is_dir()):
-        raise UsageError(f"--json {settings.json} cannot be written: give a file in a folder that exists.")
+    if settings.json and (settings.json.is_dir() or not os.access(settings.json.absolute().parent, os.W_OK)):
+        raise UsageError(f"--json {settings.json} cannot be written: give a file in a folder that you may write to.")
 
 
 def _model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Evaluated, Scorer]:

@@ -158,8 +158,7 @@ def test_pairs(root: Path, set_name: str) -> list[Pair]:
         if hr_folder:
             pairs = _test_pairs_in(hr_folder, _subfolder(home, *TEST_LR_FOLDERS))
         else:
-            folder = _subfolder(home, "image_SRF_4") or home
-            pairs = complete(pair_by_mark(folder)) or _test_pairs_in(folder, None)
+            pairs = sorted(complete(pair_by_mark(_subfolder(home, "image_SRF_4") or home)), key=lambda pair: pair.name)
         if pairs:
             return pairs
     for parent in (root, root / "DIV2K"):
@@ -171,6 +170,12 @@ def test_pairs(root: Path, set_name: str) -> list[Pair]:
     raise DataError(
         f"Test set {set_name}: {reason}; looked for {set_name}/image_SRF_4/*_HR.png and {set_name}/HR/.{fetch}"
     )
+
+
+def set_name_of(name: str) -> str:
+    """The usual spelling of a test set's name, in which the paper's rows are kept: set5 is Set5, B100 is BSD100."""
+    spellings = {spelling.lower(): own for own in TEST_SETS for spelling in (own, *ALIASES.get(own.lower(), ()))}
+    return spellings.get(name.lower(), name)
 
 
 def has_test_set(root: Path, set_name: str) -> bool:

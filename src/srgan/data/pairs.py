@@ -11,7 +11,8 @@ from pathlib import Path
 from srgan.errors import DataError
 from srgan.image.files import find_images, size
 
-_MARKED = re.compile(r"(?P<name>.+?)(?:_SRF_4)?_(?P<kind>HR|LR)", re.IGNORECASE)
+_MARKED = re.compile(r"(?P<name>.+?)(?:_SRF_4)?[_-](?P<kind>HR|LR)", re.IGNORECASE)
+_MARK = re.compile(r"(?:[_-]?x4|[_-](?:SRF_4|HR|LR))+$", re.IGNORECASE)
 _SCALE_MARK = re.compile(r"[_-]?x4$", re.IGNORECASE)
 
 
@@ -64,12 +65,23 @@ def pair_folders(folders: PairFolders) -> Pairing:
 
 
 def pair_by_mark(folder: Path) -> Pairing:
-    """The images of one folder whose names end in _HR and _LR; where no LR is there, none is missing."""
+    """The images of one folder whose names end in _HR and _LR; where no LR is there, none is missing.
+
+    Without any _HR, an HR is an image without a mark, and its LR is called as it is with _LR or x4 behind.
+    """
+    paths = find_images(folder, recursive=False)
     kinds: dict[str, list[tuple[str, Path]]] = {"HR": [], "LR": []}
-    for path in find_images(folder, recursive=False):
+    for path in paths:
         match = _MARKED.fullmatch(path.stem)
         if match:
             kinds[match["kind"].upper()].append((match["name"], path))
+    if not kinds["HR"]:
+        stems = {path.stem for path in paths}
+        lrs = [path for path in paths if (bare := _MARK.sub("", path.stem)) != path.stem and bare in stems]
+        kinds = {
+            "HR": [(path.stem, path) for path in paths if path not in lrs and not _MARKED.fullmatch(path.stem)],
+            "LR": [(_MARK.sub("", path.stem), path) for path in lrs],
+        }
     return pair_by_name(kinds["HR"], kinds["LR"], folder if kinds["LR"] else None)
 
 
@@ -122,14 +134,17 @@ def _belongs(stem: str, name: str) -> bool:
 
 
 def pair_by_name(hrs: Sequence[tuple[str, Path]], lrs: Sequence[tuple[str, Path]], lr_folder: Path | None) -> Pairing:
-    """Pair (name, file) by equal names, or with x4 behind the LR's; without an `lr_folder` no LR is missing."""
+    """Pair (name, file) by equal names, else by names without marks (x4, _SRF_4, _HR, _LR).
+
+    Without an `lr_folder` no LR is missing.
+    """
     unpaired = [f"{a} and {b} are both image {name}; keep one of them" for name, a, b in (*_twice(hrs), *_twice(lrs))]
     names = {_composed(name) for name, _ in hrs}
     exact = {_composed(name): path for name, path in lrs}
-    marked = {_SCALE_MARK.sub("", name): path for name, path in exact.items() if name not in names}
+    marked = {_MARK.sub("", name): path for name, path in exact.items() if name not in names}
     pairs = []
     for name, path in hrs:
-        lr = exact.get(_composed(name)) or marked.get(_composed(name))
+        lr = exact.get(_composed(name)) or marked.get(_composed(name)) or marked.get(_MARK.sub("", _composed(name)))
         if lr is None and lr_folder:
             unpaired.append(f"{path} has no LR in {lr_folder} (looked for {path.stem}x4{path.suffix})")
         pairs.append(Pair(name=name, hr=path, lr=lr))

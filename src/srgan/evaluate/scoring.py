@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.data.pairs import Pair
-from srgan.errors import DataError
+from srgan.errors import DataError, ImageError
 from srgan.image import metrics
-from srgan.image.files import read_array
+from srgan.image.files import read_array, size
 from srgan.image.metrics import SCALE, SMALLEST, Scores
 from srgan.image.niqe import NiqeModel
 from srgan.image.resize import cropped, downscaled
+
+log = logging.getLogger("srgan")
 
 Image = NDArray[np.uint8]
 """(H, W) grey or (H, W, 3) RGB."""
@@ -29,6 +32,33 @@ class SetScores:
 
     mean: Scores
     images: Mapping[str, Scores]
+
+
+def scorable(pairs: Iterable[Pair]) -> list[Pair]:
+    """The pairs that can be scored, by the headers of their files; others are named in a warning.
+
+    Raises DataError for an LR that is not a quarter of its HR, and where no pair is left.
+    """
+    usable, reasons = [], []
+    for pair in pairs:
+        try:
+            hr_size = size(pair.hr)
+            lr_size = size(pair.lr) if pair.lr is not None else None
+        except ImageError as error:
+            reasons.append(str(error))
+            continue
+        if min(hr_size) // SCALE * SCALE < SMALLEST:
+            needed = f"scoring needs at least {SMALLEST} pixels on each side"
+            reasons.append(f"{pair.hr} is {hr_size[1]}x{hr_size[0]}, and {needed}.")
+            continue
+        if lr_size is not None:
+            pair.check_sizes(hr_size, lr_size)
+        usable.append(pair)
+    for reason in reasons if usable else ():
+        log.warning(f"left out: {reason}")
+    if not usable:
+        raise DataError(f"no image can be scored: {reasons[0]}")
+    return usable
 
 
 def evaluate(
@@ -56,16 +86,15 @@ def evaluate_images(
     niqe_model: NiqeModel | None = None,
     on_image: OnImage | None = None,
 ) -> SetScores:
-    """Scores of super-resolved `files`, one for each pair's name. Raises DataError."""
-
-    def sr(pair: Pair, hr: Image) -> Image:
-        image = read_array(files[pair.name])
-        if image.shape[:2] != hr.shape[:2]:
-            expected = f"{pair.hr} (cropped to a multiple of {SCALE}) is {_size(hr)}"
-            raise DataError(f"{files[pair.name]} is {_size(image)}, but {expected}; is it of another set or scale?")
-        return image
-
-    return _evaluate(sr, pairs, niqe_model, on_image)
+    """Scores of super-resolved `files`, one for each pair's name. Raises DataError, before the first score."""
+    pairs = list(pairs)
+    for pair in pairs:
+        height, width = (side // SCALE * SCALE for side in size(pair.hr))
+        got = size(files[pair.name])
+        if got != (height, width):
+            expected = f"{pair.hr} (cropped to a multiple of {SCALE}) is {width}x{height}"
+            raise DataError(f"{files[pair.name]} is {got[1]}x{got[0]}, but {expected}; is it of another set or scale?")
+    return _evaluate(lambda pair, hr: read_array(files[pair.name]), pairs, niqe_model, on_image)
 
 
 def _evaluate(

@@ -122,7 +122,7 @@ def warnings(set_name: str, count: int, bicubic: Scores) -> list[str]:
 def to_json(evaluated: Evaluated, sets: Mapping[str, tuple[SetScores, SetScores]]) -> dict[str, Any]:
     """The JSON document: sets by name, each with (our scores, the bicubic control's).
 
-    A score without a finite value (no NIQE; the PSNR of an equal image) is null.
+    A missing score (no NIQE) is null, an infinite one (the PSNR of an equal image) the text "inf".
     """
     return {
         "protocol": PROTOCOL,
@@ -140,13 +140,17 @@ def to_json(evaluated: Evaluated, sets: Mapping[str, tuple[SetScores, SetScores]
 
 
 def set_to_json(scores: SetScores) -> dict[str, Any]:
-    """The mean and every image of a set, with numbers and nulls only."""
+    """The mean and every image of a set, as values that JSON has."""
     return {
-        "mean": _finite(scores.mean),
-        "pictures": {name: _finite(image) for name, image in scores.images.items()},
+        "mean": _plain(scores.mean),
+        "pictures": {name: _plain(image) for name, image in scores.images.items()},
     }
 
 
-def _finite(scores: Scores) -> dict[str, float | None]:
-    values = dataclasses.asdict(scores).items()
-    return {name: None if v is None or not math.isfinite(v) else round(v, 6) for name, v in values}
+def _plain(scores: Scores) -> dict[str, float | str | None]:
+    def plain(value: float | None) -> float | str | None:
+        if value is None or math.isnan(value):
+            return None
+        return str(value) if math.isinf(value) else round(value, 6)
+
+    return {name: plain(value) for name, value in dataclasses.asdict(scores).items()}

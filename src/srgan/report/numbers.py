@@ -24,7 +24,7 @@ def run_numbers(log: RunLog, title: str) -> dict[str, Any]:
         "state": state(log),
         "time": {
             "began": utc_time(starts[0]) if starts else None,
-            "last_line": utc_time(max(log.lines, key=lambda line: finite(line.get("time")) or 0.0, default={})),
+            "last_line": utc_time(log.lines[-1]) if log.lines else None,
             "seconds_in_training": round(seconds(log), 1),
             "starts": len(starts),
         },

@@ -87,9 +87,7 @@ def finite(value: Any) -> float | None:
 
 def state(run: RunLog) -> str:
     """One of STATES, of the last start."""
-    last = [line for line in run.of_kind("start", "end", "warning", "event") if "time" in line]
-    last.sort(key=lambda line: finite(line["time"]) or 0.0)
-    for line in reversed(last):
+    for line in reversed(run.of_kind("start", "end", "warning", "event")):
         end = str(line.get("state"))
         if line["kind"] == "end" and end in END_STATES:
             return END_STATES[end]
