@@ -49,6 +49,10 @@ class Box(NamedTuple):
         bottom, right = min(self.bottom + halo, bounds.bottom), min(self.right + halo, bounds.right)
         return Box(top, left, bottom - top, right - left)
 
+    def grown(self, border: int) -> Box:
+        """The rectangle with `border` more pixels on each side."""
+        return Box(self.top - border, self.left - border, self.height + 2 * border, self.width + 2 * border)
+
     def halves(self) -> tuple[Box, Box]:
         """The two halves along the longer side."""
         first, second = (Grid(2, 1) if self.height >= self.width else Grid(1, 2)).tiles(self)

@@ -13,6 +13,8 @@ from srgan.upscale.engine import Engine
 
 SMALLEST_TILE = 16
 """Side in LR pixels, without its halo."""
+BORDER = 8
+"""LR pixels beyond the image's edges that are computed, mirrored: more change no pixel by more than a level or two."""
 BODY_SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Parts of the memory that the network's body may take; the tail takes the rest."""
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -45,6 +47,7 @@ def plan_tiles(
     `margin`: LR pixels that each tile computes beyond its edges; `copies`: sets of features held at once (1 is
     counted in `engine.body_bytes`). Raises UsageError where not even a tile of 16 pixels fits.
     """
+    height, width = height + 2 * BORDER, width + 2 * BORDER
     # One piece, if it fits.
     if copies == 1 and height * width * engine.tail_bytes <= memory:
         return TilePlan(grid=Grid(1, 1), tail_pixels=height * width, whole=True)

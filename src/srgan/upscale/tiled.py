@@ -16,7 +16,8 @@ from srgan.image.resize import bicubic
 from srgan.image.tiles import Box, cheapest_grid, whole
 from srgan.model.config import ReceptiveField
 from srgan.upscale.engine import Engine, Nchw, OutOfMemory
-from srgan.upscale.tile_plan import SMALLEST_TILE, TilePlan
+from srgan.upscale.flat import FlatMap, blend, flat_map, is_grey
+from srgan.upscale.tile_plan import BORDER, SMALLEST_TILE, TilePlan
 
 log = logging.getLogger("srgan")
 
@@ -85,13 +86,14 @@ def _upscale_tile(
         return
     except (OutOfMemory, MemoryError) as error:
         size = f"a tile of {tile.height} x {tile.width} pixels"
-        if max(tile.height, tile.width) < 2 * SMALLEST_TILE:
+        minimum = (SMALLEST_TILE + 2 * (job.halo.tail + job.margin)) ** 2
+        divisible = max(tile.height, tile.width) >= 2 * SMALLEST_TILE
+        if not divisible and tail_pixels <= minimum:
             raise SrganError(f"no memory is left, even for {size} ({error}).") from error
         log.warning("out of memory at %s: computing it in halves.", size)
     # Otherwise half of the tile with half of the memory, twice.
     job.engine.release()
-    minimum = (SMALLEST_TILE + 2 * (job.halo.tail + job.margin)) ** 2
-    for half in tile.halves():
+    for half in tile.halves() if divisible else [tile]:
         _upscale_tile(job, source, write, half, max(tail_pixels // 2, minimum), done_before)
         done_before += half.pixels
 
@@ -101,15 +103,31 @@ def _subtiles(
 ) -> Iterator[tuple[Box, Pixels, Pixels | None]]:
     """The sub-tiles of `tile` (LR boxes), each with its output pixels and alpha."""
     # Read the tile with its halo.
-    region = tile.padded(job.halo.total + job.margin, whole(source.height, source.width))
-    pixels = source.region(*region)
-    grey, inner = pixels.ndim == 2, tile.relative_to(region)
-    alphas = _alpha_subtiles(job, source.alpha_region(*region), inner, tail_pixels) if source.has_alpha else None
-    # Run the network; then scale, depth and grey.
-    for subtile, sr_signed in _run(job, lr_unit_from_pixels(pixels), inner, tail_pixels):
-        sr_unit = _to_scale(job, unit_from_signed(sr_signed, grey=grey), subtile, region)
-        alpha = next(alphas) if alphas else None
-        yield subtile.absolute_in(region), pixels_from_unit(sr_unit, pixels.dtype), alpha
+    image = whole(source.height, source.width)
+    region = tile.padded(job.halo.total + job.margin, image.grown(BORDER))
+    pixels, inner = _mirrored(source.region, region, image), tile.relative_to(region)
+    alphas = None
+    if source.has_alpha:
+        alphas = _alpha_subtiles(job, _mirrored(source.alpha_region, region, image), inner, tail_pixels)
+    # Grey stored as colour is computed as grey.
+    colour = pixels.ndim == 3
+    if colour and is_grey(pixels):
+        pixels = pixels[..., 0]
+    # Run the network; then flat colours, scale, depth and grey.
+    for subtile, sr_unit in _run(job, pixels, inner, tail_pixels, flat_map(pixels)):
+        sr = pixels_from_unit(_to_scale(job, sr_unit, subtile, region), pixels.dtype)
+        if colour and sr.ndim == 2:
+            sr = np.repeat(sr[..., None], 3, axis=2)
+        yield subtile.absolute_in(region), sr, next(alphas) if alphas else None
+
+
+def _mirrored(read: Callable[[int, int, int, int], Pixels], region: Box, image: Box) -> Pixels:
+    """The pixels of `region`; beyond the image's edges they are its mirror image, so that edges are as good as the inside."""
+    inner = region.padded(0, image)
+    rows = inner.top - region.top, region.bottom - inner.bottom
+    columns = inner.left - region.left, region.right - inner.right
+    pixels = read(*inner)
+    return np.pad(pixels, (rows, columns, (0, 0))[: pixels.ndim], "symmetric") if region != inner else pixels
 
 
 def _alpha_subtiles(job: TileJob, alpha: Pixels, tile: Box, tail_pixels: int) -> Iterator[Pixels]:
@@ -118,8 +136,8 @@ def _alpha_subtiles(job: TileJob, alpha: Pixels, tile: Box, tail_pixels: int) ->
     So fully opaque and fully transparent areas stay so.
     """
     bounds = whole(*alpha.shape)
-    for subtile, sr_signed in _run(job, lr_unit_from_pixels(alpha), tile, tail_pixels):
-        sr_unit = _to_scale(job, unit_from_signed(sr_signed, grey=True), subtile, bounds)
+    for subtile, sr_unit in _run(job, alpha, tile, tail_pixels, None):
+        sr_unit = _to_scale(job, sr_unit, subtile, bounds)
         near = subtile.padded(1, bounds)
         low, high = local_range(alpha[near.slices()], job.scale)
         inner = subtile.relative_to(near).scaled(job.scale).slices()
@@ -136,9 +154,18 @@ def _to_scale(job: TileJob, sr_unit: Pixels, subtile: Box, region: Box) -> Pixel
     return inner
 
 
-def _run(job: TileJob, lr_unit: Nchw, tile: Box, tail_pixels: int) -> Iterator[tuple[Box, Nchw]]:
+def _run(
+    job: TileJob, pixels: Pixels, tile: Box, tail_pixels: int, weights: FlatMap | None
+) -> Iterator[tuple[Box, Pixels]]:
+    """The sub-tiles of `tile` with the network's result at its own scale, `job.margin` wider, in 0..1."""
+    lr_unit, region = lr_unit_from_pixels(pixels), whole(*pixels.shape[:2])
     run = run_tile_ensemble if job.self_ensemble else run_tile
-    return run(job.engine, lr_unit, tile, job.halo, tail_pixels, job.margin)
+    for subtile, sr_signed in run(job.engine, lr_unit, tile, job.halo, tail_pixels, job.margin):
+        if pixels.ndim == 2:
+            sr_signed = sr_signed.mean(axis=1, dtype=np.float32, keepdims=True)
+        if weights is not None:
+            blend(sr_signed, lr_unit[:, : sr_signed.shape[1]], weights, subtile.padded(job.margin, region))
+        yield subtile, unit_from_signed(sr_signed, grey=pixels.ndim == 2)
 
 
 def run_tile(
@@ -146,12 +173,13 @@ def run_tile(
 ) -> Iterator[tuple[Box, Nchw]]:
     """The sub-tiles of `tile` with their sr_signed (1, 3, s*h, s*w), `margin` LR pixels wider on each side.
 
-    `lr_unit` is a region of the image and `tile` lies in it, at least `halo.total + margin` pixels from each edge of
-    the region that is not an edge of the image. `tail_pixels`: largest input of the network's tail.
+    `lr_unit` is a region of the image, with its border, and `tile` lies in it, at least `halo.total + margin` pixels
+    from each edge of the region that is not an edge of the image. `tail_pixels`: largest input of the network's tail.
     """
     region = whole(*lr_unit.shape[2:])
-    if tile == region and region.pixels <= tail_pixels:
-        yield tile, engine.run(lr_unit)
+    if region.pixels <= tail_pixels and tile.padded(BORDER, region) == region:
+        rows, columns = tile.padded(margin, region).scaled(engine.config.scale).slices()
+        yield tile, engine.run(lr_unit)[:, :, rows, columns]
         return
     # The network's body once, its tail in sub-tiles.
     features = engine.body(lr_unit)
