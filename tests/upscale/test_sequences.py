@@ -68,6 +68,14 @@ def test_several_images_into_a_format_that_holds_one(tmp_path: Path, upscaler: U
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif", "a.tif"]
 
 
+def test_messages_name_the_target(tmp_path: Path, upscaler: Upscaler, caplog: pytest.LogCaptureFixture) -> None:
+    source = animated(tmp_path / "a.gif", [0, 1], comment=b"hello")
+    with pytest.raises(ImageError, match=r"/b\.webp: quality is 0"):
+        upscaler.upscale_file(source, tmp_path / "b.webp", quality=0)
+    upscaler.upscale_file(source, tmp_path / "b.webp")
+    assert f"{tmp_path}/b.webp: this WebP cannot hold the image's comments" in caplog.text and ".tmp" not in caplog.text
+
+
 def test_damaged_frame_leaves_nothing(tmp_path: Path, upscaler: Upscaler) -> None:
     source = animated(tmp_path / "a.webp", [0, 1, 2], lossless=True)
     data = bytearray(source.read_bytes())

@@ -14,9 +14,10 @@ import pyvips
 from numpy.typing import NDArray
 
 from srgan.errors import ImageError
+from srgan.fs import printable
 from srgan.image import pillow
 from srgan.image.decode import open_image
-from srgan.image.encode import fit_metadata, save
+from srgan.image.encode import save
 from srgan.image.metadata import Metadata, gif_colours_end, gif_extensions, metadata_of
 from srgan.image.source import DEFAULT_LIMITS, Limits, Source, format_of, name_of
 
@@ -78,7 +79,7 @@ class AnimationWriter:
     """An animated WebP or GIF, by suffix, put together from frames that are encoded one by one.
 
     Memory does not grow with the frames. Files that libvips writes for single frames give the encoded pixels; the first
-    one's give the metadata too. Raises ImageError.
+    one's give the metadata too, which the format must be able to hold. Raises ImageError.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class AnimationWriter:
         lossless: bool,
     ) -> None:
         self._path, self._height, self._width, self._plays = path, height, width, plays
-        self._metadata = fit_metadata(path, metadata)
+        self._metadata = metadata
         self._quality, self._lossless = quality, lossless
         self._frames: list[tuple[int, int]] = []  # offset and length of each encoded frame
         self._file: BinaryIO = path.open("w+b")
@@ -142,7 +143,7 @@ class AnimationWriter:
         if self._webp:
             size = self._file.tell() - 8
             if size >= 1 << 32:
-                raise ImageError(f"{self._path.name}: the animation takes more than 4 GB, which no WebP holds.")
+                raise ImageError(f"{printable(self._path)}: the animation takes more than 4 GB, which no WebP holds.")
             self._file.seek(4)
             self._file.write(struct.pack("<I", size))
             self._file.seek(20)

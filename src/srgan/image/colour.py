@@ -64,7 +64,7 @@ def colour_tag(file: BinaryIO, kind: str) -> ColourTag | None:
         return _png_tag(file)
     if kind in ("AVIF", "HEIC"):
         nclx = nclx_of(file)
-        return None if nclx is None else _coded(nclx)
+        return None if nclx is None else _coded(nclx[:2] + b"\0\1")  # decoded: RGB of full range
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,7 @@ from srgan.fs import atomic_path, printable
 from srgan.image import animation
 from srgan.image.alpha import AlphaMode
 from srgan.image.decode import is_animated, is_lossless, pages
-from srgan.image.encode import check_target, holds_alpha, write_error
+from srgan.image.encode import check_target, fit_metadata, holds_alpha, write_error
 from srgan.image.files import depth_warning
 from srgan.image.source import DEFAULT_LIMITS
 from srgan.image.stream import ImageReader, ImageWriter
@@ -144,16 +145,11 @@ class FileTask:
         """Upscale, tile by tile, into a raw file beside the output; several images into a whole file."""
         scale = self.options.scale
         if self._several is not None:
-            bleed, provenance = self.options.alpha == "bleed", self.options.provenance
-            how: dict[str, Any] = {"scale": scale, "bleed": bleed, "provenance": provenance}
-            update = progress or (lambda done, total: None)
-            if self._animation is not None:
-                quality, lossless = self.options.quality, self._lossless()
-                sequences.upscale_animation(
-                    upscaler, self._animation, self._several, update, **how, quality=quality, lossless=lossless
-                )
-            else:
-                sequences.upscale_pages(upscaler, self.source, self._pages, self._several, update, **how)
+            try:
+                self._compute_several(upscaler, self._several, progress or (lambda done, total: None))
+            except ImageError as error:
+                temporary = re.escape(printable(self._several.parent)) + r"[\w/.]*"
+                raise ImageError(re.sub(temporary, lambda _: printable(self.target), str(error))) from None
             return
         assert self._reader is not None and self._writer is not None, "compute comes after open"
         plan = upscaler.upscale_into(self._reader, self._writer.write_box, scale=scale, progress=progress)
@@ -162,6 +158,24 @@ class FileTask:
         rounded = depth_warning(self.target, self._reader.dtype)
         if rounded:
             log.warning("%s: %s", printable(self.target), rounded)
+
+    def _compute_several(self, upscaler: Upscaler, several: Path, progress: Progress) -> None:
+        options, frames = self.options, self._animation
+        how: dict[str, Any] = {
+            "scale": options.scale,
+            "bleed": options.alpha == "bleed",
+            "provenance": options.provenance,
+        }
+        if frames is None:
+            sequences.upscale_pages(upscaler, self.source, self._pages, several, progress, **how)
+            return
+        metadata = frames.metadata.enlarged(options.scale, options.scale * frames.height, options.scale * frames.width)
+        how |= {
+            "metadata": fit_metadata(self.target, metadata),
+            "quality": options.quality,
+            "lossless": self._lossless(),
+        }
+        sequences.upscale_animation(upscaler, frames, several, progress, **how)
 
     def finish(self) -> None:
         """Encode, flush to disk, put in place."""

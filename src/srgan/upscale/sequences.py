@@ -29,12 +29,11 @@ def upscale_animation(
     provenance: bool,
     **how: Any,
 ) -> None:
-    """Upscale each different frame once. `how`: quality and lossless, as for `AnimationWriter`. Raises ImageError."""
+    """Upscale each different frame once. `how`: metadata, quality and lossless, as for `AnimationWriter`. Raises ImageError."""
     height, width = scale * animation.height, scale * animation.width
     size = animation.height * animation.width
     computed: dict[bytes, int] = {}
-    metadata = animation.metadata.enlarged(scale, height, width)
-    writer = AnimationWriter(target, height=height, width=width, plays=animation.plays, metadata=metadata, **how)
+    writer = AnimationWriter(target, height=height, width=width, plays=animation.plays, **how)
     try:
         for number, frame in enumerate(animation):
             alpha = b"" if frame.alpha is None else frame.alpha.tobytes()
