@@ -95,12 +95,24 @@ def test_what_the_plain_reader_takes_tyro_takes_too(argv: list[str]) -> None:
             assert positional_first != argv
 
 
-@pytest.mark.parametrize("argv", [["--train-stepz", "3"], ["--train-steps", "many"], ["--content", "vgg19"], ["-x"]])
+@pytest.mark.parametrize("argv", [["--train-stepz", "3"], ["-x"]])
 def test_wrong_flags_leave_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         parse("a", *argv)
     assert end.value.code == 2
     assert argv[-1].lstrip("-") in capsys.readouterr().err or argv[0] in argv
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--train-steps", "many"], "--train-steps is a whole number, got 'many'"),
+        (["--content=vgg19"], "--content is vgg54 or mse, got 'vgg19'"),
+    ],
+)
+def test_wrong_values_are_one_sentence(argv: list[str], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        parse("a", *argv)
 
 
 def test_a_misspelt_flag_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ than a small image to upscale, so a command line of plain flags and values is re
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import types
 import typing
@@ -109,7 +110,12 @@ def _parse_plain(settings: type[T] | T, argv: Sequence[str]) -> T | None:
             value = value if equals else next(words)
             if value.startswith("-") and not equals:
                 return None
-            values[name] = _value(value, hint)
+            try:
+                values[name] = _value(value, hint)
+            except (ValueError, KeyError):
+                if kinds := _kinds(hint):
+                    raise SettingsError(f"{flag} is {' or '.join(kinds)}, got '{value}'.") from None
+                raise
         for name, hint, _ in [field for field in fields if field[2].positional and (positional or field[0] in values)]:
             many = typing.get_origin(hint) is tuple
             item = typing.get_args(hint)[0] if many else hint
@@ -123,13 +129,26 @@ def _parse_plain(settings: type[T] | T, argv: Sequence[str]) -> T | None:
         return None
 
 
+def _kinds(hint: Any) -> list[str]:
+    """What a flag of this type takes, in words; empty for types that tyro describes better."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        kinds = [_kinds(option) for option in typing.get_args(hint) if option is not type(None)]
+        return [word for words in reversed(kinds) for word in words] if all(kinds) else []
+    if typing.get_origin(hint) is Literal:
+        return [str(option) for option in typing.get_args(hint)]
+    return {int: ["a whole number"], float: ["a number"]}.get(hint, [])
+
+
 def _value(word: str, hint: Any) -> Any:
     """One word as the type `hint`. Raises ValueError where the word, or the type, is not a plain one."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         kinds = [option for option in typing.get_args(hint) if option is not type(None)]
-        if len(kinds) != 1 or word == "None":
+        if word == "None":
             raise ValueError
-        return _value(word, kinds[0])
+        for kind in sorted(kinds, key=lambda kind: str(typing.get_origin(kind)) != str(Literal)):
+            with contextlib.suppress(ValueError, KeyError):
+                return _value(word, kind)
+        raise ValueError
     if typing.get_origin(hint) is Literal:
         return {str(option): option for option in typing.get_args(hint)}[word]
     if hint not in (int, float, str, Path) or (hint in (int, float) and "_" in word):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from srgan import cli
-from srgan.data import folders
+from srgan.data import degrade, folders
 from srgan.evaluate.table import PROTOCOL
 from srgan.image.files import read_array, write_array
-from srgan.image.metrics import bicubic_x4
+from srgan.image.metrics import bicubic_x4, score
 from srgan.image.resize import downscaled
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig
@@ -126,6 +126,26 @@ def test_own_images(model: Path, tmp_path: Path, capsys: CAP) -> None:
     assert "babyx4.png is 10x11, but" in err and out == ""
 
 
+def test_jpeg_goes_before_model_and_bicubic(model: Path, small: Path, tmp_path: Path, capsys: CAP) -> None:
+    file = tmp_path / "scores.json"
+    arguments = ["evaluate", "--model", str(model), "--data", str(small), "--sets", "Set5", "--json", str(file)]
+    assert cli.main([*arguments, "--jpeg", "30"]) == 0
+    assert "Set5, 2 images, through JPEG of quality 30" in capsys.readouterr().out
+    scores = json.loads(file.read_text())
+    assert scores["jpeg"] == 30 and scores["sets"]["Set5"]["paper"] is None
+    hr = read_array(small / "Set5" / "HR" / "grey.png")
+    lr = degrade.jpeg(downscaled(hr), 30)
+    pictures = scores["sets"]["Set5"]["bicubic"]["pictures"]
+    assert pictures["grey"]["psnr_y"] == pytest.approx(score(bicubic_x4(lr), hr).psnr_y, abs=1e-6)
+
+
+def test_default_is_the_mixture(small: Path, tmp_path: Path, capsys: CAP) -> None:
+    file = tmp_path / "scores.json"
+    assert cli.main(["evaluate", "--data", str(small), "--sets", "Set5", "--texture", "0", "--json", str(file)]) == 0
+    assert "model mixture" in capsys.readouterr().out
+    assert json.loads(file.read_text())["model"]["name"] == "mixture"
+
+
 def test_several_sets_need_a_folder_each(small: Path, tmp_path: Path, capsys: CAP) -> None:
     argv = ["evaluate", "--pictures", str(small / "Set5" / "HR"), "--data", str(small)]
     assert cli.main([*argv, "--sets", "Set5", "--json", str(tmp_path / "a.json")]) == 0
@@ -142,8 +162,10 @@ def test_several_sets_need_a_folder_each(small: Path, tmp_path: Path, capsys: CA
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        ([], "scores one of two things"),
-        (["--model", "srgan", "--pictures", "x"], "scores one of two things"),
+        (["--model", "srgan", "--pictures", "x"], "--pictures scores images as they are"),
+        (["--jpeg", "50", "--pictures", "x"], "--pictures scores images as they are"),
+        (["--jpeg", "0"], "--jpeg is a quality from 1 to 100, got 0"),
+        (["--restore", "2", "--sets", "Set5"], "restore is 'auto' or a number from 0 to 1, got 2.0"),
         (["--model", "srgan", "--data", "nowhere"], "no data folder nowhere"),
         (["--model", "nothing.safetensors", "--sets", "Set5"], "no model 'nothing.safetensors'"),
         (["--model", "srgan", "--sets", "Set14"], "srgan data fetch set14"),

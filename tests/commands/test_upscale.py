@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srgan import Upscaler
+from srgan import Upscaler, cli
 from srgan.cli import main
 from srgan.image import files
 from srgan.model.weights import Weights
@@ -68,12 +68,20 @@ def test_quiet(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str
     assert output.out == output.err == ""
 
 
+@pytest.mark.parametrize("words", [["--restore", "2"], ["--restore", "high"], ["--texture=-1"]])
+def test_wrong_strength_is_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert cli.main(["upscale", str(folder / "in/a.png"), *words]) == 2
+    output = capsys.readouterr()
+    assert "auto" in output.err and output.err.count("\n") == 1 and "Traceback" not in output.err and output.out == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nowhere.png"], "nowhere.png"),
         ([], "at least one image"),
-        (["in/a.png", "--texture", "0.5"], "--model cannot be given with it"),
+        (["in/a.png", "--texture", "0.5"], "leave out --model"),
+        (["in/a.png", "--restore", "2"], "leave out --model"),
         (["in/a.png", "-o", "out.bmp"], "suffix must be one of"),
         (["in/c.png", "-o", "out.jpg"], "transparency"),
         (["in/a.png", "-o", "in/a.png", "--overwrite"], "the input itself"),

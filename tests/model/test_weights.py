@@ -207,23 +207,30 @@ def test_folded_equals_unfolded(slopes: Any) -> None:
     assert np.abs(outputs["tail.conv"] - whole).max() < 1e-5 * np.abs(whole).max()
 
 
-def test_interpolation_ends_and_middle() -> None:
-    assert weights.interpolate(A, B, 0.0) is A and weights.interpolate(A, B, 1.0) is B
-    quarter = weights.interpolate(A, B, 0.25)
+def test_mixture_of_two_and_of_one() -> None:
+    assert weights.mix([(A, 1.0), (B, 0.0)], "mixture") is A and weights.mix([(A, 0.0), (B, 1.0)], "mixture") is B
+    quarter = weights.mix([(A, 0.75), (B, 0.25)], "mixture")
     for name, tensor in quarter.tensors.items():
         expected = 0.75 * A.tensors[name].astype(np.float64) + 0.25 * B.tensors[name].astype(np.float64)
         assert tensor.dtype == np.float32 and np.abs(tensor - expected).max() <= 1e-7 * np.abs(expected).max()
-    said = json.loads(quarter.metadata["interpolated"])
-    assert said == {A.name: 0.75, B.name: 0.25, "sha256": [A.sha256, B.sha256]}
-    assert quarter.sha256 not in (A.sha256, B.sha256)
+    assert json.loads(quarter.metadata["mixed"]) == {A.name: [0.75, A.sha256], B.name: [0.25, B.sha256]}
+    assert quarter.sha256 not in (A.sha256, B.sha256) and quarter.name == "mixture"
 
 
-def test_what_cannot_be_interpolated() -> None:
+def test_different_networks_cannot_be_mixed() -> None:
     with pytest.raises(WeightsError, match="different networks"):
-        weights.interpolate(A, random_weights(GeneratorConfig(blocks=1, width=4)), 0.5)
-    for t in (-0.1, 1.1, float("nan")):
-        with pytest.raises(WeightsError, match="from 0 to 1"):
-            weights.interpolate(A, B, t)
+        weights.mix([(A, 0.5), (random_weights(GeneratorConfig(blocks=1, width=4)), 0.5)], "mixture")
+
+
+def test_sum_of_packaged_generators() -> None:
+    assert weights.read_sum("srgan").sha256 == weights.read("srgan").sha256
+    total = weights.read_sum("photo + srgan - srresnet").tensors["tail.conv.weight"]
+    photo, srgan, srresnet = (weights.read(name).tensors["tail.conv.weight"] for name in ("photo", "srgan", "srresnet"))
+    np.testing.assert_allclose(total, photo.astype(np.float64) + srgan - srresnet, atol=1e-7)
+    with pytest.raises(WeightsError, match="do not sum to 1"):
+        weights.read_sum("photo + srgan")
+    with pytest.raises(WeightsError, match="no model 'srgan-srresnet'"):
+        weights.read_sum("photo + srgan-srresnet")
 
 
 def test_random_depends_on_its_seed_alone() -> None:

@@ -27,8 +27,8 @@ CONFIG = GeneratorConfig(blocks=1, width=16)
 
 
 def write_models(folder: Path, config: GeneratorConfig = CONFIG) -> Path:
-    """srgan and srresnet with random weights."""
-    for seed, name in enumerate(("srgan", "srresnet")):
+    """The four packaged models with random weights."""
+    for seed, name in enumerate(("srgan", "srresnet", "photo", "photo-gan")):
         tensors = random_weights(config, seed=seed).tensors
         weights.write(folder / f"{name}.safetensors", tensors, config=config, metadata={})
     return folder

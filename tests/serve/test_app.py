@@ -132,7 +132,7 @@ def test_damaged_images_get_the_commands_sentence(
         ("text/plain", {}, 415, "Content-Type"),
         ("image/png", {"scale": 7}, 400, "scale is '7'. Input should be 2, 3 or 4"),
         ("image/png", {"scale": "4.0"}, 400, "2, 3 or 4"),
-        ("image/png", {"model": "/etc/passwd"}, 400, "one of srgan, srresnet"),
+        ("image/png", {"model": "/etc/passwd"}, 400, "one of srgan, photo, photo-gan, srresnet"),
         ("image/png", {"txture": 1}, 400, "no parameter 'txture'. Known are: model, scale"),
         ("image/png", {"a\nb": 1}, 400, r"no parameter 'a\nb'"),
         ("image/png", {"texture": "nan"}, 400, "texture is 'nan'"),
@@ -176,7 +176,9 @@ def test_head_is_get_without_a_body(running: Running) -> None:
 
 def test_models_health_and_metrics(running: Running) -> None:
     models = get(running, "/v1/models").json()
-    assert [model["model"] for model in models["models"]] == ["srgan", "srresnet"] and models["texture"]
+    assert [model["model"] for model in models["models"]] == ["srgan", "photo", "photo-gan", "srresnet"] and models[
+        "texture"
+    ]
     assert get(running, "/healthz").text == "ok\n" and get(running, "/readyz").text == "ready\n"
     post(running, file_bytes(40, 40))
     metrics = get(running, "/metrics")
@@ -375,4 +377,8 @@ def test_the_docs_page_agrees_with_the_description(running: Running) -> None:
     [upscale] = description["paths"]["/v1/upscale"].values()
     assert set(upscale["responses"]) == {"200", *(str(status) for status in STATUSES)}
     schemas = {parameter["name"]: parameter["schema"] for parameter in upscale["parameters"]}
-    assert schemas["model"]["enum"] == ["srgan", "srresnet"] and schemas["scale"]["enum"] == [2, 3, 4]
+    assert schemas["model"]["enum"] == ["srgan", "photo", "photo-gan", "srresnet"] and schemas["scale"]["enum"] == [
+        2,
+        3,
+        4,
+    ]

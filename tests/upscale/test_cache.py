@@ -39,9 +39,11 @@ def test_cut_file_is_made_again(cache: Path) -> None:
     assert file.stat().st_size == size
 
 
-def test_mixtures_are_not_kept(cache: Path) -> None:
-    Upscaler(engine="openvino", texture=0.5).upscale(LR)
+def test_only_mixtures_that_auto_chooses_are_kept(cache: Path) -> None:
+    Upscaler(engine="openvino", restore=0.3).upscale(LR)
     assert not files(cache)
+    Upscaler(engine="openvino", restore=0.5).upscale(LR)
+    assert len(files(cache)) == 1
 
 
 def test_no_folder_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from srgan.model import weights as weights_module
 from srgan.model.config import GeneratorConfig
 from srgan.model.weights import Weights
 from srgan.upscale import calibrate, int8
+from srgan.upscale.mixture import CORNERS, mixture
 from srgan.upscale.openvino import OpenVinoEngine
 from tests.support import random_weights
 
@@ -180,36 +182,30 @@ def test_int8_loses_little_on_set14(data: Path) -> None:
         (read_rgb8(path), read_rgb8(path.with_name(path.name.replace("_LR", "_HR"))))
         for path in sorted(folder.glob("*_LR.png"))
     ]
-    gentle, strong = (weights_module.read(name) for name in ("srresnet", "srgan"))
-    for texture in (0.0, 0.25, 0.5, 0.75, 1.0):
-        weights = weights_module.interpolate(gentle, strong, texture)
+    for restore, texture in itertools.product((0.0, 0.5, 1.0), repeat=2):
+        weights = mixture(restore, texture)
         ranges = int8.ranges_for(weights)
         assert ranges is not None
         lost = calibrate.mean_psnr(OpenVinoEngine(weights), pairs) - calibrate.mean_psnr(
             OpenVinoEngine(weights, ranges), pairs
         )
-        assert lost <= 0.05, texture
+        assert lost <= 0.05, (restore, texture)
 
 
-def test_mixed_ranges_hold_both() -> None:
-    gentle, strong = (weights_module.read(name) for name in ("srresnet", "srgan"))
-    both = [int8.ranges_for(weights) for weights in (gentle, strong)]
-    between = int8.ranges_for(weights_module.interpolate(gentle, strong, 0.3))
-    assert between is not None and both[0] is not None and both[1] is not None
-    assert set(between.tensors) == set(both[0].tensors) & set(both[1].tensors)
+def test_mixed_ranges_hold_those_of_all_parts() -> None:
+    corners = [int8.ranges_for(weights_module.read(name)) for name in CORNERS]
+    between = int8.ranges_for(mixture(0.3, 0.6))
+    parts = [part for part in corners if part is not None]
+    assert between is not None and len(parts) == 4
+    assert set(between.tensors) == set.intersection(*(set(part.tensors) for part in parts))
     for name, (low, high) in between.tensors.items():
-        assert low == min(ranges.tensors[name][0] for ranges in both if ranges)
-        assert high == max(ranges.tensors[name][1] for ranges in both if ranges)
-
-
-def test_mixture_is_fp32_by_default() -> None:
-    assert Upscaler(texture=0.5, engine="openvino").describe()["precision"] == "fp32"
-    assert Upscaler(texture=0.5, engine="openvino", precision="int8").describe()["precision"] == "int8"
+        assert low == min(part.tensors[name][0] for part in parts)
+        assert high == max(part.tensors[name][1] for part in parts)
 
 
 def test_mixture_without_ranges(small: Weights) -> None:
     other = dataclasses.replace(small, name="other")
-    assert int8.ranges_for(weights_module.interpolate(small, other, 0.5)) is None
+    assert int8.ranges_for(weights_module.mix([(small, 0.5), (other, 0.5)], "mixture")) is None
 
 
 def test_ranges_belong_to_their_convolution() -> None:

@@ -156,6 +156,7 @@ def test_wrong_arrays_are_refused(upscaler: Upscaler, wrong: np.ndarray, message
         ({"memory": -1}, "memory is a whole number from 1, got -1"),
         ({"memory": "much"}, "memory is a size like 1GB"),
         ({"texture": 0.5}, "cannot be combined with a model"),
+        ({"restore": 0}, "cannot be combined with a model"),
     ],
 )
 def test_wrong_values_are_refused(small: Weights, arguments: dict[str, Any], message: str) -> None:
@@ -166,9 +167,11 @@ def test_wrong_values_are_refused(small: Weights, arguments: dict[str, Any], mes
 def test_wrong_models_and_textures_are_refused() -> None:
     with pytest.raises(WeightsError, match="no model 'nonesuch'"):
         Upscaler("nonesuch")
-    for texture in (1.5, float("nan"), "much", True):
-        with pytest.raises(SrganError, match="texture is a number from 0 to 1, got"):
-            Upscaler(texture=texture)  # type: ignore[arg-type]
+    for value in (1.5, float("nan"), "much", True, None):
+        with pytest.raises(SrganError, match="texture is 'auto' or a number from 0 to 1, got"):
+            Upscaler(texture=value)  # type: ignore[arg-type]
+        with pytest.raises(SrganError, match="restore is 'auto' or a number from 0 to 1, got"):
+            Upscaler(restore=value)  # type: ignore[arg-type]
 
 
 def test_too_large_scale_and_too_little_memory_are_refused(small: Weights) -> None:
@@ -219,7 +222,7 @@ def test_tile_that_does_not_fit_is_halved(
     expected = Upscaler(small).upscale(lr)
     memory = "1GB" if part == "run" else "3MB"
     upscaler = Upscaler(small, memory=memory)
-    monkeypatch.setattr(upscaler._engine, part, _failing(upscaler._engine, part, most, error))
+    monkeypatch.setattr(upscaler._first.engine, part, _failing(upscaler._first.engine, part, most, error))
     calls: list[int] = []
     output = upscaler.upscale(lr, progress=lambda done, total: calls.append(done))
     assert np.abs(output.astype(int) - expected).max() <= 1
@@ -230,7 +233,7 @@ def test_tile_that_does_not_fit_is_halved(
 def test_memory_that_never_suffices(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     upscaler = Upscaler(small)
     for part in ("run", "body"):
-        monkeypatch.setattr(upscaler._engine, part, _failing(upscaler._engine, part, 0, OutOfMemory))
+        monkeypatch.setattr(upscaler._first.engine, part, _failing(upscaler._first.engine, part, 0, OutOfMemory))
     with pytest.raises(SrganError, match="no memory is left, even for a tile"):
         upscaler.upscale(image(0, 60, 50, 3))
 

@@ -33,7 +33,13 @@ class EvaluateSettings:
     """Options of `srgan evaluate`."""
 
     model: str | None = None
-    """Packaged model (srgan, srresnet) or path of a weights file."""
+    """Packaged model (srgan, srresnet, photo, photo-gan) or path of a weights file. Default: the mixture that fits each image, as in `srgan upscale`."""
+    texture: float | Literal["auto"] = "auto"
+    """Without --model: from 0 (exact) to 1 (crisp)."""
+    restore: float | Literal["auto"] = "auto"
+    """Without --model: from 0 (clean images) to 1 (strong compression or noise). auto: what each image needs."""
+    jpeg: int | None = None
+    """Quality, 1 to 100, of a JPEG (4:2:0) that every LR image goes through first, for the bicubic too."""
     pictures: Path | None = None
     """Folder of super-resolved images to score instead of a model. With several sets, one subfolder per set."""
     data: Path = Path("data")
@@ -63,22 +69,21 @@ def main(argv: Sequence[str]) -> int:
 
     # Score.
     print(f"protocol {table.PROTOCOL}\n{evaluated.line()}", flush=True)
-    scores = {name: _score_set(name, pairs[name], scorer, niqe_model) for name in pairs}
+    scores = {name: _score_set(name, pairs[name], scorer, niqe_model, settings.jpeg) for name in pairs}
     if niqe_model is None:
         print(f"\nniqe: its model is not at {niqe_path}; get it by: srgan data fetch niqe")
     if settings.json:
-        text = json.dumps(table.to_json(evaluated, scores), indent=1, allow_nan=False)
+        text = json.dumps(table.to_json(evaluated, scores, jpeg=settings.jpeg), indent=1, allow_nan=False)
         atomic_write(settings.json, f"{text}\n".encode())
         log.info(f"wrote {settings.json}")
     return 0
 
 
 def _check(settings: EvaluateSettings) -> None:
-    if (settings.model is None) == (settings.pictures is None):
-        raise UsageError(
-            "srgan evaluate scores one of two things: --model srgan (or srresnet, or a weights file), "
-            "or --pictures DIR with super-resolved images."
-        )
+    if settings.pictures is not None and (settings.model is not None or settings.jpeg is not None):
+        raise UsageError("--pictures scores images as they are, without --model or --jpeg; leave one of them out.")
+    if settings.jpeg is not None and not 1 <= settings.jpeg <= 100:
+        raise UsageError(f"--jpeg is a quality from 1 to 100, got {settings.jpeg}.")
     if not settings.sets:
         raise UsageError("--sets names no test set; give one or more, such as: --sets Set5 Set14 BSD100")
     if not settings.data.is_dir():
@@ -90,7 +95,13 @@ def _check(settings: EvaluateSettings) -> None:
 def _model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Evaluated, Scorer]:
     from srgan.upscale.upscaler import Upscaler
 
-    upscaler = Upscaler(settings.model or "", engine=settings.engine, precision=settings.precision)
+    upscaler = Upscaler(
+        settings.model,
+        texture=settings.texture,
+        restore=settings.restore,
+        engine=settings.engine,
+        precision=settings.precision,
+    )
     about = upscaler.describe()
     evaluated = Evaluated(**{key: about[key] for key in ("sha256", "engine", "precision")}, name=about["model"])
     without_lr = [name for name in pairs if any(pair.lr is None for pair in pairs[name])]
@@ -98,7 +109,7 @@ def _model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> t
         log.info(f"{', '.join(without_lr)}: no LR files, the exact bicubic makes them")
 
     def scorer(name: str, niqe_model: NiqeModel | None, on_image: OnImage) -> SetScores:
-        return evaluate(upscaler.upscale, pairs[name], niqe_model=niqe_model, on_image=on_image)
+        return evaluate(upscaler.upscale, pairs[name], niqe_model=niqe_model, on_image=on_image, jpeg=settings.jpeg)
 
     return evaluated, scorer
 
@@ -123,14 +134,15 @@ def _images(folder: Path, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Evaluate
 
 
 def _score_set(
-    name: str, pairs: Sequence[Pair], scorer: Scorer, niqe_model: NiqeModel | None
+    name: str, pairs: Sequence[Pair], scorer: Scorer, niqe_model: NiqeModel | None, jpeg: int | None
 ) -> tuple[SetScores, SetScores]:
     """Print a set's table, each row as soon as it is known; returns our scores and the bicubic control's."""
-    rows = Table(pair.name for pair in pairs)
-    print(f"\n{name}, {len(pairs)} images\n{rows.header()}", flush=True)
-    bicubic = evaluate(bicubic_x4, pairs, niqe_model=niqe_model)
+    rows = Table((pair.name for pair in pairs), paper=jpeg is None)
+    through = "" if jpeg is None else f", through JPEG of quality {jpeg}"
+    print(f"\n{name}, {len(pairs)} images{through}\n{rows.header()}", flush=True)
+    bicubic = evaluate(bicubic_x4, pairs, niqe_model=niqe_model, jpeg=jpeg)
     print("\n".join(rows.bicubic_rows(name, bicubic.mean)), flush=True)
     ours = scorer(name, niqe_model, lambda title, scores: print(rows.row(title, scores), flush=True))
-    warnings = table.warnings(name, len(pairs), bicubic.mean)
+    warnings = table.warnings(name, len(pairs), bicubic.mean) if jpeg is None else []
     print("\n".join([*rows.mean_rows(name, ours.mean), *warnings]), flush=True)
     return ours, bicubic

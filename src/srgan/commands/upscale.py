@@ -37,9 +37,11 @@ class UpscaleSettings:
     output: Annotated[Path | None, flags.Mark(alias="-o")] = None
     """File to write; or a folder (one that exists, or a name without an ending), where names are kept. Default: <stem>_x4.<ext> beside each image."""
     model: str | None = None
-    """srgan (looks sharper; the default), srresnet (closest to the true pixels), or path of a weights file."""
-    texture: float | None = None
-    """Mixture from 0 (srresnet) to 1 (srgan), instead of --model."""
+    """srgan, srresnet, photo, photo-gan, or path of a weights file: exactly these weights. Default: the mixture of the packaged ones that fits each image."""
+    texture: float | Literal["auto"] = "auto"
+    """From 0 (closest to the true pixels) to 1 (crisp), instead of --model. auto: 1 for clean images, less as restoration grows."""
+    restore: float | Literal["auto"] = "auto"
+    """How much compression and noise to take away, from 0 to 1, instead of --model. auto: what each file needs, by its JPEG tables or its pixels; 0 for a clean image."""
     scale: Literal[2, 3, 4] = 4
     """Factor. 2 and 3 resize the x4 result by the exact bicubic."""
     engine: EngineName = "auto"
@@ -102,8 +104,8 @@ def main(argv: list[str]) -> int:
 
 def _check(settings: UpscaleSettings) -> None:
     """Refuse settings that contradict each other."""
-    if settings.texture is not None and settings.model is not None:
-        raise UsageError("--texture mixes srresnet and srgan, so --model cannot be given with it.")
+    if settings.model is not None and (settings.texture, settings.restore) != ("auto", "auto"):
+        raise UsageError("--texture and --restore mix the packaged models; leave them out, or leave out --model.")
     if not settings.paths:
         raise UsageError("srgan upscale takes at least one image, folder or glob; --help lists the options.")
     if settings.ray is not None and not _ADDRESS.fullmatch(settings.ray):
@@ -171,7 +173,7 @@ def _upscale_on_ray(settings: UpscaleSettings, todo: list[UpscaleTask], options:
 
 
 def _upscaler_arguments(settings: UpscaleSettings) -> dict[str, Any]:
-    names = ("model", "engine", "precision", "texture", "memory", "self_ensemble")
+    names = ("model", "texture", "restore", "engine", "precision", "memory", "self_ensemble")
     return {name: getattr(settings, name) for name in names}
 
 

@@ -54,7 +54,7 @@ def degrade(lr: Crop, rng: np.random.Generator) -> Crop:
 
 
 def jpeg(pixels: Crop, quality: int, subsampling: str = "4:2:0") -> Crop:
-    """The pixels (H, W, 3) after a JPEG of this quality (libjpeg's scale, 1 to 100)."""
+    """The pixels (H, W, 3) or (H, W) after a JPEG of this quality (libjpeg's scale, 1 to 100)."""
     return _through(pixels, "JPEG", quality=quality, subsampling=subsampling)
 
 
@@ -84,9 +84,9 @@ def _compressed_before(pixels: Crop, rng: np.random.Generator) -> Crop:
 
 
 def _through(pixels: Crop, form: str, **options: object) -> Crop:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, form, **options)
-    return np.asarray(Image.open(file).convert("RGB"))
+    file, image = io.BytesIO(), Image.fromarray(pixels)
+    image.save(file, form, **options)
+    return np.asarray(Image.open(file).convert(image.mode))
 
 
 def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from srgan.data import degrade
 from srgan.data.pairs import Pair
 from srgan.errors import DataError, ImageError
 from srgan.image import metrics
@@ -67,11 +68,16 @@ def evaluate(
     *,
     niqe_model: NiqeModel | None = None,
     on_image: OnImage | None = None,
+    jpeg: int | None = None,
 ) -> SetScores:
-    """Scores of `upscale`: (H, W) or (H, W, 3) -> the same kind, four times larger. Raises DataError."""
+    """Scores of `upscale`: (H, W) or (H, W, 3) -> the same kind, four times larger.
+
+    `jpeg`: quality of a JPEG (4:2:0) that each LR image goes through first. Raises DataError.
+    """
 
     def sr(pair: Pair, hr: Image) -> Image:
-        image = upscale(_lr(pair, hr))
+        lr = _lr(pair, hr)
+        image = upscale(lr if jpeg is None else degrade.jpeg(lr, jpeg))
         if image.dtype != np.uint8 or image.shape[:2] != hr.shape[:2]:
             raise ValueError(f"upscaling gave {image.dtype} {image.shape}, {pair.name} is uint8 {hr.shape}")
         return image

@@ -67,9 +67,10 @@ class Evaluated:
 
 
 class Table:
-    """One set's table as lines of text; a long image name widens the first column."""
+    """One set's table as lines of text, with the paper's rows or without; a long image name widens the first column."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], *, paper: bool = True) -> None:
+        self._paper = PAPER if paper else {}
         self._width = max(map(len, [*names, "bicubic mean", "  difference", *TITLES.values()])) + 1
 
     def header(self) -> str:
@@ -88,7 +89,7 @@ class Table:
     def mean_rows(self, set_name: str, mean: Scores) -> list[str]:
         """The mean, then each of the paper's networks and how far our mean is above it."""
         lines = [self.row("mean", mean)]
-        for method in ("srresnet", "srgan") if set_name in PAPER else ():
+        for method in ("srresnet", "srgan") if set_name in self._paper else ():
             ours = dataclasses.asdict(mean)
             difference = {name: f"{ours[name] - value:+.4f}" for name, value in PAPER[set_name][method].items()}
             lines += [*self._paper_row(set_name, method), self._line("  difference", difference)]
@@ -96,7 +97,7 @@ class Table:
 
     def _paper_row(self, set_name: str, method: str) -> list[str]:
         """The paper's row, with as many digits as it prints."""
-        if set_name not in PAPER:
+        if set_name not in self._paper:
             return []
         paper = PAPER[set_name][method]
         cells = {"psnr_y": f"{paper['psnr_y']:.2f}", "ssim_daala": f"{paper['ssim_daala']:.4f}"}
@@ -119,24 +120,34 @@ def warnings(set_name: str, count: int, bicubic: Scores) -> list[str]:
     ]
 
 
-def to_json(evaluated: Evaluated, sets: Mapping[str, tuple[SetScores, SetScores]]) -> dict[str, Any]:
+def to_json(
+    evaluated: Evaluated, sets: Mapping[str, tuple[SetScores, SetScores]], *, jpeg: int | None = None
+) -> dict[str, Any]:
     """The JSON document: sets by name, each with (our scores, the bicubic control's).
 
     A missing score (no NIQE) is null, an infinite one (the PSNR of an equal image) the text "inf".
+    `jpeg`: quality that every LR went through; then the paper's scores do not compare and are null.
     """
     return {
         "protocol": PROTOCOL,
         "model": dataclasses.asdict(evaluated),
+        **({} if jpeg is None else {"jpeg": jpeg}),
         "sets": {
             name: {
                 "count": len(ours.images),
                 **set_to_json(ours),
                 "bicubic": set_to_json(bicubic),
-                "paper": {method: PAPER[name][method] for method in ("srresnet", "srgan")} if name in PAPER else None,
+                "paper": _paper_scores(name) if jpeg is None else None,
             }
             for name, (ours, bicubic) in sets.items()
         },
     }
+
+
+def _paper_scores(set_name: str) -> dict[str, dict[str, float]] | None:
+    if set_name not in PAPER:
+        return None
+    return {method: PAPER[set_name][method] for method in ("srresnet", "srgan")}
 
 
 def set_to_json(scores: SetScores) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ class Weights:
     name: str
     sha256: str
     """Of the config and the tensors' float32 values, so that renaming or re-describing a file leaves it."""
-    mixed_from: tuple[Weights, Weights] | None = None
-    """The two generators that `interpolate` mixed it from."""
+    mixed_from: tuple[Weights, ...] = ()
+    """The generators that `mix` mixed it from."""
 
 
 def packaged() -> tuple[str, ...]:
@@ -82,6 +83,16 @@ def read(name_or_path: str | Path) -> Weights:
         name=path.stem,
         sha256=content_hash(tensors, config),
     )
+
+
+def read_sum(expression: str) -> Weights:
+    """One generator, or several: "photo + srgan - srresnet", with spaces around the signs (Ilharco et al. 2023).
+
+    The sum is what `srgan` has learnt since `srresnet`, added to `photo`. Raises WeightsError.
+    """
+    first, *rest = re.split(r" ([+-]) ", expression)
+    signs = [1.0, *(float(f"{sign}1") for sign in rest[::2])]
+    return mix(list(zip(map(read, [first, *rest[1::2]]), signs, strict=True)), expression)
 
 
 def write(
@@ -131,26 +142,33 @@ def fold_batchnorm(weights: Weights) -> Tensors:
     return folded
 
 
-def interpolate(a: Weights, b: Weights, t: float) -> Weights:
-    """The generator at `t` of the way from `a` (0) to `b` (1), tensor by tensor (Wang et al. 2018, section 3.4)."""
-    if a.config != b.config:
-        raise WeightsError(f"{a.name} and {b.name} are different networks and cannot be mixed.")
-    if not 0.0 <= t <= 1.0:
-        raise WeightsError(f"texture is a number from 0 to 1, got {t}.")
-    if t in (0.0, 1.0):
-        return b if t else a
+def mix(shares: Sequence[tuple[Weights, float]], name: str) -> Weights:
+    """The sum of generators of one network times their shares, tensor by tensor (Wang et al. 2018, section 3.4).
+
+    The shares sum to 1; those of 0 are left out, and one generator alone is returned as it is. Raises WeightsError.
+    """
+    if abs(sum(share for _, share in shares) - 1) > 1e-6:
+        raise WeightsError(f"the shares of {name} do not sum to 1; each generator that is added needs one taken away.")
+    parts = [(weights, share) for weights, share in shares if share]
+    first = parts[0][0]
+    if len(parts) == 1:
+        return first
+    for weights, _ in parts:
+        if weights.config != first.config:
+            raise WeightsError(f"{first.name} and {weights.name} are different networks and cannot be mixed.")
     tensors = {
-        name: ((1.0 - t) * a.tensors[name].astype(np.float64) + t * b.tensors[name]).astype(np.float32)
-        for name in a.tensors
+        tensor: np.sum([share * weights.tensors[tensor].astype(np.float64) for weights, share in parts], axis=0).astype(
+            np.float32
+        )
+        for tensor in first.tensors
     }
-    metadata = {"interpolated": json.dumps({a.name: 1.0 - t, b.name: t, "sha256": [a.sha256, b.sha256]})}
     return Weights(
         tensors=tensors,
-        config=a.config,
-        metadata=metadata,
-        name=f"{a.name}-{b.name}-{t:g}",
-        sha256=content_hash(tensors, a.config),
-        mixed_from=(a, b),
+        config=first.config,
+        metadata={"mixed": json.dumps({weights.name: [share, weights.sha256] for weights, share in parts})},
+        name=name,
+        sha256=content_hash(tensors, first.config),
+        mixed_from=tuple(weights for weights, _ in parts),
     )
 
 

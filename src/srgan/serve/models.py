@@ -6,11 +6,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from srgan import Upscaler
 from srgan.errors import UsageError
 from srgan.model import weights
+from srgan.upscale.mixture import CORNERS
 
 QUEUES = ("large", "small")
 MAX_MIXTURES = 8
@@ -32,17 +33,18 @@ class ModelPool:
         if len(files) < len(chosen):
             raise UsageError(f"two of the models {', '.join(chosen)} have the same name; rename one of the files.")
         self.names = tuple(files)
-        self.texture = {"srresnet", "srgan"} <= set(packaged) and not models
+        self.texture = set(CORNERS) <= set(packaged) and not models
         self._options = options
         self._lock = threading.Lock()
         # One for each queue: an upscaler runs one tile at a time, and a preview must not wait for a large image's tile.
         self._named = {(queue, name): Upscaler(file, **options) for name, file in files.items() for queue in QUEUES}
-        self._mixtures: OrderedDict[tuple[str, float], Upscaler] = OrderedDict()
+        self._mixtures: OrderedDict[tuple[str, float | str], Upscaler] = OrderedDict()
 
-    def upscaler(self, model: str | None, texture: float | None, queue: str) -> Upscaler:
-        """The upscaler of a model (None: the default) or a mixture; a new mixture is compiled here."""
-        if texture is None:
+    def upscaler(self, model: str | None, texture: float | Literal["auto"] | None, queue: str) -> Upscaler:
+        """The upscaler of a model, or of the mixture that fits each image; a new mixture is compiled here."""
+        if model is not None or not self.texture:
             return self._named[queue, model or self.names[0]]
+        texture = "auto" if texture is None else texture
         key = queue, texture
         with self._lock:
             mixture = self._mixtures.get(key) or Upscaler(texture=texture, **self._options)

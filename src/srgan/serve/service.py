@@ -171,12 +171,12 @@ def upscale_bytes(
     alpha = None if image.alpha is None else np.empty((height, width), image.alpha.dtype)
     source_regions = ArrayRegions(image.pixels, image.alpha, bleed=params.alpha == "bleed")
     write = write_to_array(pixels, alpha)
-    plan = upscaler.upscale_into(source_regions, write, scale=params.scale, progress=progress)
+    provenance = upscaler.upscale_into(source_regions, write, scale=params.scale, file=source.data, progress=progress)
     metadata = image.metadata.enlarged(params.scale, height, width)
     larger = Image(pixels=pixels, alpha=alpha, metadata=metadata)
-    provenance = upscaler.provenance(plan.grid, scale=params.scale) if params.provenance else None
     lossless = kind == own and is_lossless(source)
-    return files.encode_image(larger, SUFFIXES[kind], lossless=lossless, provenance=provenance), kind
+    provenance_or_none = provenance if params.provenance else None
+    return files.encode_image(larger, SUFFIXES[kind], lossless=lossless, provenance=provenance_or_none), kind
 
 
 def _headers(

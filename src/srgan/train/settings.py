@@ -24,7 +24,7 @@ class Run:
     output: Path | None = None
     """The run's folder. Default: runs/<recipe>."""
     init: str = "none"
-    """Start from this generator: a packaged model's name or a .safetensors file. none: from random weights. auto: srresnet where blocks and width are its own, else none."""
+    """Start from this generator: a packaged model, a .safetensors file, or a sum such as 'photo + srgan - srresnet'. none: from random weights. auto: srresnet where blocks and width are its own, else none."""
     seed: int = 0
     """Decides the first weights and the crops of every step; a whole number from 0 to 2^62."""
     resume: bool = False

@@ -121,8 +121,8 @@ def generator_config(settings: TrainSettings) -> GeneratorConfig:
 
 
 def load_generator(name: str | Path, settings: TrainSettings) -> Generator:
-    """The generator of a weights file or a packaged model, if it is the network that the settings describe."""
-    source = weights.read(name)
+    """The generator of a weights file or packaged model, or a sum, if it is the network that the settings describe."""
+    source = weights.read_sum(str(name))
     if source.config != generator_config(settings):
         raise UsageError(f"{name} is a {source.config}, but the settings ask for {generator_config(settings)}.")
     return generator_from_weights(source).train()

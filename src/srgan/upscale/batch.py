@@ -152,9 +152,14 @@ class FileTask:
                 raise ImageError(re.sub(temporary, lambda _: printable(self.target), str(error))) from None
             return
         assert self._reader is not None and self._writer is not None, "compute comes after open"
-        plan = upscaler.upscale_into(self._reader, self._writer.write_box, scale=scale, progress=progress)
+        made_by = upscaler.upscale_into(
+            self._reader, self._writer.write_box, scale=scale, file=self.source, progress=progress
+        )
+        if made_by.get("restore", "0") != "0":
+            restore, reason = made_by["restore"], made_by["restore_reason"]
+            log.info("%s: restore %s: %s", printable(self.source.name), restore, reason)
         if self.options.provenance:
-            self._provenance = upscaler.provenance(plan.grid, scale=scale)
+            self._provenance = made_by
         rounded = depth_warning(self.target, self._reader.dtype)
         if rounded:
             log.warning("%s: %s", printable(self.target), rounded)

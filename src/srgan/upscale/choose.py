@@ -17,13 +17,20 @@ log = logging.getLogger("srgan")
 
 
 def choose_engine(
-    weights: Weights, engine: EngineName, precision: Precision, path: Path | None = None, threads: int | None = None
+    weights: Weights,
+    engine: EngineName,
+    precision: Precision,
+    *,
+    path: Path | None = None,
+    threads: int | None = None,
+    cache: bool = False,
 ) -> Engine:
     """The engine for these weights on this machine.
 
     auto: PyTorch where it is installed and sees a GPU, else OpenVINO; there int8 where the weights have int8 ranges
-    that lose little, else fp32. A mixture of two models is fp32 unless int8 is asked for.
+    that lose little, else fp32.
     `path`: the weights' file, if they are not packaged. `threads`: of OpenVINO's, by default one for each core.
+    `cache`: whether compiled graphs may be kept on disk for later processes.
     Raises UsageError, WeightsError, MissingExtra.
     """
     if engine == "auto":
@@ -36,12 +43,12 @@ def choose_engine(
         raise UsageError(f"--precision {precision} needs the pytorch engine and a GPU; openvino has fp32 and int8.")
     from srgan.upscale.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(weights, _choose_ranges(weights, precision, path), threads)
+    return OpenVinoEngine(weights, _choose_ranges(weights, precision, path), threads, cache)
 
 
 def _choose_ranges(weights: Weights, precision: Precision, path: Path | None) -> Int8Ranges | None:
     """The int8 ranges to compute with, or None for fp32."""
-    if precision == "fp32" or (precision == "auto" and weights.mixed_from is not None):
+    if precision == "fp32":
         return None
     try:
         ranges = ranges_for(weights, path)

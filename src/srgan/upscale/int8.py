@@ -47,11 +47,11 @@ def path_beside(weights: Path) -> Path:
 def ranges_for(weights: Weights, beside: Path | None = None) -> Int8Ranges | None:
     """The int8 ranges packaged for these weights, or stored beside their file; None where there are none.
 
-    Those of a mixture (`weights.interpolate`) are made from those of both models. Raises WeightsError for ranges that
-    belong to other weights, or are damaged.
+    Those of a mixture (`weights.mix`) are made from those of its parts. Raises WeightsError for ranges that belong to
+    other weights, or are damaged.
     """
-    if weights.mixed_from is not None:
-        return _mixed_ranges(weights, weights.mixed_from)
+    if weights.mixed_from:
+        return _mixed_ranges(weights)
     path = find_model(weights.name) if beside is None and weights.name in packaged() else beside
     if path is None or not path_beside(path).is_file():
         return None
@@ -65,20 +65,20 @@ def ranges_for(weights: Weights, beside: Path | None = None) -> Int8Ranges | Non
     return ranges
 
 
-def _mixed_ranges(weights: Weights, models: tuple[Weights, Weights]) -> Int8Ranges | None:
-    """The ranges of a mixture: of convolutions that both compute in int8, the smallest range that holds both.
+def _mixed_ranges(weights: Weights) -> Int8Ranges | None:
+    """The ranges of a mixture: of convolutions that all parts compute in int8, the smallest range that holds theirs.
 
-    Its `psnr_drop` is the larger of the two; measured, a mixture loses 0.005 dB more at most.
+    Its `psnr_drop` is the largest of the parts'; docs/results.md has what mixtures lose, measured.
     """
-    first, second = (ranges_for(model) for model in models)
-    if first is None or second is None:
+    parts = [ranges for ranges in map(ranges_for, weights.mixed_from) if ranges is not None]
+    if len(parts) < len(weights.mixed_from):
         return None
-    tensors = {
-        name: np.array([min(low, second.tensors[name][0]), max(high, second.tensors[name][1])], np.float32)
-        for name, (low, high) in first.tensors.items()
-        if name in second.tensors
-    }
-    psnr_drop = max(first.psnr_drop, second.psnr_drop)
+    names = set.intersection(*(set(part.tensors) for part in parts))
+    tensors = {}
+    for name in sorted(names):
+        ends = np.stack([part.tensors[name] for part in parts])
+        tensors[name] = np.array([ends[:, 0].min(), ends[:, 1].max()], np.float32)
+    psnr_drop = max(part.psnr_drop for part in parts)
     return Int8Ranges(tensors=tensors, sha256=weights.sha256, psnr_drop=psnr_drop, metadata={"model": weights.name})
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from srgan.model.config import GeneratorConfig, Layer, generator_layers, trunk_index
-from srgan.model.weights import Weights, fold_batchnorm, packaged
+from srgan.model.weights import Weights, fold_batchnorm
 from srgan.upscale.engine import Nchw, OutOfMemory
 from srgan.upscale.int8 import Int8Ranges
 
@@ -29,12 +29,15 @@ NO_SHAPE_CACHE = {"CPU_RUNTIME_CACHE_CAPACITY": "0"}
 class OpenVinoEngine:
     """One generator on the CPU: fp32, or int8 with `ranges`; `threads`: by default one for each core.
 
-    A graph is compiled when it is first used, for any height and width.
+    A graph is compiled when it is first used, for any height and width; with `cache` it is kept on disk for later
+    processes, which is for weights that many processes use.
     """
 
     name = "openvino"
 
-    def __init__(self, weights: Weights, ranges: Int8Ranges | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self, weights: Weights, ranges: Int8Ranges | None = None, threads: int | None = None, cache: bool = False
+    ) -> None:
         self.config = weights.config
         # Measured with 64 maps at x4: 1,280 and 5,510 bytes per pixel. The rest is for converting the result.
         self.body_bytes = 20 * weights.config.width + 20
@@ -42,8 +45,7 @@ class OpenVinoEngine:
         self.precision = "fp32" if ranges is None else "int8"
         self._ranges = None if ranges is None else ranges.tensors
         self._tensors = fold_batchnorm(weights)
-        # Mixtures and users' files are too many to cache.
-        self._cacheable = weights.mixed_from is None and weights.name in packaged()
+        self._cache = cache
         self._core = openvino.Core()
         self._threads = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
         self._lock = threading.Lock()
@@ -90,7 +92,7 @@ class OpenVinoEngine:
             **NO_SHAPE_CACHE,
             **self._threads,
         }
-        if self._cacheable and (folder := cache_folder()):
+        if self._cache and (folder := cache_folder()):
             settings["CACHE_DIR"] = str(folder)
         return _Compiled(self._core.compile_model(model, "CPU", settings), self._lock)
 

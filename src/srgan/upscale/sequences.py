@@ -12,6 +12,7 @@ from srgan.errors import ImageError
 from srgan.image.animation import Animation, AnimationWriter, Frame
 from srgan.image.stream import ImageReader, ImageWriter
 from srgan.image.tiff_tags import append_page
+from srgan.upscale.strength import Strength
 from srgan.upscale.tiled import ArrayRegions, Progress, write_to_array
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def upscale_animation(
     height, width = scale * animation.height, scale * animation.width
     size = animation.height * animation.width
     computed: dict[bytes, int] = {}
+    strength: Strength | None = None
     writer = AnimationWriter(target, height=height, width=width, plays=animation.plays, **how)
     try:
         for number, frame in enumerate(animation):
@@ -46,13 +48,16 @@ def upscale_animation(
                 alpha=None if frame.alpha is None else np.empty((height, width), np.uint8),
                 milliseconds=frame.milliseconds,
             )
-            plan = upscaler.upscale_into(
-                ArrayRegions(frame.pixels, frame.alpha, bleed=bleed),
+            regions = ArrayRegions(frame.pixels, frame.alpha, bleed=bleed)
+            strength = strength or upscaler.strength(regions)  # the same for all frames, so that nothing flickers
+            made_by = upscaler.upscale_into(
+                regions,
                 write_to_array(larger.pixels, larger.alpha),
                 scale=scale,
+                strength=strength,
                 progress=lambda done, _, before=number: progress(before * size + done, animation.count * size),  # type: ignore[misc]
             )
-            computed[digest] = writer.add(larger, upscaler.provenance(plan.grid, scale=scale) if provenance else None)
+            computed[digest] = writer.add(larger, made_by if provenance else None)
         writer.finish()
     finally:
         writer.close()
@@ -83,13 +88,13 @@ def upscale_pages(
                 alpha=reader.has_alpha,
                 metadata=reader.metadata.enlarged(scale, *size),
             ) as writer:
-                plan = upscaler.upscale_into(
+                made_by = upscaler.upscale_into(
                     reader,
                     writer.write_box,
                     scale=scale,
                     progress=lambda done, total, before=number: progress(before * total + done, len(pages) * total),  # type: ignore[misc]
                 )
-                writer.finish(provenance=upscaler.provenance(plan.grid, scale=scale) if provenance else None)
+                writer.finish(provenance=made_by if provenance else None)
         if number:
             try:
                 append_page(target, page_file)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import threading
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from srgan import __version__
 from srgan.errors import UsageError
 from srgan.image.alpha import AlphaMode
-from srgan.image.tiles import Grid
 from srgan.model import weights as weights_module
 from srgan.model.config import receptive_field
 from srgan.model.weights import Weights
 from srgan.upscale.choose import choose_engine
-from srgan.upscale.engine import EngineName, Precision
+from srgan.upscale.engine import Engine, EngineName, Precision
+from srgan.upscale.mixture import auto_texture, is_automatic, mixture
+from srgan.upscale.strength import File, Strength, strength_of
 from srgan.upscale.tile_plan import TilePlan, bytes_from_text, free_memory, plan_tiles
 from srgan.upscale.tiled import (
     ArrayRegions,
@@ -38,22 +41,30 @@ _MARGIN = 2
 _MAX_OF_FREE_MEMORY = 0.8
 
 
-class Upscaler:
-    """Upscales images with one model; safe to call from several threads.
+class _Model(NamedTuple):
+    weights: Weights
+    engine: Engine
 
-    model: "srgan" (the default), "srresnet", the path of a weights file, or `Weights`; or instead of a model
-    texture: 0 (srresnet) to 1 (srgan); memory: of the activations held at once ("1GB"); threads: of OpenVINO's
-    (default: one for each core); self_ensemble: the mean over eight flips and turns. Raises SrganError for a wrong
-    value. Warnings go to the logger "srgan".
+
+class Upscaler:
+    """Upscales images; safe to call from several threads.
+
+    Without `model`, a mixture of the packaged weights that fits each image: texture from 0 (exact) to 1 (crisp), and
+    restore from 0 (a clean image) to 1 (strong compression or noise); "auto" reads the strength from the file or the
+    pixels. model: "srgan", "srresnet", "photo", "photo-gan", the path of a weights file, or `Weights`.
+    memory: of the activations held at once ("1GB"); threads: of OpenVINO's (default: one for each core);
+    self_ensemble: the mean over eight flips and turns. Raises SrganError for a wrong value. Warnings go to the logger
+    "srgan".
     """
 
     def __init__(
         self,
         model: str | os.PathLike[str] | Weights | None = None,
         *,
+        texture: float | Literal["auto"] = "auto",
+        restore: float | Literal["auto"] = "auto",
         engine: EngineName = "auto",
         precision: Precision = "auto",
-        texture: float | None = None,
         memory: str | int = "1GB",
         threads: int | None = None,
         self_ensemble: bool = False,
@@ -63,34 +74,35 @@ class Upscaler:
         _check_whole("threads", threads)
         self.memory = bytes_from_text(memory) if isinstance(memory, str) else memory
         _check_whole("memory", self.memory)
-        self.texture = texture
-        self.self_ensemble = self_ensemble
-        self.weights = _load(model, texture)
-        self._halo = receptive_field(self.weights.config)
-        self._engine = choose_engine(self.weights, engine, precision, _own_file(model), threads)
+        _check_share("texture", texture)
+        _check_share("restore", restore)
+        if model is not None and (texture, restore) != ("auto", "auto"):
+            raise UsageError("texture and restore mix the packaged models, so they cannot be combined with a model.")
+        self.texture, self.restore, self.self_ensemble = texture, restore, self_ensemble
+        self._engine_options: dict[str, Any] = {"engine": engine, "precision": precision, "threads": threads}
+        self._lock = threading.Lock()
+        self._models: dict[tuple[float, float], _Model] = {}
+        self._named = None if model is None else self._load(_read_weights(model), path=_own_file(model))
+        # The model of a clean image; other mixtures are loaded when an image needs them.
+        self._first = self._named or self._mixture(0.0 if restore == "auto" else restore)
+        self._config = self._first.weights.config
+        self._halo = receptive_field(self._config)
 
     def describe(self) -> dict[str, str]:
-        """What decides the pixels: model, sha256, version, engine, precision; texture and self_ensemble if set."""
-        described = {
-            "model": self.weights.name,
-            "sha256": self.weights.sha256,
-            "version": __version__,
-            "engine": self._engine.name,
-            "precision": self._engine.precision,
-        }
-        if self.texture is not None:
-            described["texture"] = f"{self.texture:g}"
-        if self.self_ensemble:
-            described["self_ensemble"] = "8"
-        return described
+        """What decides the pixels: model, sha256, version, engine, precision; texture, restore, self_ensemble if set.
 
-    def provenance(self, grid: Grid, *, scale: int = 4) -> dict[str, str]:
-        """`describe`, the scale and the tiles: what is written into an image; no time, path or command."""
-        return {**self.describe(), "scale": str(scale), "tiles": f"{grid.rows}x{grid.columns}"}
+        A mixture's `sha256` is that of its parts' hashes.
+        """
+        described = self._describe(self._first)
+        if self._named is None:
+            parts = " ".join(mixture(restore, texture).sha256 for restore in (0.0, 1.0) for texture in (0.0, 1.0))
+            described["model"], described["sha256"] = "mixture", hashlib.sha256(parts.encode()).hexdigest()
+            described |= {"texture": str(self.texture), "restore": str(self.restore)}
+        return described
 
     def tile_plan(self, height: int, width: int, *, scale: int = 4, alpha: bool = False) -> TilePlan:
         """The tiles of an image of this size; little free memory may make them smaller."""
-        return self._plan(height, width, scale, alpha, self.memory)
+        return self._plan(self._first.engine, height, width, scale, alpha, self.memory)
 
     def upscale(
         self,
@@ -108,7 +120,7 @@ class Upscaler:
         """
         self._check_scale(scale)
         _check_choice("alpha", alpha, get_args(AlphaMode))
-        pixels = _read(image) if isinstance(image, (str, os.PathLike)) else image
+        file, pixels = (image, _read(image)) if isinstance(image, (str, os.PathLike)) else (None, image)
         check_pixels(pixels)
         sr = np.empty((scale * pixels.shape[0], scale * pixels.shape[1], *pixels.shape[2:]), pixels.dtype)
         if pixels.shape[2:] == (4,):
@@ -116,7 +128,7 @@ class Upscaler:
             write = write_to_array(sr[..., :3], sr[..., 3])
         else:
             source, write = ArrayRegions(pixels), write_to_array(sr)
-        self.upscale_into(source, write, scale=scale, progress=progress)
+        self.upscale_into(source, write, scale=scale, file=file, progress=progress)
         return sr
 
     def upscale_file(
@@ -140,13 +152,25 @@ class Upscaler:
         upscale_file(self, Path(source), Path(target), options, progress)
 
     def upscale_into(
-        self, source: ImageRegions, write: WriteBox, *, scale: int = 4, progress: Progress | None = None
-    ) -> TilePlan:
-        """Upscale `source` tile by tile into `write`, in bounded memory; returns the tiles used."""
+        self,
+        source: ImageRegions,
+        write: WriteBox,
+        *,
+        scale: int = 4,
+        file: File | None = None,
+        strength: Strength | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, str]:
+        """Upscale `source` tile by tile into `write`, in bounded memory.
+
+        `file`: what the image was decoded from, which knows how it was compressed; `strength`: known already. Returns
+        its provenance: `describe`, the mixture and why, the scale and the tiles; no time, path or command.
+        """
         self._check_scale(scale)
-        plan = self._plan_for_free_memory(source.height, source.width, scale, source.has_alpha)
+        model, provenance = self._choose(strength or self.strength(source, file))
+        plan = self._plan_for_free_memory(model.engine, source.height, source.width, scale, source.has_alpha)
         job = TileJob(
-            engine=self._engine,
+            engine=model.engine,
             halo=self._halo,
             scale=scale,
             margin=self._margin(scale),
@@ -154,30 +178,77 @@ class Upscaler:
             progress=progress or _no_progress,
         )
         upscale_tiles(job, source, write, plan)
-        return plan
+        if len(self._models) > 1 and not plan.whole:
+            model.engine.release()  # the other mixtures need this memory
+        return provenance | {"scale": str(scale), "tiles": f"{plan.grid.rows}x{plan.grid.columns}"}
 
-    def _plan(self, height: int, width: int, scale: int, alpha: bool, memory: int) -> TilePlan:
+    def strength(self, source: ImageRegions, file: File | None = None) -> Strength:
+        """How strongly an image is restored, and why; `file`: what it was decoded from."""
+        if self._named is not None or self.restore != "auto":
+            return Strength(restore=0.0 if self.restore == "auto" else float(self.restore), reason="chosen")
+        return strength_of(source, file)
+
+    def _choose(self, strength: Strength) -> tuple[_Model, dict[str, str]]:
+        """The model for a strength, and what an image's provenance says of it."""
+        if self._named is not None:
+            return self._named, self._describe(self._named)
+        model = self._mixture(strength.restore)
+        return model, self._describe(model) | {
+            "texture": f"{self._texture(strength.restore):g}",
+            "restore": f"{strength.restore:g}",
+            "restore_reason": strength.reason,
+        }
+
+    def _mixture(self, restore: float) -> _Model:
+        """The model of a strength; loaded once."""
+        texture = self._texture(restore)
+        with self._lock:
+            if (restore, texture) not in self._models:
+                model = self._load(mixture(restore, texture), cache=is_automatic(restore, texture))
+                self._models[restore, texture] = model
+            return self._models[restore, texture]
+
+    def _texture(self, restore: float) -> float:
+        return auto_texture(restore) if self.texture == "auto" else self.texture
+
+    def _load(self, weights: Weights, *, path: Path | None = None, cache: bool = False) -> _Model:
+        cache = cache or (path is None and weights.name in weights_module.packaged())
+        return _Model(weights, choose_engine(weights, **self._engine_options, path=path, cache=cache))
+
+    def _describe(self, model: _Model) -> dict[str, str]:
+        described = {
+            "model": model.weights.name,
+            "sha256": model.weights.sha256,
+            "version": __version__,
+            "engine": model.engine.name,
+            "precision": model.engine.precision,
+        }
+        return described | ({"self_ensemble": "8"} if self.self_ensemble else {})
+
+    def _plan(self, engine: Engine, height: int, width: int, scale: int, alpha: bool, memory: int) -> TilePlan:
         copies = 1 + alpha + 2 * self.self_ensemble
-        return plan_tiles(height, width, self._engine, self._halo, memory, margin=self._margin(scale), copies=copies)
+        return plan_tiles(height, width, engine, self._halo, memory, margin=self._margin(scale), copies=copies)
 
-    def _plan_for_free_memory(self, height: int, width: int, scale: int, alpha: bool) -> TilePlan:
+    def _plan_for_free_memory(self, engine: Engine, height: int, width: int, scale: int, alpha: bool) -> TilePlan:
         """The plan, with smaller tiles where less memory is free than `memory`."""
-        plan = self._plan(height, width, scale, alpha, self.memory)
+        plan = self._plan(engine, height, width, scale, alpha, self.memory)
         free = free_memory()
         if free is None or free * _MAX_OF_FREE_MEMORY >= self.memory:
             return plan
-        smaller = self._plan(height, width, scale, alpha, int(free * _MAX_OF_FREE_MEMORY))
+        smaller = self._plan(engine, height, width, scale, alpha, int(free * _MAX_OF_FREE_MEMORY))
         if smaller != plan:
             log.warning("only %.0f MB of memory are free: using smaller tiles than --memory allows.", free / 1e6)
         return smaller
 
     def _margin(self, scale: int) -> int:
-        return 0 if scale == self.weights.config.scale else _MARGIN
+        return 0 if scale == self._config.scale else _MARGIN
 
     def _check_scale(self, scale: int) -> None:
-        largest = self.weights.config.scale
+        largest = self._config.scale
         if scale not in range(2, largest + 1):
-            raise UsageError(f"{self.weights.name} makes images 2 to {largest} times larger, got a scale of {scale!r}.")
+            raise UsageError(
+                f"{self._first.weights.name} makes images 2 to {largest} times larger, got a scale of {scale!r}."
+            )
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -190,22 +261,21 @@ def _check_whole(name: str, value: object) -> None:
         raise UsageError(f"{name} is a whole number from 1, got {value!r}.")
 
 
-def _load(model: str | os.PathLike[str] | Weights | None, texture: float | None) -> Weights:
-    if texture is not None:
-        if model is not None:
-            raise UsageError("texture mixes srresnet and srgan, so it cannot be combined with a model.")
-        if isinstance(texture, bool) or not isinstance(texture, (int, float)):
-            raise UsageError(f"texture is a number from 0 to 1, got {texture!r}.")
-        gentle, strong = weights_module.read("srresnet"), weights_module.read("srgan")
-        return weights_module.interpolate(gentle, strong, texture)
+def _check_share(name: str, value: object) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value != "auto" and not (number and 0 <= value <= 1):  # type: ignore[operator]
+        raise UsageError(f"{name} is 'auto' or a number from 0 to 1, got {value!r}.")
+
+
+def _read_weights(model: str | os.PathLike[str] | Weights) -> Weights:
     if isinstance(model, Weights):
         return model
-    return weights_module.read("srgan" if model is None else model if isinstance(model, str) else Path(model))
+    return weights_module.read(model if isinstance(model, str) else Path(model))
 
 
-def _own_file(model: str | os.PathLike[str] | Weights | None) -> Path | None:
+def _own_file(model: str | os.PathLike[str] | Weights) -> Path | None:
     """The path of a model that is neither packaged nor in memory."""
-    if model is None or isinstance(model, Weights) or str(model) in weights_module.packaged():
+    if isinstance(model, Weights) or str(model) in weights_module.packaged():
         return None
     return Path(model)
 

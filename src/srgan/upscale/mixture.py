@@ -1,0 +1,43 @@
+"""The square of packaged weights that the default is mixed from: exact to crisp, and clean to restored."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from srgan.model import weights as weights_module
+from srgan.model.weights import Weights
+
+CORNERS = ("srresnet", "srgan", "photo", "photo-gan")
+"""Exact and crisp for clean images; exact and crisp for compressed and noisy ones."""
+TEXTURES = {0.0: 1.0, 0.25: 1.0, 0.5: 1.0, 0.75: 1.0, 1.0: 1.0}
+"""Strength of restoration -> texture that `auto` takes; chosen by eye, see docs/results.md."""
+
+
+def mixture(restore: float, texture: float) -> Weights:
+    """The generator at a point of the square, bilinearly; a corner is the packaged weights themselves."""
+    shares = {
+        "srresnet": (1 - restore) * (1 - texture),
+        "srgan": (1 - restore) * texture,
+        "photo": restore * (1 - texture),
+        "photo-gan": restore * texture,
+    }
+    parts = [(_corner(weights_module.find_model(name)), share) for name, share in shares.items() if share]
+    return weights_module.mix(parts, f"mixture-{restore:g}-{texture:g}")
+
+
+def auto_texture(restore: float) -> float:
+    """The texture that suits a strength: straight lines between TEXTURES."""
+    return float(np.interp(restore, list(TEXTURES), list(TEXTURES.values())))
+
+
+def is_automatic(restore: float, texture: float) -> bool:
+    """Whether `auto` can choose this point, so that its compiled graphs are worth keeping on disk."""
+    return TEXTURES.get(restore) == texture
+
+
+@cache
+def _corner(path: Path) -> Weights:
+    return weights_module.read(path)

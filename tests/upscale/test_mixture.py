@@ -1,0 +1,71 @@
+"""The default: a mixture of the packaged weights that fits each image."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from srgan import Upscaler
+from srgan.image.files import read_provenance
+from srgan.model import weights
+from srgan.upscale.mixture import CORNERS, TEXTURES, auto_texture, is_automatic, mixture
+from srgan.upscale.strength import STEPS, strength_of
+from srgan.upscale.tiled import ArrayRegions
+from tests.upscale.test_strength import decoded, encoded, photo
+
+
+def test_corners_are_the_packaged_weights() -> None:
+    for name, (restore, texture) in zip(CORNERS, itertools.product((0.0, 1.0), repeat=2), strict=True):
+        assert mixture(restore, texture).sha256 == weights.read(name).sha256
+
+
+def test_mixture_is_bilinear() -> None:
+    srresnet, srgan, photo_, photo_gan = (weights.read(name).tensors["head.conv.weight"] for name in CORNERS)
+    expected = 0.7 * (0.6 * srresnet + 0.4 * srgan) + 0.3 * (0.6 * photo_ + 0.4 * photo_gan)
+    np.testing.assert_allclose(mixture(0.3, 0.4).tensors["head.conv.weight"], expected, atol=1e-6)
+
+
+def test_texture_shrinks_as_restoration_grows() -> None:
+    textures = [auto_texture(restore) for restore in np.linspace(0, 1, 21)]
+    assert textures[0] == 1.0 and all(a >= b >= 0 for a, b in itertools.pairwise(textures))
+    assert tuple(TEXTURES) == STEPS and is_automatic(0.5, auto_texture(0.5)) and not is_automatic(0.4, 1.0)
+
+
+def test_clean_images_are_upscaled_by_srgan() -> None:
+    pixels = photo(40, 48)
+    default, srgan = Upscaler(engine="openvino"), Upscaler("srgan", engine="openvino")
+    assert np.array_equal(default.upscale(pixels), srgan.upscale(pixels))
+
+
+def test_each_file_gets_its_own_strength(tmp_path: Path) -> None:
+    upscaler = Upscaler(engine="openvino")
+    for quality, restore in ((97, "0"), (40, "1"), (98, "0")):
+        file = tmp_path / f"{quality}.jpg"
+        file.write_bytes(encoded(photo(64, 64), quality=quality))
+        upscaler.upscale_file(file, tmp_path / f"{quality}.png")
+        provenance = read_provenance(tmp_path / f"{quality}.png")
+        assert provenance is not None and provenance["restore"] == restore
+        assert provenance["texture"] == f"{auto_texture(float(restore)):g}"
+        if restore == "1":
+            assert provenance["restore_reason"].startswith("JPEG, quality about") and provenance["model"] != "srgan"
+            expected = Upscaler(restore=1.0, engine="openvino").upscale(file)
+            assert np.array_equal(np.asarray(Image.open(tmp_path / f"{quality}.png")), expected)
+
+
+def test_array_and_lossless_copy_get_the_strength_of_their_pixels(tmp_path: Path) -> None:
+    pixels = decoded(encoded(photo(128, 128), quality=30))
+    path = tmp_path / "saved.png"
+    Image.fromarray(pixels).save(path)
+    restored = Upscaler(restore=1.0, engine="openvino").upscale(pixels)
+    assert np.array_equal(Upscaler(engine="openvino").upscale(pixels), restored)
+    assert np.array_equal(Upscaler(engine="openvino").upscale(path), restored)
+
+
+def test_tables_of_an_unknown_maker() -> None:
+    rng = np.random.default_rng(0)
+    tables = [[int(step) for step in rng.integers(1, 255, 64)] for _ in range(2)]
+    file = encoded(photo(64, 64), qtables=tables)
+    assert strength_of(ArrayRegions(decoded(file)), file).restore in STEPS
