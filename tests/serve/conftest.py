@@ -1,4 +1,4 @@
-"""A running service with two small models of random weights in place of the packaged ones."""
+"""A running service with small models of random weights in place of the packaged ones."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from srgan.model.config import GeneratorConfig
 from srgan.serve.app import Server, create_app
 from srgan.serve.models import ModelPool
 from srgan.serve.queue import ServeLimits
-from srgan.serve.service import Service
+from srgan.serve.service import Service, UpscaleParams
+from srgan.upscale import mixture
 from tests.support import random_weights
 
 CONFIG = GeneratorConfig(blocks=1, width=16)
 
 
 def write_models(folder: Path, config: GeneratorConfig = CONFIG) -> Path:
-    """The four packaged models with random weights."""
-    for seed, name in enumerate(("srgan", "srresnet", "photo", "photo-gan")):
+    """The packaged models' names with random weights."""
+    for seed, name in enumerate(mixture.CORNERS):
         tensors = random_weights(config, seed=seed).tensors
         weights.write(folder / f"{name}.safetensors", tensors, config=config, metadata={})
     return folder
@@ -40,7 +41,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = write_models(tmp_path_factory.mktemp("models"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "_MODELS", folder)
+        mixture._corner.cache_clear()
         yield folder
+    mixture._corner.cache_clear()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +110,11 @@ class Gate:
         self.opened, self.entered = threading.Event(), threading.Semaphore(0)
         original = running.service.pool.upscaler
 
-        def held(model: str | None, texture: float | None, queue: str) -> Any:
+        def held(params: UpscaleParams, queue: str) -> Any:
             if queue in queues:
                 self.entered.release()
                 assert self.opened.wait(60)
-            return original(model, texture, queue)
+            return original(params, queue)
 
         patch.setattr(running.service.pool, "upscaler", held)
 

@@ -14,9 +14,10 @@ import requests
 
 from srgan.cli import main
 from srgan.errors import ImageError, WeightsError
-from srgan.image.files import Image, Metadata, read_image, read_provenance, write_image
+from srgan.image.files import Image, Metadata, encode_image, read_image, read_provenance, write_image
 from srgan.model import weights
 from srgan.serve.problems import STATUSES, problem_from_error
+from srgan.upscale.mixture import CORNERS
 from tests.serve.conftest import Gate, Running, by_command, drawn, file_bytes, until
 
 SECONDS = 60
@@ -52,6 +53,7 @@ def head(served: Running, length: int) -> bytes:
         ("photo.png", {}, {}),
         ("photo.png", {}, {"model": "srresnet", "scale": 2}),
         ("photo.png", {}, {"texture": "0.35", "scale": 3}),
+        ("photo.jpg", {}, {"texture": "auto", "restore": "0.5"}),
         ("deep.png", {"deep": True}, {}),
         ("grey.png", {"channels": 1}, {}),
         ("photo.jpg", {}, {}),
@@ -111,6 +113,9 @@ def test_headers_and_provenance(running: Running, image_file: Callable[..., Path
     target.write_bytes(answer.content)
     provenance = read_provenance(target)
     assert provenance is not None and provenance["sha256"] == sha256
+    headers = post(running, encode_image(Image(pixels=drawn(40, 40)), ".jpg", quality=50)).headers
+    assert headers["X-Srgan-Texture"] == "1" and "JPEG, quality about" in headers["X-Srgan-Restore-Reason"]
+    assert post(running, data, restore="0.5").headers["X-Srgan-Restore"] == "0.5"
     target.write_bytes(post(running, data, provenance="false").content)
     assert read_provenance(target) is None
 
@@ -132,14 +137,15 @@ def test_damaged_images_get_the_commands_sentence(
         ("text/plain", {}, 415, "Content-Type"),
         ("image/png", {"scale": 7}, 400, "scale is '7'. Input should be 2, 3 or 4"),
         ("image/png", {"scale": "4.0"}, 400, "2, 3 or 4"),
-        ("image/png", {"model": "/etc/passwd"}, 400, "one of srgan, photo, photo-gan, srresnet"),
-        ("image/png", {"txture": 1}, 400, "no parameter 'txture'. Known are: model, scale"),
+        ("image/png", {"model": "/etc/passwd"}, 400, "one of srgan, photo"),
+        ("image/png", {"txture": 1}, 400, "no parameter 'txture'. Known are: model, texture, restore, scale"),
         ("image/png", {"a\nb": 1}, 400, r"no parameter 'a\nb'"),
         ("image/png", {"texture": "nan"}, 400, "texture is 'nan'"),
-        ("image/png", {"texture": 1.01}, 400, "less than or equal to 1"),
+        ("image/png", {"restore": 1.01}, 400, "'auto' or a number from 0 to 1"),
         ("image/png", {"format": "exe"}, 400, "'png', 'jpeg'"),
         ("image/png", {"provenance": "yes"}, 400, "boolean"),
-        ("image/png", {"texture": 0.5, "model": "srgan"}, 409, "excludes"),
+        ("image/png", {"scale": [2, 3]}, 400, "scale comes 2 times"),
+        ("image/png", {"texture": 0.5, "model": "srgan"}, 409, "exclude"),
         ("multipart/form-data; boundary=x", {}, 400, "damaged"),
     ],
 )
@@ -176,9 +182,7 @@ def test_head_is_get_without_a_body(running: Running) -> None:
 
 def test_models_health_and_metrics(running: Running) -> None:
     models = get(running, "/v1/models").json()
-    assert [model["model"] for model in models["models"]] == ["srgan", "photo", "photo-gan", "srresnet"] and models[
-        "texture"
-    ]
+    assert {model["model"] for model in models["models"]} == {*CORNERS} and models["mixture"]
     assert get(running, "/healthz").text == "ok\n" and get(running, "/readyz").text == "ready\n"
     post(running, file_bytes(40, 40))
     metrics = get(running, "/metrics")
@@ -186,7 +190,7 @@ def test_models_health_and_metrics(running: Running) -> None:
     lines = metrics.text.splitlines()
     for start in (
         'srgan_http_requests_total{route="/v1/upscale",status="200"} ',
-        'srgan_info{model="srgan",version=',
+        'srgan_info{model="mixture",version=',
         'srgan_work_seconds_bucket{le="+Inf"} ',
         "srgan_pictures_total ",
         "srgan_jobs_running 0.0",
@@ -202,12 +206,12 @@ def test_a_weights_file_is_offered_by_its_stem(
     file = str(models / "srresnet.safetensors")
     served = run_service(model=(file,))
     answer = get(served, "/v1/models").json()
-    assert [model["model"] for model in answer["models"]] == ["srresnet"] and not answer["texture"]
+    assert [model["model"] for model in answer["models"]] == ["srresnet"] and not answer["mixture"]
     source = image_file()
     assert post(served, source.read_bytes()).content == by_command(source, source.with_name("o.png"), "--model", file)
-    assert "no texture" in detail(post(served, source.read_bytes(), texture=0.5), 409)
+    assert "fixed models only" in detail(post(served, source.read_bytes(), texture=0.5), 409)
     [upscale] = get(served, "/openapi.json").json()["paths"]["/v1/upscale"].values()
-    assert "texture" not in [parameter["name"] for parameter in upscale["parameters"]]
+    assert not {"texture", "restore"} & {parameter["name"] for parameter in upscale["parameters"]}
 
 
 def test_a_full_queue_is_429(run_service: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,8 +381,4 @@ def test_the_docs_page_agrees_with_the_description(running: Running) -> None:
     [upscale] = description["paths"]["/v1/upscale"].values()
     assert set(upscale["responses"]) == {"200", *(str(status) for status in STATUSES)}
     schemas = {parameter["name"]: parameter["schema"] for parameter in upscale["parameters"]}
-    assert schemas["model"]["enum"] == ["srgan", "photo", "photo-gan", "srresnet"] and schemas["scale"]["enum"] == [
-        2,
-        3,
-        4,
-    ]
+    assert {*schemas["model"]["enum"]} == {*CORNERS} and schemas["scale"]["enum"] == [2, 3, 4]

@@ -20,7 +20,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from srgan.image.files import Image, ImageBytes, read_rgb8, write_image
-from tests.serve.conftest import Gate, Running, by_command, until
+from tests.serve.conftest import Gate, Running, by_command, drawn, until
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -135,7 +135,7 @@ def test_upload_and_download_equal_the_command(page: Page, image_file: Callable[
     assert name == "my photo_x4.png"
     assert data == by_command(source, source.with_name("ours.png"))
     assert page["command"].get_attribute("textContent") == (
-        "srgan upscale 'my photo.png' --model srgan --scale 4 -o 'my photo_x4.png'"
+        "srgan upscale 'my photo.png' --scale 4 -o 'my photo_x4.png'"
     )
     assert page["sr"].get_property("naturalWidth") == page["before"].get_property("naturalWidth") == 640
 
@@ -188,6 +188,22 @@ def test_another_texture_shows_a_tile_first(
     page.done()
     assert not page["tile"].is_displayed()
     assert page.download()[1] == by_command(source, source.with_name("o.png"), "--texture", "0.35")
+    page["texture-auto"].click()
+    page.until(lambda: page["texture-value"].text == "1")
+
+
+def test_auto_shows_what_was_chosen(page: Page, tmp_path: Path) -> None:
+    source = tmp_path / "photo.jpg"
+    write_image(source, Image(pixels=drawn(40, 56)), quality=50)
+    page.send(source)
+    page.done()
+    strength, _, reason = page["restore-value"].text.partition(" ")
+    assert float(strength) == float(page["restore"].get_property("value"))
+    assert reason.startswith("(JPEG, quality about ") and page["text"].text.endswith(f"restore {strength} {reason}")
+    page.set_range("restore", 0.6)
+    assert not page["restore-auto"].is_selected()
+    page.until(lambda: page["after-name"].text == "texture 1, restore 0.6")
+    assert page.download()[1] == by_command(source, source.with_name("o.jpg"), "--restore", "0.6")
 
 
 def test_files_become_a_queue_and_one_zip(page: Page, image_file: Callable[..., Path], tmp_path: Path) -> None:
@@ -226,7 +242,7 @@ def test_cancel(page: Page, served: Running, image_file: Callable[..., Path], mo
     assert served.metric("srgan_pictures_total") == finished
     page["again"].click()
     page.done()
-    assert page["after-name"].text == "srgan" and not page["again"].is_displayed()
+    assert page["after-name"].text.startswith("texture 1, restore ") and not page["again"].is_displayed()
 
 
 def test_a_service_that_went_away(page: Page, image_file: Callable[..., Path]) -> None:
@@ -342,7 +358,19 @@ def test_keyboard_and_accessible_names(page: Page, image_file: Callable[..., Pat
         focused = page.driver.switch_to.active_element
         if focused.tag_name == "button":
             assert page.run("return getComputedStyle(arguments[0]).outlineStyle", focused) != "none"
-    names = {"picture", "texture", "format", "command", "download", "viewer", "split", "fit", "in", "mark"}
+    names = {
+        "picture",
+        "texture",
+        "restore-auto",
+        "format",
+        "command",
+        "download",
+        "viewer",
+        "split",
+        "fit",
+        "in",
+        "mark",
+    }
     assert names <= reached, names - reached
 
 

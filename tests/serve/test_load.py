@@ -157,8 +157,7 @@ def test_a_minute_of_good_and_hostile_clients(tmp_path: Path, capsys: pytest.Cap
             suffix, options = (
                 (SUFFIXES[value], []) if option == "format" else (Path(name).suffix, [f"--{option}", value])
             )
-            model = [] if option in ("model", "texture") else ["--model", "srgan"]
-            expected[name, query] = by_command(tmp_path / name, tmp_path / f"ours{suffix}", *options, *model)
+            expected[name, query] = by_command(tmp_path / name, tmp_path / f"ours{suffix}", *options)
 
     served = Process("--patience", "2", "--size", "4000000", "--queue", "8")
     try:

@@ -73,7 +73,7 @@ def test_every_link_of_the_page_exists(running: Running) -> None:
         return requests.get(running.url + path, timeout=30)
 
     about = get("/page/about").json()
-    assert about["examples"] and about["texture"]
+    assert about["examples"] and about["knobs"] == ["texture", "restore"]
     seen, unseen = set(), {"/", "/docs", *about["examples"]}
     while unseen:
         path = unseen.pop()

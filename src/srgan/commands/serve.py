@@ -25,7 +25,7 @@ class Serve:
     port: int = 7860
     """Port to listen on; 0 takes a free one and prints it."""
     model: tuple[str, ...] = ()
-    """Models on offer, the default first: packaged names or weights files. None: all packaged ones, and the texture slider between srresnet and srgan."""
+    """Models on offer, the default first: packaged names or weights files. None: all packaged ones, and the mixtures of them that texture and restore choose."""
     token: str | None = None
     """Token that every request needs. Better in the environment, as SRGAN_TOKEN: other users of the machine can read command lines. Without either, one is made and printed when --host is not this machine's own."""
     allow_host: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ def _serve(settings: Serve, token: str | None, exposed: bool) -> None:
         pool = ModelPool(settings.model, engine=settings.engine, precision=settings.precision, memory=settings.memory)
         service = Service(pool, settings.limits)
         app = create_app(service, token=token, hosts=settings.allow_host, any_host=exposed)
-        log.info("serving %s%s; Ctrl-C stops", ", ".join(pool.names), ", texture 0..1" if pool.texture else "")
+        log.info("serving %s%s; Ctrl-C stops", ", ".join(pool.names), " and their mixtures" if pool.mixes else "")
         Server(app, service).run(sockets=[listener])
 
 

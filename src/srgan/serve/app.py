@@ -26,7 +26,7 @@ from srgan.serve import page
 from srgan.serve.http import cancel_on_disconnect, large_response, problem_response
 from srgan.serve.problems import STATUSES, Problem, bug, problem_from_error
 from srgan.serve.security import SecurityMiddleware
-from srgan.serve.service import FORMATS, Service, UpscaleParams
+from srgan.serve.service import FORMATS, HEADERS, Service, UpscaleParams
 
 log = logging.getLogger("srgan")
 
@@ -45,13 +45,8 @@ _PROBLEM = {
         "detail": {"type": "string", "description": "the sentence that the command line prints"},
     },
 }
-_HEADERS = {
-    "X-Srgan-Model": "The model's name.",
-    "X-Srgan-Model-Sha256": "The hash of its weights.",
-    "X-Srgan-Version": "The version of this package.",
-    "X-Srgan-Engine": "What computed it.",
-    "X-Srgan-Precision": "The precision of the computation.",
-    "Server-Timing": "Milliseconds: wait (in the queue) and work (decode, upscale, encode).",
+_HEADERS = {name: what for name, (_, what) in HEADERS.items()} | {
+    "Server-Timing": "Milliseconds: wait (in the queue) and work (decode, upscale, encode)."
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {
@@ -82,10 +77,10 @@ class ModelInfo(BaseModel):
 
 
 class ModelList(BaseModel):
-    """The models on offer, the default first."""
+    """The models on offer; `mixture`: whether texture and restore are too, else the first model is the default."""
 
     models: list[ModelInfo]
-    texture: bool
+    mixture: bool
 
 
 def create_app(
@@ -124,16 +119,16 @@ def api_routes(service: Service) -> APIRouter:
     )
     async def upscale(request: Request, params: Annotated[UpscaleParams, Query()]) -> Response:
         # Refuse before the body is read what cannot be done.
-        service.check(params)
+        service.check(params, request.query_params)
         service.large.check_admission()
         with service.bodies.share() as taken:
             image = await service.bodies.read(request, taken)
             larger = await cancel_on_disconnect(request, service.upscale(image, params))
         return large_response(larger.data, larger.media_type, larger.headers)
 
-    @router.get("/v1/models", summary="The models on offer, the default first", responses=_refusals(401, 403, 405))
+    @router.get("/v1/models", summary="The models on offer", responses=_refusals(401, 403, 405))
     async def models() -> ModelList:
-        return ModelList.model_validate({"models": service.pool.describe(), "texture": service.pool.texture})
+        return ModelList.model_validate({"models": service.pool.describe(), "mixture": service.pool.mixes})
 
     @router.get("/healthz", summary="Whether the process lives", **_text(401, 403, 405, public=True))
     async def healthz() -> str:
@@ -167,9 +162,9 @@ def _complete_description(description: dict[str, Any], service: Service, token: 
     upscale = description["paths"]["/v1/upscale"]["post"]
     for parameter in upscale["parameters"]:
         if parameter["name"] == "model":
-            parameter["schema"] |= {"enum": list(service.pool.names), "default": service.pool.names[0]}
-    if not service.pool.texture:
-        upscale["parameters"] = [one for one in upscale["parameters"] if one["name"] != "texture"]
+            parameter["schema"] |= {"enum": list(service.pool.names)}
+    if not service.pool.mixes:
+        upscale["parameters"] = [one for one in upscale["parameters"] if one["name"] not in ("texture", "restore")]
     if token:
         scheme = {"type": "http", "scheme": "bearer", "description": "the token that `srgan serve` printed"}
         description.setdefault("components", {})["securitySchemes"] = {"token": scheme}

@@ -6,12 +6,15 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from srgan import Upscaler
 from srgan.errors import UsageError
 from srgan.model import weights
 from srgan.upscale.mixture import CORNERS
+
+if TYPE_CHECKING:
+    from srgan.serve.service import UpscaleParams
 
 QUEUES = ("large", "small")
 MAX_MIXTURES = 8
@@ -19,9 +22,10 @@ MAX_MIXTURES = 8
 
 
 class ModelPool:
-    """Upscalers by queue and model or texture; clients choose among `names`, never a path.
+    """Upscalers by queue and model or mixture; clients choose among `names`, never a path.
 
-    `options` (engine, precision, memory) go to each `Upscaler`. Raises SrganError.
+    `mixes`: whether texture and restore are on offer; then the default is the mixture that fits the image, else the
+    first name. `options` (engine, precision, memory) go to each `Upscaler`. Raises SrganError.
     """
 
     def __init__(self, models: Sequence[str] = (), **options: Any) -> None:
@@ -33,21 +37,23 @@ class ModelPool:
         if len(files) < len(chosen):
             raise UsageError(f"two of the models {', '.join(chosen)} have the same name; rename one of the files.")
         self.names = tuple(files)
-        self.texture = set(CORNERS) <= set(packaged) and not models
+        self.mixes = {*CORNERS} <= {*packaged} and not models
+        self.default = "mixture" if self.mixes else self.names[0]
         self._options = options
         self._lock = threading.Lock()
         # One for each queue: an upscaler runs one tile at a time, and a preview must not wait for a large image's tile.
         self._named = {(queue, name): Upscaler(file, **options) for name, file in files.items() for queue in QUEUES}
-        self._mixtures: OrderedDict[tuple[str, float | str], Upscaler] = OrderedDict()
+        self._mixtures: OrderedDict[tuple[object, ...], Upscaler] = OrderedDict()
 
-    def upscaler(self, model: str | None, texture: float | Literal["auto"] | None, queue: str) -> Upscaler:
-        """The upscaler of a model, or of the mixture that fits each image; a new mixture is compiled here."""
-        if model is not None or not self.texture:
-            return self._named[queue, model or self.names[0]]
-        texture = "auto" if texture is None else texture
-        key = queue, texture
+    def upscaler(self, params: UpscaleParams, queue: str) -> Upscaler:
+        """The upscaler of a model or a mixture; a new mixture is compiled here."""
+        if params.model is not None or not self.mixes:
+            return self._named[queue, params.model or self.names[0]]
+        key = queue, params.texture, params.restore
         with self._lock:
-            mixture = self._mixtures.get(key) or Upscaler(texture=texture, **self._options)
+            mixture = self._mixtures.get(key)
+            if mixture is None:
+                mixture = Upscaler(texture=params.texture, restore=params.restore, **self._options)
             self._mixtures[key] = mixture
             self._mixtures.move_to_end(key)
             while len(self._mixtures) > MAX_MIXTURES:
@@ -55,5 +61,5 @@ class ModelPool:
             return mixture
 
     def describe(self) -> list[dict[str, str]]:
-        """Name, hash, version, engine and precision of each model, the default first."""
+        """Name, hash, version, engine and precision of each model."""
         return [self._named[QUEUES[0], name].describe() | {"model": name} for name in self.names]

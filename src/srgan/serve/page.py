@@ -50,7 +50,7 @@ def routes(service: Service) -> APIRouter:
             _add_file(router, path, file)
     about = {
         "models": service.pool.describe(),
-        "texture": service.pool.texture,
+        "knobs": ["texture", "restore"] if service.pool.mixes else [],
         "pixels": service.limits.pixels,
         "size": service.limits.size,
         "examples": sorted(path for path in paths if path.startswith("/examples/")),
@@ -62,7 +62,7 @@ def routes(service: Service) -> APIRouter:
 
     @router.post("/page/upscale")
     async def page_upscale(request: Request, params: Annotated[UpscaleParams, Query()]) -> Response:
-        service.check(params)
+        service.check(params, request.query_params)
         service.large.check_admission()
         with service.bodies.share() as taken:
             image = await service.bodies.read(request, taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import numpy as np
 import prometheus_client as prometheus
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
+from starlette.datastructures import QueryParams
 
 from srgan import Upscaler, __version__
 from srgan.image import files
@@ -34,6 +37,17 @@ SMALL_PIXELS = 128 * 128
 """LR pixels up to which an image has a queue of its own: previews never wait behind large images."""
 YIELD_SECONDS = 1.0
 """Longest pause of a large image before a tile, for a small one at work."""
+HEADERS = {
+    "X-Srgan-Model": ("model", "The model's name."),
+    "X-Srgan-Model-Sha256": ("sha256", "The hash of its weights."),
+    "X-Srgan-Texture": ("texture", "The texture of a mixture."),
+    "X-Srgan-Restore": ("restore", "The strength of its restoration."),
+    "X-Srgan-Restore-Reason": ("restore_reason", "What the strength was chosen by."),
+    "X-Srgan-Version": ("version", "The version of this package."),
+    "X-Srgan-Engine": ("engine", "What computed it."),
+    "X-Srgan-Precision": ("precision", "The precision of the computation."),
+}
+"""Headers of an image: the provenance's key, and what they mean."""
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -45,12 +59,27 @@ def _from_query(text: object) -> object:
     return exact.get(text, text) if isinstance(text, str) else text
 
 
+def _strength(text: object) -> object:
+    """pydantic's own sentence about a union names only one of its members."""
+    with contextlib.suppress(ValueError, TypeError):
+        if text == "auto" or 0 <= float(text) <= 1:  # type: ignore[arg-type]
+            return text
+    raise PydanticCustomError("strength", "Input should be 'auto' or a number from 0 to 1")
+
+
+Strength = Annotated[Literal["auto"] | Annotated[float, Field(ge=0, le=1)], BeforeValidator(_strength)]
+
+
 class UpscaleParams(BaseModel):
     """The query of an upscale; unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str | SkipJsonSchema[None] = Field(None, description="Which network.")
+    model: str | SkipJsonSchema[None] = Field(None, description="Which network; default: by texture and restore.")
+    texture: Strength = Field("auto", description="0 exact to 1 crisp; auto fits the image. Excludes model.")
+    restore: Strength = Field(
+        "auto", description="How much compression and noise to take away; auto reads it from the image. Excludes model."
+    )
     scale: Annotated[Literal[2, 3, 4], BeforeValidator(_from_query)] = Field(4, description="The output's factor.")
     format: Literal["png", "jpeg", "webp", "tiff", "avif"] | SkipJsonSchema[None] = Field(
         None, description="The answer's format; default: the request's own."
@@ -58,9 +87,6 @@ class UpscaleParams(BaseModel):
     alpha: AlphaMode = Field("bleed", description="Colours under transparent pixels: filled, or left as they are.")
     provenance: Annotated[StrictBool, BeforeValidator(_from_query)] = Field(
         True, description="Write into the metadata what made the image."
-    )
-    texture: Annotated[float, Field(ge=0, le=1)] | SkipJsonSchema[None] = Field(
-        None, description="0 exact (srresnet) to 1 crisp (srgan); excludes model."
     )
 
 
@@ -93,12 +119,18 @@ class Service:
         self.large.drain()
         self.small.drain()
 
-    def check(self, params: UpscaleParams) -> None:
-        """Raise Problem 400 or 409 where the models on offer do not fit."""
-        if params.texture is not None and not self.pool.texture:
-            raise Problem(409, "texture", "This service does not offer both srresnet and srgan, so it has no texture.")
-        if params.texture is not None and params.model is not None:
-            raise Problem(409, "texture", "'texture' mixes srresnet and srgan, so it excludes 'model'; send one.")
+    def check(self, params: UpscaleParams, query: QueryParams) -> None:
+        """Raise Problem 400 or 409 for a parameter that comes twice, and where the models on offer do not fit."""
+        for name in query:
+            if len(query.getlist(name)) > 1:
+                raise Problem(400, "parameter", f"{name} comes {len(query.getlist(name))} times; send it once.")
+        if (params.texture, params.restore) != ("auto", "auto"):
+            if not self.pool.mixes:
+                raise Problem(
+                    409, "texture", "This service offers fixed models only: texture and restore mix packaged ones."
+                )
+            if params.model is not None:
+                raise Problem(409, "texture", "texture and restore mix the packaged models, so they exclude 'model'.")
         if params.model is not None and params.model not in self.pool.names:
             raise Problem(400, "parameter", f"model must be one of {', '.join(self.pool.names)}.")
 
@@ -130,15 +162,14 @@ class Service:
                 on_image(image)
                 self._yield_to_small_jobs(queue)
 
-            upscaler = self.pool.upscaler(params.model, params.texture, queue.name)
-            data, kind = upscale_bytes(upscaler, source, params, self.image_limits, decoded, between_tiles)
-            return data, kind, upscaler.describe()
+            upscaler = self.pool.upscaler(params, queue.name)
+            return upscale_bytes(upscaler, source, params, self.image_limits, decoded, between_tiles)
 
-        data, kind, description = await queue.run(job, on_position=on_position)
+        data, kind, provenance = await queue.run(job, on_position=on_position)
 
         seconds = {"wait": started - arrived, "work": time.monotonic() - started}
         self.metrics.upscaled(seconds)
-        return Upscaled(data=data, format=kind, headers=_headers(description, seconds, source.name, params.scale, kind))
+        return Upscaled(data=data, format=kind, headers=_headers(provenance, seconds, source.name, params.scale, kind))
 
     def _yield_to_small_jobs(self, queue: JobQueue) -> None:
         end = time.monotonic() + YIELD_SECONDS
@@ -153,8 +184,8 @@ def upscale_bytes(
     limits: Limits,
     on_image: Callable[[Image], None],
     progress: Progress,
-) -> tuple[bytes, str]:
-    """The bytes that `srgan upscale` writes, and their format, a key of FORMATS. Raises ImageError."""
+) -> tuple[bytes, str, dict[str, str]]:
+    """The bytes that `srgan upscale` writes, their format, a key of FORMATS, and provenance. Raises ImageError."""
     # Refuse what the answer's format cannot hold before any work.
     own = format_of(source).lower()
     image = files.read_image(source, limits=limits)
@@ -163,7 +194,8 @@ def upscale_bytes(
     if kind == "jpeg" and image.alpha is not None and image.alpha.min() == np.iinfo(image.alpha.dtype).max:
         image = dataclasses.replace(image, alpha=None)
     height, width = (params.scale * side for side in image.pixels.shape[:2])
-    files.check_target(f"the answer{SUFFIXES[kind]}", height=height, width=width, alpha=image.alpha is not None)
+    name = f"{Path(source.name).stem}_x{params.scale}{SUFFIXES[kind]}"
+    files.check_target(name, height=height, width=width, alpha=image.alpha is not None)
     on_image(image)
 
     # Upscale, and encode as the command line does.
@@ -172,23 +204,16 @@ def upscale_bytes(
     source_regions = ArrayRegions(image.pixels, image.alpha, bleed=params.alpha == "bleed")
     write = write_to_array(pixels, alpha)
     provenance = upscaler.upscale_into(source_regions, write, scale=params.scale, file=source.data, progress=progress)
-    metadata = image.metadata.enlarged(params.scale, height, width)
-    larger = Image(pixels=pixels, alpha=alpha, metadata=metadata)
-    lossless = kind == own and is_lossless(source)
-    provenance_or_none = provenance if params.provenance else None
-    return files.encode_image(larger, SUFFIXES[kind], lossless=lossless, provenance=provenance_or_none), kind
+    larger = Image(pixels=pixels, alpha=alpha, metadata=image.metadata.enlarged(params.scale, height, width))
+    lossless, written = kind == own and is_lossless(source), provenance if params.provenance else None
+    data = files.encode_image(larger, SUFFIXES[kind], lossless=lossless, provenance=written)
+    return data, kind, provenance
 
 
-def _headers(
-    description: dict[str, str], seconds: dict[str, float], name: str, scale: int, kind: str
-) -> dict[str, str]:
+def _headers(provenance: dict[str, str], seconds: dict[str, float], name: str, scale: int, kind: str) -> dict[str, str]:
     stem = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in Path(name).stem)[:100]
     return {
-        "X-Srgan-Model": description["model"],
-        "X-Srgan-Model-Sha256": description["sha256"],
-        "X-Srgan-Version": description["version"],
-        "X-Srgan-Engine": description["engine"],
-        "X-Srgan-Precision": description["precision"],
+        **{header: provenance[key] for header, (key, _) in HEADERS.items() if key in provenance},
         "Server-Timing": ", ".join(f"{what};dur={1000 * value:.1f}" for what, value in seconds.items()),
         "Content-Disposition": f'inline; filename="{stem or "picture"}_x{scale}{SUFFIXES[kind]}"',
         "Cache-Control": "no-store",
@@ -202,7 +227,7 @@ class Metrics:
         self.registry = registry = prometheus.CollectorRegistry()
         about: dict[str, Any] = {"registry": registry}
         prometheus.Info("srgan", "Version and default model.", **about).info(
-            {"version": __version__, "model": service.pool.names[0]}
+            {"version": __version__, "model": service.pool.default}
         )
         self.requests = prometheus.Counter(
             "srgan_http_requests", "Requests; status 499: the client left.", ["route", "status"], **about

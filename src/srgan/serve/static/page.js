@@ -7,7 +7,7 @@ import { zip } from "./zip.js";
 
 const $ = (id) => document.getElementById(id);
 const PNG = { type: "image/png" };
-let about = null; // what the service offers
+let about = { knobs: [], models: [] }; // what the service offers
 const queue = []; // {file, state, text, fraction, row, bicubic, lr, view, result: {blob, name, address, label}}; see `update`
 let shown = null; // the item in the viewer
 let canvas = null; // its LR pixels, where they are known
@@ -20,12 +20,9 @@ const addresses = new Map(); // id of an img -> object URL, so that the old one 
 function scale() { return Number(document.querySelector("input[name=scale]:checked").value); }
 
 function model() {
-  // Ends of the slider are the models themselves: the same bytes as `srgan upscale --model`.
-  if (!about.texture) return { model: $("model").value };
-  const texture = Number($("texture").value);
-  if (texture === 1) return { model: "srgan" };
-  if (texture === 0) return { model: "srresnet" };
-  return { texture: String(texture) };
+  // What the command line would be given: a model, or the knobs that are not on auto.
+  if ($("model").value) return { model: $("model").value };
+  return Object.fromEntries(about.knobs.filter((name) => !$(`${name}-auto`).checked).map((name) => [name, $(name).value]));
 }
 
 function query(more) {
@@ -34,11 +31,22 @@ function query(more) {
 }
 
 function label() {
-  return Object.entries(model()).map(([name, value]) => (name === "model" ? value : `${name} ${value}`)).join(", ");
+  return Object.entries(model()).map(([name, value]) => (name === "model" ? value : `${name} ${value}`)).join(", ") || "srgan";
+}
+
+function drawKnobs() {
+  // A knob on auto shows what was chosen for the image in view, once that is known.
+  for (const name of about.knobs) {
+    const auto = $(`${name}-auto`).checked, chosen = shown?.result?.chosen[name];
+    if (auto && chosen) $(name).value = chosen.value;
+    $(`${name}-value`).textContent = !auto ? $(name).value : chosen ? [chosen.value, chosen.reason].join(" ").trim() : "";
+    for (const id of [name, `${name}-auto`]) $(id).disabled = Boolean($("model").value);
+  }
 }
 
 function settingsChanged(rest = 0) {
   // All results are of other settings now. What is at work makes room for the preview, until the slider rests.
+  drawKnobs();
   working?.abort.abort();
   for (const item of queue) if (item.state !== "cancelled" || item === shown) restart(item);
   if (shown && canvas) viewer.open(canvas.width * scale(), canvas.height * scale());
@@ -121,7 +129,6 @@ async function upscale(item, signal) {
   });
   const body = new FormData();
   body.append("picture", item.file, item.name);
-  const settings = label();
   let response;
   while ((response = await ask(`/page/upscale?${query()}`, { method: "POST", body, signal })).status === 429) {
     const seconds = Number(response.headers.get("Retry-After")) || 5;
@@ -132,11 +139,11 @@ async function upscale(item, signal) {
   if (!response.ok) throw new Error(await sentence(response));
   for await (const event of frames(response)) {
     signal.throwIfAborted();
-    take(item, event, settings);
+    take(item, event);
   }
 }
 
-function take(item, event, settings) {
+function take(item, event) {
   const percent = Math.round((100 * event.done) / event.total);
   const left = event.seconds_left ? `, ${Math.max(1, Math.round(event.seconds_left))} s left` : "";
   const kinds = {
@@ -146,20 +153,28 @@ function take(item, event, settings) {
     progress: () => update(item, { text: `${percent} %${left}`, fraction: event.done / event.total }),
     sr: () => { item.sr = { blob: new Blob([event.data], { type: event.type }), headers: event.headers }; },
     view: () => { item.view = new Blob([event.data], PNG); }, // of a format that no browser shows
-    end: () => finish(item, settings),
+    end: () => finish(item),
     problem: () => { throw new Error(event.detail); },
   };
   kinds[event.event]?.();
 }
 
-function finish(item, settings) {
+function finish(item) {
   const { blob, headers } = item.sr;
   const suffix = /_x\d\.\w+(?="$)/.exec(headers["Content-Disposition"])[0];
   const seconds = /work;dur=([\d.]+)/.exec(headers["Server-Timing"])[1] / 1000;
   const name = item.name.replace(/\.[^.]*$/, "") + suffix;
+  const chosen = {};
+  for (const knob of ["Texture", "Restore"]) {
+    const [value, reason] = [headers[`X-Srgan-${knob}`], headers[`X-Srgan-${knob}-Reason`]];
+    if (value) chosen[knob.toLowerCase()] = { value, reason: reason && reason !== "chosen" ? `(${reason})` : "" };
+  }
+  const words = Object.entries(chosen).map(([knob, { value }]) => `${knob} ${value}`).join(", ");
+  if (chosen.restore?.reason) item.restore = chosen.restore.value;
   item.view ??= blob;
-  item.result = { blob, name, label: settings, address: URL.createObjectURL(blob) };
-  const text = `${(blob.size / 1e6).toFixed(2)} MB in ${seconds.toFixed(1)} s, ${headers["X-Srgan-Engine"]} ${headers["X-Srgan-Precision"]}`;
+  item.result = { blob, name, chosen, label: words || headers["X-Srgan-Model"], address: URL.createObjectURL(blob) };
+  const text = `${(blob.size / 1e6).toFixed(2)} MB in ${seconds.toFixed(1)} s` +
+    (chosen.restore?.reason ? `, restore ${chosen.restore.value} ${chosen.restore.reason}` : "");
   update(item, { state: "done", text, fraction: 1, sr: null });
   if (item === shown) drawStage();
 }
@@ -228,6 +243,7 @@ function drawLabel() {
 
 function drawBar() {
   const { state, result } = shown ?? {};
+  drawKnobs();
   $("bar").hidden = !shown;
   $("command-field").hidden = !shown;
   problem(state === "failed" ? shown.text : "");
@@ -253,8 +269,10 @@ function preview() {
   $("tile").hidden = true;
   if (!canvas) return;
   const item = shown, settings = query(), name = label();
+  // What was read from the file is not in the tile's pixels.
+  const known = item.restore && !model().model && $("restore-auto").checked ? { restore: item.restore } : {};
   askPreview({
-    lr: canvas, times: scale(), settings, query: query({ format: "png", provenance: "false" }),
+    lr: canvas, times: scale(), settings, query: query({ format: "png", provenance: "false", ...known }),
     still: () => item === shown && settings === query() && !["done", "failed"].includes(item.state),
     show: (blob) => {
       picture("tile", blob);
@@ -296,9 +314,10 @@ async function example(path, name) {
 
 async function arrive() {
   about = await (await ask("/page/about")).json();
-  $("texture-field").hidden = !about.texture;
-  $("model-field").hidden = about.texture || about.models.length < 2;
+  for (const name of about.knobs) $(`${name}-field`).hidden = false;
+  $("model-field").hidden = about.models.length < 2;
   $("model").replaceChildren(...about.models.map((one) => new Option(one.model, one.model)));
+  if (about.knobs.length) $("model").prepend(new Option(`by ${about.knobs.join(" and ")}`, "", true, true));
   $("limits").textContent = `Up to ${(about.pixels / 1e6).toLocaleString("en")} megapixels and ${Math.floor(about.size / 2 ** 20)} MB each.`;
   $("about").textContent = `srgan ${about.models[0].version}.`;
   for (const path of about.examples) {
@@ -328,7 +347,10 @@ $("zip").addEventListener("click", async () => {
   }
 });
 
-$("texture").addEventListener("input", () => { $("texture-value").textContent = $("texture").value; settingsChanged(400); });
+for (const name of ["texture", "restore"]) {
+  $(name).addEventListener("input", () => { $(`${name}-auto`).checked = false; settingsChanged(400); });
+  $(`${name}-auto`).addEventListener("change", () => settingsChanged());
+}
 for (const input of [...document.querySelectorAll("input[name=scale]"), $("format"), $("model")]) {
   input.addEventListener("change", () => settingsChanged());
 }
