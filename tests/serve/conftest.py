@@ -41,9 +41,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = write_models(tmp_path_factory.mktemp("models"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "_MODELS", folder)
-        mixture._corner.cache_clear()
         yield folder
-    mixture._corner.cache_clear()
 
 
 @dataclass(frozen=True, kw_only=True)

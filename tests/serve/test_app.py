@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from PIL import Image as PillowImage
 
 from srgan.cli import main
 from srgan.errors import ImageError, WeightsError
@@ -93,6 +94,19 @@ def test_alpha_profile_and_depth_are_kept(running: Running, tmp_path: Path) -> N
     assert answer.content == by_command(source, tmp_path / "ours.png")
     sr = read_image(tmp_path / "ours.png")
     assert sr.alpha is not None and sr.pixels.dtype == alpha.dtype and sr.metadata.icc == profile
+
+
+def test_animations_and_pages_equal_the_command(run_service: Callable[..., Running], tmp_path: Path) -> None:
+    small = run_service(pixels=3 * 24 * 32)
+    frames = [PillowImage.fromarray(drawn(24, 32, seed=seed)) for seed in range(3)]
+    for name, how in {"moving.gif": {"duration": 80, "loop": 0}, "pages.tif": {}}.items():
+        source, larger = tmp_path / name, tmp_path / f"larger-{name}"
+        frames[0].save(source, save_all=True, append_images=frames[1:], **how)
+        frames[0].save(larger, save_all=True, append_images=[*frames[1:], frames[0]], **how)
+        target = tmp_path / f"ours{'.webp' if name == 'moving.gif' else '.tif'}"
+        assert post(small, source.read_bytes(), "application/octet-stream").content == by_command(source, target)
+        refused = detail(post(small, larger.read_bytes(), "application/octet-stream"), 422)
+        assert "4 frames or pages, 3,072 pixels in all; the limit is 2,304 (--pixels" in refused
 
 
 def test_form_names_are_never_opened(running: Running, image_file: Callable[..., Path]) -> None:
@@ -295,7 +309,10 @@ def test_no_folder_of_the_server_in_an_answer(
     run_service: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     served, sentence = run_service(), "/dev/shm/srgan-x1/picture.jpg: a JPEG takes 65,502 of image/jpeg and/or less."
-    answers = {ImageError: (422, sentence.replace("/dev/shm/srgan-x1/", "")), WeightsError: (500, "its log says why")}
+    answers = {
+        ImageError: (422, sentence.replace("/dev/shm/srgan-x1/", "")),
+        WeightsError: (500, "log has the details"),
+    }
     for error, (status, words) in answers.items():
         with monkeypatch.context() as broken:
             broken.setattr("srgan.serve.service.upscale_bytes", lambda *_, e=error: _raise(e(sentence)))

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +76,12 @@ def _source(path: StrPath | ImageBytes) -> Source:
     return path if isinstance(path, ImageBytes) else Path(path)
 
 
-def read_image(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) -> Image:
-    """The image in a file, at the file's own depth. Raises ImageError for whatever is wrong with the file."""
-    with ImageReader(_source(path), limits=limits, bleed=False) as reader:
+def read_image(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS, page: int | None = None) -> Image:
+    """The image in a file, at the file's own depth. Raises ImageError for whatever is wrong with the file.
+
+    `page`: one of several; 0 is an animation's first frame too.
+    """
+    with ImageReader(_source(path), limits=limits, page=page, bleed=False) as reader:
         everything = (0, 0, reader.height, reader.width)
         return Image(
             pixels=reader.region(*everything),
@@ -175,18 +178,20 @@ def encode_image(
     """The bytes that `write_image` puts into a file with that suffix (".png", ...)."""
     image = dataclasses.replace(image, metadata=fit_metadata(Path(f"image{suffix}"), image.metadata))
     raw_bytes = image.pixels.nbytes + (0 if image.alpha is None else image.alpha.nbytes)
-    with tempfile.TemporaryDirectory(prefix="srgan-", dir=_memory_folder(2 * raw_bytes)) as folder:
-        path = Path(folder) / f"image{suffix}"
+    with memory_folder(2 * raw_bytes) as folder:
+        path = folder / f"image{suffix}"
         write_image(path, image, quality=quality, lossless=lossless, provenance=provenance)
         return path.read_bytes()
 
 
-def _memory_folder(needed_bytes: int) -> str | None:
-    """A folder in memory with enough room, so that the image touches no disk; None where there is none."""
+@contextlib.contextmanager
+def memory_folder(needed_bytes: int) -> Iterator[Path]:
+    """A temporary folder, in memory where there is room, so that the image touches no disk."""
+    in_memory = False
     with contextlib.suppress(OSError):
-        if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > needed_bytes:
-            return "/dev/shm"
-    return None
+        in_memory = os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > needed_bytes
+    with tempfile.TemporaryDirectory(prefix="srgan-", dir="/dev/shm" if in_memory else None) as folder:
+        yield Path(folder)
 
 
 def write_array(path: StrPath, array: NDArray[Any], *, quality: int | None = None) -> None:

@@ -24,9 +24,9 @@ from srgan.errors import SrganError
 from srgan.fs import printable
 from srgan.serve import page
 from srgan.serve.http import cancel_on_disconnect, large_response, problem_response
-from srgan.serve.problems import STATUSES, Problem, bug, problem_from_error
+from srgan.serve.problems import STATUSES, Problem, problem_from_error
 from srgan.serve.security import SecurityMiddleware
-from srgan.serve.service import FORMATS, HEADERS, Service, UpscaleParams
+from srgan.serve.service import HEADERS, MEDIA_TYPES, Service, UpscaleParams
 
 log = logging.getLogger("srgan")
 
@@ -56,13 +56,13 @@ _FORM = {
         "properties": {"picture": {"type": "string", "format": "binary"}},
         "additionalProperties": False,
     },
-    "encoding": {"picture": {"contentType": ", ".join(FORMATS.values())}},
+    "encoding": {"picture": {"contentType": ", ".join(MEDIA_TYPES.values())}},
 }
-_BODY = dict.fromkeys((*FORMATS.values(), "image/gif", "application/octet-stream"), _BINARY)
+_BODY = dict.fromkeys((*MEDIA_TYPES.values(), "image/gif", "application/octet-stream"), _BINARY)
 _IMAGE = {
     "description": "The larger image.",
     "headers": {name: {"description": what, "schema": {"type": "string"}} for name, what in _HEADERS.items()},
-    "content": dict.fromkeys(FORMATS.values(), _BINARY),
+    "content": dict.fromkeys(MEDIA_TYPES.values(), _BINARY),
 }
 
 
@@ -175,15 +175,11 @@ async def _error_response(request: Request, error: Exception) -> Response:
     """problem+json for every error; an unknown exception is a bug, which `RequestLog` logs."""
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)  # nobody reads it
-    if isinstance(error, Problem):
-        return problem_response(error)
-    if isinstance(error, SrganError):
-        return problem_response(problem_from_error(error))
     if isinstance(error, RequestValidationError):
         return problem_response(_parameter_problem(error))
     if isinstance(error, HTTPException):
         return problem_response(_routing_problem(request, error))
-    return problem_response(bug())
+    return problem_response(problem_from_error(error))
 
 
 def _parameter_problem(error: RequestValidationError) -> Problem:

@@ -16,12 +16,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from srgan.errors import SrganError
 from srgan.image import files
 from srgan.image.files import Image, ImageBytes
 from srgan.image.resize import bicubic
 from srgan.serve.http import pieces
-from srgan.serve.problems import Problem, bug, problem_from_error
+from srgan.serve.problems import problem_from_error
 from srgan.serve.service import Service, UpscaleParams
 
 log = logging.getLogger("srgan")
@@ -94,8 +93,9 @@ async def upscale_events(
     def put_from_thread(event: str, data: bytes = b"", /, **members: Any) -> None:
         loop.call_soon_threadsafe(lambda: put(event, data, **members))
 
-    def on_image(image: Image) -> None:
+    def on_start() -> None:
         nonlocal started
+        image = files.read_image(source, limits=service.image_limits, page=0)
         put_from_thread(
             "lr", files.encode_image(image, ".png"), height=image.pixels.shape[0], width=image.pixels.shape[1]
         )
@@ -113,18 +113,16 @@ async def upscale_events(
     async def work() -> None:
         try:
             on_position = lambda before: put("waiting", before=before)  # noqa: E731
-            sr = await service.upscale(source, params, on_position=on_position, on_image=on_image, progress=progress)
+            sr = await service.upscale(source, params, on_position=on_position, on_start=on_start, progress=progress)
             put("sr", sr.data, type=sr.media_type, headers=sr.headers)
-            if sr.format == "tiff":  # no browser shows it
+            if sr.media_type == "image/tiff":  # no browser shows it
                 put("view", await service.small.run(lambda check: png_from_bytes(sr.data)))
             put("end")
-        except Problem as problem:
+        except Exception as error:
+            problem = problem_from_error(error)
+            if problem.status == 500:
+                log.exception("the upscale of the page failed")
             put("problem", **problem.members())
-        except SrganError as error:
-            put("problem", **problem_from_error(error).members())
-        except Exception:
-            log.exception("the upscale of the page failed")
-            put("problem", **bug().members())
 
     # Closing the stream stops the work.
     task = asyncio.create_task(work())
@@ -148,5 +146,5 @@ def bicubic_image(image: Image, scale: int) -> Image:
 
 
 def png_from_bytes(data: bytes) -> bytes:
-    """An image of ours as PNG."""
-    return files.encode_image(files.read_image(ImageBytes(data=data, name="the result")), ".png")
+    """An image of ours as PNG; of several pages the first."""
+    return files.encode_image(files.read_image(ImageBytes(data=data, name="the result"), page=0), ".png")

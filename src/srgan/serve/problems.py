@@ -54,17 +54,13 @@ class Problem(Exception):
         return {"type": f"urn:srgan:{self.kind}", "title": title, "status": self.status, "detail": self.detail}
 
 
-def problem_from_error(error: SrganError) -> Problem:
+def problem_from_error(error: Exception) -> Problem:
     """422 for the image, 400 for the parameters, without folders of this machine; the rest is 500, for the log alone."""
-    detail = _FOLDERS.sub("", str(error))
-    if isinstance(error, ImageError):
-        return Problem(422, "picture", detail)
-    if isinstance(error, UsageError):
-        return Problem(400, "parameter", detail)
-    log.error("%s", error)
-    return Problem(500, "service", "The service cannot do this now; its log says why.")
-
-
-def bug() -> Problem:
-    """Our own mistake: the details go to the log, not into the answer."""
-    return Problem(500, "fault", "This is a bug in srgan; the server's log has the details.")
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, (ImageError, UsageError)):
+        status, kind = (422, "picture") if isinstance(error, ImageError) else (400, "parameter")
+        return Problem(status, kind, _FOLDERS.sub("", str(error)))
+    if isinstance(error, SrganError):
+        log.error("%s", error)
+    return Problem(500, "fault", "A fault of the service, or a bug in srgan: the server's log has the details.")

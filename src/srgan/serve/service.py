@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import prometheus_client as prometheus
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic.json_schema import SkipJsonSchema
@@ -18,21 +17,23 @@ from pydantic_core import PydanticCustomError
 from starlette.datastructures import QueryParams
 
 from srgan import Upscaler, __version__
+from srgan.errors import ImageError
+from srgan.fs import printable
 from srgan.image import files
 from srgan.image.alpha import AlphaMode
-from srgan.image.decode import is_lossless
-from srgan.image.files import Image, ImageBytes, Limits
+from srgan.image.animation import Animation
+from srgan.image.decode import is_animated, open_image, pages
+from srgan.image.files import ImageBytes, Limits
 from srgan.image.source import format_of
 from srgan.serve.http import LOCALLY, BodyReader
 from srgan.serve.models import ModelPool
 from srgan.serve.problems import Problem
 from srgan.serve.queue import JobQueue, Progress, ServeLimits
-from srgan.upscale.tiled import ArrayRegions, write_to_array
+from srgan.upscale.batch import FileOptions, upscale_file
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}
 """The formats of an answer, and their file endings."""
-FORMATS = {kind: f"image/{kind}" for kind in SUFFIXES}
-"""Their media types."""
+MEDIA_TYPES = {suffix: f"image/{kind}" for kind, suffix in SUFFIXES.items()}
 SMALL_PIXELS = 128 * 128
 """LR pixels up to which an image has a queue of its own: previews never wait behind large images."""
 YIELD_SECONDS = 1.0
@@ -95,12 +96,8 @@ class Upscaled:
     """A larger image's file, and the headers of its answer."""
 
     data: bytes
-    format: str
+    media_type: str
     headers: dict[str, str]
-
-    @property
-    def media_type(self) -> str:
-        return FORMATS[self.format]
 
 
 class Service:
@@ -140,13 +137,13 @@ class Service:
         params: UpscaleParams,
         *,
         on_position: Callable[[int], None] = lambda before: None,
-        on_image: Callable[[Image], None] = lambda image: None,
+        on_start: Callable[[], None] = lambda: None,
         progress: Progress = lambda done, total: None,
     ) -> Upscaled:
-        """The larger image; the worker's thread calls `on_image` after decoding, then `progress`."""
+        """The larger image; the worker's thread calls `on_start`, then `progress`."""
         # A damaged or too large image is refused by its header, without waiting.
-        height, width = files.size(source, limits=self.image_limits)
-        queue = self.small if height * width <= SMALL_PIXELS else self.large
+        pixels = await asyncio.to_thread(count_pixels, source, self.image_limits)
+        queue = self.small if pixels <= SMALL_PIXELS else self.large
         arrived = started = time.monotonic()
 
         def job(check: Progress) -> tuple[bytes, str, dict[str, str]]:
@@ -158,18 +155,15 @@ class Service:
                 progress(done, total)
                 self._yield_to_small_jobs(queue)
 
-            def decoded(image: Image) -> None:
-                on_image(image)
-                self._yield_to_small_jobs(queue)
+            on_start()
+            return upscale_bytes(self.pool.upscaler(params, queue.name), source, pixels, params, between_tiles)
 
-            upscaler = self.pool.upscaler(params, queue.name)
-            return upscale_bytes(upscaler, source, params, self.image_limits, decoded, between_tiles)
-
-        data, kind, provenance = await queue.run(job, on_position=on_position)
+        data, suffix, provenance = await queue.run(job, on_position=on_position)
 
         seconds = {"wait": started - arrived, "work": time.monotonic() - started}
         self.metrics.upscaled(seconds)
-        return Upscaled(data=data, format=kind, headers=_headers(provenance, seconds, source.name, params.scale, kind))
+        headers = _headers(provenance, seconds, f"{Path(source.name).stem}_x{params.scale}{suffix}")
+        return Upscaled(data=data, media_type=MEDIA_TYPES[suffix], headers=headers)
 
     def _yield_to_small_jobs(self, queue: JobQueue) -> None:
         end = time.monotonic() + YIELD_SECONDS
@@ -177,45 +171,52 @@ class Service:
             time.sleep(0.01)
 
 
+def count_pixels(source: ImageBytes, limits: Limits) -> int:
+    """Pixels of the image, or of all frames or pages, from the headers. Raises ImageError above the limit."""
+    if is_animated(source, limits):
+        frames = Animation(source, limits)
+        sizes = [frames.height * frames.width] * frames.count
+    else:
+        images = (open_image(source, limits, page) for page in pages(source, limits))
+        sizes = [image.height * image.width for image in images]
+    if sum(sizes) > limits.pixels:
+        raise ImageError(
+            f"{printable(source.name)} has {len(sizes)} frames or pages, {sum(sizes):,} pixels in all; "
+            f"the limit is {limits.pixels:,} ({limits.name})."
+        )
+    return sum(sizes)
+
+
 def upscale_bytes(
-    upscaler: Upscaler,
-    source: ImageBytes,
-    params: UpscaleParams,
-    limits: Limits,
-    on_image: Callable[[Image], None],
-    progress: Progress,
+    upscaler: Upscaler, source: ImageBytes, pixels: int, params: UpscaleParams, progress: Progress
 ) -> tuple[bytes, str, dict[str, str]]:
-    """The bytes that `srgan upscale` writes, their format, a key of FORMATS, and provenance. Raises ImageError."""
-    # Refuse what the answer's format cannot hold before any work.
-    own = format_of(source).lower()
-    image = files.read_image(source, limits=limits)
-    default = "jpeg" if own == "heic" and image.alpha is None else own if own in SUFFIXES else "png"
-    kind = params.format or default
-    if kind == "jpeg" and image.alpha is not None and image.alpha.min() == np.iinfo(image.alpha.dtype).max:
-        image = dataclasses.replace(image, alpha=None)
-    height, width = (params.scale * side for side in image.pixels.shape[:2])
-    name = f"{Path(source.name).stem}_x{params.scale}{SUFFIXES[kind]}"
-    files.check_target(name, height=height, width=width, alpha=image.alpha is not None)
-    on_image(image)
-
-    # Upscale, and encode as the command line does.
-    pixels = np.empty((height, width, *image.pixels.shape[2:]), image.pixels.dtype)
-    alpha = None if image.alpha is None else np.empty((height, width), image.alpha.dtype)
-    source_regions = ArrayRegions(image.pixels, image.alpha, bleed=params.alpha == "bleed")
-    write = write_to_array(pixels, alpha)
-    provenance = upscaler.upscale_into(source_regions, write, scale=params.scale, file=source.data, progress=progress)
-    larger = Image(pixels=pixels, alpha=alpha, metadata=image.metadata.enlarged(params.scale, height, width))
-    lossless, written = kind == own and is_lossless(source), provenance if params.provenance else None
-    data = files.encode_image(larger, SUFFIXES[kind], lossless=lossless, provenance=written)
-    return data, kind, provenance
+    """The bytes that `srgan upscale` writes, their file ending, and their provenance. Raises ImageError."""
+    kind = format_of(source).lower()
+    with files.memory_folder(16 * params.scale**2 * pixels) as folder:
+        original = folder / f"image{SUFFIXES.get(kind, f'.{kind}')}"
+        original.write_bytes(source.data)
+        suffix = SUFFIXES[params.format] if params.format else files.result_suffix(original)
+        target = folder / f"image_x{params.scale}{suffix}"
+        options = FileOptions(scale=params.scale, provenance=params.provenance, alpha=params.alpha)
+        try:
+            provenance = upscale_file(upscaler, original, target, options, progress)
+        except ImageError as error:
+            # A sentence of the command, about the client's file.
+            result = f"{Path(source.name).stem}_x{params.scale}{suffix}"
+            names = {str(original): printable(source.name), str(target): printable(result)}
+            sentence = str(error)
+            for path, name in names.items():
+                sentence = sentence.replace(path, name)
+            raise ImageError(sentence) from None
+        return target.read_bytes(), suffix, provenance
 
 
-def _headers(provenance: dict[str, str], seconds: dict[str, float], name: str, scale: int, kind: str) -> dict[str, str]:
-    stem = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in Path(name).stem)[:100]
+def _headers(provenance: dict[str, str], seconds: dict[str, float], name: str) -> dict[str, str]:
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)[-100:]
     return {
         **{header: provenance[key] for header, (key, _) in HEADERS.items() if key in provenance},
         "Server-Timing": ", ".join(f"{what};dur={1000 * value:.1f}" for what, value in seconds.items()),
-        "Content-Disposition": f'inline; filename="{stem or "picture"}_x{scale}{SUFFIXES[kind]}"',
+        "Content-Disposition": f'inline; filename="{safe}"',
         "Cache-Control": "no-store",
     }
 

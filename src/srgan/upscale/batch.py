@@ -141,8 +141,11 @@ class FileTask:
         same = self.source.suffix.lower() == self.target.suffix.lower() or self._animation is not None
         return same and is_lossless(self.source)
 
-    def compute(self, upscaler: Upscaler, progress: Progress | None = None) -> None:
-        """Upscale, tile by tile, into a raw file beside the output; several images into a whole file."""
+    def compute(self, upscaler: Upscaler, progress: Progress | None = None) -> dict[str, str]:
+        """Upscale, tile by tile, into a raw file beside the output; several images into a whole file.
+
+        Returns the provenance; of several images what they have in common.
+        """
         scale = self.options.scale
         if self._several is not None:
             try:
@@ -150,19 +153,17 @@ class FileTask:
             except ImageError as error:
                 temporary = re.escape(printable(self._several.parent)) + r"[\w/.]*"
                 raise ImageError(re.sub(temporary, lambda _: printable(self.target), str(error))) from None
-            return
+            return upscaler.describe()
         assert self._reader is not None and self._writer is not None, "compute comes after open"
         made_by = upscaler.upscale_into(
             self._reader, self._writer.write_box, scale=scale, file=self.source, progress=progress
         )
-        if made_by.get("restore", "0") != "0":
-            restore, reason = made_by["restore"], made_by["restore_reason"]
-            log.info("%s: restore %s: %s", printable(self.source.name), restore, reason)
         if self.options.provenance:
             self._provenance = made_by
         rounded = depth_warning(self.target, self._reader.dtype)
         if rounded:
             log.warning("%s: %s", printable(self.target), rounded)
+        return made_by
 
     def _compute_several(self, upscaler: Upscaler, several: Path, progress: Progress) -> None:
         options, frames = self.options, self._animation
@@ -202,12 +203,13 @@ class FileTask:
 
 def upscale_file(
     upscaler: Upscaler, source: Path, target: Path, options: FileOptions, progress: Progress | None = None
-) -> None:
-    """All three steps of one file. Raises ImageError, UsageError."""
+) -> dict[str, str]:
+    """All three steps of one file; returns the provenance. Raises ImageError, UsageError."""
     task = FileTask(source, target, options).open()
     try:
-        task.compute(upscaler, progress)
+        provenance = task.compute(upscaler, progress)
         task.finish()
+        return provenance
     finally:
         task.close()
 
@@ -244,7 +246,11 @@ def upscale_files(
         on_progress(index, task)
         try:
             file = opening.result()
-            file.compute(upscaler, lambda done, total: on_progress(index + done / total, task))
+            made_by = file.compute(upscaler, lambda done, total: on_progress(index + done / total, task))
+            if "restore_reason" in made_by and made_by["restore"] != "0":
+                log.info(
+                    "%s: restore %s: %s", printable(task.source.name), made_by["restore"], made_by["restore_reason"]
+                )
             return file
         except (SrganError, OSError) as error:
             fail(task, error)
