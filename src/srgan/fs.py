@@ -32,6 +32,11 @@ def printable(text: str | os.PathLike[str], limit: int = 200) -> str:
     return f"{line[:limit]}..." if isinstance(text, str) else f"...{line[-limit:]}"
 
 
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder is there; False for names that no file can have, too, for which pathlib raises OSError."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def atomic_write(path: Path, content: bytes) -> None:
     """Put `content` at `path`: a reader or a power cut sees the old file or the new one. Raises OSError."""
     with atomic_path(path) as temporary:
@@ -39,10 +44,11 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """A new empty file beside `path` that is renamed to `path`, flushed to disk, when the block succeeds.
 
-    Otherwise the file is removed. A symbolic link at `path` is replaced, not followed. Raises OSError.
+    Otherwise the file is removed. A symbolic link at `path` is replaced, not followed. Raises OSError; without
+    `overwrite` FileExistsError for a file that another process has put there meanwhile.
     """
     # The name is short: the target's may already fill the 255 bytes that a filesystem allows.
     temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
@@ -51,11 +57,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if overwrite or not _linked(temporary, path):
+            temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     _flush_folder(path.parent)
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    """Give a file a second name, which fails where there is one already; False where the filesystem has no links."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise FileExistsError(errno.EEXIST, "it exists; another run has written it meanwhile", str(path)) from None
+    except OSError:
+        if os.path.lexists(path):
+            raise
+        return False
+    return True
 
 
 def _flush_folder(folder: Path) -> None:

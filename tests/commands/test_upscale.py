@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -54,6 +55,59 @@ def test_existing_target_is_an_error(folder: Path, small_file: Path, capsys: pyt
     assert "exists; --overwrite replaces it" in capsys.readouterr().err
     assert upscale(small_file, folder / "in/a.png", "--overwrite") == 0
     assert (folder / "in/a_x4.png").read_bytes() == first  # the same input and settings: the same bytes
+
+
+def test_a_result_of_another_run_is_not_replaced(
+    folder: Path, small_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It appears while the image is computed."""
+    real = batch.FileTask.compute
+
+    def compute(self: batch.FileTask, *arguments: object) -> None:
+        real(self, *arguments)  # type: ignore[arg-type]
+        self.target.write_bytes(b"theirs")
+
+    monkeypatch.setattr(batch.FileTask, "compute", compute)
+    assert upscale(small_file, folder / "in/a.png") == 2
+    assert "another run has written it" in capsys.readouterr().err
+    assert (folder / "in/a_x4.png").read_bytes() == b"theirs"
+    assert upscale(small_file, folder / "in/a.png", "--overwrite") == 0
+    assert not [path for path in folder.rglob(".*") if path.is_file()]
+
+
+def test_stdin_and_stdout(
+    folder: Path, small_file: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    data = (folder / "in/a.png").read_bytes()
+    for words, first in (
+        (["-"], b"\x89PNG"),
+        (["-", "-o", "-", "--format", "webp"], b"RIFF"),
+        (["in/a.png", "-o", "-"], b"\x89PNG"),
+    ):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        monkeypatch.chdir(folder)
+        before = sorted(folder.rglob("*"))
+        assert upscale(small_file, *words) == 0
+        output = capsysbinary.readouterr().out
+        assert output.startswith(first) and files.read_array(files.ImageBytes(data=output, name="-")).shape == (
+            36,
+            56,
+            3,
+        )
+        assert sorted(folder.rglob("*")) == before
+    assert upscale(small_file, "-", "in/a.png") == upscale(small_file, "in", "-o", "-") == 2
+    assert b"one image" in capsysbinary.readouterr().err
+
+
+def test_long_name(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its result's name does not fit; one sentence, and the others are done."""
+    name = "n" * 250 + ".png"
+    (folder / "in/c.png").rename(folder / "in" / name)
+    assert upscale(small_file, folder / "in" / name) == 2
+    assert "File name too long" in capsys.readouterr().err
+    (folder / "in/z.png").unlink()
+    assert upscale(small_file, folder / "in") == 2
+    assert (folder / "in/a_x4.png").exists() and "1 of 3 images failed" in capsys.readouterr().err
 
 
 def test_api_writes_the_same_file(folder: Path, small_file: Path) -> None:

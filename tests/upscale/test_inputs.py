@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from srgan.errors import UsageError
+from srgan.image.files import Image, write_image
 from srgan.upscale.inputs import find_inputs, in_shard
 
 
@@ -58,10 +60,59 @@ def test_output_folder_is_not_input(tmp_path: Path) -> None:
         targets(tmp_path / "in", output=tmp_path / "in")
 
 
-def test_earlier_results_are_left_out(tmp_path: Path) -> None:
-    touch(tmp_path, "a.jpg", "a_x4.jpg", "b_x4.png", "c.gif", "c_x2.png")
-    assert targets(tmp_path) == [f"{tmp_path}/{name}" for name in ("a_x4.jpg", "b_x4_x4.png", "c_x4.png")]
-    assert targets(tmp_path / "a_x4.jpg") == [f"{tmp_path}/a_x4_x4.jpg"]  # but not when it is named
+def test_results_are_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By what srgan wrote into them, whatever their names; an original may be named like a result."""
+    caplog.set_level("INFO", "srgan")
+    touch(tmp_path, "a.jpg", "icon_x2.png", "icon.png", "d.cr2")
+    result = Image(pixels=np.zeros((4, 4), np.uint8))
+    for name in ("holiday.png", "a_x3.jpg", "b.webp"):
+        write_image(tmp_path / name, result, provenance={"model": "srgan"})
+    originals = [f"{tmp_path}/{name}" for name in ("a_x4.jpg", "icon_x4.png", "icon_x2_x4.png")]
+    named = [path for path in sorted(tmp_path.iterdir()) if path.suffix != ".cr2"]
+    assert targets(tmp_path) == targets(*named) == targets(tmp_path / "*") == originals
+    assert "left out, results of srgan (3): a_x3.jpg, b.webp, holiday.png" in caplog.messages
+    assert "left out, formats that srgan does not read (1): d.cr2" in caplog.messages
+    assert targets(tmp_path / "a_x3.jpg") == [f"{tmp_path}/a_x3_x4.jpg"]  # but not when it alone is named
+    assert targets(tmp_path, scale=2) == [f"{tmp_path}/{name}" for name in ("a_x2.jpg", "icon_x2.png")]
+    assert "left out, named as the result of another image (1): icon_x2.png" in caplog.messages
+
+
+def test_output_folder_of_a_pattern_is_not_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "a.png", "out/a.png")
+    monkeypatch.chdir(tmp_path)
+    assert targets(Path("**/*.png"), output=Path("out")) == ["out/a.png"]
+
+
+def test_an_image_counts_once(tmp_path: Path) -> None:
+    touch(tmp_path, "d/a.png")
+    (tmp_path / "d/again").symlink_to(".")
+    assert targets(tmp_path / "d/a.png", tmp_path / "d/../d/a.png", tmp_path / "d", output=tmp_path / "o") == [
+        f"{tmp_path}/o/a.png"
+    ]
+
+
+def test_names_that_hold_no_image_stop_no_other(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "empty/no.txt")
+    inputs = find_inputs(
+        [tmp_path / "empty", tmp_path / "*.gif", "", tmp_path / "a.png", "n" * 300],
+        None,
+        scale=4,
+        format=None,
+        shard=None,
+    )
+    assert [task.source.name for task in inputs.tasks] == ["a.png", "n" * 300] and not inputs.single
+    for error, words in zip(inputs.failures, ("holds no image", "no image matches", "name is empty"), strict=True):
+        assert words in str(error)
+    with pytest.raises(UsageError, match="name is empty"):
+        targets("")  # type: ignore[arg-type]  (not the current folder)
+
+
+@pytest.mark.parametrize("output", ["2024.08.trip/", "v1.2", "out.png/", "old.photos"])
+def test_folders_with_dots(tmp_path: Path, output: str) -> None:
+    touch(tmp_path, "a.png", "b.png")
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    inputs = find_inputs(paths, f"{tmp_path}/{output}", scale=4, format=None, shard=None)
+    assert [task.target for task in inputs.tasks] == [tmp_path / output / path.name for path in paths]
 
 
 def test_globs(tmp_path: Path) -> None:
@@ -81,9 +132,11 @@ def test_existing_name_with_brackets(tmp_path: Path) -> None:
 
 
 def test_two_images_never_become_one_file(tmp_path: Path) -> None:
-    touch(tmp_path, "in/a.png", "in/a.jpg")
-    with pytest.raises(UsageError, match=r"a.jpg and .*a.png would both become"):
-        targets(tmp_path / "in", output=tmp_path / "out", format="webp")
+    touch(tmp_path, "in/a.png", "in/a.jpg", "in/b.png")
+    inputs = find_inputs([tmp_path / "in"], tmp_path / "out", scale=4, format="webp", shard=None)
+    assert [task.source.name for task in inputs.tasks] == ["b.png"]
+    assert len(inputs.failures) == 1 and "a.jpg and" in str(inputs.failures[0])
+    assert "a.png would both become" in str(inputs.failures[0])
 
 
 def test_empty_folder_is_refused(tmp_path: Path) -> None:

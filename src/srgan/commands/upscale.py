@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import io
 import logging
+import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from srgan import flags
 from srgan.errors import ImageError, UsageError
-from srgan.fs import printable
+from srgan.fs import is_folder, printable
 from srgan.image.alpha import AlphaMode
 from srgan.upscale.engine import EngineName, Precision
 
@@ -32,10 +36,10 @@ _ADDRESS = re.compile(r"local|auto|ray://.+|[\w.-]+:\d+|\[[\da-f:]+\]:\d+")
 class UpscaleSettings:
     """Options of `srgan upscale`."""
 
-    paths: flags.Positional[tuple[Path, ...]]
-    """Images, folders of images (subfolders included), or globs in quotes."""
-    output: Annotated[Path | None, flags.Mark(alias="-o")] = None
-    """File to write; or a folder (one that exists, or a name without an ending), where names are kept. Default: <stem>_x4.<ext> beside each image."""
+    paths: flags.Positional[tuple[str, ...]]
+    """Images, folders of images (subfolders included), or globs in quotes; - is stdin."""
+    output: Annotated[str | None, flags.Mark(alias="-o")] = None
+    """File to write; or a folder (one that exists, ends with / or has no image's ending), where names are kept; - is stdout. Default: <stem>_x4.<ext> beside each image; stdout for stdin."""
     model: str | None = None
     """srgan, srresnet, photo, photo-gan, or path of a weights file: exactly these weights. Default: the mixture of the packaged ones that fits each image."""
     texture: float | Literal["auto"] = "auto"
@@ -77,29 +81,62 @@ def main(argv: list[str]) -> int:
     words = _with_address(argv)
     settings: UpscaleSettings = flags.parse(UpscaleSettings, words, prog="srgan upscale", description=DESCRIPTION)
     _check(settings)
+    with _files_for_pipes(settings) as settings:
+        return _run(settings)
+
+
+def _run(settings: UpscaleSettings) -> int:
     from srgan.upscale.inputs import find_inputs
 
     # What is there to do?
     inputs = find_inputs(
         settings.paths, settings.output, scale=settings.scale, format=settings.format, shard=settings.shard
     )
-    todo = [task for task in inputs.tasks if settings.overwrite or not task.target.exists()]
+    todo = [task for task in inputs.tasks if settings.overwrite or not os.path.lexists(task.target)]
     skipped = len(inputs.tasks) - len(todo)
     if inputs.single and skipped:
-        raise ImageError(f"{inputs.tasks[0].target} exists; --overwrite replaces it.")
+        raise ImageError(f"{printable(inputs.tasks[0].target)} exists; --overwrite replaces it.")
     if skipped:
         log.info("%d of %d exist already and are skipped", skipped, len(inputs.tasks))
-    if not todo:
-        return 0
     # Do it, and name what failed.
-    failures = _upscale(settings, todo)
-    if inputs.single and failures:
-        raise failures[0].error
-    if failures:
-        lines = "".join(f"\n  {failure.error}" for failure in failures)
-        log.error("%d of %d images failed:%s", len(failures), len(todo), lines)
+    errors = (
+        [*inputs.failures, *(failure.error for failure in _upscale(settings, todo))] if todo else [*inputs.failures]
+    )
+    if inputs.single and errors:
+        raise errors[0]
+    if errors:
+        lines = "".join(f"\n  {error}" for error in errors)
+        log.error("%d of %d images failed:%s", len(errors), len(todo) + len(inputs.failures), lines)
         return ImageError.exit_code
     return 0
+
+
+@contextlib.contextmanager
+def _files_for_pipes(settings: UpscaleSettings) -> Iterator[UpscaleSettings]:
+    """The settings with files in place of - for stdin and stdout; at the end the result is copied to stdout."""
+    from_stdin = "-" in settings.paths
+    to_stdout = settings.output == "-" or (from_stdin and settings.output is None)
+    if not from_stdin and not to_stdout:
+        yield settings
+        return
+    if len(settings.paths) > 1 or (to_stdout and is_folder(settings.paths[0])):
+        raise UsageError("- for stdin or stdout is for one image; give one path.")
+    stdout = sys.stdout
+    if to_stdout and stdout.isatty():
+        raise UsageError("an image is not written to a terminal; redirect stdout, or give a file with -o.")
+    with tempfile.TemporaryDirectory(prefix="srgan-") as folder, contextlib.ExitStack() as silent:
+        source, target = Path(folder, "stdin"), Path(folder, f"stdout.{settings.format or 'png'}")
+        if from_stdin:
+            source.write_bytes(sys.stdin.buffer.read())
+            settings = dataclasses.replace(settings, paths=(str(source),))
+        if to_stdout:
+            silent.enter_context(contextlib.redirect_stdout(io.StringIO()))  # no path among the bytes
+            settings = dataclasses.replace(settings, output=str(target))
+        yield settings
+        if to_stdout:
+            stdout.flush()
+            stdout.buffer.write(target.read_bytes())
+            stdout.buffer.flush()
 
 
 def _check(settings: UpscaleSettings) -> None:

@@ -147,6 +147,7 @@ def save(
     provenance: Mapping[str, str] | None,
     quality: int | None,
     lossless: bool,
+    overwrite: bool = True,
 ) -> None:
     """Encode a lazy image of 1 to 4 bands, uchar or ushort, and put it at `target` in one step.
 
@@ -165,7 +166,7 @@ def save(
     keep = 8 | 2 | (0 if form is _TIFF else 4) | (1 if metadata.exif else 0)
     try:
         image = _to_format_depth(attach_metadata(_interpreted(image), metadata), form)
-        with atomic_path(target) as path:
+        with atomic_path(target, overwrite=overwrite) as path:
             getattr(image, form.saver)(os.fsencode(path), keep=keep, **options)
             if form is _TIFF:
                 set_tags(path, metadata.exif, metadata.iptc, density=metadata.density is not None)

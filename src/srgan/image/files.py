@@ -199,11 +199,14 @@ def write_array(path: StrPath, array: NDArray[Any], *, quality: int | None = Non
     write_image(path, Image(pixels=array), quality=quality)
 
 
-def find_images(folder: Path, *, recursive: bool = True, exclude: Path | None = None) -> list[Path]:
+def find_images(
+    folder: Path, *, recursive: bool = True, exclude: Path | None = None, others: list[Path] | None = None
+) -> list[Path]:
     """Every image file below a folder, by suffix, sorted by path.
 
     Links are followed, each folder once. Hidden files and folders, `__MACOSX` and the folder `exclude` are left out.
     A link to nothing is in the list: its reader names it. A subfolder that cannot be opened is logged as a warning.
+    Files with other suffixes are added to `others`.
     """
     images, seen = [], {os.path.realpath(exclude)} if exclude else set()
     for here, folders, names in os.walk(folder, followlinks=True, onerror=_warn_unreadable):
@@ -212,7 +215,10 @@ def find_images(folder: Path, *, recursive: bool = True, exclude: Path | None = 
             folders.clear()
             continue
         seen.add(real)
-        images += [Path(here, n) for n in names if n[0] != "." and Path(n).suffix.lower() in SUFFIXES]
+        visible = [Path(here, name) for name in sorted(names) if not name.startswith(".")]
+        images += [path for path in visible if path.suffix.lower() in SUFFIXES]
+        if others is not None:
+            others += [path for path in visible if path.suffix.lower() not in SUFFIXES]
         folders[:] = sorted(f for f in folders if recursive and not f.startswith((".", "__MACOSX")))
     return sorted(images, key=lambda path: path.relative_to(folder).as_posix())
 

@@ -299,15 +299,15 @@ class ImageWriter:
         except OSError as error:
             raise write_error(self._target, error) from None
 
-    def finish(self, *, provenance: Mapping[str, str] | None = None) -> None:
+    def finish(self, *, provenance: Mapping[str, str] | None = None, overwrite: bool = True) -> None:
         """Encode what was written (black elsewhere), in one pass, and remove the scratch file.
 
-        `provenance` replaces the one of the constructor.
+        `provenance` replaces the one of the constructor. Without `overwrite` an existing file is an ImageError.
         """
         if provenance is not None:
             self._options["provenance"] = provenance
         try:
-            save(self._scratch.image(), self._target, **self._options)
+            save(self._scratch.image(), self._target, **self._options, overwrite=overwrite)
         except (OSError, pyvips.Error) as error:
             raise write_error(self._target, error) from None
         finally:

@@ -70,7 +70,11 @@ class FileTask:
 
     def open(self) -> Self:
         """Decode the input and check that the output can be written. Raises ImageError, UsageError."""
-        if self.target.exists():
+        try:
+            exists = self.target.exists()
+        except OSError as error:  # a name that is too long
+            raise write_error(self.target, error) from None
+        if exists:
             if not self.options.overwrite:
                 raise ImageError(f"{printable(self.target)} exists; --overwrite replaces it.")
             if self.source.exists() and self.target.samefile(self.source):
@@ -188,10 +192,10 @@ class FileTask:
         with self._files:
             if self._several is None:
                 assert self._writer is not None, "finish comes after compute"
-                self._writer.finish(provenance=self._provenance)
+                self._writer.finish(provenance=self._provenance, overwrite=self.options.overwrite)
                 return
             try:
-                with atomic_path(self.target) as path:
+                with atomic_path(self.target, overwrite=self.options.overwrite) as path:
                     self._several.replace(path)
             except OSError as error:
                 raise write_error(self.target, error) from None
@@ -232,7 +236,7 @@ def upscale_files(
     open_tasks: dict[UpscaleTask, FileTask] = {}
 
     def fail(task: UpscaleTask, error: SrganError | OSError) -> None:
-        reason = error if isinstance(error, SrganError) else ImageError(f"{printable(task.source)}: {error}.")
+        reason = error if isinstance(error, SrganError) else write_error(task.target, error)
         failures.append(Failure(path=task.source, error=reason))
         if task in open_tasks:
             open_tasks.pop(task).close()

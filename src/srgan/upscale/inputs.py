@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import logging
+import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from srgan.errors import UsageError
-from srgan.fs import printable
-from srgan.image.files import SUFFIXES, find_images, result_suffix
+from srgan.errors import ImageError, SrganError, UsageError
+from srgan.fs import is_folder, printable
+from srgan.image.files import SUFFIXES, find_images, read_provenance, result_suffix
+
+log = logging.getLogger("srgan")
 
 _SUFFIXES = {
     "png": ".png",
@@ -22,7 +28,8 @@ _SUFFIXES = {
     "avif": ".avif",
     "gif": ".gif",
 }
-_RESULT = re.compile(r"(.+)_x[234]")
+_MOST_NAMES = 5
+"""Of what is left out; the rest is counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,31 +49,62 @@ class Inputs:
     tasks: tuple[UpscaleTask, ...]
     single: bool
     """One image, named as such: its failure is the command's failure."""
+    failures: tuple[SrganError, ...] = ()
+    """Of paths that hold no image, and of images that would become one file; the tasks are without them."""
+
+
+StrPath = str | os.PathLike[str]
+Image = tuple[Path, Path]
+"""An image and its path below the output folder."""
 
 
 def find_inputs(
-    paths: Sequence[Path], output: Path | None, *, scale: int, format: str | None, shard: str | None
+    paths: Sequence[StrPath], output: StrPath | None, *, scale: int, format: str | None, shard: str | None
 ) -> Inputs:
-    """Files, folders (searched below, mirrored below `output`) and globs -> tasks. Raises UsageError."""
-    folder = output is not None and (output.is_dir() or not output.suffix)
-    images = list(_expand(paths, output if folder else None))
-    single = len(images) == 1 and not any(path.is_dir() for path in paths)
-    if output is not None and not folder:
-        if len(images) > 1 or any(path.is_dir() for path in paths):
+    """Files, folders (searched below, mirrored below `output`) and globs -> tasks.
+
+    Results of srgan (by their provenance), formats that are not read and the like are left out, counted and named.
+    Raises UsageError.
+    """
+    # Is the output a file or a folder?
+    target = None if output is None else Path(output)
+    is_file = target is not None and target.suffix.lower() in SUFFIXES and not str(output).endswith(("/", os.sep))
+    folder = None if is_file and not is_folder(output or "") else target
+    # The images, each once.
+    failures: list[SrganError] = []
+    images: dict[tuple[str, str], Image] = {}
+    for path in paths:
+        try:
+            for image, relative in _expand(path, folder):
+                images.setdefault((os.path.realpath(image.parent), image.name), (image, relative))
+        except UsageError as error:
+            if len(paths) == 1:
+                raise
+            failures.append(error)
+    named = os.path.lexists(paths[0]) or not glob.has_magic(os.fspath(paths[0]))
+    single = len(paths) == 1 and named and not is_folder(paths[0])
+    chosen = list(images.values()) if single else _without_results(list(images.values()))
+    if target is not None and folder is None:
+        if len(chosen) > 1 or any(is_folder(path) for path in paths):
             raise UsageError(
-                f"-o {printable(output)} names one file for {len(images)} images; give a folder (a name without "
-                "an ending)."
+                f"-o {printable(target)} names one file for {len(chosen)} images; give a folder (a name that ends "
+                "with / or has no image's ending)."
             )
-        if format and _SUFFIXES[format] != _SUFFIXES.get(output.suffix.lower()[1:], output.suffix.lower()):
-            raise UsageError(f"--format {format} contradicts the ending of -o {printable(output)}.")
-    tasks = []
-    for source, relative in images:
-        target = output if output is not None and not folder else _target(source, relative, output, scale, format)
-        tasks.append(UpscaleTask(source=source, target=target, key=relative.as_posix()))
-    _check_distinct(tasks)
+        if format and _SUFFIXES[format] != _SUFFIXES.get(target.suffix.lower()[1:], target.suffix.lower()):
+            raise UsageError(f"--format {format} contradicts the ending of -o {printable(target)}.")
+    # The targets.
+    tasks = [
+        UpscaleTask(
+            source=source,
+            target=target if target and folder is None else _target(source, relative, folder, scale, format),
+            key=relative.as_posix(),
+        )
+        for source, relative in chosen
+    ]
+    tasks, collisions = _distinct(_without_targets(tasks))
     if shard is not None:
         tasks = [task for task in tasks if in_shard(task.key, shard)]
-    return Inputs(tasks=tuple(tasks), single=single)
+    return Inputs(tasks=tuple(tasks), single=single, failures=(*failures, *collisions))
 
 
 def in_shard(key: str, shard: str) -> bool:
@@ -77,43 +115,70 @@ def in_shard(key: str, shard: str) -> bool:
     return zlib.crc32(key.encode("utf-8", "surrogateescape")) % int(match[2]) == int(match[1]) - 1
 
 
-def _expand(paths: Iterable[Path], output: Path | None) -> Iterator[tuple[Path, Path]]:
-    """(image, its path below the output folder), in order of name within each argument."""
-    for path in paths:
-        if path.is_dir():
-            root, images = path, _images_below(path, output)
-        elif path.exists() or not glob.has_magic(str(path)):
-            yield path, Path(path.name)
-            continue
-        else:
-            root, images = _fixed_part(path), _images_matching(path)
-        yield from ((image, image.relative_to(root)) for image in without_results(images))
+def _expand(path: StrPath, output: Path | None) -> Iterator[Image]:
+    """The images of one argument, in order of name."""
+    if not os.fspath(path):
+        raise UsageError("an image's name is empty; is a shell variable not set?")
+    if is_folder(path):
+        root, images = Path(path), _images_below(Path(path), output)
+    elif os.path.lexists(path) or not glob.has_magic(os.fspath(path)):
+        root, images = Path(path).parent, [Path(path)]
+    else:
+        root, images = _fixed_part(Path(path)), _images_matching(Path(path), output)
+    yield from ((image, image.relative_to(root)) for image in images)
 
 
 def _images_below(root: Path, output: Path | None) -> list[Path]:
     if output is not None and output.resolve() == root.resolve():
         raise UsageError(f"-o {printable(root)} is the input folder itself; give another.")
-    images = find_images(root, exclude=output)
+    others: list[Path] = []
+    images = find_images(root, exclude=output, others=others)
+    _report("formats that srgan does not read", others)
     if not images:
         raise UsageError(f"{printable(root)} holds no image ({', '.join(SUFFIXES)}).")
     return images
 
 
-def _images_matching(pattern: Path) -> list[Path]:
+def _images_matching(pattern: Path, output: Path | None) -> list[Path]:
     matches = sorted(Path(match) for match in glob.glob(str(pattern), recursive=True))  # noqa: PTH207  (absolute ones too)
-    images = [match for match in matches if match.suffix.lower() in SUFFIXES and match.is_file()]
+    files = [match for match in matches if match.is_file()]
+    if output is not None:
+        below = output.resolve()
+        files = [match for match in files if below not in match.resolve().parents or below in pattern.resolve().parents]
+    images = [match for match in files if match.suffix.lower() in SUFFIXES]
+    _report("formats that srgan does not read", [match for match in files if match not in images])
     if not images:
         raise UsageError(f"no image matches {printable(pattern)}.")
     return images
 
 
-def without_results(images: Sequence[Path]) -> Iterator[Path]:
-    """Without the results of an earlier run: photo_x4.jpg is left out where photo.jpg, or another photo.*, is there."""
-    stems = {image.with_suffix("") for image in images}
-    for image in images:
-        match = _RESULT.fullmatch(image.stem)
-        if not match or image.with_name(match[1]) not in stems:
-            yield image
+def _without_results(images: list[Image]) -> list[Image]:
+    """Without the files whose metadata says that srgan made them."""
+    results = {image for image, _ in images if _is_result(image)}
+    _report("results of srgan", sorted(results))
+    return [pair for pair in images if pair[0] not in results]
+
+
+def _is_result(image: Path) -> bool:
+    with contextlib.suppress(ImageError, OSError):  # its reader names what is wrong
+        return read_provenance(image) is not None
+    return False
+
+
+def _without_targets(tasks: list[UpscaleTask]) -> list[UpscaleTask]:
+    """Without the images that another one becomes: results without provenance, by their names."""
+    targets = {task.target: task for task in tasks}
+    results = [task.source for task in tasks if targets.get(task.source, task) is not task]
+    _report("named as the result of another image", results)
+    return [task for task in tasks if task.source not in results]
+
+
+def _report(what: str, left_out: Sequence[Path]) -> None:
+    """Count and name files that are not upscaled."""
+    if left_out:
+        names = ", ".join(printable(path.name) for path in left_out[:_MOST_NAMES])
+        more = " ..." if len(left_out) > _MOST_NAMES else ""
+        log.info("left out, %s (%d): %s%s", what, len(left_out), names, more)
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -133,12 +198,17 @@ def _target(source: Path, relative: Path, folder: Path | None, scale: int, forma
     return folder / relative.with_suffix(suffix)
 
 
-def _check_distinct(tasks: Sequence[UpscaleTask]) -> None:
-    sources: dict[Path, Path] = {}
+def _distinct(tasks: Sequence[UpscaleTask]) -> tuple[list[UpscaleTask], list[SrganError]]:
+    """The tasks that alone have their target, and an error for each group of the others."""
+    groups: dict[Path, list[UpscaleTask]] = defaultdict(list)
     for task in tasks:
-        other = sources.setdefault(task.target, task.source)
-        if other is not task.source:
-            raise UsageError(
-                f"{printable(other)} and {printable(task.source)} would both become {printable(task.target)}; "
-                "upscale them into different folders."
-            )
+        groups[task.target].append(task)
+    errors: list[SrganError] = [
+        UsageError(
+            f"{' and '.join(printable(task.source) for task in group)} would "
+            f"{'both' if len(group) == 2 else 'all'} become {printable(target)}; upscale them into different folders."
+        )
+        for target, group in groups.items()
+        if len(group) > 1
+    ]
+    return [task for task in tasks if len(groups[task.target]) == 1], errors
