@@ -96,10 +96,6 @@ def test_an_image_of_the_crop_size_has_one_place() -> None:
     assert not found.top.any() and not found.left.any()
 
 
-def test_without_symmetries() -> None:
-    assert not sample(symmetries=False, batch=64).symmetry.any()
-
-
 def test_a_small_image_is_named() -> None:
     with pytest.raises(DataError, match="image 1 is 23x40 in LR pixels, smaller than the crop of 24"):
         sample(heights=np.array([30, 40]), widths=np.array([30, 23]))

@@ -95,7 +95,7 @@ class ImageCheck:
     findings: tuple[Finding, ...] = ()
 
 
-def check(root: Path, *, against: Path | None = None, min_side: int = 96, workers: int | None = None) -> Report:
+def check(root: Path, *, against: Path | None = None, min_side: int = 96) -> Report:
     """Decode every image of a data folder. Raises DataError where it holds none.
 
     `against`: another folder whose test and validation images must not be trained on either.
@@ -105,7 +105,7 @@ def check(root: Path, *, against: Path | None = None, min_side: int = 96, worker
     if against and against.resolve() != root.resolve():
         subsets += _subsets(against, unseen_only=True)
     done, total = 0, sum(len(subset.pairs) for subset in subsets)
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool, Progress("checking", total, unit="image") as bar:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, Progress("checking", total, unit="image") as bar:
         for subset in subsets:
             for result in pool.map(check_image, subset.pairs):
                 subset.checks.append(result)

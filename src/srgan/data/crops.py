@@ -31,7 +31,6 @@ def crops(
     heights: NDArray[np.int64],
     widths: NDArray[np.int64],
     crop: int = 24,
-    symmetries: bool = True,
 ) -> Crops:
     """The batch of a step: distinct images where there are enough (section 3.2), a random place and symmetry in each.
 
@@ -47,7 +46,7 @@ def crops(
     image = rng.choice(len(heights), size=batch, replace=batch > len(heights)).astype(np.int64)
     top = rng.integers(0, heights[image] - crop + 1)
     left = rng.integers(0, widths[image] - crop + 1)
-    symmetry = rng.integers(0, 8, size=batch) if symmetries else np.zeros(batch, np.int64)
+    symmetry = rng.integers(0, 8, size=batch)
     return Crops(image, top, left, symmetry)
 
 

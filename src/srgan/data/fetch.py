@@ -38,6 +38,7 @@ def fetch(name: str, root: Path, *, keep: bool = False, retry: RetryPolicy = DEF
     if name not in catalogue:
         raise DataError(f"There is no set {name!r}; known are {', '.join(catalogue)}.")
     dataset, staging = catalogue[name], root / STAGING
+    log.info(f"{dataset.title}, licence: {dataset.licence}.")
     places = _places(dataset, root)
     receipt = staging / f"{name}.json"
     if _has_receipt(places, receipt):

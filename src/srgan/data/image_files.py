@@ -59,12 +59,12 @@ class ImageFiles:
         return lr[top : top + side, left : left + side], hr_crop
 
 
-def open_image_files(pairs: list[Pair], *, min_side: int, workers: int = 8) -> ImageFiles:
+def open_image_files(pairs: list[Pair], *, min_side: int) -> ImageFiles:
     """Read the sizes of all images.
 
     Raises DataError where no HR has `min_side` pixels on its shorter side, or a pair's sizes do not match.
     """
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(8) as pool:
         sizes_or_reasons = list(pool.map(_size_or_reason, pairs))
     used: list[tuple[Pair, int, int]] = []
     skipped: list[str] = []

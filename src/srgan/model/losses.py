@@ -46,16 +46,16 @@ def adversarial(logits_sr: Tensor) -> Tensor:
     return F.softplus(-logits_sr).mean()
 
 
-def grid(sr: Tensor, hr: Tensor, *, factor: int = 4, cells: int = 12) -> Tensor:
+def grid(sr: Tensor, hr: Tensor) -> Tensor:
     """Mean square of the part of sr - hr that repeats at every LR pixel; not the paper's.
 
-    Over windows of `cells` x `cells` LR pixels: the mean error at each of the factor x factor positions inside an LR pixel,
-    less the window's mean error. Zero for errors that do not depend on the position inside an LR pixel.
+    Over windows of 12 x 12 LR pixels: the mean error at each of the 4 x 4 positions inside an LR pixel, less the window's
+    mean error. Zero for errors that do not depend on the position inside an LR pixel.
     """
-    errors = F.pixel_unshuffle(sr - hr, factor)
-    means = F.avg_pool2d(errors, min(cells, *errors.shape[2:]))
+    errors = F.pixel_unshuffle(sr - hr, 4)
+    means = F.avg_pool2d(errors, min(12, *errors.shape[2:]))
     n, channels, height, width = means.shape
-    means = means.view(n, channels // factor**2, factor**2, height, width)
+    means = means.view(n, channels // 16, 16, height, width)
     return (means - means.mean(2, keepdim=True)).square().mean()
 
 
