@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
     "evaluate": ("score a model, or a folder of images, on test sets", None),
     "train": ("train SRResNet, then SRGAN", "train"),
     "data": ("fetch, check or pack images", None),
-    "export": ("write a model as ONNX, OpenVINO or torch.export", "export"),
+    "export": ("write a model as ONNX, OpenVINO, ncnn or torch.export", "export"),
     "report": ("write one HTML page about one or more training runs", "train"),
     "serve": ("start a web page and an HTTP service", "web"),
     "bench": ("measure upscaling, training or data loading", "train"),
@@ -35,7 +35,8 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
 _MODULES_OF_EXTRA = {
     "train": ("torch", "tensorboard", "matplotlib", "jinja2", "h5py", "skimage"),
     "web": ("fastapi", "prometheus_client", "python_multipart", "starlette", "uvicorn"),
-    "export": ("onnx", "onnxruntime", "onnxscript"),
+    "export": ("onnx", "onnxruntime"),
+    "gpu": ("ncnn",),
     "cluster": ("ray", "pyarrow"),
 }
 _LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}

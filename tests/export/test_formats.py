@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import ncnn
 import numpy as np
 import onnx
 import onnxruntime
 import openvino
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from srgan.commands.export import main
 from srgan.errors import UsageError, WeightsError
@@ -23,14 +25,17 @@ from srgan.export.parity import Nchw, images, reference
 from srgan.image import files
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig, generator_layers
+from srgan.model.generator import generator_from_weights
 from srgan.model.weights import Weights
 from srgan.upscale import int8
+from srgan.upscale.ncnn import build_graph
 from srgan.upscale.upscaler import Upscaler
 from tests.support import random_weights
 
 SLOW = pytest.param("torch", marks=pytest.mark.slow)
 """Tracing and loading a program takes PyTorch many seconds, however small it is; the traced module is quick."""
 FORMATS = [SLOW if name == "torch" else name for name in SUFFIXES]
+NAMED = {name: suffixes[0] for name, suffixes in SUFFIXES.items()}
 CONFIGS = {
     "x4": GeneratorConfig(blocks=2, width=8),
     "x2": GeneratorConfig(blocks=2, width=8, scale=2, slopes="layer"),
@@ -52,11 +57,22 @@ def run_file(path: Path, lr: Nchw) -> Nchw:
     """The file as a stranger would run it, without srgan."""
     if path.suffix == ".onnx":
         return np.asarray(onnxruntime.InferenceSession(str(path)).run(["sr"], {"lr": lr})[0])
+    if path.suffix == ".param":
+        net = ncnn.Net()
+        net.opt.use_bf16_storage = net.opt.use_fp16_arithmetic = False
+        assert net.load_param(str(path)) == 0 and net.load_model(str(path.with_suffix(".bin"))) == 0
+        return np.stack([run_ncnn(net, image) for image in lr]).clip(0, 1)
     if path.suffix == ".xml":
         compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         return np.asarray(compiled(lr)["sr"])
     with torch.inference_mode():
         return torch.export.load(path).module()(torch.from_numpy(lr)).numpy()
+
+
+def run_ncnn(net: Any, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    extractor = net.create_extractor()
+    extractor.input("data", ncnn.Mat(image).clone())
+    return np.array(extractor.extract("output")[1])
 
 
 def metadata_of(path: Path) -> dict[str, Any]:
@@ -65,16 +81,18 @@ def metadata_of(path: Path) -> dict[str, Any]:
     if path.suffix == ".xml":
         told = openvino.Core().read_model(str(path)).get_rt_info()["srgan"]
         return {f"srgan.{key}": value.value for key, value in told.items()}
+    if path.suffix == ".param":
+        return dict(json.loads(path.with_suffix(".json").read_text()))
     extra = {"srgan.json": ""}
     torch.export.load(path, extra_files=extra)
     return dict(json.loads(extra["srgan.json"]))
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-@pytest.mark.parametrize("format", ["onnx", "openvino", SLOW])
+@pytest.mark.parametrize("format", FORMATS)
 def test_output_at_other_sizes(tmp_path: Path, format: str, kind: str) -> None:
     path = written(tmp_path / "m.safetensors", CONFIGS[kind])
-    target = tmp_path / f"out{SUFFIXES[format]}"
+    target = tmp_path / f"out{NAMED[format]}"
     assert main([str(path), "--format", format, "-o", str(target)]) == 0
     original = reference(weights.read(path))
     for size in ((1, 1, 1), (1, 5, 38), (3, 20, 12)):
@@ -101,7 +119,7 @@ def test_module_that_is_traced(kind: str, half: bool) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_metadata_of_the_file(tmp_path: Path, model: Path, format: str) -> None:
-    target = tmp_path / f"out{SUFFIXES[format]}"
+    target = tmp_path / f"out{NAMED[format]}"
     main([str(model), "--format", format, "-o", str(target)])
     told = metadata_of(target)
     assert told["srgan.sha256"] == weights.read(model).sha256 and told["srgan.model"] == "small"
@@ -116,7 +134,7 @@ def test_fp16_is_half_the_size_and_near(tmp_path: Path, format: str) -> None:
     path = written(tmp_path / "m.safetensors", GeneratorConfig(blocks=4, width=32))
     sizes = {}
     for precision in ("fp32", "fp16"):
-        target = tmp_path / f"{precision}{SUFFIXES[format]}"
+        target = tmp_path / f"{precision}{NAMED[format]}"
         assert main([str(path), "--format", format, "-o", str(target), "--precision", precision]) == 0
         sizes[precision] = sum(file.stat().st_size for file in tmp_path.glob(f"{precision}.*"))
     assert sizes["fp16"] < 0.75 * sizes["fp32"]
@@ -133,7 +151,7 @@ def test_file_that_differs_is_not_written(
         return lambda lr: np.clip(run(lr) + np.float32(0.002), 0, 1)
 
     monkeypatch.setattr(parity, "reference", shifted)
-    target = tmp_path / f"out{SUFFIXES[format]}"
+    target = tmp_path / f"out{NAMED[format]}"
     with pytest.raises(WeightsError, match="too far from its source and was not written"):
         main([str(model), "--format", format, "-o", str(target)])
     assert list(tmp_path.iterdir()) == [model]
@@ -209,18 +227,46 @@ def test_onnx_graph_has_standard_nodes() -> None:
     assert free == ["batch", "", "height", "width"]
 
 
-def test_onnx_needs_no_pytorch(model: Path, tmp_path: Path) -> None:
+def test_only_the_format_torch_needs_pytorch(model: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from srgan.model import weights; from srgan.export import formats\n"
-        f"made = formats.convert('onnx', weights.read({str(model)!r}), precision='fp32')\n"
-        "import numpy as np; made.run(np.zeros((1, 3, 4, 4), np.float32)); assert 'torch' not in sys.modules"
+        "import sys; sys.modules['torch'] = None; from srgan.commands.export import main\n"
+        f"for format in ('onnx', 'openvino', 'ncnn'): main([{str(model)!r}, '--format', format, '-o', {str(tmp_path)!r}])"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+    names = {"small.onnx", "small.xml", "small.bin", "small-x4.param", "small-x4.bin", "small-x4.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {model.name, *names}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_reference_is_the_pytorch_generator(kind: str) -> None:
+    made, lr = random_weights(CONFIGS[kind], seed=4), images((2, 9, 14), seed=9)
+    with torch.inference_mode():
+        sr_signed = generator_from_weights(made)(torch.from_numpy(lr)).numpy()
+    np.testing.assert_allclose(reference(made)(lr), np.clip((sr_signed + 1) / 2, 0, 1), atol=2e-6)
+
+
+def test_ncnn_files_are_as_upscayl_and_chainner_read_them(tmp_path: Path) -> None:
+    """Names and counts; each blob is written once and read once; an odd number of halves is padded."""
+    config = GeneratorConfig(blocks=2, width=1)
+    made = weights.fold_batchnorm(random_weights(config))
+    graph = build_graph(config, made, half=True)
+    magic, counts, *lines = graph.param.splitlines()
+    rows = [line.split() for line in lines]
+    written = [name for row in rows for name in row[4 + int(row[2]) : 4 + int(row[2]) + int(row[3])]]
+    assert magic == "7767517" and counts.split() == [str(len(rows)), str(len(written))]
+    assert rows[0] == ["Input", "input.1", "0", "1", "data"] and written[-1] == "output"
+    assert len(set(written)) == len(written)
+    assert sorted([*(name for row in rows for name in row[4 : 4 + int(row[2])]), "output"]) == sorted(written)
+    assert {row[0] for row in rows} == {"Input", "Split", "Convolution", "PReLU", "BinaryOp", "PixelShuffle"}
+    assert len(graph.weights) % 4 == 0
 
 
 def test_misuse_is_a_sentence(tmp_path: Path, model: Path) -> None:
     with pytest.raises(UsageError, match=r"ends in \.onnx"):
         main([str(model), "--format", "onnx", "-o", str(tmp_path / "out.pt")])
+    (tmp_path / "small-x4.bin").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"small-x4.bin exists; --overwrite"):
+        main([str(model), "--format", "ncnn", "-o", str(tmp_path)])
     (tmp_path / "out.onnx").write_bytes(b"")
     with pytest.raises(UsageError, match="--overwrite"):
         main([str(model), "--format", "onnx", "-o", str(tmp_path / "out.onnx")])

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from srgan import __version__, flags
 from srgan.errors import UsageError
 from srgan.export import formats, parity
-from srgan.export.formats import SUFFIXES
+from srgan.export.formats import SUFFIXES, Format
 from srgan.fs import atomic_write
 from srgan.model import weights
 from srgan.model.weights import Weights
@@ -25,10 +25,10 @@ class ExportSettings:
 
     model: flags.Positional[str]
     """Packaged model (srgan, srresnet) or path of a weights file."""
-    format: Literal["onnx", "openvino", "torch"] = "onnx"
-    """onnx writes .onnx; openvino writes .xml and .bin; torch writes a torch.export program, .pt2."""
+    format: Format = "onnx"
+    """onnx writes .onnx; openvino writes .xml and .bin; ncnn writes .param and .bin for upscayl, chaiNNer and Real-ESRGAN-ncnn-vulkan; torch writes a torch.export program, .pt2."""
     output: Annotated[Path | None, flags.Mark(alias="-o")] = None
-    """File to write. Default: the model's name with the format's suffix, in the current folder."""
+    """File to write, or a folder (one that exists, or a name without an ending). Default: the model's name with the format's suffix (ncnn: with -x4 before it), in the current folder."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     """fp16: half the size, slightly less exact. int8: faster; only for openvino and models with int8 ranges."""
     overwrite: bool = False
@@ -40,14 +40,25 @@ def main(argv: list[str]) -> int:
     about = "Write a model in another format. The result is compared with the model before it is written."
     settings: ExportSettings = flags.parse(ExportSettings, argv, prog="srgan export", description=about)
     source = weights.read(settings.model)
-    suffix = SUFFIXES[settings.format]
-    target = settings.output or Path(source.name + suffix)
-    if target.suffix != suffix:
-        raise UsageError(f"-o {target}: the name of a file in the format {settings.format} ends in {suffix}.")
-    if target.exists() and not settings.overwrite:
-        raise UsageError(f"{target} exists; --overwrite replaces it.")
+    target = _target(settings, source)
+    for path in (target.with_suffix(suffix) for suffix in SUFFIXES[settings.format]):
+        if path.exists() and not settings.overwrite:
+            raise UsageError(f"{path} exists; --overwrite replaces it.")
     export(source, settings, target)
     return 0
+
+
+def _target(settings: ExportSettings, source: Weights) -> Path:
+    """The file to write; those beside it have its name with another suffix."""
+    suffix = SUFFIXES[settings.format][0]
+    # upscayl reads the factor from the name.
+    name = f"{source.name}-x{source.config.scale}{suffix}" if settings.format == "ncnn" else f"{source.name}{suffix}"
+    output = settings.output or Path()
+    if output.is_dir() or not output.suffix:
+        return output / name
+    if output.suffix != suffix:
+        raise UsageError(f"-o {output}: the name of a file in the format {settings.format} ends in {suffix}.")
+    return output
 
 
 def export(source: Weights, settings: ExportSettings, target: Path) -> None:
@@ -61,15 +72,18 @@ def export(source: Weights, settings: ExportSettings, target: Path) -> None:
     parity.check(differences, settings.precision, f"{source.name} in the format {settings.format}")
 
     # Write.
-    larger = f"{source.config.scale}H, {source.config.scale}W"
+    scale = source.config.scale
+    single = settings.format == "ncnn"  # one image, not clamped; the names of the blobs are those that programs ask for
+    read = "data: float32 (3, H, W)" if single else "lr: float32 (N, 3, H, W)"
+    made = f"output: float32 (3, {scale}H, {scale}W)" if single else f"sr: float32 (N, 3, {scale}H, {scale}W)"
     metadata = {
         "srgan.version": __version__,
         "srgan.model": source.name,
         "srgan.sha256": source.sha256,
         "srgan.config": json.dumps(vars(source.config), sort_keys=True),
         "srgan.precision": settings.precision,
-        "srgan.input": "lr: float32 (N, 3, H, W), RGB, 0..1",
-        "srgan.output": f"sr: float32 (N, 3, {larger}), RGB, 0..1, clamped",
+        "srgan.input": f"{read}, RGB, 0..1",
+        "srgan.output": f"{made}, RGB, 0..1, {'to be ' if single else ''}clamped",
         "srgan.difference": json.dumps([vars(d) for d in differences]),
     }
     files = exported.files(target, metadata)

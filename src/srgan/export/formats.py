@@ -13,11 +13,18 @@ import numpy as np
 
 from srgan.errors import UsageError
 from srgan.export.parity import Nchw
-from srgan.model.weights import Weights, fold_batchnorm
+from srgan.model.weights import Weights, fold_batchnorm, unit_tail
 from srgan.upscale.int8 import Int8Ranges
+from srgan.upscale.ncnn import Network, build_graph
 
-Format = Literal["onnx", "openvino", "torch"]
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+Format = Literal["onnx", "openvino", "torch", "ncnn"]
+SUFFIXES = {
+    "onnx": (".onnx",),
+    "openvino": (".xml", ".bin"),
+    "torch": (".pt2",),
+    "ncnn": (".param", ".bin", ".json"),
+}
+"""Of the file that is named, and of those beside it."""
 Metadata = Mapping[str, str]
 
 
@@ -34,7 +41,7 @@ class Exported(Protocol):
 def convert(format: Format, weights: Weights, *, precision: str, int8_ranges: Int8Ranges | None = None) -> Exported:
     """The network in a format: lr (N, 3, H, W) -> sr (N, 3, sH, sW), float32 RGB in 0..1, clamped; N, H, W free.
 
-    fp16 stores (OpenVINO) or also computes (ONNX, PyTorch) in half precision; int8 needs `int8_ranges`. Raises UsageError.
+    fp16 stores (OpenVINO, ncnn) or also computes (ONNX, PyTorch) in half precision; int8 needs `int8_ranges`. Raises UsageError.
     """
     half = precision == "fp16"
     if precision == "int8" and (format != "openvino" or int8_ranges is None):
@@ -44,6 +51,8 @@ def convert(format: Format, weights: Weights, *, precision: str, int8_ranges: In
         return Onnx(weights, half=half)
     if format == "openvino":
         return OpenVino(weights, half=half, int8_ranges=int8_ranges if precision == "int8" else None)
+    if format == "ncnn":
+        return Ncnn(weights, half=half)
     return TorchExport(weights, half=half)
 
 
@@ -139,6 +148,25 @@ class TorchExport:
         content = io.BytesIO()
         torch.export.save(self._program, content, extra_files=extra)
         return content.getvalue()
+
+
+class Ncnn:
+    """ncnn (.param and .bin; the metadata in .json): one image at a time, not clamped, which the programs do."""
+
+    def __init__(self, weights: Weights, *, half: bool) -> None:
+        self._graph = build_graph(weights.config, unit_tail(fold_batchnorm(weights)), half=half)
+        self._network: Network | None = None
+
+    def run(self, lr_unit: Nchw) -> Nchw:
+        self._network = self._network or Network(self._graph)
+        return np.concatenate([self._network(image[None]) for image in lr_unit]).clip(0, 1)
+
+    def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
+        return {
+            target.with_suffix(".json"): json.dumps(dict(metadata), indent=1).encode(),
+            target.with_suffix(".bin"): self._graph.weights,
+            target: self._graph.param.encode(),
+        }
 
 
 def unit_module(weights: Weights, *, half: bool) -> Any:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from srgan.model.config import GeneratorConfig, Layer, generator_layers
-from srgan.model.weights import Tensors
+from srgan.model.weights import Tensors, unit_tail
 
 OPSET = 17
 """From 2022: ONNX Runtime 1.12 and later read it, and every converter in use."""
@@ -24,7 +24,10 @@ def build(config: GeneratorConfig, tensors: Tensors, *, half: bool = False) -> o
     `tensors` are folded (`weights.fold_batchnorm`). `half`: weights and arithmetic in float16 between two casts.
     """
     kind = np.float16 if half else np.float32
-    constants = _to_unit(config, tensors)
+    constants = {
+        name: value.reshape(-1, 1, 1) if name.endswith(".act.weight") else value
+        for name, value in unit_tail(tensors).items()
+    }
     nodes, outputs = [], {"input": "lr"}
     if half:
         nodes.append(helper.make_node("Cast", ["lr"], ["lr.half"], to=TensorProto.FLOAT16))
@@ -41,20 +44,6 @@ def build(config: GeneratorConfig, tensors: Tensors, *, half: bool = False) -> o
     limits = {"clip.low": np.array(0, np.float32), "clip.high": np.array(1, np.float32)}
     values = {name: value.astype(kind) for name, value in constants.items()} | limits
     return _model(config, nodes, values)
-
-
-def _to_unit(config: GeneratorConfig, tensors: Tensors) -> dict[str, NDArray[Any]]:
-    """The folded tensors in ONNX's shapes, with (x + 1) / 2 folded into the tail (halving is exact)."""
-    constants: dict[str, NDArray[Any]] = {}
-    for layer in generator_layers(config):
-        if layer.kind == "prelu":
-            constants[f"{layer.name}.weight"] = tensors[f"{layer.name}.weight"].reshape(-1, 1, 1)
-        elif layer.kind == "conv":
-            for part in ("weight", "bias"):
-                constants[f"{layer.name}.{part}"] = tensors[f"{layer.name}.{part}"]
-    constants["tail.conv.weight"] = tensors["tail.conv.weight"] * np.float32(0.5)
-    constants["tail.conv.bias"] = tensors["tail.conv.bias"] * np.float32(0.5) + np.float32(0.5)
-    return constants
 
 
 def _node(layer: Layer, outputs: Mapping[str, str]) -> onnx.NodeProto:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import WeightsError
-from srgan.model.weights import Weights
+from srgan.model.config import Layer, generator_layers
+from srgan.model.weights import BATCH_NORM_EPSILON, Weights
 
 Nchw = NDArray[np.float32]
 Run = Callable[[Nchw], Nchw]
@@ -49,19 +50,49 @@ class Difference:
 
 
 def reference(weights: Weights) -> Run:
-    """The generator as it was trained: PyTorch, fp32, with its BatchNorm layers."""
-    import torch
-
-    from srgan.model.generator import generator_from_weights
-
-    generator = generator_from_weights(weights)
+    """The generator as it was trained, with its BatchNorm layers: in NumPy, so that no format needs PyTorch."""
 
     def run(lr_unit: Nchw) -> Nchw:
-        with torch.inference_mode():
-            sr_signed: Nchw = generator(torch.from_numpy(lr_unit)).numpy()
+        outputs: dict[str, Nchw] = {"input": lr_unit}
+        for layer in generator_layers(weights.config):
+            own = {name.rpartition(".")[2]: t for name, t in weights.tensors.items() if name.startswith(f"{layer.name}.")}
+            outputs[layer.name] = sr_signed = _layer(layer, outputs, own)
         return np.clip((sr_signed + 1) / 2, 0, 1)
 
     return run
+
+
+def _layer(layer: Layer, outputs: Mapping[str, Nchw], own: Mapping[str, Nchw]) -> Nchw:
+    """One layer's output; `own`: its tensors by their last name."""
+    x = outputs[layer.source]
+    batch, channels, height, width = x.shape
+    if layer.kind == "add":
+        return x + outputs[layer.other]
+    if layer.kind == "shuffle":
+        pixels = x.reshape(batch, channels // 4, 2, 2, height, width).transpose(0, 1, 4, 2, 5, 3)
+        return pixels.reshape(batch, channels // 4, 2 * height, 2 * width)
+    flat = {name: tensor.reshape(-1, 1, 1) for name, tensor in own.items() if tensor.ndim == 1}
+    if layer.kind == "prelu":
+        return np.where(x > 0, x, flat["weight"] * x)
+    if layer.kind == "norm":
+        unit = (x - flat["running_mean"]) / np.sqrt(flat["running_var"] + np.float32(BATCH_NORM_EPSILON))
+        return unit * flat["weight"] + flat["bias"]
+    return _correlated(x, own["weight"]) + flat.get("bias", np.float32(0))
+
+
+def _correlated(x: Nchw, kernel: Nchw) -> Nchw:
+    """(N, C, H, W) with (O, C, k, k) -> (N, O, H, W), zeros around: a product for each row of the kernel."""
+    batch, channels, height, width = x.shape
+    outputs, size, reach = kernel.shape[0], kernel.shape[2], kernel.shape[2] // 2
+    padded = np.pad(x, ((0, 0), (0, 0), (reach, reach), (reach, reach)))
+    rows = np.ascontiguousarray(kernel.transpose(2, 3, 0, 1)).reshape(size, size * outputs, channels)
+    total = np.zeros((batch, outputs, height, width), np.float32)
+    for i, row in enumerate(rows):
+        products = row @ padded[:, :, i : i + height].reshape(batch, channels, -1)
+        products = products.reshape(batch, size, outputs, height, -1)
+        for j in range(size):
+            total += products[:, j, ..., j : j + width]
+    return total
 
 
 def images(size: tuple[int, int, int], seed: int = 0) -> Nchw:

@@ -142,6 +142,13 @@ def fold_batchnorm(weights: Weights) -> Tensors:
     return folded
 
 
+def unit_tail(tensors: Tensors) -> Tensors:
+    """Folded tensors of a generator whose output is in 0..1: (x + 1) / 2 goes into the last convolution (halving is exact)."""
+    half = np.float32(0.5)
+    weight, bias = tensors["tail.conv.weight"] * half, tensors["tail.conv.bias"] * half + half
+    return {**tensors, "tail.conv.weight": weight, "tail.conv.bias": bias}
+
+
 def mix(shares: Sequence[tuple[Weights, float]], name: str) -> Weights:
     """The sum of generators of one network times their shares, tensor by tensor (Wang et al. 2018, section 3.4).
 
