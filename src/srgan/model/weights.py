@@ -37,8 +37,8 @@ class Weights:
     name: str
     sha256: str
     """Of the config and the tensors' float32 values, so that renaming or re-describing a file leaves it."""
-    mixed_from: tuple[Weights, ...] = ()
-    """The generators that `mix` mixed it from."""
+    mixed_from: tuple[tuple[Weights, float], ...] = ()
+    """The generators that `mix` mixed it from, with their shares."""
 
 
 def packaged() -> tuple[str, ...]:
@@ -175,7 +175,7 @@ def mix(shares: Sequence[tuple[Weights, float]], name: str) -> Weights:
         metadata={"mixed": json.dumps({weights.name: [share, weights.sha256] for weights, share in parts})},
         name=name,
         sha256=content_hash(tensors, first.config),
-        mixed_from=tuple(weights for weights, _ in parts),
+        mixed_from=tuple(parts),
     )
 
 

@@ -235,7 +235,8 @@ class Recorder:
             return
         bicubic = validation.scores(metrics.bicubic_x4, self.validation_images, None)["psnr_y"]
         phases = NETWORK if self.settings.run.phase == "both" else [self.settings.run.phase]
-        best = {phase: json.loads(weights.read(self.folder.best(phase)).metadata["scores"]) for phase in phases}
+        paths = {phase: self.folder.best(phase) for phase in phases if self.folder.best(phase).exists()}
+        best = {phase: json.loads(weights.read(path).metadata["scores"]) for phase, path in paths.items()}
         ours = {phase: scores["psnr_y"] for phase, scores in best.items() if "psnr_y" in scores}
         values = ", ".join(f"{NETWORK[phase]} {value:.2f}" for phase, value in ours.items())
         self.journal.event(f"Validation, psnr_y in dB: {values}, bicubic {bicubic:.2f}.")

@@ -173,7 +173,8 @@ def _run_phase(
 
     # Its steps.
     every = settings.reports
-    log.info(f"{HEADINGS[name]}: steps {start:,} to {steps:,}, {s.batch_size} crops of {sampler.crop} pixels each.")
+    if start < steps:
+        log.info(f"{HEADINGS[name]}: steps {start:,} to {steps:,}, {s.batch_size} crops of {sampler.crop} pixels each.")
     if is_compiled(settings, job.device) and start < steps:
         log.info("Compiling the networks: the first steps take up to some minutes.")
     progress = Progress(NETWORK[name], steps, first=start, every_update=True)

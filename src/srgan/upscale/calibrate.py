@@ -154,25 +154,18 @@ def best_range(values: NDArray[np.float32], levels: int = 256) -> NDArray[np.flo
     Searches by cutting the ends of the values' own range, one end after the other; 0 stays a step.
     """
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-    best, least = _with_zero(low, high, levels), np.inf
+    best, least = int8.with_zero(low, high, levels), np.inf
     for _ in range(2):
         for end in (0, 1):
             ends = best.copy()
             for share in np.linspace(1.0, 0.3, 29):
                 candidate = ends.copy()
                 candidate[end] *= share
-                candidate = _with_zero(float(candidate[0]), float(candidate[1]), levels)
+                candidate = int8.with_zero(float(candidate[0]), float(candidate[1]), levels)
                 error = _rounding_error(values, candidate, levels)
                 if error < least:
                     best, least = candidate, error
     return best
-
-
-def _with_zero(low: float, high: float, levels: int) -> NDArray[np.float32]:
-    """The range, shifted a little so that 0, the value of the padding, is one of the steps."""
-    step = max((high - low) / (levels - 1), 1e-12)
-    below = round(-low / step)
-    return np.array([-below * step, (levels - 1 - below) * step], np.float32)
 
 
 def _rounding_error(values: NDArray[np.float32], ends: NDArray[np.float32], levels: int) -> float:

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The strengths that `auto` chooses from: few, so that a folder compiles few graphs."""
-JPEG_CURVE = ((20, 1.0), (50, 1.0), (75, 0.75), (85, 0.5), (92, 0.25), (97, 0.0))
+JPEG_CURVE = ((65, 1.0), (80, 0.75), (90, 0.4), (97, 0.0))
 """(quality, best strength), by `scripts/restore-strength` on training images; straight lines between."""
-WEBP_CURVE = ((4, 0.0), (10, 0.25), (25, 0.5), (40, 0.75), (60, 1.0))
+WEBP_CURVE = ((14, 0.0), (27, 0.45), (41, 0.75), (52, 1.0))
 """(index of the quantiser, 0 to 127; best strength)."""
-NOISE_CURVE = ((1.5, 0.0), (3.0, 0.5), (6.0, 1.0))
+NOISE_CURVE = ((2.0, 0.0), (3.0, 0.4), (5.0, 1.0))
 """(standard deviation in 8-bit levels, best strength)."""
 
 _SIDE = 256

@@ -20,7 +20,7 @@ from srgan.model.weights import Weights
 from srgan.upscale.choose import choose_engine
 from srgan.upscale.engine import Engine, EngineName, Precision
 from srgan.upscale.mixture import auto_texture, is_automatic, mixture
-from srgan.upscale.strength import File, Strength, strength_of
+from srgan.upscale.strength import STEPS, File, Strength, strength_of
 from srgan.upscale.tile_plan import TilePlan, bytes_from_text, free_memory, plan_tiles
 from srgan.upscale.tiled import (
     ArrayRegions,
@@ -178,8 +178,9 @@ class Upscaler:
             progress=progress or _no_progress,
         )
         upscale_tiles(job, source, write, plan)
-        if len(self._models) > 1 and not plan.whole:
-            model.engine.release()  # the other mixtures need this memory
+        # Engines keep their activations for the next image; those of several mixtures share one memory.
+        if len(self._models) > 1 and plan.tail_pixels * model.engine.tail_bytes > self.memory // len(STEPS):
+            model.engine.release()
         return provenance | {"scale": str(scale), "tiles": f"{plan.grid.rows}x{plan.grid.columns}"}
 
     def strength(self, source: ImageRegions, file: File | None = None) -> Strength:
