@@ -55,7 +55,9 @@ def reference(weights: Weights) -> Run:
     def run(lr_unit: Nchw) -> Nchw:
         outputs: dict[str, Nchw] = {"input": lr_unit}
         for layer in generator_layers(weights.config):
-            own = {name.rpartition(".")[2]: t for name, t in weights.tensors.items() if name.startswith(f"{layer.name}.")}
+            own = {
+                name.rpartition(".")[2]: t for name, t in weights.tensors.items() if name.startswith(f"{layer.name}.")
+            }
             outputs[layer.name] = sr_signed = _layer(layer, outputs, own)
         return np.clip((sr_signed + 1) / 2, 0, 1)
 
