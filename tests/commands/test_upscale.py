@@ -63,9 +63,10 @@ def test_a_result_of_another_run_is_not_replaced(
     """It appears while the image is computed."""
     real = batch.FileTask.compute
 
-    def compute(self: batch.FileTask, *arguments: object) -> None:
-        real(self, *arguments)  # type: ignore[arg-type]
+    def compute(self: batch.FileTask, *arguments: object) -> dict[str, str]:
+        made_by = real(self, *arguments)  # type: ignore[arg-type]
         self.target.write_bytes(b"theirs")
+        return made_by
 
     monkeypatch.setattr(batch.FileTask, "compute", compute)
     assert upscale(small_file, folder / "in/a.png") == 2
