@@ -28,6 +28,7 @@ from srgan.model.config import GeneratorConfig, generator_layers
 from srgan.model.generator import generator_from_weights
 from srgan.model.weights import Weights
 from srgan.upscale import int8
+from srgan.upscale.mixture import mixture
 from srgan.upscale.ncnn import build_graph
 from srgan.upscale.tile_plan import BORDER
 from srgan.upscale.upscaler import Upscaler
@@ -62,7 +63,7 @@ def run_file(path: Path, lr: Nchw) -> Nchw:
         net = ncnn.Net()
         net.opt.use_bf16_storage = net.opt.use_fp16_arithmetic = False
         assert net.load_param(str(path)) == 0 and net.load_model(str(path.with_suffix(".bin"))) == 0
-        return np.stack([run_ncnn(net, image) for image in lr]).clip(0, 1)
+        return np.minimum(np.stack([run_ncnn(net, image) for image in lr]), 1)
     if path.suffix == ".xml":
         compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         return np.asarray(compiled(lr)["sr"])
@@ -262,6 +263,22 @@ def test_ncnn_files_are_as_upscayl_and_chainner_read_them(tmp_path: Path) -> Non
     assert sorted([*(name for row in rows for name in row[4 : 4 + int(row[2])]), "output"]) == sorted(written)
     assert {row[0] for row in rows} == {"Input", "Split", "Convolution", "PReLU", "BinaryOp", "PixelShuffle"}
     assert len(graph.weights) % 4 == 0
+
+
+def test_a_mixture_of_the_packaged_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parity, "SIZES", ((1, 4, 6),))
+    assert main(["--format", "ncnn", "--restore", "0.3", "--texture", "0.5", "-o", str(tmp_path)]) == 0
+    assert metadata_of(tmp_path / "mixture-0.3-0.5-x4.param")["srgan.sha256"] == mixture(0.3, 0.5).sha256
+    assert main(["--format", "ncnn", "--restore", "1", "-o", str(tmp_path / "models")]) == 0
+    assert (tmp_path / "models/photo-gan-x4.bin").is_file()
+
+
+@pytest.mark.parametrize("words", [[], ["srgan", "--texture", "0"]])
+def test_a_model_or_a_mixture(words: list[str]) -> None:
+    with pytest.raises(UsageError, match="takes a model, or"):
+        main(words)
+    with pytest.raises(UsageError, match="--restore is a number from 0 to 1, got nan"):
+        main(["--restore", "nan"])
 
 
 def test_misuse_is_a_sentence(tmp_path: Path, model: Path) -> None:

@@ -151,10 +151,14 @@ class TorchExport:
 
 
 class Ncnn:
-    """ncnn (.param and .bin; the metadata in .json): one image at a time, not clamped, which the programs do."""
+    """ncnn (.param and .bin; the metadata in .json): one image at a time.
+
+    The graph ends in a ReLU: without it Real-ESRGAN-ncnn-vulkan makes 255 of a value below 0 where the driver's
+    conversion to integers wraps. (A Clip is not compiled into that program.)
+    """
 
     def __init__(self, weights: Weights, *, half: bool) -> None:
-        self._graph = build_graph(weights.config, unit_tail(fold_batchnorm(weights)), half=half)
+        self._graph = build_graph(weights.config, unit_tail(fold_batchnorm(weights)), half=half, relu=True)
         self._network: Network | None = None
 
     def run(self, lr_unit: Nchw) -> Nchw:

@@ -77,9 +77,10 @@ def _layer(layer: Layer, outputs: Mapping[str, Nchw], own: Mapping[str, Nchw]) -
     if layer.kind == "prelu":
         return np.where(x > 0, x, flat["weight"] * x)
     if layer.kind == "norm":
-        unit = (x - flat["running_mean"]) / np.sqrt(flat["running_var"] + np.float32(BATCH_NORM_EPSILON))
+        unit: Nchw = (x - flat["running_mean"]) / np.sqrt(flat["running_var"] + np.float32(BATCH_NORM_EPSILON))
         return unit * flat["weight"] + flat["bias"]
-    return _correlated(x, own["weight"]) + flat.get("bias", np.float32(0))
+    sums = _correlated(x, own["weight"])
+    return sums + flat["bias"] if "bias" in flat else sums
 
 
 def _correlated(x: Nchw, kernel: Nchw) -> Nchw:

@@ -27,10 +27,13 @@ class Graph(NamedTuple):
     weights: bytes
 
 
-def build_graph(config: GeneratorConfig, tensors: Tensors, part: Part = "whole", *, half: bool = False) -> Graph:
+def build_graph(
+    config: GeneratorConfig, tensors: Tensors, part: Part = "whole", *, half: bool = False, relu: bool = False
+) -> Graph:
     """A part of the generator: the whole, its body up to the sub-pixel stages, or its tail from there on.
 
-    Blob `data` in, blob `output` out; `tensors` are folded (`weights.fold_batchnorm`). `half`: kernels in float16.
+    Blob `data` in, blob `output` out; `tensors` are folded (`weights.fold_batchnorm`). `half`: kernels in float16;
+    `relu`: nothing below 0 in the output.
     """
     layers, cut = generator_layers(config), trunk_index(generator_layers(config)) + 1
     layers = {"whole": layers, "body": layers[:cut], "tail": layers[cut:]}[part]
@@ -54,7 +57,8 @@ def build_graph(config: GeneratorConfig, tensors: Tensors, part: Part = "whole",
     add("Input", "input.1", [], "data")
     for layer in nodes:
         sources = [unread[blobs[source]].pop(0) for source in _sources(layer)]
-        add(KINDS[layer.kind], layer.name, sources, blobs[layer.name], _options(layer, tensors))
+        options = _options(layer, tensors) + (" 9=1" if relu and layer is nodes[-1] else "")
+        add(KINDS[layer.kind], layer.name, sources, blobs[layer.name], options)
         content.append(_content(layer, tensors, half))
     blob_count = sum(int(line.split()[3]) for line in lines)
     return Graph("\n".join([MAGIC, f"{len(lines)} {blob_count}", *lines, ""]), b"".join(content))
