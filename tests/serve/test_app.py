@@ -18,7 +18,7 @@ from srgan.errors import ImageError, WeightsError
 from srgan.image.files import Image, Metadata, encode_image, read_image, read_provenance, write_image
 from srgan.model import weights
 from srgan.serve.problems import STATUSES, problem_from_error
-from srgan.upscale.mixture import CORNERS
+from srgan.upscale.mixture import CORNERS, auto_texture
 from tests.serve.conftest import Gate, Running, by_command, drawn, file_bytes, until
 
 SECONDS = 60
@@ -128,7 +128,10 @@ def test_headers_and_provenance(running: Running, image_file: Callable[..., Path
     provenance = read_provenance(target)
     assert provenance is not None and provenance["sha256"] == sha256
     headers = post(running, encode_image(Image(pixels=drawn(40, 40)), ".jpg", quality=50)).headers
-    assert headers["X-Srgan-Texture"] == "1" and "JPEG, quality about" in headers["X-Srgan-Restore-Reason"]
+    assert (
+        headers["X-Srgan-Texture"] == f"{auto_texture(1.0):g}"
+        and "JPEG, quality about" in headers["X-Srgan-Restore-Reason"]
+    )
     assert post(running, data, restore="0.5").headers["X-Srgan-Restore"] == "0.5"
     target.write_bytes(post(running, data, provenance="false").content)
     assert read_provenance(target) is None

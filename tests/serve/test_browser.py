@@ -20,6 +20,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from srgan.image.files import Image, ImageBytes, read_rgb8, write_image
+from srgan.upscale.mixture import auto_texture
 from tests.serve.conftest import Gate, Running, by_command, drawn, until
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -202,7 +203,7 @@ def test_auto_shows_what_was_chosen(page: Page, tmp_path: Path) -> None:
     assert reason.startswith("(JPEG, quality about ") and page["text"].text.endswith(f"restore {strength} {reason}")
     page.set_range("restore", 0.6)
     assert not page["restore-auto"].is_selected()
-    page.until(lambda: page["after-name"].text == "texture 1, restore 0.6")
+    page.until(lambda: page["after-name"].text == f"texture {auto_texture(0.6):g}, restore 0.6")
     assert page.download()[1] == by_command(source, source.with_name("o.jpg"), "--restore", "0.6")
 
 

@@ -224,7 +224,7 @@ def test_a_resumed_run_keeps_shifting(vgg_file: Path, tmp_path: Path, capsys: py
     assert_same(last_state(whole), last_state(halves))
     capsys.readouterr()
     assert train(halves, *again, "--discriminator", "figure4") == 2
-    assert "change the result: discriminator" in capsys.readouterr().err
+    assert "have another discriminator" in capsys.readouterr().err
 
 
 def test_texture_needs_the_discriminator_on_features_and_the_paper_has_none() -> None:
