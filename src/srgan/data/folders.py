@@ -25,6 +25,9 @@ SAMPLE_TRAINING = ("astronaut.png", "rocket.jpg", "hubble_deep_field.jpg", "coff
 SAMPLE_VALIDATION = ("chelsea.png",)
 """Stefan van der Walt's cat (CC0)."""
 
+NOTES = (".csv", ".htm", ".html", ".json", ".md", ".pdf", ".tsv", ".txt", ".xml", ".yaml", ".yml")
+"""What lies beside images to describe them."""
+
 
 def training_pairs(root: Path) -> list[Pair]:
     """Every training image under `root`, by name. Raises DataError for none, or for a missing LR."""
@@ -41,11 +44,13 @@ def training_pairs(root: Path) -> list[Pair]:
 
 
 def unread_files(folder: Path) -> str:
-    """The files below a folder that are no images of a known format, counted by suffix: "2 .psd, 1 .txt"."""
+    """The files below a folder that are no images of a known format, counted by suffix: "2 .kra, 1 .raw"; no notes."""
     counts = Counter(
         path.suffix.lower() or "without a suffix"
         for path in folder.rglob("*")
-        if path.suffix.lower() not in SUFFIXES and path.is_file() and not _is_hidden(path.relative_to(folder))
+        if path.suffix.lower() not in (*SUFFIXES, *NOTES)
+        and path.is_file()
+        and not _is_hidden(path.relative_to(folder))
     )
     return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
 
