@@ -7,7 +7,8 @@ import pytest
 from scipy.signal import correlate2d
 
 from srgan.model.config import GeneratorConfig
-from srgan.upscale.openvino import OpenVinoEngine, kernel_before_shuffle
+from srgan.upscale.engine import OutOfMemory
+from srgan.upscale.openvino import OpenVinoEngine, kernel_before_shuffle, out_of_memory_named
 from tests.support import random_weights
 
 CONFIGS = [
@@ -55,3 +56,19 @@ def _shuffled(maps: np.ndarray) -> np.ndarray:
     channels, height, width = maps.shape
     parts = maps.reshape(channels // 4, 2, 2, height, width)
     return parts.transpose(0, 3, 1, 4, 2).reshape(channels // 4, 2 * height, 2 * width)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError("no room"), "no room"),
+        (RuntimeError("Exception from core.cpp:1:\nnode with name 'Convolution_1' can't alloc"), "can't alloc"),
+        (RuntimeError("std::bad_alloc"), "bad_alloc"),
+        (RuntimeError("Exception from plugin.cpp:5:\nResource temporarily unavailable"), "Resource temporarily"),
+    ],
+)
+def test_every_way_to_run_out_of_memory_is_known(error: Exception, reason: str) -> None:
+    with pytest.raises(OutOfMemory, match=reason), out_of_memory_named():
+        raise error
+    with pytest.raises(RuntimeError, match="shape"), out_of_memory_named():
+        raise RuntimeError("wrong shape")

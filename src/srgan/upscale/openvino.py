@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -94,7 +95,22 @@ class OpenVinoEngine:
         }
         if self._cache and (folder := cache_folder()):
             settings["CACHE_DIR"] = str(folder)
-        return _Compiled(self._core.compile_model(model, "CPU", settings), self._lock)
+        with out_of_memory_named():
+            return _Compiled(self._core.compile_model(model, "CPU", settings), self._lock)
+
+
+@contextlib.contextmanager
+def out_of_memory_named() -> Iterator[None]:
+    """Turn every way in which OpenVINO says that memory or threads ran out into `OutOfMemory`."""
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemory(str(error)) from error
+    except RuntimeError as error:
+        text = str(error).lower()
+        if any(word in text for word in ("alloc", "memory", "resource temporarily unavailable")):
+            raise OutOfMemory(str(error).strip().splitlines()[-1]) from error
+        raise
 
 
 def cache_folder() -> Path | None:
@@ -116,16 +132,9 @@ class _Compiled:
         self._lock = lock
 
     def __call__(self, planes: Nchw) -> Nchw:
-        with self._lock:
-            try:
-                self._request.infer([np.ascontiguousarray(planes)], share_inputs=True)
-                return np.array(self._request.get_output_tensor().data, np.float32)
-            except MemoryError as error:
-                raise OutOfMemory(str(error)) from error
-            except RuntimeError as error:
-                if any(word in str(error).lower() for word in ("bad_alloc", "allocate", "memory")):
-                    raise OutOfMemory(str(error).splitlines()[0]) from error
-                raise
+        with self._lock, out_of_memory_named():
+            self._request.infer([np.ascontiguousarray(planes)], share_inputs=True)
+            return np.array(self._request.get_output_tensor().data, np.float32)
 
 
 def build_graph(config: GeneratorConfig, tensors: Tensors, part: Part, ranges: Tensors | None = None) -> openvino.Model:
