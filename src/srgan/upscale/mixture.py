@@ -12,8 +12,8 @@ from srgan.model.weights import Weights
 
 CORNERS = ("srresnet", "srgan", "photo", "photo-gan")
 """Exact and crisp for clean images; exact and crisp for compressed and noisy ones."""
-TEXTURES = {0.0: 1.0, 0.25: 1.0, 0.5: 0.9, 0.75: 0.85, 1.0: 0.75}
-"""Strength of restoration -> texture that `auto` takes; chosen by eye, see docs/results.md."""
+TEXTURES = {0.0: 1.0, 0.25: 0.9, 0.5: 0.8, 0.75: 0.8, 1.0: 0.8}
+"""Strength of restoration -> texture that `auto` takes, chosen on Kodak24: more gains little NIQE and costs psnr_y (docs/log.md)."""
 
 
 def mixture(restore: float, texture: float) -> Weights:
