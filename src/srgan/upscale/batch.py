@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from srgan.errors import ImageError, SrganError, UsageError
 from srgan.fs import atomic_path, printable
@@ -139,7 +139,7 @@ class FileTask:
         self._writer = self._files.enter_context(writer)
 
     def _lossless(self) -> bool:
-        """As wished; else as the source, where it has the target's format or is an animation."""
+        """As the options say; else as the source, where it has the target's format or is an animation."""
         if self.options.lossless or self.options.quality is not None:
             return self.options.lossless
         same = self.source.suffix.lower() == self.target.suffix.lower() or self._animation is not None
@@ -159,33 +159,25 @@ class FileTask:
                 raise ImageError(re.sub(temporary, lambda _: printable(self.target), str(error))) from None
             return upscaler.describe()
         assert self._reader is not None and self._writer is not None, "compute comes after open"
-        made_by = upscaler.upscale_into(
+        provenance = upscaler.upscale_into(
             self._reader, self._writer.write_box, scale=scale, file=self.source, progress=progress
         )
         if self.options.provenance:
-            self._provenance = made_by
+            self._provenance = provenance
         rounded = depth_warning(self.target, self._reader.dtype)
         if rounded:
             log.warning("%s: %s", printable(self.target), rounded)
-        return made_by
+        return provenance
 
     def _compute_several(self, upscaler: Upscaler, several: Path, progress: Progress) -> None:
         options, frames = self.options, self._animation
-        how: dict[str, Any] = {
-            "scale": options.scale,
-            "bleed": options.alpha == "bleed",
-            "provenance": options.provenance,
-        }
         if frames is None:
-            sequences.upscale_pages(upscaler, self.source, self._pages, several, progress, **how)
+            sequences.upscale_pages(upscaler, self.source, self._pages, several, options, progress)
             return
         metadata = frames.metadata.enlarged(options.scale, options.scale * frames.height, options.scale * frames.width)
-        how |= {
-            "metadata": fit_metadata(self.target, metadata),
-            "quality": options.quality,
-            "lossless": self._lossless(),
-        }
-        sequences.upscale_animation(upscaler, frames, several, progress, **how)
+        fitting = fit_metadata(self.target, metadata)
+        lossless = self._lossless()
+        sequences.upscale_animation(upscaler, frames, several, options, progress, metadata=fitting, lossless=lossless)
 
     def finish(self) -> None:
         """Encode, flush to disk, put in place."""

@@ -39,7 +39,7 @@ FP32_LAYERS: tuple[tuple[str, ...], ...] = (
     ("head.conv", "tail.conv"),
     ("head.conv", "up.", "tail.conv"),
 )
-"""Layers that stay in fp32, by beginnings of names; the fastest first. The head always: 0.7 % of the work, most of the loss."""
+"""Prefixes of the layers that stay in fp32, the fastest choice first. The head always: 0.7 % of the work, most of the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)

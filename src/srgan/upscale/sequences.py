@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from srgan.upscale.strength import Strength
 from srgan.upscale.tiled import ArrayRegions, Progress, write_to_array
 
 if TYPE_CHECKING:
+    from srgan.image.metadata import Metadata
+    from srgan.upscale.batch import FileOptions
     from srgan.upscale.upscaler import Upscaler
 
 
@@ -23,19 +25,27 @@ def upscale_animation(
     upscaler: Upscaler,
     animation: Animation,
     target: Path,
+    options: FileOptions,
     progress: Progress,
     *,
-    scale: int,
-    bleed: bool,
-    provenance: bool,
-    **how: Any,
+    metadata: Metadata,
+    lossless: bool,
 ) -> None:
-    """Upscale each different frame once. `how`: metadata, quality and lossless, as for `AnimationWriter`. Raises ImageError."""
+    """Upscale each different frame once, all with the strength of the first. Raises ImageError."""
+    scale = options.scale
     height, width = scale * animation.height, scale * animation.width
     size = animation.height * animation.width
     computed: dict[bytes, int] = {}
     strength: Strength | None = None
-    writer = AnimationWriter(target, height=height, width=width, plays=animation.plays, **how)
+    writer = AnimationWriter(
+        target,
+        height=height,
+        width=width,
+        plays=animation.plays,
+        metadata=metadata,
+        quality=options.quality,
+        lossless=lossless,
+    )
     try:
         for number, frame in enumerate(animation):
             alpha = b"" if frame.alpha is None else frame.alpha.tobytes()
@@ -48,16 +58,16 @@ def upscale_animation(
                 alpha=None if frame.alpha is None else np.empty((height, width), np.uint8),
                 milliseconds=frame.milliseconds,
             )
-            regions = ArrayRegions(frame.pixels, frame.alpha, bleed=bleed)
-            strength = strength or upscaler.strength(regions)  # the same for all frames, so that nothing flickers
-            made_by = upscaler.upscale_into(
+            regions = ArrayRegions(frame.pixels, frame.alpha, bleed=options.alpha == "bleed")
+            strength = strength or upscaler.strength(regions)  # another one for each frame would flicker
+            provenance = upscaler.upscale_into(
                 regions,
                 write_to_array(larger.pixels, larger.alpha),
                 scale=scale,
                 strength=strength,
                 progress=lambda done, _, before=number: progress(before * size + done, animation.count * size),  # type: ignore[misc]
             )
-            computed[digest] = writer.add(larger, made_by if provenance else None)
+            computed[digest] = writer.add(larger, provenance if options.provenance else None)
         writer.finish()
     finally:
         writer.close()
@@ -68,17 +78,14 @@ def upscale_pages(
     source: Path,
     pages: list[int],
     target: Path,
+    options: FileOptions,
     progress: Progress,
-    *,
-    scale: int,
-    bleed: bool,
-    provenance: bool,
 ) -> None:
     """Upscale each page of a TIFF by itself, in bounded memory. Raises ImageError."""
     page_file = target.with_name("page.tif")
     for number, page in enumerate(pages):
-        with ImageReader(source, scratch=target.parent, page=page, bleed=bleed) as reader:
-            size = scale * reader.height, scale * reader.width
+        with ImageReader(source, scratch=target.parent, page=page, bleed=options.alpha == "bleed") as reader:
+            size = options.scale * reader.height, options.scale * reader.width
             with ImageWriter(
                 page_file if number else target,
                 height=size[0],
@@ -86,15 +93,15 @@ def upscale_pages(
                 channels=reader.channels,
                 dtype=reader.dtype,
                 alpha=reader.has_alpha,
-                metadata=reader.metadata.enlarged(scale, *size),
+                metadata=reader.metadata.enlarged(options.scale, *size),
             ) as writer:
-                made_by = upscaler.upscale_into(
+                provenance = upscaler.upscale_into(
                     reader,
                     writer.write_box,
-                    scale=scale,
+                    scale=options.scale,
                     progress=lambda done, total, before=number: progress(before * total + done, len(pages) * total),  # type: ignore[misc]
                 )
-                writer.finish(provenance=made_by if provenance else None)
+                writer.finish(provenance=provenance if options.provenance else None)
         if number:
             try:
                 append_page(target, page_file)

@@ -88,8 +88,8 @@ def strength_of(image: Regions, file: File | None = None) -> Strength:
     )
     strongest = Strength(restore=0.0, reason="clean")
     for name, curve, value in signs:
-        wanted = 0.0 if value is None else np.interp(value, [x for x, _ in curve], [y for _, y in curve])
-        restore = min(STEPS, key=lambda step: abs(step - wanted))
+        best = 0.0 if value is None else np.interp(value, [x for x, _ in curve], [y for _, y in curve])
+        restore = min(STEPS, key=lambda step: abs(step - best))
         if restore > strongest.restore:
             strongest = Strength(restore=restore, reason=f"{name} {value:.0f}")
     return strongest
@@ -153,8 +153,8 @@ def once_jpeg_quality(windows: Sequence[NDArray[np.float32]]) -> float | None:
     # Each frequency's step, then the quality that most of them ask for.
     ratios = []
     for (v, u), step in _LUMINANCE.items():
-        found = _quantisation_step(np.einsum("i,nij,j->n", _DCT[v], blocks, _DCT[u]))
-        ratios += [found / step] if found else []
+        quantised = _quantisation_step(np.einsum("i,nij,j->n", _DCT[v], blocks, _DCT[u]))
+        ratios += [quantised / step] if quantised else []
     return _quality(ratios) if len(ratios) > 3 else None
 
 

@@ -1,7 +1,7 @@
 // The page: a queue of images that share the settings, worked off one by one; one of them is shown.
 
 import { ask, frames, sentence } from "./frames.js";
-import { askPreview, forgetPreviews } from "./preview.js";
+import { requestPreview, forgetPreviews } from "./preview.js";
 import * as viewer from "./viewer.js";
 import { zip } from "./zip.js";
 
@@ -271,9 +271,9 @@ function preview() {
   const item = shown, settings = query(), name = label();
   // What was read from the file is not in the tile's pixels.
   const known = item.restore && !model().model && $("restore-auto").checked ? { restore: item.restore } : {};
-  askPreview({
+  requestPreview({
     lr: canvas, times: scale(), settings, query: query({ format: "png", provenance: "false", ...known }),
-    still: () => item === shown && settings === query() && !["done", "failed"].includes(item.state),
+    isCurrent: () => item === shown && settings === query() && !["done", "failed"].includes(item.state),
     show: (blob) => {
       picture("tile", blob);
       $("tile").dataset.settings = name;

@@ -1,34 +1,34 @@
-// One tile of the image in the settings of this moment, long before the whole is done.
+// A preview: one tile of the image with the current settings, while the whole image is computed.
 
 import { ask, sentence } from "./frames.js";
 import { visible } from "./viewer.js";
 
 const SIDE = 72; // LR pixels
-const made = new Map(); // by place and settings
-let busy = false, next = null; // one at a time; of those that wait only the last one is wanted
+const previews = new Map(); // by place and settings
+let busy = false, next = null; // one request at a time; a newer one replaces the one that waits
 
 export function forgetPreviews() {
-  made.clear();
+  previews.clear();
   next = null;
 }
 
-export async function askPreview(wish) {
-  // wish: {lr: canvas, times, settings, query, still(), show(blob)}
-  if (wish.lr.width * wish.lr.height <= SIDE * SIDE) return; // the whole is as quick
-  if (busy) { next = wish; return; }
+export async function requestPreview(request) {
+  // request: {lr: canvas, times, settings, query, isCurrent(), show(blob)}
+  if (request.lr.width * request.lr.height <= SIDE * SIDE) return; // the whole image takes no longer
+  if (busy) { next = request; return; }
   busy = true;
   try {
-    const place = tileAt(wish);
-    const key = [place.x, place.y, wish.settings].join();
-    if (!made.has(key)) made.set(key, await upscaled(wish, place));
-    if (wish.still()) display(wish, place, made.get(key));
+    const place = tileAt(request);
+    const key = [place.x, place.y, request.settings].join();
+    if (!previews.has(key)) previews.set(key, await upscaled(request, place));
+    if (request.isCurrent()) display(request, place, previews.get(key));
   } catch {
-    // a preview that fails is no loss: the image itself says what is wrong
+    // The whole image fails for the same reason and shows the message.
   } finally {
     busy = false;
     const waiting = next;
     next = null;
-    if (waiting) askPreview(waiting);
+    if (waiting) requestPreview(waiting);
   }
 }
 
