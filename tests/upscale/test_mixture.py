@@ -12,9 +12,8 @@ from srgan import Upscaler
 from srgan.image.files import read_provenance
 from srgan.model import weights
 from srgan.upscale.mixture import CORNERS, TEXTURES, auto_texture, is_automatic, mixture
-from srgan.upscale.strength import STEPS, strength_of
-from srgan.upscale.tiled import ArrayRegions
-from tests.upscale.test_strength import decoded, encoded, photo
+from srgan.upscale.strength import STEPS
+from tests.made import decoded, encoded, photo
 
 
 def test_corners_are_the_packaged_weights() -> None:
@@ -34,6 +33,15 @@ def test_texture_shrinks_as_restoration_grows() -> None:
     assert tuple(TEXTURES) == STEPS and is_automatic(0.5, auto_texture(0.5)) and not is_automatic(0.4, 1.0)
 
 
+def test_bytes_are_upscaled_as_the_file_is(tmp_path: Path) -> None:
+    file = encoded(photo(20, 20), quality=75)  # too small for the pixels to tell
+    (tmp_path / "image.jpg").write_bytes(file.data)
+    upscaler = Upscaler(engine="openvino")
+    sr = upscaler.upscale(file)
+    assert np.array_equal(sr, upscaler.upscale(tmp_path / "image.jpg"))
+    assert not np.array_equal(sr, upscaler.upscale(decoded(file)))
+
+
 def test_clean_images_are_upscaled_by_srgan() -> None:
     pixels = photo(40, 48)
     default, srgan = Upscaler(engine="openvino"), Upscaler("srgan", engine="openvino")
@@ -44,7 +52,7 @@ def test_each_file_gets_its_own_strength(tmp_path: Path) -> None:
     upscaler = Upscaler(engine="openvino")
     for quality, restore in ((97, "0"), (40, "1"), (98, "0")):
         file = tmp_path / f"{quality}.jpg"
-        file.write_bytes(encoded(photo(64, 64), quality=quality))
+        file.write_bytes(encoded(photo(64, 64), quality=quality).data)
         upscaler.upscale_file(file, tmp_path / f"{quality}.png")
         provenance = read_provenance(tmp_path / f"{quality}.png")
         assert provenance is not None and provenance["restore"] == restore
@@ -62,10 +70,3 @@ def test_array_and_lossless_copy_get_the_strength_of_their_pixels(tmp_path: Path
     restored = Upscaler(restore=1.0, engine="openvino").upscale(pixels)
     assert np.array_equal(Upscaler(engine="openvino").upscale(pixels), restored)
     assert np.array_equal(Upscaler(engine="openvino").upscale(path), restored)
-
-
-def test_tables_of_an_unknown_maker() -> None:
-    rng = np.random.default_rng(0)
-    tables = [[int(step) for step in rng.integers(1, 255, 64)] for _ in range(2)]
-    file = encoded(photo(64, 64), qtables=tables)
-    assert strength_of(ArrayRegions(decoded(file)), file).restore in STEPS

@@ -18,8 +18,10 @@ from srgan.evaluate import table
 from srgan.evaluate.scoring import OnImage, SetScores, evaluate, evaluate_images, scorable
 from srgan.evaluate.table import Evaluated, Table
 from srgan.fs import atomic_write
+from srgan.image.files import read_array
 from srgan.image.metrics import bicubic_x4
 from srgan.image.niqe import NiqeModel, read_niqe_model
+from srgan.image.source import ImageBytes
 
 log = logging.getLogger("srgan")
 
@@ -103,7 +105,8 @@ def _model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> t
         precision=settings.precision,
     )
     about = upscaler.describe()
-    evaluated = Evaluated(**{key: about[key] for key in ("sha256", "engine", "precision")}, name=about["model"])
+    facts = {key: about.get(key) for key in ("sha256", "engine", "precision", "texture", "restore")}
+    evaluated = Evaluated(name=about["model"], **facts)
     without_lr = [name for name in pairs if any(pair.lr is None for pair in pairs[name])]
     if without_lr:
         log.info(f"{', '.join(without_lr)}: no LR files, the exact bicubic makes them")
@@ -140,7 +143,12 @@ def _score_set(
     rows = Table((pair.name for pair in pairs), paper=jpeg is None)
     through = "" if jpeg is None else f", through JPEG of quality {jpeg}"
     print(f"\n{name}, {len(pairs)} images{through}\n{rows.header()}", flush=True)
-    bicubic = evaluate(bicubic_x4, pairs, niqe_model=niqe_model, jpeg=jpeg)
+    bicubic = evaluate(
+        lambda lr: bicubic_x4(read_array(lr) if isinstance(lr, ImageBytes) else lr),
+        pairs,
+        niqe_model=niqe_model,
+        jpeg=jpeg,
+    )
     print("\n".join(rows.bicubic_rows(name, bicubic.mean)), flush=True)
     ours = scorer(name, niqe_model, lambda title, scores: print(rows.row(title, scores), flush=True))
     warnings = table.warnings(name, len(pairs), bicubic.mean) if jpeg is None else []

@@ -55,7 +55,14 @@ def degrade(lr: Crop, rng: np.random.Generator) -> Crop:
 
 def jpeg(pixels: Crop, quality: int, subsampling: str = "4:2:0") -> Crop:
     """The pixels (H, W, 3) or (H, W) after a JPEG of this quality (libjpeg's scale, 1 to 100)."""
-    return _through(pixels, "JPEG", quality=quality, subsampling=subsampling)
+    return _decoded(compressed(pixels, "JPEG", quality=quality, subsampling=subsampling))
+
+
+def compressed(pixels: Crop, form: str, **options: object) -> bytes:
+    """The pixels as a file that Pillow writes: "JPEG" (quality, subsampling), "WEBP" ..."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form, **options)
+    return file.getvalue()
 
 
 def _rng(seed: int, phase: str, step: int, index: int) -> np.random.Generator:
@@ -66,7 +73,7 @@ def _rng(seed: int, phase: str, step: int, index: int) -> np.random.Generator:
 def _compress(pixels: Crop, rng: np.random.Generator) -> Crop:
     quality = int(rng.integers(30, 96))
     if rng.random() < 0.1:
-        return _through(pixels, "WEBP", quality=quality, method=0)
+        return _decoded(compressed(pixels, "WEBP", quality=quality, method=0))
     return jpeg(pixels, quality, str(rng.choice(_SUBSAMPLINGS, p=(0.7, 0.25, 0.05))))
 
 
@@ -83,10 +90,9 @@ def _compressed_before(pixels: Crop, rng: np.random.Generator) -> Crop:
     return np.roll(_compress(np.roll(pixels, shift, (0, 1)), rng), (-shift[0], -shift[1]), (0, 1))
 
 
-def _through(pixels: Crop, form: str, **options: object) -> Crop:
-    file, image = io.BytesIO(), Image.fromarray(pixels)
-    image.save(file, form, **options)
-    return np.asarray(Image.open(file).convert(image.mode))
+def _decoded(file: bytes) -> Crop:
+    image = Image.open(io.BytesIO(file))
+    return np.asarray(image if image.mode == "L" else image.convert("RGB"))
 
 
 def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:

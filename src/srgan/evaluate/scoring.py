@@ -18,11 +18,14 @@ from srgan.image.files import read_array, size
 from srgan.image.metrics import SCALE, SMALLEST, Scores
 from srgan.image.niqe import NiqeModel
 from srgan.image.resize import cropped, downscaled
+from srgan.image.source import ImageBytes
 
 log = logging.getLogger("srgan")
 
 Image = NDArray[np.uint8]
 """(H, W) grey or (H, W, 3) RGB."""
+Upscale = Callable[[Image | ImageBytes], Image]
+"""An LR image, or a JPEG of one -> the image, four times larger."""
 OnImage = Callable[[str, Scores], None]
 """Called with each image's name and scores as they come."""
 
@@ -63,21 +66,22 @@ def scorable(pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def evaluate(
-    upscale: Callable[[Image], Image],
+    upscale: Upscale,
     pairs: Iterable[Pair],
     *,
     niqe_model: NiqeModel | None = None,
     on_image: OnImage | None = None,
     jpeg: int | None = None,
 ) -> SetScores:
-    """Scores of `upscale`: (H, W) or (H, W, 3) -> the same kind, four times larger.
-
-    `jpeg`: quality of a JPEG (4:2:0) that each LR image goes through first. Raises DataError.
-    """
+    """Scores of `upscale`. `jpeg`: quality of a JPEG (4:2:0) that each LR image becomes first. Raises DataError."""
 
     def sr(pair: Pair, hr: Image) -> Image:
         lr = _lr(pair, hr)
-        image = upscale(lr if jpeg is None else degrade.jpeg(lr, jpeg))
+        if jpeg is None:
+            image = upscale(lr)
+        else:
+            file = degrade.compressed(lr, "JPEG", quality=jpeg, subsampling="4:2:0")
+            image = upscale(ImageBytes(data=file, name=f"{pair.name}.jpg"))
         if image.dtype != np.uint8 or image.shape[:2] != hr.shape[:2]:
             raise ValueError(f"upscaling gave {image.dtype} {image.shape}, {pair.name} is uint8 {hr.shape}")
         return image

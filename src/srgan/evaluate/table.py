@@ -58,12 +58,20 @@ class Evaluated:
     sha256: str | None = None
     engine: str | None = None
     precision: str | None = None
+    texture: str | None = None
+    restore: str | None = None
 
     def line(self) -> str:
         """One line, with a short hash."""
         if self.sha256 is None:
             return f"images {self.name}"
-        return f"model {self.name}, sha256 {self.sha256[:16]}, {self.engine} {self.precision}"
+        knobs = "" if self.texture is None else f" (texture {self.texture}, restore {self.restore})"
+        return f"model {self.name}{knobs}, sha256 {self.sha256[:16]}, {self.engine} {self.precision}"
+
+    def to_json(self) -> dict[str, str | None]:
+        """The members; texture and restore of a mixture only."""
+        members = dataclasses.asdict(self)
+        return {key: members[key] for key in members if key not in ("texture", "restore") or members[key] is not None}
 
 
 class Table:
@@ -130,7 +138,7 @@ def to_json(
     """
     return {
         "protocol": PROTOCOL,
-        "model": dataclasses.asdict(evaluated),
+        "model": evaluated.to_json(),
         **({} if jpeg is None else {"jpeg": jpeg}),
         "sets": {
             name: {

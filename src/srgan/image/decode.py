@@ -25,6 +25,7 @@ from srgan.image.source import (
     open_bytes,
     png_chunks,
     reason,
+    webp_chunks,
 )
 from srgan.image.tiff_tags import full_pages
 
@@ -158,14 +159,7 @@ def is_lossless(source: Source) -> bool:
 
 def _is_vp8l(file: BinaryIO) -> bool:
     """Whether a WebP's first image is lossless. RFC 9649, section 2.5."""
-    offset = 12
-    for _ in range(1000):
-        file.seek(offset)
-        head = file.read(8)
-        if head[:4] in (b"VP8L", b"VP8 ") or len(head) < 8:
-            break
-        offset += 24 if head[:4] == b"ANMF" else 8 + (int.from_bytes(head[4:], "little") + 1) // 2 * 2
-    return head[:4] == b"VP8L"
+    return next((name for name, _, _ in webp_chunks(file) if name in (b"VP8L", b"VP8 ")), b"") == b"VP8L"
 
 
 def with_timeout(image: Any, seconds: float) -> Any:

@@ -163,6 +163,21 @@ def jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
         offset += 2 + length
 
 
+def webp_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Name, offset of the body and its length of a WebP's chunks, 1,000 at most; a frame's parts follow its ANMF."""
+    file.seek(0)
+    head = file.read(12)
+    offset = 12 if head[:4] == b"RIFF" and head[8:] == b"WEBP" else -1
+    for _ in range(1000 if offset > 0 else 0):
+        file.seek(offset)
+        head = file.read(8)
+        if len(head) < 8:
+            return
+        length = int.from_bytes(head[4:], "little")
+        yield head[:4], offset + 8, length
+        offset += 24 if head[:4] == b"ANMF" else 8 + (length + 1) // 2 * 2
+
+
 def boxes(data: bytes, start: int = 0) -> Iterator[tuple[bytes, int, int]]:
     """Type, start and end of the body of each box of an ISO base media file or a JP2. ISO/IEC 14496-12, 4.2."""
     for _ in range(1000):

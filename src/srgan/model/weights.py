@@ -88,8 +88,11 @@ def read(name_or_path: str | Path) -> Weights:
 def read_sum(expression: str) -> Weights:
     """One generator, or several: "photo + srgan - srresnet", with spaces around the signs (Ilharco et al. 2023).
 
+    A path that exists is one file, whatever its name.
     The sum is what `srgan` has learnt since `srresnet`, added to `photo`. Raises WeightsError.
     """
+    if Path(expression).exists():
+        return read(expression)
     first, *rest = re.split(r" ([+-]) ", expression)
     signs = [1.0, *(float(f"{sign}1") for sign in rest[::2])]
     return mix(list(zip(map(read, [first, *rest[1::2]]), signs, strict=True)), expression)

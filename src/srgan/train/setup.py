@@ -120,11 +120,10 @@ def generator_config(settings: TrainSettings) -> GeneratorConfig:
     return GeneratorConfig(blocks=networks.blocks, width=networks.width, slopes=networks.slopes)
 
 
-def load_generator(name: str | Path, settings: TrainSettings) -> Generator:
-    """The generator of a weights file or packaged model, or a sum, if it is the network that the settings describe."""
-    source = weights.read_sum(str(name))
+def load_generator(source: weights.Weights, settings: TrainSettings) -> Generator:
+    """The generator of these weights, if it is the network that the settings describe."""
     if source.config != generator_config(settings):
-        raise UsageError(f"{name} is a {source.config}, but the settings ask for {generator_config(settings)}.")
+        raise UsageError(f"{source.name} is a {source.config}, but the settings ask for {generator_config(settings)}.")
     return generator_from_weights(source).train()
 
 
@@ -151,7 +150,7 @@ def build_phase(
     elif previous is not None:
         generator.load_state_dict(previous.state_dict())
     elif settings.run.init != "none":
-        generator = load_generator(settings.run.init, settings)
+        generator = load_generator(weights.read_sum(settings.run.init), settings)
     elif name == "adversarial":
         best = folder.best("pretrain")
         if not best.exists():
@@ -159,7 +158,7 @@ def build_phase(
                 "the adversarial phase starts from a trained SRResNet: name one with --init "
                 f"(srresnet, or a .safetensors file), or pretrain into {folder.root} first."
             )
-        generator = load_generator(best, settings)
+        generator = load_generator(weights.read(best), settings)
     else:
         init_weights(generator, seed=settings.run.seed, icnr=settings.networks.icnr)
 

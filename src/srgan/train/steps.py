@@ -1,4 +1,4 @@
-"""One update of each network: the losses and their gradients. StepValues are at least fp32; results stay on the device."""
+"""One update of each network: the losses and their gradients. Losses are at least fp32; results stay on the device."""
 
 from __future__ import annotations
 

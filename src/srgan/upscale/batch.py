@@ -148,16 +148,15 @@ class FileTask:
     def compute(self, upscaler: Upscaler, progress: Progress | None = None) -> dict[str, str]:
         """Upscale, tile by tile, into a raw file beside the output; several images into a whole file.
 
-        Returns the provenance; of several images what they have in common.
+        Returns the provenance; of several pages what they have in common.
         """
         scale = self.options.scale
         if self._several is not None:
             try:
-                self._compute_several(upscaler, self._several, progress or (lambda done, total: None))
+                return self._compute_several(upscaler, self._several, progress or (lambda done, total: None))
             except ImageError as error:
                 temporary = re.escape(printable(self._several.parent)) + r"[\w/.]*"
                 raise ImageError(re.sub(temporary, lambda _: printable(self.target), str(error))) from None
-            return upscaler.describe()
         assert self._reader is not None and self._writer is not None, "compute comes after open"
         provenance = upscaler.upscale_into(
             self._reader, self._writer.write_box, scale=scale, file=self.source, progress=progress
@@ -169,15 +168,16 @@ class FileTask:
             log.warning("%s: %s", printable(self.target), rounded)
         return provenance
 
-    def _compute_several(self, upscaler: Upscaler, several: Path, progress: Progress) -> None:
+    def _compute_several(self, upscaler: Upscaler, several: Path, progress: Progress) -> dict[str, str]:
         options, frames = self.options, self._animation
         if frames is None:
-            sequences.upscale_pages(upscaler, self.source, self._pages, several, options, progress)
-            return
+            return sequences.upscale_pages(upscaler, self.source, self._pages, several, options, progress)
         metadata = frames.metadata.enlarged(options.scale, options.scale * frames.height, options.scale * frames.width)
         fitting = fit_metadata(self.target, metadata)
         lossless = self._lossless()
-        sequences.upscale_animation(upscaler, frames, several, options, progress, metadata=fitting, lossless=lossless)
+        return sequences.upscale_animation(
+            upscaler, frames, several, options, progress, file=self.source, metadata=fitting, lossless=lossless
+        )
 
     def finish(self) -> None:
         """Encode, flush to disk, put in place."""

@@ -125,7 +125,7 @@ def mean_psnr(engine: OpenVinoEngine, pairs: Sequence[tuple[NDArray[np.uint8], N
     values = []
     for lr, hr in pairs:
         sr_signed = engine.run(lr_unit_from_pixels(lr))
-        sr = pixels_from_unit(unit_from_signed(sr_signed, grey=False), np.dtype(np.uint8))
+        sr = pixels_from_unit(unit_from_signed(sr_signed), np.dtype(np.uint8))
         values.append(psnr(y_from_image(shave(sr)), y_from_image(shave(hr))))
     return float(np.mean(values))
 
@@ -148,29 +148,29 @@ def activation_ranges(weights: Weights, crops: Sequence[NDArray[np.uint8]]) -> T
     return {f"{name}.input": best_range(np.concatenate(parts)) for name, parts in samples.items()}
 
 
-def best_range(values: NDArray[np.float32], levels: int = 256) -> NDArray[np.float32]:
-    """The range (low, high) that rounds `values` to `levels` steps with the least squared error.
+def best_range(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The range (low, high) that rounds `values` to 256 levels with the least squared error.
 
     Searches by cutting the ends of the values' own range, one end after the other; 0 stays a step.
     """
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-    best, least = int8.with_zero(low, high, levels), np.inf
+    best, least = int8.with_zero(low, high), np.inf
     for _ in range(2):
         for end in (0, 1):
             ends = best.copy()
             for share in np.linspace(1.0, 0.3, 29):
                 candidate = ends.copy()
                 candidate[end] *= share
-                candidate = int8.with_zero(float(candidate[0]), float(candidate[1]), levels)
-                error = _rounding_error(values, candidate, levels)
+                candidate = int8.with_zero(float(candidate[0]), float(candidate[1]))
+                error = _rounding_error(values, candidate)
                 if error < least:
                     best, least = candidate, error
     return best
 
 
-def _rounding_error(values: NDArray[np.float32], ends: NDArray[np.float32], levels: int) -> float:
-    step = (ends[1] - ends[0]) / (levels - 1)
-    rounded = np.clip(np.rint((values - ends[0]) / step), 0, levels - 1) * step + ends[0]
+def _rounding_error(values: NDArray[np.float32], ends: NDArray[np.float32]) -> float:
+    step = (ends[1] - ends[0]) / 255
+    rounded = np.clip(np.rint((values - ends[0]) / step), 0, 255) * step + ends[0]
     return float(np.mean((rounded - values) ** 2))
 
 

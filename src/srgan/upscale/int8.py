@@ -84,11 +84,11 @@ def _mixed_ranges(weights: Weights) -> Int8Ranges | None:
     return Int8Ranges(tensors=tensors, sha256=weights.sha256, psnr_drop=psnr_drop, metadata={"model": weights.name})
 
 
-def with_zero(low: float, high: float, levels: int = 256) -> NDArray[np.float32]:
-    """The range (2,), shifted a little so that 0, the value of the padding, is one of the steps."""
-    step = max((high - low) / (levels - 1), 1e-12)
+def with_zero(low: float, high: float) -> NDArray[np.float32]:
+    """The range (2,), shifted a little so that 0, the value of the padding, is one of its 256 levels."""
+    step = max((high - low) / 255, 1e-12)
     below = round(-low / step)
-    return np.array([-below * step, (levels - 1 - below) * step], np.float32)
+    return np.array([-below * step, (255 - below) * step], np.float32)
 
 
 def read(path: Path) -> Int8Ranges:

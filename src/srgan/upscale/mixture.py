@@ -18,13 +18,10 @@ TEXTURES = {0.0: 1.0, 0.25: 0.9, 0.5: 0.8, 0.75: 0.8, 1.0: 0.8}
 
 def mixture(restore: float, texture: float) -> Weights:
     """The generator at a point of the square, bilinearly; a corner is the packaged weights themselves."""
-    shares = {
-        "srresnet": (1 - restore) * (1 - texture),
-        "srgan": (1 - restore) * texture,
-        "photo": restore * (1 - texture),
-        "photo-gan": restore * texture,
-    }
-    parts = [(_corner(weights_module.find_model(name)), share) for name, share in shares.items() if share]
+    shares = [a * b for a in (1 - restore, restore) for b in (1 - texture, texture)]
+    parts = [
+        (_corner(weights_module.find_model(name)), share) for name, share in zip(CORNERS, shares, strict=True) if share
+    ]
     return weights_module.mix(parts, f"mixture-{restore:g}-{texture:g}")
 
 

@@ -28,15 +28,20 @@ def upscale_animation(
     options: FileOptions,
     progress: Progress,
     *,
+    file: Path,
     metadata: Metadata,
     lossless: bool,
-) -> None:
-    """Upscale each different frame once, all with the strength of the first. Raises ImageError."""
+) -> dict[str, str]:
+    """Upscale each different frame once, all with the strength of the first. Raises ImageError.
+
+    `file`: what the animation is read from. Returns the provenance.
+    """
     scale = options.scale
     height, width = scale * animation.height, scale * animation.width
     size = animation.height * animation.width
     computed: dict[bytes, int] = {}
     strength: Strength | None = None
+    provenance: dict[str, str] = {}
     writer = AnimationWriter(
         target,
         height=height,
@@ -59,7 +64,7 @@ def upscale_animation(
                 milliseconds=frame.milliseconds,
             )
             regions = ArrayRegions(frame.pixels, frame.alpha, bleed=options.alpha == "bleed")
-            strength = strength or upscaler.strength(regions)  # another one for each frame would flicker
+            strength = strength or upscaler.strength(regions, file)  # another one for each frame would flicker
             provenance = upscaler.upscale_into(
                 regions,
                 write_to_array(larger.pixels, larger.alpha),
@@ -69,6 +74,7 @@ def upscale_animation(
             )
             computed[digest] = writer.add(larger, provenance if options.provenance else None)
         writer.finish()
+        return provenance
     finally:
         writer.close()
 
@@ -80,8 +86,12 @@ def upscale_pages(
     target: Path,
     options: FileOptions,
     progress: Progress,
-) -> None:
-    """Upscale each page of a TIFF by itself, in bounded memory. Raises ImageError."""
+) -> dict[str, str]:
+    """Upscale each page of a TIFF by itself, in bounded memory. Raises ImageError.
+
+    Returns what the pages' provenances have in common.
+    """
+    common: dict[str, str] = {}
     page_file = target.with_name("page.tif")
     for number, page in enumerate(pages):
         with ImageReader(source, scratch=target.parent, page=page, bleed=options.alpha == "bleed") as reader:
@@ -101,6 +111,7 @@ def upscale_pages(
                     scale=options.scale,
                     progress=lambda done, total, before=number: progress(before * total + done, len(pages) * total),  # type: ignore[misc]
                 )
+                common = dict(common.items() & provenance.items()) if number else provenance
                 writer.finish(provenance=provenance if options.provenance else None)
         if number:
             try:
@@ -108,3 +119,4 @@ def upscale_pages(
             except (ValueError, KeyError) as error:
                 raise ImageError(f"{target.name} cannot be written: {error}.") from None
             page_file.unlink()
+    return common

@@ -7,15 +7,15 @@ of its 8 x 8 blocks at multiples of its steps, wherever the blocks begin, and no
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from srgan.image.compression import LUMINANCE, jpeg_quality, quality, webp_quantiser
+from srgan.image.source import Source
+from srgan.upscale.tiled import PEAKS, ImageRegions
 
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The strengths that `auto` chooses from: few, so that a folder compiles few graphs."""
@@ -28,42 +28,17 @@ NOISE_CURVE = ((2.0, 0.0), (3.0, 0.4), (5.0, 1.0))
 
 _SIDE = 256
 """Side of the windows that are looked at; a whole image would cost more than it tells."""
+_SMALLEST = 24
+"""Shortest side of an image that tells anything: three blocks."""
 _WINDOWS = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 _BLOCK = np.arange(8)
 _DCT = (
     np.cos((2 * _BLOCK[None] + 1) * _BLOCK[:, None] * np.pi / 16) * np.where(_BLOCK, 0.5, 0.125**0.5)[:, None]
 ).astype(np.float32)
 """Orthonormal: coefficients of a column of 8 pixels are `_DCT @ column`."""
-_LUMINANCE = {
-    (0, 1): 11,
-    (1, 0): 12,
-    (1, 1): 12,
-    (0, 2): 10,
-    (2, 0): 14,
-    (1, 2): 14,
-    (2, 1): 13,
-    (0, 3): 16,
-    (3, 0): 14,
-}
-"""Low frequencies of the standard luminance table (ITU T.81, table K.1) at quality 50: (vertical, horizontal) -> step."""
 _HIGH = ((3, 3), (0, 5), (5, 0), (2, 5), (5, 2))
 """Frequencies that a JPEG sets to zero, on its own grid only."""
 _Y = np.array([0.299, 0.587, 0.114], np.float32)
-
-File = str | os.PathLike[str] | bytes
-"""A path, or the content of a file."""
-
-
-class Regions(Protocol):
-    """An image that is read in rectangles, (h, w) or (h, w, 3); uint8, uint16, or float32 in 0..1."""
-
-    @property
-    def height(self) -> int: ...
-
-    @property
-    def width(self) -> int: ...
-
-    def region(self, top: int, left: int, height: int, width: int) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,67 +49,27 @@ class Strength:
     reason: str
 
 
-def strength_of(image: Regions, file: File | None = None) -> Strength:
+def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
     """The largest strength that the file's header or the pixels ask for; 0 for a clean image.
 
-    A header that cannot be read counts for nothing.
+    `file`: what the image was decoded from. Where its header cannot be read, the pixels alone decide.
     """
-    windows = _windows(image)
-    signs = (
-        ("JPEG, quality about", JPEG_CURVE, jpeg_quality(file) if file is not None else None),
-        ("WebP, quantiser", WEBP_CURVE, webp_quantiser(file) if file is not None else None),
-        ("once a JPEG, quality about", JPEG_CURVE, once_jpeg_quality(windows)),
-        ("noise, sigma about", NOISE_CURVE, noise_sigma(windows)),
-    )
     strongest = Strength(restore=0.0, reason="clean")
-    for name, curve, value in signs:
-        best = 0.0 if value is None else np.interp(value, [x for x, _ in curve], [y for _, y in curve])
-        restore = min(STEPS, key=lambda step: abs(step - best))
-        if restore > strongest.restore:
-            strongest = Strength(restore=restore, reason=f"{name} {value:.0f}")
+    if file is not None:
+        strongest = _stronger(strongest, "JPEG, quality about", JPEG_CURVE, jpeg_quality(file))
+        strongest = _stronger(strongest, "WebP, quantiser", WEBP_CURVE, webp_quantiser(file))
+    if strongest.restore < STEPS[-1]:
+        windows = _windows(image)
+        strongest = _stronger(strongest, "once a JPEG, quality about", JPEG_CURVE, once_jpeg_quality(windows))
+        strongest = _stronger(strongest, "noise, sigma about", NOISE_CURVE, noise_sigma(windows))
     return strongest
 
 
-def jpeg_quality(file: File) -> float | None:
-    """libjpeg's quality, 1 to 100, whose luminance table is closest to the file's; None without readable tables."""
-    if _head(file, 2) != b"\xff\xd8":
-        return None
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-            table = image.quantization[0]  # type: ignore[attr-defined]
-            return _quality([table[8 * v + u] / step for (v, u), step in _LUMINANCE.items()])
-    except (OSError, SyntaxError, ValueError, KeyError, IndexError, AttributeError, Image.DecompressionBombError):
-        return None
-
-
-def webp_quantiser(file: File) -> int | None:
-    """The index of the quantiser, 0 (best) to 127, of a lossy WebP (RFC 6386, section 9); None for others."""
-    head = _head(file, 4096)
-    start = head.find(b"VP8 ", 12) + 8
-    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or start < 8 or head[start + 3 : start + 6] != b"\x9d\x01\x2a":
-        return None
-    bits = _BoolDecoder(head[start + 10 :])
-    bits.skip(2)
-    if bits.flag():  # segments
-        update_map, update_data = bits.flag(), bits.flag()
-        if update_data:
-            bits.skip(1)
-            for width in (7,) * 4 + (6,) * 4:
-                if bits.flag():
-                    bits.skip(width + 1)
-        if update_map:
-            for _ in range(3):
-                if bits.flag():
-                    bits.skip(8)
-    bits.skip(10)
-    if bits.flag() and bits.flag():  # changes of the loop filter
-        for _ in range(8):
-            if bits.flag():
-                bits.skip(7)
-    bits.skip(2)
-    return bits.number(7)
+def _stronger(strength: Strength, name: str, curve: Sequence[tuple[float, float]], value: float | None) -> Strength:
+    """The strength that a curve gives for a value, if that is more."""
+    best = 0.0 if value is None else np.interp(value, [x for x, _ in curve], [y for _, y in curve])
+    restore = min(STEPS, key=lambda step: abs(step - best))
+    return Strength(restore=restore, reason=f"{name} {value:.0f}") if restore > strength.restore else strength
 
 
 def once_jpeg_quality(windows: Sequence[NDArray[np.float32]]) -> float | None:
@@ -143,7 +78,7 @@ def once_jpeg_quality(windows: Sequence[NDArray[np.float32]]) -> float | None:
     `windows`: (h, w, 3) in 0..255, their corners at multiples of 8. Follows Fan and de Queiroz (2003): the steps show
     as gaps between the coefficients.
     """
-    lumas = [window @ _Y for window in windows if min(window.shape[:2]) >= 24]
+    lumas = [window @ _Y for window in windows]
     if not lumas:
         return None
     # Where do the blocks begin? Where most high frequencies are zero.
@@ -152,10 +87,10 @@ def once_jpeg_quality(windows: Sequence[NDArray[np.float32]]) -> float | None:
     blocks = np.concatenate([_blocks(luma[top:, left:]) for luma in lumas])
     # Each frequency's step, then the quality that most of them ask for.
     ratios = []
-    for (v, u), step in _LUMINANCE.items():
+    for (v, u), step in LUMINANCE.items():
         quantised = _quantisation_step(np.einsum("i,nij,j->n", _DCT[v], blocks, _DCT[u]))
         ratios += [quantised / step] if quantised else []
-    return _quality(ratios) if len(ratios) > 3 else None
+    return quality(ratios) if len(ratios) > 3 else None
 
 
 def noise_sigma(windows: Sequence[NDArray[np.float32]]) -> float:
@@ -164,7 +99,6 @@ def noise_sigma(windows: Sequence[NDArray[np.float32]]) -> float:
     Colour noise is measured between red and green, where images have little detail. Noise that is alike in all channels
     is believed where it is as strong at the finest frequencies as at the middle ones, which detail never is.
     """
-    windows = [window for window in windows if min(window.shape[:2]) >= 24]
     if not windows:
         return 0.0
     colour = np.concatenate([_laplacian_sigmas((window[..., 0] - window[..., 1]) / 2**0.5) for window in windows])
@@ -180,15 +114,16 @@ def noise_sigma(windows: Sequence[NDArray[np.float32]]) -> float:
     return float(high) if high > 2.2 and high > 0.75 * mid else 0.0
 
 
-def _windows(image: Regions) -> list[NDArray[np.float32]]:
-    """Up to five windows (h, w, 3) in 0..255: the middle and the corners, at multiples of 8."""
+def _windows(image: ImageRegions) -> list[NDArray[np.float32]]:
+    """Up to five windows (h, w, 3) in 0..255, the middle and the corners, at multiples of 8; none of a tiny image."""
     height, width = min(_SIDE, image.height), min(_SIDE, image.width)
+    if min(height, width) < _SMALLEST:
+        return []
     places = [(int(y * (image.height - height)) // 8 * 8, int(x * (image.width - width)) // 8 * 8) for y, x in _WINDOWS]
-    peaks = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
     windows = []
     for top, left in dict.fromkeys(places):
         pixels = image.region(top, left, height, width)
-        window = pixels.astype(np.float32) * np.float32(255.0 / peaks.get(pixels.dtype, 1.0))
+        window = pixels.astype(np.float32) * np.float32(255.0 / PEAKS[pixels.dtype])
         windows.append(window if window.ndim == 3 else np.repeat(window[..., None], 3, axis=2))
     return windows
 
@@ -230,52 +165,3 @@ def _laplacian_sigmas(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     second = second[:-2] - 2 * second[1:-1] + second[2:]
     sigmas: NDArray[np.float32] = np.abs(_blocks(second)).mean(axis=(1, 2)) * np.float32((np.pi / 2) ** 0.5 / 6)
     return sigmas
-
-
-def _quality(ratios: Sequence[float]) -> float:
-    """libjpeg's quality from steps divided by those of quality 50."""
-    scale = float(np.median(ratios))
-    return 50 / scale if scale > 1 else 100 - 50 * scale
-
-
-def _head(file: File, count: int) -> bytes:
-    """The first bytes of a file; of one that cannot be read, none."""
-    if isinstance(file, bytes):
-        return file[:count]
-    try:
-        with Path(file).open("rb") as opened:
-            return opened.read(count)
-    except OSError:
-        return b""
-
-
-class _BoolDecoder:
-    """Reads VP8's arithmetic code with even odds (RFC 6386, section 7); after the end it reads zeros."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._next = data + bytes(8), 2
-        self._value, self._range, self._bits = int.from_bytes(data[:2].ljust(2, b"\0"), "big"), 255, 0
-
-    def flag(self) -> int:
-        """One bit."""
-        split = 1 + (((self._range - 1) * 128) >> 8)
-        bit = int(self._value >= split << 8)
-        self._range, self._value = (self._range - split, self._value - (split << 8)) if bit else (split, self._value)
-        while self._range < 128:
-            self._value, self._range, self._bits = self._value << 1, self._range << 1, self._bits + 1
-            if self._bits == 8:
-                self._bits = 0
-                self._value |= self._data[self._next] if self._next < len(self._data) else 0
-                self._next += 1
-        return bit
-
-    def number(self, bits: int) -> int:
-        """A number, its highest bit first."""
-        value = 0
-        for _ in range(bits):
-            value = 2 * value + self.flag()
-        return value
-
-    def skip(self, bits: int) -> None:
-        """Read past some bits."""
-        self.number(bits)

@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 """Called with (LR pixels done, LR pixels in all) after each sub-tile; an exception that it raises stops the work."""
 WriteBox = Callable[[int, int, Pixels, Pixels | None], None]
 """Takes a finished rectangle of the output, in any order: top, left, colour or grey, alpha."""
-_PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
+PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 
 
 class ImageRegions(Protocol):
@@ -165,7 +165,7 @@ def _run(
             sr_signed = sr_signed.mean(axis=1, dtype=np.float32, keepdims=True)
         if weights is not None:
             blend(sr_signed, lr_unit[:, : sr_signed.shape[1]], weights, subtile.padded(job.margin, region))
-        yield subtile, unit_from_signed(sr_signed, grey=pixels.ndim == 2)
+        yield subtile, unit_from_signed(sr_signed)
 
 
 def run_tile(
@@ -280,7 +280,7 @@ def check_pixels(pixels: Pixels) -> None:
     """Raise ImageError unless (H, W) or (H, W, 3|4) of uint8, uint16, or float32 in 0..1."""
     if not isinstance(pixels, np.ndarray):
         raise ImageError(f"an image is a NumPy array or a path, got {type(pixels).__name__}.")
-    if pixels.dtype not in _PEAKS:
+    if pixels.dtype not in PEAKS:
         raise ImageError(f"an image's values are uint8, uint16 or float32 in 0..1, got {pixels.dtype}.")
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)) or 0 in pixels.shape:
         raise ImageError(f"an image's shape is (H, W), (H, W, 3) or (H, W, 4), got {pixels.shape}.")
@@ -292,16 +292,15 @@ def check_pixels(pixels: Pixels) -> None:
 
 def lr_unit_from_pixels(pixels: Pixels) -> Nchw:
     """(h, w) or (h, w, 3) of any depth -> lr_unit (1, 3, h, w); grey is repeated."""
-    unit = np.multiply(pixels, np.float32(1.0 / _PEAKS[pixels.dtype]), dtype=np.float32)
+    unit = np.multiply(pixels, np.float32(1.0 / PEAKS[pixels.dtype]), dtype=np.float32)
     if unit.ndim == 2:
         return np.broadcast_to(unit, (1, 3, *unit.shape))
     return np.ascontiguousarray(unit.transpose(2, 0, 1))[None]
 
 
-def unit_from_signed(sr_signed: Nchw, *, grey: bool) -> Pixels:
-    """(1, 3, h, w) in about -1..1 -> (h, w, 3) in 0..1, clamped; grey: (h, w), the mean of the three."""
-    unit = sr_signed[0].mean(axis=0, dtype=np.float32) if grey else sr_signed[0].transpose(1, 2, 0)
-    unit = unit * np.float32(0.5)
+def unit_from_signed(sr_signed: Nchw) -> Pixels:
+    """(1, 3, h, w) or (1, 1, h, w) in about -1..1 -> (h, w, 3) or (h, w) in 0..1, clamped."""
+    unit = (sr_signed[0, 0] if sr_signed.shape[1] == 1 else sr_signed[0].transpose(1, 2, 0)) * np.float32(0.5)
     unit += np.float32(0.5)
     clamped: Pixels = np.clip(unit, 0.0, 1.0, out=unit)
     return clamped
@@ -311,6 +310,6 @@ def pixels_from_unit(unit: Pixels, dtype: np.dtype[Any]) -> Pixels:
     """0..1 -> uint8 or uint16 rounded half up, or float32 unchanged."""
     if dtype == np.float32:
         return np.ascontiguousarray(unit)
-    scaled = unit * np.float32(_PEAKS[dtype])
+    scaled = unit * np.float32(PEAKS[dtype])
     scaled += np.float32(0.5)
     return np.ascontiguousarray(scaled.astype(dtype))

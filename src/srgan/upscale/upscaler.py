@@ -14,13 +14,14 @@ import numpy as np
 from srgan import __version__
 from srgan.errors import UsageError
 from srgan.image.alpha import AlphaMode
+from srgan.image.source import ImageBytes, Source
 from srgan.model import weights as weights_module
 from srgan.model.config import receptive_field
 from srgan.model.weights import Weights
 from srgan.upscale.choose import choose_engine
 from srgan.upscale.engine import Engine, EngineName, Precision
 from srgan.upscale.mixture import auto_texture, is_automatic, mixture
-from srgan.upscale.strength import STEPS, File, Strength, strength_of
+from srgan.upscale.strength import STEPS, Strength, strength_of
 from srgan.upscale.tile_plan import TilePlan, bytes_from_text, free_memory, plan_tiles
 from srgan.upscale.tiled import (
     ArrayRegions,
@@ -100,19 +101,15 @@ class Upscaler:
             described |= {"texture": str(self.texture), "restore": str(self.restore)}
         return described
 
-    def tile_plan(self, height: int, width: int, *, scale: int = 4, alpha: bool = False) -> TilePlan:
-        """The tiles of an image of this size; little free memory may make them smaller."""
-        return self._plan(self._first.engine, height, width, scale, alpha, self.memory)
-
     def upscale(
         self,
-        image: Pixels | str | os.PathLike[str],
+        image: Pixels | str | os.PathLike[str] | ImageBytes,
         *,
         scale: int = 4,
         alpha: AlphaMode = "bleed",
         progress: Progress | None = None,
     ) -> Pixels:
-        """(H, W), (H, W, 3) or (H, W, 4), or the image of a file -> the same kind, `scale` times larger.
+        """(H, W), (H, W, 3) or (H, W, 4), or the image of a file (its path or bytes) -> the same kind, `scale` times larger.
 
         uint8 and uint16 (rounded once) or float32 in 0..1; a fourth channel is alpha, not premultiplied: `alpha`
         "bleed" fills the colours under transparent pixels from their neighbours, "separate" replaces nothing. Raises
@@ -120,14 +117,17 @@ class Upscaler:
         """
         self._check_scale(scale)
         _check_choice("alpha", alpha, get_args(AlphaMode))
-        file, pixels = (image, _read(image)) if isinstance(image, (str, os.PathLike)) else (None, image)
-        check_pixels(pixels)
-        sr = np.empty((scale * pixels.shape[0], scale * pixels.shape[1], *pixels.shape[2:]), pixels.dtype)
-        if pixels.shape[2:] == (4,):
-            source = ArrayRegions(pixels[..., :3], pixels[..., 3], bleed=alpha == "bleed")
+        file: Source | None = None
+        if isinstance(image, (str, os.PathLike, ImageBytes)):
+            file = image if isinstance(image, ImageBytes) else Path(image)
+            image = _read(file)
+        check_pixels(image)
+        sr = np.empty((scale * image.shape[0], scale * image.shape[1], *image.shape[2:]), image.dtype)
+        if image.shape[2:] == (4,):
+            source = ArrayRegions(image[..., :3], image[..., 3], bleed=alpha == "bleed")
             write = write_to_array(sr[..., :3], sr[..., 3])
         else:
-            source, write = ArrayRegions(pixels), write_to_array(sr)
+            source, write = ArrayRegions(image), write_to_array(sr)
         self.upscale_into(source, write, scale=scale, file=file, progress=progress)
         return sr
 
@@ -157,7 +157,7 @@ class Upscaler:
         write: WriteBox,
         *,
         scale: int = 4,
-        file: File | None = None,
+        file: Source | None = None,
         strength: Strength | None = None,
         progress: Progress | None = None,
     ) -> dict[str, str]:
@@ -183,7 +183,7 @@ class Upscaler:
             model.engine.release()
         return provenance | {"scale": str(scale), "tiles": f"{plan.grid.rows}x{plan.grid.columns}"}
 
-    def strength(self, source: ImageRegions, file: File | None = None) -> Strength:
+    def strength(self, source: ImageRegions, file: Source | None = None) -> Strength:
         """How strongly an image is restored, and why; `file`: what it was decoded from."""
         if self._named is not None or self.restore != "auto":
             return Strength(restore=0.0 if self.restore == "auto" else float(self.restore), reason="chosen")
@@ -281,11 +281,11 @@ def _own_file(model: str | os.PathLike[str] | Weights) -> Path | None:
     return Path(model)
 
 
-def _read(path: str | os.PathLike[str]) -> Pixels:
+def _read(file: Source) -> Pixels:
     """A file as (H, W), (H, W, 3) or, where it has alpha, (H, W, 4)."""
     from srgan.image.files import read_image
 
-    image = read_image(path)
+    image = read_image(file)
     if image.alpha is None:
         return image.pixels
     colour = image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[..., None], 3, axis=2)

@@ -38,7 +38,7 @@ function drawKnobs() {
   // A knob on auto shows what was chosen for the image in view, once that is known.
   for (const name of about.knobs) {
     const auto = $(`${name}-auto`).checked, chosen = shown?.result?.chosen[name];
-    if (auto && Number(chosen?.value) >= 0) $(name).value = chosen.value; // of an animation each frame has its own
+    if (auto && chosen) $(name).value = chosen.value;
     $(`${name}-value`).textContent = !auto ? $(name).value : chosen ? [chosen.value, chosen.reason].join(" ").trim() : "";
     for (const id of [name, `${name}-auto`]) $(id).disabled = Boolean($("model").value);
   }
