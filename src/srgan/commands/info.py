@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srgan import flags
-from srgan.errors import WeightsError
+from srgan.errors import UsageError, WeightsError
 
 DESCRIPTION = "Show the metadata of a weights file, or of an image made by srgan."
 
@@ -17,8 +17,10 @@ DESCRIPTION = "Show the metadata of a weights file, or of an image made by srgan
 class InfoSettings:
     """Options of `srgan info`."""
 
-    file: flags.Positional[str]
+    file: flags.Positional[str] = ""
     """Weights file (.safetensors), name of a packaged model, or image."""
+    devices: bool = False
+    """List the GPUs that `--engine ncnn` can use."""
     json: bool = False
     """Print one JSON object instead of lines."""
 
@@ -26,11 +28,13 @@ class InfoSettings:
 def main(argv: list[str]) -> int:
     """Run `srgan info` and return its exit code."""
     settings: InfoSettings = flags.parse(InfoSettings, argv, prog="srgan info", description=DESCRIPTION)
-    facts = describe(settings.file)
+    if settings.devices == bool(settings.file):
+        raise UsageError("`srgan info` takes a file, a packaged model or --devices; give one of them.")
+    facts = describe_devices() if settings.devices else describe(settings.file)
     if settings.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return 0
-    width = max(map(len, facts))
+    width = max(map(len, facts), default=0)
     for name, value in facts.items():
         print(f"{name:<{width}}  {value}")
     return 0
@@ -46,6 +50,18 @@ def describe(file: str) -> dict[str, str]:
         known = ", ".join(weights.packaged()) or "none"
         raise WeightsError(f"{file} is neither a file nor a packaged model ({known}).")
     return describe_image(Path(file))
+
+
+def describe_devices() -> dict[str, str]:
+    """Number of each Vulkan device -> its name, kind, memory and driver. Raises MissingExtra, UsageError."""
+    from srgan.upscale.vulkan import NO_DEVICE, devices
+
+    if not devices():
+        raise UsageError(NO_DEVICE)
+    return {
+        str(device.index): f"{device.name}, {device.kind}, {device.memory / 1e9:.1f} GB, driver {device.driver}"
+        for device in devices()
+    }
 
 
 def describe_weights(name_or_path: str) -> dict[str, str]:

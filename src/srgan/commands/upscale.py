@@ -49,7 +49,9 @@ class UpscaleSettings:
     scale: Literal[2, 3, 4] = 4
     """Factor. 2 and 3 resize the x4 result by the exact bicubic."""
     engine: EngineName = "auto"
-    """Engine that computes. auto: pytorch on a GPU, else openvino."""
+    """Engine that computes. auto: pytorch on a GPU; ncnn (Vulkan) on a GPU that is faster than the CPU; else openvino."""
+    device: int | None = None
+    """Number of the GPU for --engine ncnn; `srgan info --devices` lists them."""
     precision: Precision = "auto"
     """Precision of the computation. auto: the fastest that costs at most 0.05 dB."""
     memory: str = "1GB"
@@ -210,7 +212,7 @@ def _upscale_on_ray(settings: UpscaleSettings, todo: list[UpscaleTask], options:
 
 
 def _upscaler_arguments(settings: UpscaleSettings) -> dict[str, Any]:
-    names = ("model", "texture", "restore", "engine", "precision", "memory", "self_ensemble")
+    names = ("model", "texture", "restore", "engine", "precision", "memory", "device", "self_ensemble")
     return {name: getattr(settings, name) for name in names}
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from srgan.model.config import GeneratorConfig
 
-EngineName = Literal["auto", "openvino", "pytorch"]
+EngineName = Literal["auto", "openvino", "pytorch", "ncnn"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Nchw = NDArray[np.float32]
 """(1, C, H, W) float32: lr_unit with 3 channels, features with `config.width`, sr_signed with 3."""
@@ -19,11 +19,19 @@ class OutOfMemory(Exception):
     """A tile did not fit; a smaller one may."""
 
 
+class DeviceLost(Exception):
+    """A GPU stopped working; another engine may do it."""
+
+
 class Engine(Protocol):
     """Runs one generator on inputs of any size. Calls from several threads are allowed."""
 
     name: str
     precision: str
+    device_name: str | None
+    """Of a GPU."""
+    device_memory: int | None
+    """Bytes that a GPU has for one program, where known."""
     config: GeneratorConfig
     body_bytes: int
     """Bytes held per LR pixel of `body`'s input."""

@@ -11,12 +11,14 @@ import numpy as np
 
 from srgan.model.config import GeneratorConfig, Layer, generator_layers, trunk_index
 from srgan.model.weights import Tensors
-from srgan.upscale.engine import Nchw, OutOfMemory
+from srgan.upscale.engine import DeviceLost, Nchw, OutOfMemory
 
 Part = Literal["whole", "body", "tail"]
 MAGIC = "7767517"
 HALF_TAG = 0x01306B47
 """Before a kernel stored in float16; 0 stands before one in float32."""
+NO_MEMORY = -100
+"""What ncnn returns where an allocation failed."""
 KINDS = {"conv": "Convolution", "prelu": "PReLU", "add": "BinaryOp", "shuffle": "PixelShuffle"}
 
 
@@ -91,29 +93,36 @@ def _content(layer: Layer, tensors: Tensors, half: bool) -> bytes:
 
 
 class Network:
-    """A graph loaded into ncnn, on the CPU in fp32."""
+    """A graph loaded into ncnn: on the CPU in fp32, or on a Vulkan device, there stored in fp16 if wanted."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *, device: int | None = None, half: bool = False) -> None:
         import ncnn
 
         self._net = ncnn.Net()
         options: Any = self._net.opt
-        options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
+        options.use_vulkan_compute = device is not None
+        options.use_fp16_packed = options.use_fp16_storage = half
+        options.use_fp16_arithmetic = False  # sums in float32
         options.use_bf16_packed = options.use_bf16_storage = False
+        if device is not None:
+            self._net.set_vulkan_device(device)
         with tempfile.TemporaryDirectory() as folder:
             param, content = Path(folder) / "model.param", Path(folder) / "model.bin"
             param.write_text(graph.param)
             content.write_bytes(graph.weights)
             if self._net.load_param(str(param)) or self._net.load_model(str(content)):
-                raise AssertionError("ncnn does not read its own format")
+                raise DeviceLost("ncnn could not load the network")
 
     def __call__(self, planes: Nchw) -> Nchw:
-        """(1, C, H, W) -> (1, C', sH, sW)."""
+        """(1, C, H, W) -> (1, C', sH, sW). Raises OutOfMemory, DeviceLost."""
         import ncnn
 
         extractor = self._net.create_extractor()
-        extractor.input("data", ncnn.Mat(np.ascontiguousarray(planes[0])).clone())  # a Mat does not keep the array
+        array = np.ascontiguousarray(planes[0])
+        extractor.input("data", ncnn.Mat(array).clone())  # a Mat does not keep the array, so it must live until here
         status, output = extractor.extract("output")
+        if status == NO_MEMORY:
+            raise OutOfMemory("ncnn has no memory left")
         if status:
-            raise OutOfMemory(f"ncnn returns {status}")
+            raise DeviceLost(f"ncnn stopped with {status}")
         return np.array(output, np.float32)[None]

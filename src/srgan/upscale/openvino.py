@@ -35,6 +35,8 @@ class OpenVinoEngine:
     """
 
     name = "openvino"
+    device_name: str | None = None
+    device_memory: int | None = None
 
     def __init__(
         self, weights: Weights, ranges: Int8Ranges | None = None, threads: int | None = None, cache: bool = False

@@ -37,6 +37,8 @@ class PyTorchEngine:
     """
 
     name = "pytorch"
+    device_name: str | None = None
+    device_memory: int | None = None
 
     def __init__(self, weights: Weights, precision: Precision = "auto", *, device: torch.device | None = None) -> None:
         self.config = weights.config

@@ -12,14 +12,14 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from srgan import __version__
-from srgan.errors import UsageError
+from srgan.errors import SrganError, UsageError
 from srgan.image.alpha import AlphaMode
 from srgan.image.source import ImageBytes, Source
 from srgan.model import weights as weights_module
 from srgan.model.config import receptive_field
 from srgan.model.weights import Weights
 from srgan.upscale.choose import choose_engine
-from srgan.upscale.engine import Engine, EngineName, Precision
+from srgan.upscale.engine import DeviceLost, Engine, EngineName, Precision
 from srgan.upscale.mixture import auto_texture, is_automatic, mixture
 from srgan.upscale.strength import STEPS, Strength, strength_of
 from srgan.upscale.tile_plan import TilePlan, bytes_from_text, free_memory, plan_tiles
@@ -53,7 +53,8 @@ class Upscaler:
     Without `model`, a mixture of the packaged weights that fits each image: texture from 0 (exact) to 1 (crisp), and
     restore from 0 (a clean image) to 1 (strong compression or noise); "auto" reads the strength from the file or the
     pixels. model: "srgan", "srresnet", "photo", "photo-gan", the path of a weights file, or `Weights`.
-    memory: of the activations held at once ("1GB"); threads: of OpenVINO's (default: one for each core);
+    memory: of the activations held at once ("1GB"); threads: of OpenVINO's (default: one for each core); device: the
+    number of a GPU for engine "ncnn" (`srgan info --devices`);
     self_ensemble: the mean over eight flips and turns. Raises SrganError for a wrong value. Warnings go to the logger
     "srgan".
     """
@@ -68,11 +69,13 @@ class Upscaler:
         precision: Precision = "auto",
         memory: str | int = "1GB",
         threads: int | None = None,
+        device: int | None = None,
         self_ensemble: bool = False,
     ) -> None:
         _check_choice("engine", engine, get_args(EngineName))
         _check_choice("precision", precision, get_args(Precision))
         _check_whole("threads", threads)
+        _check_whole("device", device, least=0)
         self.memory = bytes_from_text(memory) if isinstance(memory, str) else memory
         _check_whole("memory", self.memory)
         _check_share("texture", texture)
@@ -80,12 +83,10 @@ class Upscaler:
         if model is not None and (texture, restore) != ("auto", "auto"):
             raise UsageError("texture and restore mix the packaged models, so they cannot be combined with a model.")
         self.texture, self.restore, self.self_ensemble = texture, restore, self_ensemble
-        self._engine_options: dict[str, Any] = {"engine": engine, "precision": precision, "threads": threads}
+        self._options: dict[str, Any] = {"engine": engine, "precision": precision, "threads": threads, "device": device}
         self._lock = threading.Lock()
-        self._models: dict[tuple[float, float], _Model] = {}
-        self._named = None if model is None else self._load(_read_weights(model), path=_own_file(model))
-        # The model of a clean image; other mixtures are loaded when an image needs them.
-        self._first = self._named or self._mixture(0.0 if restore == "auto" else restore)
+        self._model = model
+        self._load_models()
         self._config = self._first.weights.config
         self._halo = receptive_field(self._config)
 
@@ -177,7 +178,11 @@ class Upscaler:
             self_ensemble=self.self_ensemble,
             progress=progress or _no_progress,
         )
-        upscale_tiles(job, source, write, plan)
+        try:
+            upscale_tiles(job, source, write, plan)
+        except DeviceLost as error:
+            self._leave_gpu(error)
+            return self.upscale_into(source, write, scale=scale, file=file, strength=strength, progress=progress)
         # Engines keep their activations for the next image; those of several mixtures share one memory.
         if len(self._models) > 1 and plan.tail_pixels * model.engine.tail_bytes > self.memory // len(STEPS):
             model.engine.release()
@@ -188,6 +193,22 @@ class Upscaler:
         if self._named is not None or self.restore != "auto":
             return Strength(restore=0.0 if self.restore == "auto" else float(self.restore), reason="chosen")
         return strength_of(source, file)
+
+    def _load_models(self) -> None:
+        """The named model; or that of a clean image: other mixtures are loaded when an image needs them."""
+        self._models: dict[tuple[float, float], _Model] = {}
+        self._named = None
+        if self._model is not None:
+            self._named = self._load(_read_weights(self._model), path=_own_file(self._model))
+        self._first = self._named or self._mixture(0.0 if self.restore == "auto" else self.restore)
+
+    def _leave_gpu(self, error: DeviceLost) -> None:
+        """Go on with the CPU, if the GPU was chosen by itself."""
+        if self._options["engine"] == "ncnn":
+            raise SrganError(f"the GPU stopped ({error}); --engine openvino computes on the CPU.") from error
+        log.warning("the GPU stopped (%s): computing on the CPU from here on.", error)
+        self._options["engine"] = "openvino"
+        self._load_models()
 
     def _choose(self, strength: Strength) -> tuple[_Model, dict[str, str]]:
         """The model for a strength, and what an image's provenance says of it."""
@@ -214,7 +235,7 @@ class Upscaler:
 
     def _load(self, weights: Weights, *, path: Path | None = None, cache: bool = False) -> _Model:
         cache = cache or (path is None and weights.name in weights_module.packaged())
-        return _Model(weights, choose_engine(weights, **self._engine_options, path=path, cache=cache))
+        return _Model(weights, choose_engine(weights, **self._options, path=path, cache=cache))
 
     def _describe(self, model: _Model) -> dict[str, str]:
         described = {
@@ -224,6 +245,8 @@ class Upscaler:
             "engine": model.engine.name,
             "precision": model.engine.precision,
         }
+        if model.engine.device_name is not None:
+            described["device"] = model.engine.device_name
         return described | ({"self_ensemble": "8"} if self.self_ensemble else {})
 
     def _plan(self, engine: Engine, height: int, width: int, scale: int, alpha: bool, memory: int) -> TilePlan:
@@ -233,7 +256,8 @@ class Upscaler:
     def _plan_for_free_memory(self, engine: Engine, height: int, width: int, scale: int, alpha: bool) -> TilePlan:
         """The plan, with smaller tiles where less memory is free than `memory`."""
         plan = self._plan(engine, height, width, scale, alpha, self.memory)
-        free = free_memory()
+        known = [free for free in (free_memory(), engine.device_memory) if free is not None]
+        free = min(known, default=None)
         if free is None or free * _MAX_OF_FREE_MEMORY >= self.memory:
             return plan
         smaller = self._plan(engine, height, width, scale, alpha, int(free * _MAX_OF_FREE_MEMORY))
@@ -257,9 +281,9 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise UsageError(f"{name} is one of {', '.join(choices)}; got {value!r}.")
 
 
-def _check_whole(name: str, value: object) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise UsageError(f"{name} is a whole number from 1, got {value!r}.")
+def _check_whole(name: str, value: object, least: int = 1) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+        raise UsageError(f"{name} is a whole number from {least}, got {value!r}.")
 
 
 def _check_share(name: str, value: object) -> None:

@@ -1,0 +1,196 @@
+"""The engine ncnn on a Vulkan device (a software one will do), and which devices are trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from srgan import Upscaler
+from srgan.commands import info
+from srgan.errors import SrganError, UsageError
+from srgan.model.weights import Weights
+from srgan.upscale import choose, vulkan
+from srgan.upscale.engine import DeviceLost, Nchw, Precision
+from srgan.upscale.openvino import OpenVinoEngine
+from srgan.upscale.tiled import ArrayRegions, write_to_array
+
+needs_vulkan = pytest.mark.skipif(not vulkan.devices(), reason="no Vulkan driver")
+LR = np.random.default_rng(1).integers(0, 256, (50, 44, 3), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test tries the devices anew."""
+    monkeypatch.setattr(choose, "_faults", {})
+    monkeypatch.setattr(choose, "_faster", {})
+
+
+@needs_vulkan
+@pytest.mark.parametrize(("precision", "levels"), [("fp32", 1), ("fp16", 3)])
+def test_image_is_that_of_the_cpu(small: Weights, precision: Precision, levels: int) -> None:
+    sr = Upscaler(small, engine="ncnn", precision=precision).upscale(LR).astype(int)
+    assert np.abs(sr - Upscaler(small, engine="openvino").upscale(LR)).max() <= levels
+
+
+@needs_vulkan
+def test_tiles_equal_the_whole(small: Weights) -> None:
+    sr = np.empty((200, 176, 3), np.uint8)
+    tiled = Upscaler(small, engine="ncnn", precision="fp32", memory="2MB")
+    provenance = tiled.upscale_into(ArrayRegions(LR), write_to_array(sr))
+    assert provenance["tiles"] != "1x1" and provenance["engine"] == "ncnn"
+    assert provenance["device"] == vulkan.devices()[0].name
+    assert np.abs(sr.astype(int) - Upscaler(small, engine="ncnn", precision="fp32").upscale(LR)).max() <= 1
+
+
+@needs_vulkan
+def test_part_of_an_array_is_read_right(small: Weights) -> None:
+    """A temporary copy of it was once freed before ncnn read it."""
+    features = np.random.default_rng(0).random((1, 8, 60, 60), np.float32)
+    engine = vulkan.NcnnEngine(small, "fp32")
+    for left in range(8):
+        part = features[..., left : left + 38, 5:43]
+        np.testing.assert_array_equal(engine.tail(part), engine.tail(part.copy()))
+
+
+@needs_vulkan
+def test_overflow_falls_back_to_fp32(small: Weights, caplog: pytest.LogCaptureFixture) -> None:
+    tensors = dict(small.tensors)
+    tensors["head.conv.weight"] = tensors["head.conv.weight"] * np.float32(1e6)  # beyond fp16, not beyond fp32
+    loud = dataclasses.replace(small, tensors=tensors)
+    lr_unit = np.random.default_rng(0).random((1, 3, 9, 9), np.float32)
+    engine = vulkan.NcnnEngine(loud, "fp16")
+    np.testing.assert_allclose(engine.run(lr_unit), OpenVinoEngine(loud).run(lr_unit), rtol=1e-3, atol=1)
+    assert engine.precision == "fp32" and "computing in fp32" in caplog.text
+
+
+@needs_vulkan
+def test_process_ends_well(small_file: object) -> None:
+    script = f"from srgan import Upscaler; import numpy as np; u = Upscaler({str(small_file)!r}, engine='ncnn')"
+    run = subprocess.run(
+        [sys.executable, "-c", f"{script}; u.upscale(np.zeros((9, 9, 3), np.uint8))"], capture_output=True
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
+
+
+@needs_vulkan
+def test_info_lists_the_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    assert info.main(["--devices"]) == 0
+    assert capsys.readouterr().out.startswith(f"0  {vulkan.devices()[0].name}, ")
+
+
+def test_wrong_choices(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments, message in (
+        ({"engine": "ncnn", "device": 99}, "there is no device 99|no GPU with Vulkan"),
+        ({"engine": "ncnn", "precision": "int8"}, "ncnn has fp32 and fp16"),
+        ({"engine": "openvino", "device": 0}, "--device is the number of a GPU"),
+        ({"device": -1}, "device is a whole number from 0"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            Upscaler(small, **arguments)  # type: ignore[arg-type]
+    monkeypatch.setattr(vulkan, "devices", lambda: ())
+    with pytest.raises(UsageError, match="no GPU with Vulkan"):
+        Upscaler(small, engine="ncnn")
+    with pytest.raises(UsageError, match="no GPU with Vulkan"):
+        info.main(["--devices"])
+
+
+class Stub:
+    """A GPU that computes as OpenVINO does, after `change`, which may raise."""
+
+    change: Callable[[Nchw], Nchw] = staticmethod(lambda sr: sr)
+
+    def __init__(self, weights: Weights, precision: Precision, device: int | None) -> None:
+        self._inner = OpenVinoEngine(weights)
+        self.device = DEVICES[device or 0]
+        self.name, self.precision, self.config = "ncnn", "fp16", weights.config
+        self.device_name, self.device_memory = self.device.name, 1 << 30
+        self.body_bytes, self.tail_bytes = self._inner.body_bytes, self._inner.tail_bytes
+
+    def run(self, lr_unit: Nchw) -> Nchw:
+        return Stub.change(self._inner.run(lr_unit))
+
+    def body(self, lr_unit: Nchw) -> Nchw:
+        return self._inner.body(lr_unit)
+
+    def tail(self, features: Nchw) -> Nchw:
+        return Stub.change(self._inner.tail(features))
+
+    def release(self) -> None:
+        self._inner.release()
+
+
+DEVICES = tuple(
+    vulkan.Device(index=index, name=name, kind=kind, memory=1 << 30, driver="1.0.0")
+    for index, (name, kind) in enumerate([("llvmpipe", "software"), ("Radeon", "discrete GPU")])
+)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes the stub the GPU of this machine: `gpu(faster=..., change=...)`."""
+
+    def install(*, faster: bool = True, change: Callable[[Nchw], Nchw] = lambda sr: sr) -> None:
+        monkeypatch.setattr(Stub, "change", staticmethod(change))
+        monkeypatch.setattr(vulkan, "devices", lambda: DEVICES)
+        monkeypatch.setattr(vulkan, "NcnnEngine", Stub)
+        monkeypatch.setattr(vulkan, "seconds_of", lambda engine: 1.0 if isinstance(engine, Stub) == faster else 2.0)
+        monkeypatch.setattr(choose, "_may_have_vulkan", lambda: True)
+        monkeypatch.setattr(choose, "_sees_gpu", lambda: False)
+
+    return install
+
+
+def test_auto_takes_a_faster_gpu_and_no_software(small: Weights, gpu: Callable[..., None]) -> None:
+    gpu()
+    assert Upscaler(small).describe()["device"] == "Radeon"
+    assert Upscaler(small, precision="fp32").describe()["engine"] == "ncnn"
+
+
+def test_auto_leaves_a_slower_gpu(small: Weights, gpu: Callable[..., None]) -> None:
+    gpu(faster=False)
+    assert Upscaler(small).describe()["engine"] == "openvino"
+
+
+def black(sr: Nchw) -> Nchw:
+    return np.full_like(sr, -1)
+
+
+def not_numbers(sr: Nchw) -> Nchw:
+    return np.where(np.arange(sr.shape[3]) == 7, np.nan, sr).astype(np.float32)
+
+
+def lost(sr: Nchw) -> Nchw:
+    raise DeviceLost("ncnn stopped with -4")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [(black, "levels off"), (not_numbers, "not finite"), (lost, "stopped with -4")]
+)
+def test_faulty_gpu_is_named_and_not_used(
+    small: Weights, gpu: Callable[..., None], change: object, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    gpu(change=change)
+    for _ in range(2):
+        assert Upscaler(small).describe()["engine"] == "openvino"
+    assert len(caplog.messages) == 1 and "Radeon cannot be used" in caplog.text and words in caplog.text
+    with pytest.raises(UsageError, match=words):
+        Upscaler(small, engine="ncnn", device=1)
+
+
+def test_gpu_lost_in_the_middle(small: Weights, gpu: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+    """The image at hand and all later ones are computed on the CPU; a GPU asked for by name is an error."""
+    gpu()
+    upscaler, named = Upscaler(small, memory="2MB"), Upscaler(small, engine="ncnn", device=1)
+    gpu(change=lost)
+    expected = Upscaler(small, engine="openvino", memory="2MB").upscale(LR)
+    for _ in range(2):
+        assert np.array_equal(upscaler.upscale(LR), expected)
+    assert upscaler.describe()["engine"] == "openvino"
+    assert caplog.messages.count("the GPU stopped (ncnn stopped with -4): computing on the CPU from here on.") == 1
+    with pytest.raises(SrganError, match="--engine openvino"):
+        named.upscale(LR)
