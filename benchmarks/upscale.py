@@ -25,6 +25,7 @@ from srgan.image.metrics import psnr, shave, y_from_image
 from srgan.model import weights
 from srgan.model.config import multiply_adds
 from srgan.model.weights import Weights
+from srgan.upscale.engine import Precision
 from srgan.upscale.tiled import lr_unit_from_pixels, pixels_from_unit, unit_from_signed
 
 Rgb8 = NDArray[np.uint8]
@@ -37,7 +38,7 @@ def _signed(compute: Callable[[Any], Any]) -> Run:
     """A contestant from a function lr_unit -> sr_signed."""
 
     def run(lr: Rgb8) -> Rgb8:
-        unit = unit_from_signed(compute(lr_unit_from_pixels(lr)), grey=False)
+        unit = unit_from_signed(compute(lr_unit_from_pixels(lr)))
         return pixels_from_unit(unit, np.dtype(np.uint8))
 
     return run
@@ -93,6 +94,13 @@ def _int8(weights: Weights, path: Path | None) -> Run | None:
     return None if ranges is None else _signed(OpenVinoEngine(weights, ranges).run)
 
 
+def _ncnn(weights: Weights, path: Path | None, *, precision: Precision) -> Run | None:
+    from srgan.upscale.vulkan import NcnnEngine, devices
+
+    real = any(device.kind != "software" for device in devices())
+    return _signed(NcnnEngine(weights, precision).run) if real else None
+
+
 RIVALS: dict[str, Callable[[Weights, Path | None], Run | None]] = {
     "pytorch eager": _eager,
     "pytorch channels_last": partial(_eager, channels_last=True),
@@ -100,8 +108,10 @@ RIVALS: dict[str, Callable[[Weights, Path | None], Run | None]] = {
     "srgan pytorch fp32": _engine,
     "srgan openvino fp32": _fp32,
     "srgan openvino int8": _int8,
+    "srgan ncnn fp32": partial(_ncnn, precision="fp32"),
+    "srgan ncnn fp16": partial(_ncnn, precision="fp16"),
 }
-"""By name; None where the weights have no such form."""
+"""By name; None where the weights have no such form, or the machine no GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)

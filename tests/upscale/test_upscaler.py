@@ -149,10 +149,10 @@ def test_wrong_arrays_are_refused(upscaler: Upscaler, wrong: np.ndarray, message
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"engine": "tpu"}, "engine is one of auto, openvino, pytorch; got 'tpu'"),
+        ({"engine": "tpu"}, "engine is one of auto, openvino, pytorch, ncnn; got 'tpu'"),
         ({"precision": "int4"}, "precision is one of auto, fp32, bf16, fp16, int8; got 'int4'"),
         ({"precision": "int8"}, "no int8 ranges"),
-        ({"precision": "fp16", "engine": "openvino"}, "fp16 needs the pytorch engine"),
+        ({"precision": "fp16", "engine": "openvino"}, "fp16 needs a GPU"),
         ({"threads": 0}, "threads is a whole number from 1, got 0"),
         ({"threads": "2"}, "threads is a whole number from 1, got '2'"),
         ({"memory": -1}, "memory is a whole number from 1, got -1"),
