@@ -42,7 +42,8 @@ def test_the_table_and_the_figures(model: Path, tmp_path: Path, capsys: pytest.C
     assert main(["bench", "upscale", *arguments]) == 0
     report = json.loads(target.read_text())
     rows = {row["name"]: row for row in report["rows"]}
-    assert set(rows) == set(RIVALS) - {"srgan openvino int8"}  # this model has no int8 form
+    on_gpu = {"srgan ncnn fp32", "srgan ncnn fp16"}  # not on every machine
+    assert set(rows) - on_gpu == set(RIVALS) - on_gpu - {"srgan openvino int8"}  # this model has no int8 form
     assert all(row["levels"] <= 1 and row["bytes_off"] < 1e-2 for row in rows.values())
     assert all(row["turns"] == 2 and row["fastest_s"] <= row["median_s"] <= row["slowest_s"] for row in rows.values())
     assert rows["pytorch eager"]["times_eager"] == 1.0
