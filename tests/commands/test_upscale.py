@@ -96,8 +96,10 @@ def test_stdin_and_stdout(
             3,
         )
         assert sorted(folder.rglob("*")) == before
-    assert upscale(small_file, "-", "in/a.png") == upscale(small_file, "in", "-o", "-") == 2
-    assert b"one image" in capsysbinary.readouterr().err
+    for words in (["-", "in/a.png"], ["in", "-o", "-"], ["in/*.png", "-o", "-"], ["in/z*.png", "-o", "-"]):
+        assert upscale(small_file, *words) == 2
+        assert b"one image" in capsysbinary.readouterr().err
+    assert upscale(small_file, "in/z.png", "-o", "-") == 2 and capsysbinary.readouterr().out == b""
 
 
 def test_long_name(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

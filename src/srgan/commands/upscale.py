@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from srgan import flags
 from srgan.errors import ImageError, UsageError
-from srgan.fs import is_folder, printable
+from srgan.fs import printable
 from srgan.image.alpha import AlphaMode
 from srgan.upscale.engine import EngineName, Precision
 
@@ -116,13 +116,15 @@ def _run(settings: UpscaleSettings) -> int:
 @contextlib.contextmanager
 def _files_for_pipes(settings: UpscaleSettings) -> Iterator[UpscaleSettings]:
     """The settings with files in place of - for stdin and stdout; at the end the result is copied to stdout."""
+    from srgan.upscale.inputs import is_several
+
     from_stdin = "-" in settings.paths
     to_stdout = settings.output == "-" or (from_stdin and settings.output is None)
     if not from_stdin and not to_stdout:
         yield settings
         return
-    if len(settings.paths) > 1 or (to_stdout and is_folder(settings.paths[0])):
-        raise UsageError("- for stdin or stdout is for one image; give one path.")
+    if len(settings.paths) > 1 or (to_stdout and is_several(settings.paths[0])):
+        raise UsageError("- for stdin or stdout is for one image; give one path, no folder and no pattern.")
     stdout = sys.stdout
     if to_stdout and stdout.isatty():
         raise UsageError("an image is not written to a terminal; redirect stdout, or give a file with -o.")

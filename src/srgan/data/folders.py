@@ -10,7 +10,7 @@ from pathlib import Path
 
 from srgan.data.pairs import Pair, PairFolders, complete, pair_by_mark, pair_by_name, pair_folders
 from srgan.errors import DataError, missing_extra
-from srgan.image.files import SUFFIXES, find_images
+from srgan.image.files import SUFFIXES, find_images, find_images_and_others
 
 log = logging.getLogger("srgan")
 
@@ -24,9 +24,6 @@ SAMPLE_TRAINING = ("astronaut.png", "rocket.jpg", "hubble_deep_field.jpg", "coff
 """NASA's astronaut and Hubble deep field, SpaceX's rocket (CC0), Rachel Michetti's coffee (CC0)."""
 SAMPLE_VALIDATION = ("chelsea.png",)
 """Stefan van der Walt's cat (CC0)."""
-
-NOTES = (".csv", ".htm", ".html", ".json", ".md", ".pdf", ".tsv", ".txt", ".xml", ".yaml", ".yml")
-"""What lies beside images to describe them."""
 
 
 def training_pairs(root: Path) -> list[Pair]:
@@ -44,22 +41,10 @@ def training_pairs(root: Path) -> list[Pair]:
 
 
 def unread_files(folder: Path) -> str:
-    """The files below a folder that are no images of a known format, counted by suffix: "2 .kra, 1 .raw"; no notes."""
-    counts = Counter(
-        path.suffix.lower() or "without a suffix"
-        for path in folder.rglob("*")
-        if path.suffix.lower() not in (*SUFFIXES, *NOTES)
-        and path.is_file()
-        and not _is_hidden(path.relative_to(folder))
-    )
+    """The files below a folder that may be images of a format that is not read, counted by suffix: "2 .kra, 1 .raw"."""
+    _, others = find_images_and_others(folder)
+    counts = Counter(path.suffix.lower() or "without a suffix" for path in others)
     return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
-
-
-def _is_hidden(path: Path) -> bool:
-    """Hidden, packed by `srgan data pack`, or put there by an operating system."""
-    name = path.name.lower()
-    system = name in ("thumbs.db", "desktop.ini") or name.endswith((".pack", ".pack.json"))
-    return system or any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
 def offers_training_images(root: Path) -> bool:

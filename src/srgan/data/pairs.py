@@ -77,10 +77,10 @@ def pair_by_mark(folder: Path) -> Pairing:
             kinds[match["kind"].upper()].append((match["name"], path))
     if not kinds["HR"]:
         stems = {path.stem for path in paths}
-        lrs = [path for path in paths if (bare := _MARK.sub("", path.stem)) != path.stem and bare in stems]
+        lrs = {path for path in paths if (bare := _MARK.sub("", path.stem)) != path.stem and bare in stems}
         kinds = {
             "HR": [(path.stem, path) for path in paths if path not in lrs and not _MARKED.fullmatch(path.stem)],
-            "LR": [(_MARK.sub("", path.stem), path) for path in lrs],
+            "LR": [(_MARK.sub("", path.stem), path) for path in sorted(lrs)],
         }
     return pair_by_name(kinds["HR"], kinds["LR"], folder if kinds["LR"] else None)
 

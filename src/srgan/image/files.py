@@ -59,6 +59,10 @@ __all__ = [
 log = logging.getLogger("srgan")
 
 StrPath = str | os.PathLike[str]
+_NO_IMAGES = tuple(
+    ".csv .htm .html .json .md .pdf .tsv .txt .xml .yaml .yml .pack .pack.json thumbs.db desktop.ini".split()
+)
+"""Ends of the names of files that lie beside images: notes, packs, an operating system's."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -199,28 +203,36 @@ def write_array(path: StrPath, array: NDArray[Any], *, quality: int | None = Non
     write_image(path, Image(pixels=array), quality=quality)
 
 
-def find_images(
-    folder: Path, *, recursive: bool = True, exclude: Path | None = None, others: list[Path] | None = None
-) -> list[Path]:
+def find_images(folder: Path, *, recursive: bool = True, exclude: Path | None = None) -> list[Path]:
     """Every image file below a folder, by suffix, sorted by path.
 
     Links are followed, each folder once. Hidden files and folders, `__MACOSX` and the folder `exclude` are left out.
     A link to nothing is in the list: its reader names it. A subfolder that cannot be opened is logged as a warning.
-    Files with other suffixes are added to `others`.
     """
-    images, seen = [], {os.path.realpath(exclude)} if exclude else set()
+    return find_images_and_others(folder, recursive=recursive, exclude=exclude)[0]
+
+
+def find_images_and_others(
+    folder: Path, *, recursive: bool = True, exclude: Path | None = None
+) -> tuple[list[Path], list[Path]]:
+    """The images, as `find_images`, and the files that may be images of other formats: no notes, no system's files."""
+    images, others, seen = [], [], {os.path.realpath(exclude)} if exclude else set()
     for here, folders, names in os.walk(folder, followlinks=True, onerror=_warn_unreadable):
         real = os.path.realpath(here)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
-        visible = [Path(here, name) for name in sorted(names) if not name.startswith(".")]
-        images += [path for path in visible if path.suffix.lower() in SUFFIXES]
-        if others is not None:
-            others += [path for path in visible if path.suffix.lower() not in SUFFIXES]
+        for name in sorted(names):
+            path = Path(here, name)
+            if name.startswith("."):
+                continue
+            if path.suffix.lower() in SUFFIXES:
+                images.append(path)
+            elif not name.lower().endswith(_NO_IMAGES):
+                others.append(path)
         folders[:] = sorted(f for f in folders if recursive and not f.startswith((".", "__MACOSX")))
-    return sorted(images, key=lambda path: path.relative_to(folder).as_posix())
+    return sorted(images, key=lambda path: path.relative_to(folder).as_posix()), others
 
 
 def _warn_unreadable(error: OSError) -> None:

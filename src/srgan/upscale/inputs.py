@@ -15,7 +15,7 @@ from pathlib import Path
 
 from srgan.errors import ImageError, SrganError, UsageError
 from srgan.fs import is_folder, printable
-from srgan.image.files import SUFFIXES, find_images, read_provenance, result_suffix
+from srgan.image.files import SUFFIXES, find_images_and_others, read_provenance, result_suffix
 
 log = logging.getLogger("srgan")
 
@@ -81,9 +81,8 @@ def find_inputs(
             if len(paths) == 1:
                 raise
             failures.append(error)
-    named = os.path.lexists(paths[0]) or not glob.has_magic(os.fspath(paths[0]))
-    single = len(paths) == 1 and named and not is_folder(paths[0])
-    chosen = list(images.values()) if single else _without_results(list(images.values()))
+    single = len(paths) == 1 and not is_several(paths[0])
+    chosen = list(images.values()) if single else _without_results(list(images.values()), shard)
     if target is not None and folder is None:
         if len(chosen) > 1 or any(is_folder(path) for path in paths):
             raise UsageError(
@@ -107,6 +106,11 @@ def find_inputs(
     return Inputs(tasks=tuple(tasks), single=single, failures=(*failures, *collisions))
 
 
+def is_several(path: StrPath) -> bool:
+    """Whether a path is a folder or a glob, and not the name of one image."""
+    return is_folder(path) or (glob.has_magic(os.fspath(path)) and not os.path.lexists(path))
+
+
 def in_shard(key: str, shard: str) -> bool:
     """Whether an image belongs to shard "I/N" (1 to N), by its name alone, so that machines agree. Raises UsageError."""
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
@@ -121,7 +125,7 @@ def _expand(path: StrPath, output: Path | None) -> Iterator[Image]:
         raise UsageError("an image's name is empty; is a shell variable not set?")
     if is_folder(path):
         root, images = Path(path), _images_below(Path(path), output)
-    elif os.path.lexists(path) or not glob.has_magic(os.fspath(path)):
+    elif not is_several(path):
         root, images = Path(path).parent, [Path(path)]
     else:
         root, images = _fixed_part(Path(path)), _images_matching(Path(path), output)
@@ -131,8 +135,7 @@ def _expand(path: StrPath, output: Path | None) -> Iterator[Image]:
 def _images_below(root: Path, output: Path | None) -> list[Path]:
     if output is not None and output.resolve() == root.resolve():
         raise UsageError(f"-o {printable(root)} is the input folder itself; give another.")
-    others: list[Path] = []
-    images = find_images(root, exclude=output, others=others)
+    images, others = find_images_and_others(root, exclude=output)
     _report("formats that srgan does not read", others)
     if not images:
         raise UsageError(f"{printable(root)} holds no image ({', '.join(SUFFIXES)}).")
@@ -146,15 +149,16 @@ def _images_matching(pattern: Path, output: Path | None) -> list[Path]:
         below = output.resolve()
         files = [match for match in files if below not in match.resolve().parents or below in pattern.resolve().parents]
     images = [match for match in files if match.suffix.lower() in SUFFIXES]
-    _report("formats that srgan does not read", [match for match in files if match not in images])
+    _report("formats that srgan does not read", [match for match in files if match.suffix.lower() not in SUFFIXES])
     if not images:
         raise UsageError(f"no image matches {printable(pattern)}.")
     return images
 
 
-def _without_results(images: list[Image]) -> list[Image]:
-    """Without the files whose metadata says that srgan made them."""
-    results = {image for image, _ in images if _is_result(image)}
+def _without_results(images: list[Image], shard: str | None) -> list[Image]:
+    """Without the files whose metadata says that srgan made them; those of other shards are not opened."""
+    mine = [image for image, relative in images if shard is None or in_shard(relative.as_posix(), shard)]
+    results = {image for image in mine if _is_result(image)}
     _report("results of srgan", sorted(results))
     return [pair for pair in images if pair[0] not in results]
 
@@ -168,8 +172,8 @@ def _is_result(image: Path) -> bool:
 def _without_targets(tasks: list[UpscaleTask]) -> list[UpscaleTask]:
     """Without the images that another one becomes: results without provenance, by their names."""
     targets = {task.target: task for task in tasks}
-    results = [task.source for task in tasks if targets.get(task.source, task) is not task]
-    _report("named as the result of another image", results)
+    results = {task.source for task in tasks if targets.get(task.source, task) is not task}
+    _report("named as the result of another image", sorted(results))
     return [task for task in tasks if task.source not in results]
 
 
