@@ -100,6 +100,8 @@ def test_stdin_and_stdout(
         assert upscale(small_file, *words) == 2
         assert b"one image" in capsysbinary.readouterr().err
     assert upscale(small_file, "in/z.png", "-o", "-") == 2 and capsysbinary.readouterr().out == b""
+    shards = [upscale(small_file, "in/a.png", "-o", "-", "--shard", shard) for shard in ("1/2", "2/2")]
+    assert shards == [0, 0] and capsysbinary.readouterr().out.count(b"\x89PNG") == 1
 
 
 def test_long_name(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

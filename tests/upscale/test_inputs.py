@@ -146,10 +146,28 @@ def test_empty_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_shards_split_without_loss_or_overlap(count: int) -> None:
-    keys = [f"folder/{index}.png" for index in range(200)]
-    shards = [[key for key in keys if in_shard(key, f"{i}/{count}")] for i in range(1, count + 1)]
-    assert sorted(key for shard in shards for key in shard) == sorted(keys)
+    names = [Path(f"folder/{index}.png") for index in range(200)]
+    shards = [[name for name in names if in_shard(name, f"{i}/{count}")] for i in range(1, count + 1)]
+    assert sorted(name for shard in shards for name in shard) == sorted(names)
     assert min(map(len, shards)) > 200 / count / 2
+
+
+def test_only_files_of_the_shard_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each machine of a job array would otherwise read the headers of all images."""
+    touch(tmp_path, *(f"{index}.png" for index in range(30)))
+    opened: list[Path] = []
+    monkeypatch.setattr("srgan.upscale.inputs.read_provenance", opened.append)
+    tasks = find_inputs([tmp_path], None, scale=4, format="png", shard="1/3").tasks
+    assert 3 < len(opened) < 20 and [task.source for task in tasks] == opened
+
+
+def test_images_of_one_result_are_in_one_shard(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"in/{index}.{kind}" for index in range(12) for kind in ("png", "jpg")))
+    for shard in ("1/3", "2/3", "3/3"):
+        found = find_inputs([tmp_path / "in"], tmp_path / "out", scale=4, format="webp", shard=shard)
+        assert not found.tasks and found.failures
+    with pytest.raises(UsageError, match="names one file for 24 images"):
+        find_inputs([tmp_path / "in/*"], tmp_path / "out.webp", scale=4, format=None, shard="1/24")
 
 
 def test_shard_does_not_depend_on_other_files(tmp_path: Path) -> None:
@@ -163,4 +181,4 @@ def test_shard_does_not_depend_on_other_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "1/0", "-1/2"])
 def test_wrong_shards_are_refused(shard: str) -> None:
     with pytest.raises(UsageError, match="I from 1 to N"):
-        in_shard("a", shard)
+        in_shard(Path("a"), shard)

@@ -131,7 +131,7 @@ def stop_flag(monkeypatch: pytest.MonkeyPatch) -> StopFlag:
 @pytest.fixture
 def tasks(folder: Path) -> list[UpscaleTask]:
     return [
-        UpscaleTask(source=folder / "in" / name, target=folder / "out" / name, key=name)
+        UpscaleTask(source=folder / "in" / name, target=folder / "out" / name)
         for name in ("a.png", "sub/b.png", "z.png")
     ]
 

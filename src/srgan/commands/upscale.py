@@ -137,7 +137,7 @@ def _files_for_pipes(settings: UpscaleSettings) -> Iterator[UpscaleSettings]:
             silent.enter_context(contextlib.redirect_stdout(io.StringIO()))  # no path among the bytes
             settings = dataclasses.replace(settings, output=str(target))
         yield settings
-        if to_stdout:
+        if to_stdout and target.exists():  # not there when the image is in another shard
             stdout.flush()
             stdout.buffer.write(target.read_bytes())
             stdout.buffer.flush()

@@ -29,7 +29,7 @@ _SUFFIXES = {
     "gif": ".gif",
 }
 _MOST_NAMES = 5
-"""Of what is left out; the rest is counted."""
+"""Files that are named where many are left out; all are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,6 @@ class UpscaleTask:
 
     source: Path
     target: Path
-    key: str
-    """Its name within the whole job, the same on every machine: decides its shard."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +80,14 @@ def find_inputs(
                 raise
             failures.append(error)
     single = len(paths) == 1 and not is_several(paths[0])
-    chosen = list(images.values()) if single else _without_results(list(images.values()), shard)
+    # Of a job array, only this machine's: no other file is opened.
+    mine = [image for image in images.values() if shard is None or in_shard(image[1], shard)]
+    chosen = mine if single else _without_results(mine)
     if target is not None and folder is None:
-        if len(chosen) > 1 or any(is_folder(path) for path in paths):
+        count = len(chosen if shard is None else images)
+        if count > 1 or any(is_folder(path) for path in paths):
             raise UsageError(
-                f"-o {printable(target)} names one file for {len(chosen)} images; give a folder (a name that ends "
+                f"-o {printable(target)} names one file for {count} images; give a folder (a name that ends "
                 "with / or has no image's ending)."
             )
         if format and _SUFFIXES[format] != _SUFFIXES.get(target.suffix.lower()[1:], target.suffix.lower()):
@@ -96,13 +97,10 @@ def find_inputs(
         UpscaleTask(
             source=source,
             target=target if target and folder is None else _target(source, relative, folder, scale, format),
-            key=relative.as_posix(),
         )
         for source, relative in chosen
     ]
     tasks, collisions = _distinct(_without_targets(tasks))
-    if shard is not None:
-        tasks = [task for task in tasks if in_shard(task.key, shard)]
     return Inputs(tasks=tuple(tasks), single=single, failures=(*failures, *collisions))
 
 
@@ -111,12 +109,16 @@ def is_several(path: StrPath) -> bool:
     return is_folder(path) or (glob.has_magic(os.fspath(path)) and not os.path.lexists(path))
 
 
-def in_shard(key: str, shard: str) -> bool:
-    """Whether an image belongs to shard "I/N" (1 to N), by its name alone, so that machines agree. Raises UsageError."""
+def in_shard(relative: Path, shard: str) -> bool:
+    """Whether an image belongs to shard "I/N" (1 to N), by its name alone, so that machines agree. Raises UsageError.
+
+    Images that may become one file, or that are named as each other's results, are in the same shard.
+    """
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise UsageError(f"--shard is I/N with I from 1 to N, as in 3/8; got '{shard}'.")
-    return zlib.crc32(key.encode("utf-8", "surrogateescape")) % int(match[2]) == int(match[1]) - 1
+    name = re.sub(r"(_x[234])+$", "", relative.with_suffix("").as_posix())
+    return zlib.crc32(name.encode("utf-8", "surrogateescape")) % int(match[2]) == int(match[1]) - 1
 
 
 def _expand(path: StrPath, output: Path | None) -> Iterator[Image]:
@@ -155,10 +157,9 @@ def _images_matching(pattern: Path, output: Path | None) -> list[Path]:
     return images
 
 
-def _without_results(images: list[Image], shard: str | None) -> list[Image]:
-    """Without the files whose metadata says that srgan made them; those of other shards are not opened."""
-    mine = [image for image, relative in images if shard is None or in_shard(relative.as_posix(), shard)]
-    results = {image for image in mine if _is_result(image)}
+def _without_results(images: list[Image]) -> list[Image]:
+    """Without the files whose metadata says that srgan made them."""
+    results = {image for image, _ in images if _is_result(image)}
     _report("results of srgan", sorted(results))
     return [pair for pair in images if pair[0] not in results]
 
