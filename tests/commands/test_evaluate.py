@@ -146,11 +146,9 @@ def test_default_is_the_mixture(small: Path, tmp_path: Path, capsys: CAP) -> Non
     assert json.loads(file.read_text())["model"]["name"] == "mixture"
 
 
-def test_several_sets_need_a_folder_each(small: Path, tmp_path: Path, capsys: CAP) -> None:
+def test_several_sets_need_a_folder_each(small: Path, capsys: CAP) -> None:
     argv = ["evaluate", "--pictures", str(small / "Set5" / "HR"), "--data", str(small)]
-    assert cli.main([*argv, "--sets", "Set5", "--json", str(tmp_path / "a.json")]) == 0
-    entry = json.loads((tmp_path / "a.json").read_text())["sets"]["Set5"]
-    assert entry["mean"]["psnr_y"] == "inf"  # the originals themselves
+    assert cli.main([*argv, "--sets", "Set5"]) == 0
     (small / "Set14").symlink_to(small / "Set5")
     try:
         assert cli.main([*argv, "--sets", "Set5", "Set14"]) == 2

@@ -139,8 +139,8 @@ def test_wrong_strength_is_a_sentence(folder: Path, capsys: pytest.CaptureFixtur
     [
         (["nowhere.png"], "nowhere.png"),
         ([], "at least one image"),
-        (["in/a.png", "--texture", "0.5"], "leave out --model"),
-        (["in/a.png", "--restore", "2"], "leave out --model"),
+        (["in/a.png", "--texture", "0.5"], "leave out the model"),
+        (["in/a.png", "--restore", "2"], "leave out the model"),
         (["in/a.png", "-o", "out.bmp"], "suffix must be one of"),
         (["in/c.png", "-o", "out.jpg"], "transparency"),
         (["in/a.png", "-o", "in/a.png", "--overwrite"], "the input itself"),

@@ -124,6 +124,8 @@ def test_metadata_of_the_file(tmp_path: Path, model: Path, format: str) -> None:
     target = tmp_path / f"out{NAMED[format]}"
     main([str(model), "--format", format, "-o", str(target)])
     told = metadata_of(target)
+    blob, scaled = ("output", "(3, 4H, 4W)") if format == "ncnn" else ("sr", "(N, 3, 4H, 4W)")
+    assert told["srgan.output"].startswith(f"{blob}: float32 {scaled}, RGB, 0..1, clamped")
     assert told["srgan.sha256"] == weights.read(model).sha256 and told["srgan.model"] == "small"
     assert GeneratorConfig(**json.loads(told["srgan.config"])) == CONFIGS["x4"]
     differences = json.loads(told["srgan.difference"])
@@ -273,12 +275,17 @@ def test_a_mixture_of_the_packaged_models(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "models/photo-gan-x4.bin").is_file()
 
 
-@pytest.mark.parametrize("words", [[], ["srgan", "--texture", "0"]])
-def test_a_model_or_a_mixture(words: list[str]) -> None:
-    with pytest.raises(UsageError, match="takes a model, or"):
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "takes a model, or"),
+        (["srgan", "--texture", "0"], "leave out the model"),
+        (["--restore", "nan"], "restore is a number from 0 to 1, got nan"),
+    ],
+)
+def test_a_model_or_a_mixture(words: list[str], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
         main(words)
-    with pytest.raises(UsageError, match="--restore is a number from 0 to 1, got nan"):
-        main(["--restore", "nan"])
 
 
 def test_misuse_is_a_sentence(tmp_path: Path, model: Path) -> None:

@@ -157,8 +157,8 @@ def test_wrong_arrays_are_refused(upscaler: Upscaler, wrong: np.ndarray, message
         ({"threads": "2"}, "threads is a whole number from 1, got '2'"),
         ({"memory": -1}, "memory is a whole number from 1, got -1"),
         ({"memory": "much"}, "memory is a size like 1GB"),
-        ({"texture": 0.5}, "cannot be combined with a model"),
-        ({"restore": 0}, "cannot be combined with a model"),
+        ({"texture": 0.5}, "leave out the model"),
+        ({"restore": 0}, "leave out the model"),
     ],
 )
 def test_wrong_values_are_refused(small: Weights, arguments: dict[str, Any], message: str) -> None:

@@ -22,6 +22,7 @@ from srgan.image.files import read_array
 from srgan.image.metrics import bicubic_x4
 from srgan.image.niqe import NiqeModel, read_niqe_model
 from srgan.image.source import ImageBytes
+from srgan.upscale.engine import EngineName, Precision
 
 log = logging.getLogger("srgan")
 
@@ -50,9 +51,9 @@ class EvaluateSettings:
     """Names of the test sets."""
     json: Path | None = None
     """File for the scores as JSON."""
-    engine: Literal["auto", "openvino", "pytorch"] = "auto"
-    """Engine that computes. auto: pytorch on a GPU, else openvino."""
-    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "fp32"
+    engine: EngineName = "auto"
+    """Engine that computes. auto: as in `srgan upscale`."""
+    precision: Precision = "fp32"
     """Precision of the computation."""
 
 

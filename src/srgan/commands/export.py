@@ -15,7 +15,7 @@ from srgan.export.formats import SUFFIXES, Format
 from srgan.fs import atomic_write
 from srgan.model import weights
 from srgan.model.weights import Weights
-from srgan.upscale.mixture import mixture
+from srgan.upscale.mixture import check_mixture, mixture
 
 log = logging.getLogger("srgan")
 
@@ -31,9 +31,9 @@ class ExportSettings:
     output: Annotated[Path | None, flags.Mark(alias="-o")] = None
     """File to write, or a folder (one that exists, or a name without an ending). Default: the model's name with the format's suffix (ncnn: with -x4 before it), in the current folder."""
     texture: float | None = None
-    """Of a mixture of the packaged models, as `srgan upscale` makes it: 0 (exact) to 1 (crisp; the default beside --restore)."""
+    """Exports a mixture of the packaged models, as `srgan upscale` makes it: 0 (exact) to 1 (crisp; the default beside --restore)."""
     restore: float | None = None
-    """Of a mixture: how much compression and noise to take away, 0 (the default beside --texture) to 1."""
+    """Exports a mixture: how much compression and noise it takes away, 0 (the default beside --texture) to 1."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     """fp16: half the size, slightly less exact. int8: faster; only for openvino and models with int8 ranges."""
     overwrite: bool = False
@@ -54,15 +54,12 @@ def main(argv: list[str]) -> int:
 
 
 def _source(settings: ExportSettings) -> Weights:
-    shares = {"--restore": settings.restore, "--texture": settings.texture}
-    if (settings.model is None) == all(share is None for share in shares.values()):
+    model, texture, restore = settings.model, settings.texture, settings.restore
+    check_mixture(model, texture=texture, restore=restore, unset=None)
+    if model is not None:
+        return weights.read(model)
+    if texture is None and restore is None:
         raise UsageError("srgan export takes a model, or --texture and --restore in its place.")
-    if settings.model is not None:
-        return weights.read(settings.model)
-    for name, share in shares.items():
-        if share is not None and not 0 <= share <= 1:
-            raise UsageError(f"{name} is a number from 0 to 1, got {share}.")
-    restore, texture = shares.values()
     return mixture(0.0 if restore is None else restore, 1.0 if texture is None else texture)
 
 
@@ -91,19 +88,14 @@ def export(source: Weights, settings: ExportSettings, target: Path) -> None:
     parity.check(differences, settings.precision, f"{source.name} in the format {settings.format}")
 
     # Write.
-    scale = source.config.scale
-    single = settings.format == "ncnn"  # one image; the names of the blobs are those that programs ask for
-    read = "data: float32 (3, H, W)" if single else "lr: float32 (N, 3, H, W)"
-    made = f"output: float32 (3, {scale}H, {scale}W)" if single else f"sr: float32 (N, 3, {scale}H, {scale}W)"
-    clamped = "clamped at 0, to be clamped at 1" if single else "clamped"
     metadata = {
         "srgan.version": __version__,
         "srgan.model": source.name,
         "srgan.sha256": source.sha256,
         "srgan.config": json.dumps(vars(source.config), sort_keys=True),
         "srgan.precision": settings.precision,
-        "srgan.input": f"{read}, RGB, 0..1",
-        "srgan.output": f"{made}, RGB, 0..1, {clamped}",
+        "srgan.input": exported.input,
+        "srgan.output": exported.output.format(s=source.config.scale),
         "srgan.difference": json.dumps([vars(d) for d in differences]),
     }
     files = exported.files(target, metadata)

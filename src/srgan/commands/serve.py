@@ -7,11 +7,11 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass, field
-from typing import Literal
 
 from srgan import flags
 from srgan.errors import UsageError, missing_extra
 from srgan.serve.queue import ServeLimits
+from srgan.upscale.engine import EngineName, Precision
 
 log = logging.getLogger("srgan")
 
@@ -25,14 +25,14 @@ class Serve:
     port: int = 7860
     """Port to listen on; 0 takes a free one and prints it."""
     model: tuple[str, ...] = ()
-    """Models on offer, the default first: packaged names or weights files. None: all packaged ones, and the mixtures of them that texture and restore choose."""
+    """Models on offer, the default first: packaged names or weights files. Without it: all packaged models and their mixtures, which texture and restore choose."""
     token: str | None = None
     """Token that every request needs. Better in the environment, as SRGAN_TOKEN: other users of the machine can read command lines. Without either, one is made and printed when --host is not this machine's own."""
     allow_host: tuple[str, ...] = ()
     """Host names of the service, as a proxy in front passes them on in the Host header."""
-    engine: Literal["auto", "openvino", "pytorch"] = "auto"
+    engine: EngineName = "auto"
     """Engine that computes."""
-    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
+    precision: Precision = "auto"
     """Precision of the computation."""
     memory: str = "1GB"
     """Memory of the activations that one image holds at once."""

@@ -145,8 +145,9 @@ def _files_for_pipes(settings: UpscaleSettings) -> Iterator[UpscaleSettings]:
 
 def _check(settings: UpscaleSettings) -> None:
     """Refuse settings that contradict each other."""
-    if settings.model is not None and (settings.texture, settings.restore) != ("auto", "auto"):
-        raise UsageError("--texture and --restore mix the packaged models; leave them out, or leave out --model.")
+    from srgan.upscale.mixture import check_mixture
+
+    check_mixture(settings.model, texture=settings.texture, restore=settings.restore)
     if not settings.paths:
         raise UsageError("srgan upscale takes at least one image, folder or glob; --help lists the options.")
     if settings.ray is not None and not _ADDRESS.fullmatch(settings.ray):

@@ -24,12 +24,16 @@ SUFFIXES = {
     "torch": (".pt2",),
     "ncnn": (".param", ".bin", ".json"),
 }
-"""Of the file that is named, and of those beside it."""
+"""Suffixes of the file that is named, and of those beside it."""
 Metadata = Mapping[str, str]
 
 
 class Exported(Protocol):
     """A network in one format, not yet on disk."""
+
+    input: str = "lr: float32 (N, 3, H, W), RGB, 0..1"
+    output: str = "sr: float32 (N, 3, {s}H, {s}W), RGB, 0..1, clamped"
+    """Name, shape and range of what goes in and comes out, for the metadata."""
 
     def run(self, lr_unit: Nchw) -> Nchw:
         """lr_unit (N, 3, H, W) -> sr_unit (N, 3, sH, sW), clamped to 0..1."""
@@ -56,7 +60,7 @@ def convert(format: Format, weights: Weights, *, precision: str, int8_ranges: In
     return TorchExport(weights, half=half)
 
 
-class Onnx:
+class Onnx(Exported):
     """ONNX, run by ONNX Runtime on the CPU."""
 
     def __init__(self, weights: Weights, *, half: bool) -> None:
@@ -81,7 +85,7 @@ class Onnx:
         return {target: self._model.SerializeToString()}
 
 
-class OpenVino:
+class OpenVino(Exported):
     """OpenVINO IR (.xml and .bin): the upscaler's own graph; `half` halves only the stored weights."""
 
     def __init__(self, weights: Weights, *, half: bool, int8_ranges: Int8Ranges | None) -> None:
@@ -117,7 +121,7 @@ class OpenVino:
         openvino.save_model(self._model, path, compress_to_fp16=self._half)
 
 
-class TorchExport:
+class TorchExport(Exported):
     """A `torch.export` program (.pt2), run by PyTorch."""
 
     def __init__(self, weights: Weights, *, half: bool) -> None:
@@ -150,12 +154,16 @@ class TorchExport:
         return content.getvalue()
 
 
-class Ncnn:
+class Ncnn(Exported):
     """ncnn (.param and .bin; the metadata in .json): one image at a time.
 
     The graph ends in a ReLU: without it Real-ESRGAN-ncnn-vulkan makes 255 of a value below 0 where the driver's
     conversion to integers wraps. (A Clip is not compiled into that program.)
     """
+
+    # The names are those that such programs ask for.
+    input = "data: float32 (3, H, W), RGB, 0..1"
+    output = "output: float32 (3, {s}H, {s}W), RGB, 0..1, clamped at 0, to be clamped at 1"
 
     def __init__(self, weights: Weights, *, half: bool) -> None:
         self._graph = build_graph(weights.config, unit_tail(fold_batchnorm(weights)), half=half, relu=True)

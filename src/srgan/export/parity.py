@@ -55,17 +55,16 @@ def reference(weights: Weights) -> Run:
     def run(lr_unit: Nchw) -> Nchw:
         outputs: dict[str, Nchw] = {"input": lr_unit}
         for layer in generator_layers(weights.config):
-            own = {
-                name.rpartition(".")[2]: t for name, t in weights.tensors.items() if name.startswith(f"{layer.name}.")
-            }
-            outputs[layer.name] = sr_signed = _layer(layer, outputs, own)
+            prefix = f"{layer.name}."
+            tensors = {name.removeprefix(prefix): t for name, t in weights.tensors.items() if name.startswith(prefix)}
+            outputs[layer.name] = sr_signed = _layer(layer, outputs, tensors)
         return np.clip((sr_signed + 1) / 2, 0, 1)
 
     return run
 
 
-def _layer(layer: Layer, outputs: Mapping[str, Nchw], own: Mapping[str, Nchw]) -> Nchw:
-    """One layer's output; `own`: its tensors by their last name."""
+def _layer(layer: Layer, outputs: Mapping[str, Nchw], tensors: Mapping[str, Nchw]) -> Nchw:
+    """One layer's output; `tensors`: its own, by their last name."""
     x = outputs[layer.source]
     batch, channels, height, width = x.shape
     if layer.kind == "add":
@@ -73,13 +72,13 @@ def _layer(layer: Layer, outputs: Mapping[str, Nchw], own: Mapping[str, Nchw]) -
     if layer.kind == "shuffle":
         pixels = x.reshape(batch, channels // 4, 2, 2, height, width).transpose(0, 1, 4, 2, 5, 3)
         return pixels.reshape(batch, channels // 4, 2 * height, 2 * width)
-    flat = {name: tensor.reshape(-1, 1, 1) for name, tensor in own.items() if tensor.ndim == 1}
+    flat = {name: tensor.reshape(-1, 1, 1) for name, tensor in tensors.items() if tensor.ndim == 1}
     if layer.kind == "prelu":
         return np.where(x > 0, x, flat["weight"] * x)
     if layer.kind == "norm":
         unit: Nchw = (x - flat["running_mean"]) / np.sqrt(flat["running_var"] + np.float32(BATCH_NORM_EPSILON))
         return unit * flat["weight"] + flat["bias"]
-    sums = _correlated(x, own["weight"])
+    sums = _correlated(x, tensors["weight"])
     return sums + flat["bias"] if "bias" in flat else sums
 
 

@@ -30,6 +30,7 @@ from srgan.serve.models import ModelPool
 from srgan.serve.problems import Problem
 from srgan.serve.queue import JobQueue, Progress, ServeLimits
 from srgan.upscale.batch import FileOptions, upscale_file
+from srgan.upscale.mixture import is_share
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}
 """The formats of an answer, and their file endings."""
@@ -63,7 +64,7 @@ def _from_query(text: object) -> object:
 def _strength(text: object) -> object:
     """pydantic's own sentence about a union names only one of its members."""
     with contextlib.suppress(ValueError, TypeError):
-        if text == "auto" or 0 <= float(text) <= 1:  # type: ignore[arg-type]
+        if text == "auto" or is_share(float(text)):  # type: ignore[arg-type]
             return text
     raise PydanticCustomError("strength", "Input should be 'auto' or a number from 0 to 1")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from srgan.errors import UsageError
 from srgan.model import weights as weights_module
 from srgan.model.weights import Weights
 
@@ -23,6 +24,21 @@ def mixture(restore: float, texture: float) -> Weights:
         (_corner(weights_module.find_model(name)), share) for name, share in zip(CORNERS, shares, strict=True) if share
     ]
     return weights_module.mix(parts, f"mixture-{restore:g}-{texture:g}")
+
+
+def is_share(value: object) -> bool:
+    """Whether a value can be a texture or a restore: a number from 0 to 1."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def check_mixture(model: object, *, texture: object, restore: object, unset: str | None = "auto") -> None:
+    """Raise UsageError for a mixture beside a model, and for shares that are neither `unset` nor from 0 to 1."""
+    if model is not None and (texture, restore) != (unset, unset):
+        raise UsageError("texture and restore mix the packaged models; leave them out, or leave out the model.")
+    for name, share in (("texture", texture), ("restore", restore)):
+        if share != unset and not is_share(share):
+            kinds = f"'{unset}' or a number" if unset else "a number"
+            raise UsageError(f"{name} is {kinds} from 0 to 1, got {share!r}.")
 
 
 def auto_texture(restore: float) -> float:

@@ -26,8 +26,6 @@ class TilePlan:
 
     grid: Grid
     tail_pixels: int
-    whole: bool
-    """One tile, no halo."""
 
 
 def bytes_from_text(text: str) -> int:
@@ -50,7 +48,7 @@ def plan_tiles(
     height, width = height + 2 * BORDER, width + 2 * BORDER
     # One piece, if it fits.
     if copies == 1 and height * width * engine.tail_bytes <= memory:
-        return TilePlan(grid=Grid(1, 1), tail_pixels=height * width, whole=True)
+        return TilePlan(grid=Grid(1, 1), tail_pixels=height * width)
     # Otherwise the share of the body's memory that gives the fewest multiply-adds, halos counted.
     padding = halo.total + margin
     body_bytes = engine.body_bytes + _copies_bytes(engine, copies)
@@ -66,7 +64,7 @@ def plan_tiles(
         body_pixels = covered(height, grid.rows, padding) * covered(width, grid.columns, padding)
         cost = body_work * body_pixels / (height * width) + tail_work * tail_pixels / tail_side**2
         if best is None or cost < best[0]:
-            best = (cost, TilePlan(grid=grid, tail_pixels=tail_pixels, whole=False))
+            best = (cost, TilePlan(grid=grid, tail_pixels=tail_pixels))
     if best is None:
         raise UsageError(
             f"--memory {memory / 1e6:g}MB is too little for the smallest tile; "

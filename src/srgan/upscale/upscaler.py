@@ -20,7 +20,7 @@ from srgan.model.config import receptive_field
 from srgan.model.weights import Weights
 from srgan.upscale.choose import choose_engine
 from srgan.upscale.engine import DeviceLost, Engine, EngineName, Precision
-from srgan.upscale.mixture import auto_texture, is_automatic, mixture
+from srgan.upscale.mixture import auto_texture, check_mixture, is_automatic, mixture
 from srgan.upscale.strength import STEPS, Strength, strength_of
 from srgan.upscale.tile_plan import TilePlan, bytes_from_text, free_memory, plan_tiles
 from srgan.upscale.tiled import (
@@ -78,10 +78,7 @@ class Upscaler:
         _check_whole("device", device, least=0)
         self.memory = bytes_from_text(memory) if isinstance(memory, str) else memory
         _check_whole("memory", self.memory)
-        _check_share("texture", texture)
-        _check_share("restore", restore)
-        if model is not None and (texture, restore) != ("auto", "auto"):
-            raise UsageError("texture and restore mix the packaged models, so they cannot be combined with a model.")
+        check_mixture(model, texture=texture, restore=restore)
         self.texture, self.restore, self.self_ensemble = texture, restore, self_ensemble
         self._options: dict[str, Any] = {"engine": engine, "precision": precision, "threads": threads, "device": device}
         self._lock = threading.Lock()
@@ -284,12 +281,6 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 def _check_whole(name: str, value: object, least: int = 1) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
         raise UsageError(f"{name} is a whole number from {least}, got {value!r}.")
-
-
-def _check_share(name: str, value: object) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value != "auto" and not (number and 0 <= value <= 1):  # type: ignore[operator]
-        raise UsageError(f"{name} is 'auto' or a number from 0 to 1, got {value!r}.")
 
 
 def _read_weights(model: str | os.PathLike[str] | Weights) -> Weights:
