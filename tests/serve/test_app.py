@@ -13,11 +13,23 @@ import pytest
 import requests
 from PIL import Image as PillowImage
 
+from srgan import Upscaler
 from srgan.cli import main
 from srgan.errors import ImageError, WeightsError
-from srgan.image.files import Image, Metadata, encode_image, read_image, read_provenance, write_image
+from srgan.image.files import (
+    Image,
+    ImageBytes,
+    Limits,
+    Metadata,
+    encode_image,
+    read_image,
+    read_provenance,
+    write_image,
+)
 from srgan.model import weights
+from srgan.serve.models import ModelPool
 from srgan.serve.problems import STATUSES, problem_from_error
+from srgan.serve.service import UpscaleParams, count_pixels
 from srgan.upscale.mixture import CORNERS, auto_texture
 from tests.serve.conftest import Gate, Running, by_command, drawn, file_bytes, until
 
@@ -326,6 +338,30 @@ def test_no_folder_of_the_server_in_an_answer(
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+def test_pixels_are_counted_without_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every page, and of formats that Pillow reads."""
+    pages = [PillowImage.new("RGB", size) for size in ((30, 20), (10, 40))]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / "image.bmp")
+    for module in ("srgan.image.pillow.load", "pyvips.Image.write_to_memory"):
+        monkeypatch.setattr(module, lambda *_, **__: pytest.fail("decoded"))
+    for name, expected in (("pages.tif", 30 * 20 + 10 * 40), ("image.bmp", 30 * 20)):
+        source = ImageBytes(data=(tmp_path / name).read_bytes(), name=name)
+        assert count_pixels(source, Limits()) == expected
+        with pytest.raises(ImageError, match="the limit is 500"):
+            count_pixels(source, Limits(pixels=500))
+
+
+def test_only_the_last_model_keeps_activations_of_large_images(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    released: list[str] = []
+    monkeypatch.setattr(Upscaler, "release", lambda self: released.append(self.describe()["model"]))
+    pool = ModelPool(engine="openvino")
+    for name in ("srgan", "srgan", "photo", None):
+        pool.upscaler(UpscaleParams(model=name), "large")
+    pool.upscaler(UpscaleParams(model="srgan"), "small")
+    assert released == ["srgan", "photo"]
 
 
 def test_work_over_its_time_is_503(run_service: Callable[..., Running]) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import requests
 
-from srgan.image.files import ImageBytes, read_image, read_rgb8
+from srgan.errors import SrganError
+from srgan.image.files import Image, ImageBytes, read_image, read_rgb8
 from srgan.image.resize import bicubic
+from srgan.serve import page
 from tests.serve.conftest import Running, by_command, file_bytes
 
 
@@ -54,6 +57,27 @@ def test_tiff_comes_with_a_png_view(running: Running) -> None:
     assert by_kind["sr"].startswith(b"II*") and by_kind["view"].startswith(b"\x89PNG")
     sr, view = (read_image(ImageBytes(data=by_kind[kind], name=kind)).pixels for kind in ("sr", "view"))
     assert np.array_equal(sr, view)
+
+
+def test_a_failing_view_does_not_fail_the_result(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(data: bytes) -> bytes:
+        raise SrganError("no view")
+
+    monkeypatch.setattr(page, "png_from_bytes", fail)
+    events = frames(running, file_bytes(40, 40, ".tif", deep=True), "photo.tif")
+    assert [event["event"] for event, _ in events][-2:] == ["sr", "end"]
+
+
+def test_the_body_counts_until_the_stream_ends(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, data = [], file_bytes(40, 40)
+
+    def bicubic_image(image: Image, scale: int) -> Image:
+        held.append(running.service.bodies.held)
+        return image
+
+    monkeypatch.setattr(page, "bicubic_image", bicubic_image)
+    frames(running, data)
+    assert held[0] >= len(data) and running.service.bodies.held == 0
 
 
 def test_a_damaged_image_ends_the_stream(running: Running) -> None:

@@ -18,6 +18,7 @@ _DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 
 """ImageDescription, Make, Model, resolution (x, y, unit), Software, DateTime, Artist, Copyright."""
 _RESOLUTION = (0x011A, 0x011B, 0x0128)
 _EXIF, _GPS, _IPTC = 0x8769, 0x8825, 0x83BB
+_WIDTH, _HEIGHT = 0x100, 0x101
 _SUBFILE = 0x00FE
 _PLACES = (0x0111, 0x0144)
 """Offsets of strips and of tiles."""
@@ -46,13 +47,13 @@ def iptc_in_tiff(file: BinaryIO) -> bytes | None:
     return None
 
 
-def full_pages(file: BinaryIO) -> list[int]:
-    """Numbers of the pages that are not marked as a reduced copy or a mask (NewSubfileType)."""
+def full_pages(file: BinaryIO) -> dict[int, int]:
+    """Number -> pixels of the pages that are not marked as a reduced copy or a mask (NewSubfileType)."""
     head = file.read(16)
     order, big = "<" if head[:2] == b"II" else ">", head[2:4] in (b"+\0", b"\0+")
     number, row, link = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
     (offset,) = struct.unpack_from(order + link, head.ljust(16, b"\0"), 8 if big else 4)
-    pages: list[int] = []
+    pages: dict[int, int] = {}
     seen: set[int] = set()
     with contextlib.suppress(struct.error, ValueError, OSError):
         while offset and offset not in seen and len(seen) < _MAX_PAGES:
@@ -61,9 +62,13 @@ def full_pages(file: BinaryIO) -> list[int]:
             if count > _MAX_ENTRIES:
                 break
             rows = file.read(count * struct.calcsize(order + row))
-            kinds = [value for tag, _, _, value in struct.iter_unpack(order + row, rows) if tag == _SUBFILE]
-            if not kinds or not struct.unpack(f"{order}I", kinds[0][:4])[0] & 5:
-                pages.append(len(seen) - 1)
+            values = {
+                tag: struct.unpack(order + ("H" if kind == 3 else "I"), value[: 2 if kind == 3 else 4])[0]
+                for tag, kind, _, value in struct.iter_unpack(order + row, rows)
+                if tag in (_SUBFILE, _WIDTH, _HEIGHT)
+            }
+            if not values.get(_SUBFILE, 0) & 5:
+                pages[len(seen) - 1] = values.get(_WIDTH, 0) * values.get(_HEIGHT, 0)
             (offset,) = struct.unpack(order + link, file.read(struct.calcsize(order + link)))
     return pages
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 QUEUES = ("large", "small")
 MAX_MIXTURES = 8
-"""Mixtures kept ready at once; each takes some tens of megabytes."""
+"""Mixtures kept ready at once, each takes some tens of megabytes."""
 
 
 class ModelPool:
@@ -43,10 +43,24 @@ class ModelPool:
         self._lock = threading.Lock()
         # One for each queue: an upscaler runs one tile at a time, and a preview must not wait for a large image's tile.
         self._named = {(queue, name): Upscaler(file, **options) for name, file in files.items() for queue in QUEUES}
+        self._last: Upscaler | None = None
         self._mixtures: OrderedDict[tuple[object, ...], Upscaler] = OrderedDict()
 
     def upscaler(self, params: UpscaleParams, queue: str) -> Upscaler:
-        """The upscaler of a model or a mixture; a new mixture is compiled here."""
+        """The upscaler of a model or a mixture.
+
+        The activations of small images (90 MB at most) stay for the next one. Those of large ones go when another
+        upscaler follows, so that not each keeps its `memory`.
+        """
+        upscaler = self._choose(params, queue)
+        if queue == "large":
+            with self._lock:
+                before, self._last = self._last, upscaler
+            if before is not None and before is not upscaler:
+                before.release()
+        return upscaler
+
+    def _choose(self, params: UpscaleParams, queue: str) -> Upscaler:
         if params.model is not None or not self.mixes:
             return self._named[queue, params.model or self.names[0]]
         key = queue, params.texture, params.restore

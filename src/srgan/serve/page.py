@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import logging
@@ -16,6 +17,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from srgan.errors import SrganError
 from srgan.image import files
 from srgan.image.files import Image, ImageBytes
 from srgan.image.resize import bicubic
@@ -63,9 +65,18 @@ def routes(service: Service) -> APIRouter:
     async def page_upscale(request: Request, params: Annotated[UpscaleParams, Query()]) -> Response:
         service.check(params, request.query_params)
         service.large.check_admission()
-        with service.bodies.share() as taken:
+        held = contextlib.ExitStack()  # the body's share of the budget, until the stream ends
+        with contextlib.ExitStack() as failed:
+            taken = failed.enter_context(service.bodies.share())
             image = await service.bodies.read(request, taken)
-        return StreamingResponse(upscale_events(service, image, params), media_type="application/x-srgan-frames")
+            held = failed.pop_all()
+
+        async def events() -> AsyncIterator[bytes | memoryview]:
+            with held:
+                async for piece in upscale_events(service, image, params):
+                    yield piece
+
+        return StreamingResponse(events(), media_type="application/x-srgan-frames")
 
     return router
 
@@ -116,7 +127,8 @@ async def upscale_events(
             sr = await service.upscale(source, params, on_position=on_position, on_start=on_start, progress=progress)
             put("sr", sr.data, type=sr.media_type, headers=sr.headers)
             if sr.media_type == "image/tiff":  # no browser shows it
-                put("view", await service.small.run(lambda check: png_from_bytes(sr.data)))
+                with contextlib.suppress(SrganError):
+                    put("view", await asyncio.to_thread(png_from_bytes, sr.data))
             put("end")
         except Exception as error:
             problem = problem_from_error(error)

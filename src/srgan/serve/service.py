@@ -22,9 +22,10 @@ from srgan.fs import printable
 from srgan.image import files
 from srgan.image.alpha import AlphaMode
 from srgan.image.animation import Animation
-from srgan.image.decode import is_animated, open_image, pages
+from srgan.image.decode import is_animated
 from srgan.image.files import ImageBytes, Limits
-from srgan.image.source import format_of
+from srgan.image.source import format_of, open_bytes
+from srgan.image.tiff_tags import full_pages
 from srgan.serve.http import LOCALLY, BodyReader
 from srgan.serve.models import ModelPool
 from srgan.serve.problems import Problem
@@ -178,8 +179,11 @@ def count_pixels(source: ImageBytes, limits: Limits) -> int:
         frames = Animation(source, limits)
         sizes = [frames.height * frames.width] * frames.count
     else:
-        images = (open_image(source, limits, page) for page in pages(source, limits))
-        sizes = [image.height * image.width for image in images]
+        height, width = files.size(source, limits=limits)
+        sizes = [height * width]
+        if format_of(source) == "TIFF":
+            with open_bytes(source) as file:
+                sizes = list(full_pages(file).values()) or sizes
     if sum(sizes) > limits.pixels:
         raise ImageError(
             f"{printable(source.name)} has {len(sizes)} frames or pages, {sum(sizes):,} pixels in all; "

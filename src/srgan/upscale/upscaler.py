@@ -185,6 +185,13 @@ class Upscaler:
             model.engine.release()
         return provenance | {"scale": str(scale), "tiles": f"{plan.grid.rows}x{plan.grid.columns}"}
 
+    def release(self) -> None:
+        """Give back the memory of activations that is kept for the next image."""
+        with self._lock:
+            models = [self._first, *self._models.values()]
+        for model in models:
+            model.engine.release()
+
     def strength(self, source: ImageRegions, file: Source | None = None) -> Strength:
         """How strongly an image is restored, and why; `file`: what it was decoded from."""
         if self._named is not None or self.restore != "auto":
