@@ -105,3 +105,6 @@ def test_hdr_stays_in_png_and_is_said_elsewhere(tmp_path: Path, caplog: pytest.L
         files.write_image(tmp_path / "a.avif", image)
         assert f"the image is HDR ({name}), which only PNG can say" in caplog.text
         caplog.clear()
+        files.encode_image(image, ".webp")
+        assert caplog.text.count("HDR") == 1
+        caplog.clear()

@@ -69,18 +69,18 @@ def field(image: Any, name: str) -> Any:
         return None
 
 
-def open_image(source: Source, limits: Limits, page: int = 0) -> Any:
+def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = False) -> Any:
     """The file as a lazy libvips image of one page, decoded from top to bottom on demand; of an animation the first frame.
 
-    Formats that libvips does not read are decoded at once. Raises ImageError for a damaged file and more pixels than
-    `limits`.
+    Formats that libvips does not read are decoded at once. `warn`: log what is odd about the file, which the one that
+    decodes it for the result does. Raises ImageError for a damaged file and more pixels than `limits`.
     """
     set_up_libvips()
     kind = format_of(source)
     if kind not in _LOADERS:
-        return pillow.load(source, kind, limits)
+        return pillow.load(source, kind, limits, warn=warn)
     options = {"access": "sequential", "fail_on": "error"} | ({"page": page} if page else {})
-    complete = _with_end_mark(source) if kind == "JPEG" else source
+    complete = _with_end_mark(source, warn) if kind == "JPEG" else source
     if complete is not source:
         options["fail_on"] = "warning"  # which is all that libjpeg says of data that end before the mark
     try:
@@ -102,7 +102,7 @@ def only_page(source: Source, limits: Limits) -> int:
     return numbers[0]
 
 
-def _with_end_mark(source: Source) -> Source:
+def _with_end_mark(source: Source, warn: bool) -> Source:
     """A JPEG without its end mark, completed in memory: it then decodes if that is all that is missing."""
     with open_bytes(source) as file:
         file.seek(-min(2, file.seek(0, os.SEEK_END)), os.SEEK_END)
@@ -113,7 +113,8 @@ def _with_end_mark(source: Source) -> Source:
         data = file.read()
     if not scans or data.find(b"\xff\xd9", scans[0]) >= 0:
         return source
-    log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
+    if warn:
+        log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
     return ImageBytes(data=data + b"\xff\xd9", name=name_of(source))
 
 

@@ -125,6 +125,7 @@ def fit_metadata(target: Path, metadata: Metadata) -> Metadata:
     if metadata.cicp and form is not _PNG:
         kind = HDR[metadata.cicp[1]]
         log.warning("%s: the image is HDR (%s), which only PNG can say; it will look pale.", printable(target), kind)
+        gone["cicp"] = "HDR tag"
     return dataclasses.replace(metadata, **dict.fromkeys(gone))
 
 

@@ -33,7 +33,7 @@ def opened(source: Source, kind: str, limits: Limits) -> Iterator[Any]:
     """
     try:
         with open_bytes(source) as file:
-            image = _heif(file.read(), source) if kind == "HEIC" else _open(file, kind)
+            image = _heif(file.read()) if kind == "HEIC" else _open(file, kind)
             limits.check(source, image.size[1], image.size[0])
             yield image
     except ImageError:
@@ -52,13 +52,10 @@ def _open(file: BinaryIO, kind: str) -> Image.Image:
     return factory(file, "")
 
 
-def _heif(data: bytes, source: Source) -> Any:
+def _heif(data: bytes) -> Any:
     import pi_heif  # type: ignore[import-untyped]
 
-    heif = pi_heif.open_heif(data, convert_hdr_to_8bit=False)  # with the primary image's size, mode and pixels
-    if len(heif) > 1:
-        log.warning("%s holds %d images; the primary one is read.", name_of(source), len(heif))
-    return heif
+    return pi_heif.open_heif(data, convert_hdr_to_8bit=False)  # with the primary image's size, mode and pixels
 
 
 def size(source: Source, kind: str, limits: Limits) -> tuple[int, int]:
@@ -67,10 +64,17 @@ def size(source: Source, kind: str, limits: Limits) -> tuple[int, int]:
         return int(image.size[1]), int(image.size[0])
 
 
-def load(source: Source, kind: str, limits: Limits) -> Any:
-    """The decoded image as a libvips image, with its profile, EXIF, XMP and density as libvips' fields."""
+def load(source: Source, kind: str, limits: Limits, *, warn: bool) -> Any:
+    """The decoded image as a libvips image, with its profile, EXIF, XMP and density as libvips' fields.
+
+    `warn`: log what of the file is not read.
+    """
     with opened(source, kind, limits) as image:
         array = _heif_array(image) if kind == "HEIC" else _array(image, kind, source)
+        if warn and kind == "HEIC" and len(image) > 1:
+            log.warning("%s holds %d images; the primary one is read.", name_of(source), len(image))
+        if warn and kind == "JPEG2000" and array.dtype == np.uint8 and (bits := _jp2_bits(source)) > 8:
+            log.warning("%s: 8 of its %d bits are read.", name_of(source), bits)
         info = dict(image.info)
     fields = {"icc-profile-data": info.get("icc_profile"), "exif-data": info.get("exif"), "xmp-data": info.get("xmp")}
     if kind == "JPEG2000":
@@ -99,8 +103,6 @@ def _array(image: Any, kind: str, source: Source) -> NDArray[Any]:
     """(H, W[, 2..4]), uint8 or uint16. Raises ImageError for other types of numbers."""
     if kind == "PPM" and image.mode == "RGB" and (values := _deep_ppm(image)) is not None:
         return values
-    if kind == "JPEG2000" and _jp2_bits(source) > 8 and not image.mode.startswith("I"):
-        log.warning("%s: 8 of its %d bits are read.", name_of(source), _jp2_bits(source))
     if image.mode == "F":
         raise ImageError(f"{name_of(source)} holds numbers of type float; srgan takes 8 or 16 bits. Convert it first.")
     if image.mode.startswith("I"):

@@ -151,7 +151,7 @@ class ImageReader:
         bleed: bool = True,
     ) -> None:
         page = only_page(source, limits) if page is None else page
-        header = open_image(source, limits, page)
+        header = open_image(source, limits, page, warn=True)
         image = to_grey_or_rgb(header, source)
         self._bleed = bleed
         self._orientation = orientation_of(header)

@@ -157,6 +157,8 @@ class FileTask:
             except ImageError as error:
                 temporary = re.escape(printable(self._several.parent)) + r"[\w/.]*"
                 raise ImageError(re.sub(temporary, lambda _: printable(self.target), str(error))) from None
+            except OSError as error:  # a full disk
+                raise write_error(self.target, error) from None
         assert self._reader is not None and self._writer is not None, "compute comes after open"
         provenance = upscaler.upscale_into(
             self._reader, self._writer.write_box, scale=scale, file=self.source, progress=progress
