@@ -212,13 +212,6 @@ def test_failed_write_stops_no_other(
     assert (folder / "out/sub/b.png").exists() and not (folder / "out/a.png").exists()
 
 
-def test_shards_together_are_the_whole(folder: Path, small_file: Path) -> None:
-    (folder / "in/z.png").unlink()
-    for shard in ("1/2", "2/2"):
-        assert upscale(small_file, folder / "in", "-o", folder / "out", "--shard", shard) == 0
-    assert len(list((folder / "out").rglob("*.png"))) == 3
-
-
 def test_provenance(folder: Path, small: Weights, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert upscale(small_file, folder / "in/a.png", "-o", folder / "a.jpg", "--scale", "3") == 0
     capsys.readouterr()

@@ -76,6 +76,18 @@ def test_messages_name_the_target(tmp_path: Path, upscaler: Upscaler, caplog: py
     assert f"{tmp_path}/b.webp: this WebP cannot hold the image's comments" in caplog.text and ".tmp" not in caplog.text
 
 
+def test_a_full_disk_is_a_sentence(tmp_path: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("srgan.upscale.sequences.AnimationWriter.repeat", full)
+    source = animated(tmp_path / "a.png", [0, 1, 0])
+    with pytest.raises(ImageError, match=r"b\.webp cannot be written: No space left on device"):
+        upscaler.upscale_file(source, tmp_path / "b.webp")
+    with pytest.raises(ImageError, match=r"none/b\.tif cannot be written: No such file"):
+        upscaler.upscale_file(animated(tmp_path / "a.tif", [0, 1]), tmp_path / "none" / "b.tif")
+
+
 def test_damaged_frame_leaves_nothing(tmp_path: Path, upscaler: Upscaler) -> None:
     source = animated(tmp_path / "a.webp", [0, 1, 2], lossless=True)
     data = bytearray(source.read_bytes())

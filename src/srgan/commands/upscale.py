@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from srgan import flags
-from srgan.errors import ImageError, UsageError
+from srgan.errors import ImageError, SrganError, UsageError
 from srgan.fs import printable
 from srgan.image.alpha import AlphaMode
 from srgan.upscale.engine import EngineName, Precision
 
 if TYPE_CHECKING:
-    from srgan.upscale.batch import Failure, FileOptions
     from srgan.upscale.inputs import UpscaleTask
 
 log = logging.getLogger("srgan")
@@ -101,9 +100,7 @@ def _run(settings: UpscaleSettings) -> int:
     if skipped:
         log.info("%d of %d exist already and are skipped", skipped, len(inputs.tasks))
     # Do it, and name what failed.
-    errors = (
-        [*inputs.failures, *(failure.error for failure in _upscale(settings, todo))] if todo else [*inputs.failures]
-    )
+    errors = [*inputs.failures, *(_upscale(settings, todo) if todo else {}).values()]
     if inputs.single and errors:
         raise errors[0]
     if errors:
@@ -172,51 +169,34 @@ def _with_address(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _upscale(settings: UpscaleSettings, todo: list[UpscaleTask]) -> list[Failure]:
+def _upscale(settings: UpscaleSettings, todo: list[UpscaleTask]) -> dict[UpscaleTask, SrganError]:
+    """Upscale all, here or on Ray; returns those that failed, and why."""
     # OpenVINO imports its model converter where it can: half of its import time, and not used here.
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
-    from srgan.upscale.batch import FileOptions
-
-    options = FileOptions(
-        scale=settings.scale,
-        overwrite=settings.overwrite,
-        provenance=settings.provenance,
-        quality=settings.quality,
-        lossless=settings.lossless,
-        alpha=settings.alpha,
-    )
-    return (_upscale_here if settings.ray is None else _upscale_on_ray)(settings, todo, options)
-
-
-def _upscale_here(settings: UpscaleSettings, todo: list[UpscaleTask], options: FileOptions) -> list[Failure]:
     from srgan.progress import Progress
-    from srgan.upscale.batch import upscale_files
+    from srgan.upscale.batch import FileOptions, upscale_files
+
+    options = FileOptions(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(FileOptions)})
+    names = ("model", "texture", "restore", "engine", "precision", "memory", "device", "self_ensemble")
+    arguments: dict[str, Any] = {name: getattr(settings, name) for name in names}
+    on_done = _print_path()
+    if settings.ray is not None:
+        from srgan.upscale.ray import upscale_on_ray
+
+        with contextlib.redirect_stdout(sys.stderr):  # Ray's messages
+            return upscale_on_ray(
+                todo, arguments, options, address=settings.ray, actors=settings.ray_actors, on_done=on_done
+            )
     from srgan.upscale.upscaler import Upscaler
 
     with Progress("upscaling", len(todo), unit="image") as bar:
         return upscale_files(
-            Upscaler(**_upscaler_arguments(settings)),
+            Upscaler(**arguments),
             todo,
             options,
-            on_done=_print_path(),
+            on_done=on_done,
             on_progress=lambda done, task: bar.update(done, note=printable(task.source.name)),
         )
-
-
-def _upscale_on_ray(settings: UpscaleSettings, todo: list[UpscaleTask], options: FileOptions) -> list[Failure]:
-    from srgan.upscale.ray import upscale_on_ray
-
-    assert settings.ray is not None
-    on_done, arguments = _print_path(), _upscaler_arguments(settings)
-    with contextlib.redirect_stdout(sys.stderr):  # Ray's messages
-        return upscale_on_ray(
-            todo, arguments, options, address=settings.ray, actors=settings.ray_actors, on_done=on_done
-        )
-
-
-def _upscaler_arguments(settings: UpscaleSettings) -> dict[str, Any]:
-    names = ("model", "texture", "restore", "engine", "precision", "memory", "device", "self_ensemble")
-    return {name: getattr(settings, name) for name in names}
 
 
 def _print_path() -> Callable[[Path], None]:

@@ -15,7 +15,7 @@ from srgan.image.files import SUFFIXES, find_images, find_images_and_others
 log = logging.getLogger("srgan")
 
 TEST_SETS = ("Set5", "Set14", "BSD100")
-X4_FOLDERS = ("X4", "x4", "4X", "4x")
+X4_FOLDERS = ("X4", "4X")
 TEST_HR_FOLDERS = ("HR", "GTmod12", "GTmod4", "original")
 TEST_LR_FOLDERS = ("LR_bicubic/X4", "LR_bicubic/4X", "LRbicx4", "LR/X4", "LR")
 ALIASES = {"bsd100": ("BSD100", "B100", "BSDS100")}
@@ -83,7 +83,7 @@ def training_folders(root: Path) -> PairFolders:
         )
     for home in (root, root / "DIV2K"):
         if (home / "DIV2K_train_HR").is_dir():
-            return PairFolders(hr=home / "DIV2K_train_HR", lr=_x4_folder(home / "DIV2K_train_LR_bicubic"))
+            return PairFolders(hr=home / "DIV2K_train_HR", lr=_subfolder(home / "DIV2K_train_LR_bicubic", *X4_FOLDERS))
     if (root / "train").is_dir():
         return image_folder(root / "train")
     if (root / "DIV2K").is_dir():
@@ -98,7 +98,7 @@ def validation_folders(root: Path) -> PairFolders | None:
     """Where to validate: on DIV2K's images where it is the training set, else on valid/Kodak24, else on valid/."""
     for home in (root, root / "DIV2K"):
         if (home / "DIV2K_valid_HR").is_dir():
-            return PairFolders(hr=home / "DIV2K_valid_HR", lr=_x4_folder(home / "DIV2K_valid_LR_bicubic"))
+            return PairFolders(hr=home / "DIV2K_valid_HR", lr=_subfolder(home / "DIV2K_valid_LR_bicubic", *X4_FOLDERS))
     for folder in (root / "valid" / "Kodak24", root / "valid"):
         if folder.is_dir():
             return PairFolders(hr=folder, lr=None)
@@ -116,7 +116,7 @@ def image_folder(folder: Path) -> PairFolders:
                 "move the training images to a folder of their own, such as train/."
             )
     if (folder / "HR").is_dir() and (folder / "LR").is_dir():
-        return PairFolders(hr=folder / "HR", lr=_x4_folder(folder / "LR") or folder / "LR")
+        return PairFolders(hr=folder / "HR", lr=_subfolder(folder / "LR", *X4_FOLDERS) or folder / "LR")
     return PairFolders(hr=folder, lr=None)
 
 
@@ -205,7 +205,3 @@ def _descend(folder: Path, names: Sequence[str]) -> Path | None:
             return None
         folder = folder / name if folder / name in matches else matches[0]
     return folder
-
-
-def _x4_folder(folder: Path) -> Path | None:
-    return next((folder / name for name in X4_FOLDERS if (folder / name).is_dir()), None)

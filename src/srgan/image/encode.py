@@ -61,6 +61,8 @@ _BY_SUFFIX = {
 
 OUTPUT_SUFFIXES = tuple(_BY_SUFFIX)
 """Suffixes of the files that can be written."""
+SUFFIX_OF = {name: f".{name}" for name in ("png", "jpg", "webp", "avif", "gif")} | {"jpeg": ".jpg", "tiff": ".tif"}
+"""Name of a format -> the suffix of a new file."""
 
 
 def _format(target: Path) -> _Format:

@@ -23,6 +23,7 @@ from srgan.image import files
 from srgan.image.alpha import AlphaMode
 from srgan.image.animation import Animation
 from srgan.image.decode import is_animated
+from srgan.image.encode import SUFFIX_OF
 from srgan.image.files import ImageBytes, Limits
 from srgan.image.source import format_of, open_bytes
 from srgan.image.tiff_tags import full_pages
@@ -33,7 +34,7 @@ from srgan.serve.queue import JobQueue, Progress, ServeLimits
 from srgan.upscale.batch import FileOptions, upscale_file
 from srgan.upscale.mixture import is_share
 
-SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "avif": ".avif"}
+SUFFIXES = {name: SUFFIX_OF[name] for name in ("png", "jpeg", "webp", "tiff", "avif")}
 """The formats of an answer, and their file endings."""
 MEDIA_TYPES = {suffix: f"image/{kind}" for kind, suffix in SUFFIXES.items()}
 SMALL_PIXELS = 128 * 128

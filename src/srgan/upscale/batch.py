@@ -43,14 +43,6 @@ class FileOptions:
     alpha: AlphaMode = "bleed"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """An image that failed, and why."""
-
-    path: Path
-    error: SrganError
-
-
 class FileTask:
     """One file in three steps that can overlap with others': open, compute, finish.
 
@@ -112,9 +104,12 @@ class FileTask:
         self._several = self._temporary_folder() / "all.tif"
 
     def _temporary_folder(self) -> Path:
-        folder = tempfile.TemporaryDirectory(
-            prefix=".", suffix=".tmp", dir=self.target.parent, ignore_cleanup_errors=True
-        )
+        try:
+            folder = tempfile.TemporaryDirectory(
+                prefix=".", suffix=".tmp", dir=self.target.parent, ignore_cleanup_errors=True
+            )
+        except OSError as error:
+            raise write_error(self.target, error) from None
         return Path(self._files.enter_context(folder))
 
     def _open_single(self) -> None:
@@ -219,19 +214,18 @@ def upscale_files(
     *,
     on_done: Callable[[Path], None],
     on_progress: Callable[[float, UpscaleTask], None],
-) -> list[Failure]:
-    """Upscale all files; returns those that failed, in the order in which they did.
+) -> dict[UpscaleTask, SrganError]:
+    """Upscale all files; returns those that failed, in the order in which they did, and why.
 
     `on_done` is called with each finished file, in order; `on_progress` with (files computed, with a fraction; the task
     at hand). An exception of `on_progress` or Ctrl-C stops the work: what is being encoded is finished, all else that
     was begun is removed.
     """
-    failures: list[Failure] = []
+    failures: dict[UpscaleTask, SrganError] = {}
     open_tasks: dict[UpscaleTask, FileTask] = {}
 
     def fail(task: UpscaleTask, error: SrganError | OSError) -> None:
-        reason = error if isinstance(error, SrganError) else write_error(task.target, error)
-        failures.append(Failure(path=task.source, error=reason))
+        failures[task] = error if isinstance(error, SrganError) else write_error(task.target, error)
         if task in open_tasks:
             open_tasks.pop(task).close()
 

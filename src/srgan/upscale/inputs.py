@@ -15,19 +15,11 @@ from pathlib import Path
 
 from srgan.errors import ImageError, SrganError, UsageError
 from srgan.fs import is_folder, printable
+from srgan.image.encode import SUFFIX_OF
 from srgan.image.files import SUFFIXES, find_images_and_others, read_provenance, result_suffix
 
 log = logging.getLogger("srgan")
 
-_SUFFIXES = {
-    "png": ".png",
-    "jpg": ".jpg",
-    "jpeg": ".jpg",
-    "webp": ".webp",
-    "tiff": ".tif",
-    "avif": ".avif",
-    "gif": ".gif",
-}
 _MOST_NAMES = 5
 """Files that are named where many are left out; all are counted."""
 
@@ -90,7 +82,7 @@ def find_inputs(
                 f"-o {printable(target)} names one file for {count} images; give a folder (a name that ends "
                 "with / or has no image's ending)."
             )
-        if format and _SUFFIXES[format] != _SUFFIXES.get(target.suffix.lower()[1:], target.suffix.lower()):
+        if format and SUFFIX_OF[format] != SUFFIX_OF.get(target.suffix.lower()[1:], target.suffix.lower()):
             raise UsageError(f"--format {format} contradicts the ending of -o {printable(target)}.")
     # The targets.
     tasks = [
@@ -197,7 +189,7 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _target(source: Path, relative: Path, folder: Path | None, scale: int, format: str | None) -> Path:
-    suffix = _SUFFIXES[format] if format else result_suffix(source)
+    suffix = SUFFIX_OF[format] if format else result_suffix(source)
     if folder is None:
         return source.with_name(f"{source.stem}_x{scale}{suffix}")
     return folder / relative.with_suffix(suffix)

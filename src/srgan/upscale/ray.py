@@ -20,7 +20,7 @@ from typing import Any
 
 from srgan.errors import ImageError, SrganError, UsageError
 from srgan.fs import printable
-from srgan.upscale.batch import Failure, FileOptions, upscale_files
+from srgan.upscale.batch import FileOptions, upscale_files
 from srgan.upscale.inputs import UpscaleTask
 from srgan.upscale.upscaler import Upscaler
 
@@ -146,14 +146,13 @@ class Actor:
     def _upscale(self, tasks: Sequence[UpscaleTask]) -> list[Row]:
         # What exists was finished before an actor died.
         todo = [task for task in tasks if self._options.overwrite or not task.target.exists()]
-        failures: list[Failure] = []
+        failures: dict[UpscaleTask, SrganError] = {}
         upscaler = self._upscaler
         if todo:
             check = StopCheck(self._may_continue)
             failures = upscale_files(upscaler, todo, self._options, on_done=lambda path: None, on_progress=check)
-        errors = {failure.path: failure.error for failure in failures}
         messages = [self._messages.take(), *([] for _ in tasks[1:])]
-        return [(task, errors.get(task.source), lines) for task, lines in zip(tasks, messages, strict=True)]
+        return [(task, failures.get(task), lines) for task, lines in zip(tasks, messages, strict=True)]
 
 
 def actors_and_resources(
@@ -184,15 +183,15 @@ def upscale_on_ray(
     address: str,
     actors: int | None,
     on_done: Callable[[Path], None],
-) -> list[Failure]:
-    """Upscale all files by `Upscaler(**upscaler_arguments)` in each actor; returns those that failed.
+) -> dict[UpscaleTask, SrganError]:
+    """Upscale all files by `Upscaler(**upscaler_arguments)` in each actor; returns those that failed, and why.
 
     `on_done` is called with each finished file. Raises what `Upscaler` raises, and UsageError where Ray cannot be
     reached or stops.
     """
     ray = _connect(address)
     pending = {task.target: task for task in tasks}
-    failures: list[Failure] = []
+    failures: dict[UpscaleTask, SrganError] = {}
     logged: set[str] = set()
     engine, precision = upscaler_arguments["engine"], upscaler_arguments["precision"]
     gpu = engine == "pytorch" or (engine == "auto" and precision not in ("fp32", "int8"))
@@ -218,7 +217,7 @@ def upscale_on_ray(
                     if task is None or pending.pop(task.target, None) is None:
                         continue
                     if isinstance(error, SrganError):
-                        failures.append(Failure(path=task.source, error=error))
+                        failures[task] = error
                     else:
                         on_done(task.target)
             if not pending:
@@ -229,7 +228,7 @@ def upscale_on_ray(
         ray.shutdown()
     for task in pending.values():
         reason = f"{printable(task.source)}: every actor that was given it died, for example for lack of memory."
-        failures.append(Failure(path=task.source, error=ImageError(reason)))
+        failures[task] = ImageError(reason)
     return failures
 
 
