@@ -100,6 +100,11 @@ def test_stdin_and_stdout(
         assert upscale(small_file, *words) == 2
         assert b"one image" in capsysbinary.readouterr().err
     assert upscale(small_file, "in/z.png", "-o", "-") == 2 and capsysbinary.readouterr().out == b""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"no image")))
+    assert upscale(small_file, "-") == upscale(small_file, "in/c.png", "-o", "-", "--format", "jpg") == 2
+    errors = [line for line in capsysbinary.readouterr().err.decode().splitlines() if "error" in line]
+    assert errors[0].startswith("srgan: error: stdin is no image")
+    assert errors[1].startswith("srgan: error: stdout.jpg: the image has transparency")
     shards = [upscale(small_file, "in/a.png", "-o", "-", "--shard", shard) for shard in ("1/2", "2/2")]
     assert shards == [0, 0] and capsysbinary.readouterr().out.count(b"\x89PNG") == 1
 

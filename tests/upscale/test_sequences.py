@@ -70,8 +70,11 @@ def test_several_images_into_a_format_that_holds_one(tmp_path: Path, upscaler: U
 
 def test_messages_name_the_target(tmp_path: Path, upscaler: Upscaler, caplog: pytest.LogCaptureFixture) -> None:
     source = animated(tmp_path / "a.gif", [0, 1], comment=b"hello")
-    with pytest.raises(ImageError, match=r"/b\.webp: quality is 0"):
-        upscaler.upscale_file(source, tmp_path / "b.webp", quality=0)
+    deep = tmp_path / "deep folder" / ("x" * 200)
+    deep.mkdir(parents=True)
+    for folder in (tmp_path, deep):
+        with pytest.raises(ImageError, match=r"/b\.webp: quality is 0"):
+            upscaler.upscale_file(source, folder / "b.webp", quality=0)
     upscaler.upscale_file(source, tmp_path / "b.webp")
     assert f"{tmp_path}/b.webp: this WebP cannot hold the image's comments" in caplog.text and ".tmp" not in caplog.text
 

@@ -150,7 +150,9 @@ class FileTask:
             try:
                 return self._compute_several(upscaler, self._several, progress or (lambda done, total: None))
             except ImageError as error:
-                temporary = re.escape(printable(self._several.parent)) + r"[\w/.]*"
+                folder = self._several.parent
+                # Of a long path, a message has only the end.
+                temporary = rf"(?:{re.escape(printable(folder))}|\.\.\..*?{re.escape(folder.name)})[\w/.]*"
                 raise ImageError(re.sub(temporary, lambda _: printable(self.target), str(error))) from None
             except OSError as error:  # a full disk
                 raise write_error(self.target, error) from None

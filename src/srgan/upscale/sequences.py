@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from srgan.errors import ImageError
+from srgan.fs import printable
 from srgan.image.animation import Animation, AnimationWriter, Frame
 from srgan.image.stream import ImageReader, ImageWriter
 from srgan.image.tiff_tags import append_page
@@ -117,6 +118,6 @@ def upscale_pages(
             try:
                 append_page(target, page_file)
             except (ValueError, KeyError) as error:
-                raise ImageError(f"{target.name} cannot be written: {error}.") from None
+                raise ImageError(f"{printable(target)} cannot be written: {error}.") from None
             page_file.unlink()
     return common
