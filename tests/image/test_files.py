@@ -253,6 +253,17 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_only_the_result_is_flushed_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    picture = files.Image(pixels=corpus.smooth(3), metadata=Metadata(cicp=bytes([9, 16, 0, 1])))
+    files.encode_image(picture, ".png")
+    assert not flushed
+    files.write_image(tmp_path / "a.png", picture)
+    assert len(flushed) == 2  # the file and its folder
+    assert files.read_image(tmp_path / "a.png").metadata.cicp == picture.metadata.cicp
+
+
 def test_pixel_limit(tmp_path: Path) -> None:
     files.write_array(tmp_path / "a.png", corpus.smooth(3))
     assert files.size(tmp_path / "a.png", limits=Limits(pixels=corpus.H * corpus.W)) == (corpus.H, corpus.W)

@@ -72,6 +72,15 @@ def test_density_is_kept(tmp_path: Path, suffix: str, exif: bytes | None) -> Non
     assert files.read_image(path).metadata.density == pytest.approx((11.811, 5.9055), rel=1e-3)
 
 
+def test_unknown_density_stays_unknown_without_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("shutil.copyfileobj")
+    path = written(tmp_path, ".png", Metadata())
+    assert files.read_image(path).metadata.density is None
+    with Image.open(path) as image:
+        assert "dpi" not in image.info
+        image.load()
+
+
 def test_exif_without_its_thumbnail_and_upright() -> None:
     def block(orientation: int, next_directory: int) -> bytes:
         entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)

@@ -17,12 +17,12 @@ from srgan.errors import ImageError
 from srgan.fs import printable
 from srgan.image import pillow
 from srgan.image.decode import open_image
-from srgan.image.encode import save
+from srgan.image.encode import encode
 from srgan.image.metadata import Metadata, gif_colours_end, gif_extensions, metadata_of
 from srgan.image.source import DEFAULT_LIMITS, Limits, Source, format_of, name_of
 
 SUFFIXES = (".webp", ".gif")
-"""Of the files that animations are written to."""
+"""Suffixes of the files that animations are written to."""
 _ENDLESS = b"\x21\xff\x0bNETSCAPE2.0\x03\x01"
 
 
@@ -79,13 +79,14 @@ class AnimationWriter:
     """An animated WebP or GIF, by suffix, put together from frames that are encoded one by one.
 
     Memory does not grow with the frames. Files that libvips writes for single frames give the encoded pixels; the first
-    one's give the metadata too, which the format must be able to hold. Raises ImageError.
+    one's give the metadata too, which the format must be able to hold. `name`: as ImageWriter's. Raises ImageError.
     """
 
     def __init__(
         self,
         path: Path,
         *,
+        name: Path | None = None,
         height: int,
         width: int,
         plays: int,
@@ -94,22 +95,24 @@ class AnimationWriter:
         lossless: bool,
     ) -> None:
         self._path, self._height, self._width, self._plays = path, height, width, plays
+        self._name = name or path
         self._metadata = metadata
         self._quality, self._lossless = quality, lossless
         self._frames: list[tuple[int, int]] = []  # offset and length of each encoded frame
         self._file: BinaryIO = path.open("w+b")
-        self._webp = path.suffix.lower() == ".webp"
+        self._webp = self._name.suffix.lower() == ".webp"
         self._ends: list[bytes] = []
         self._alpha = False
 
     def add(self, frame: Frame, provenance: dict[str, str] | None = None) -> int:
         """Encode and append a frame; returns its number, for `repeat`. The first one's `provenance` is the file's."""
         bands = frame.pixels if frame.alpha is None else np.dstack([frame.pixels, frame.alpha])
-        single = self._path.with_name(f"frame{self._path.suffix}")
+        single = self._path.with_name("frame")
         first = not self._frames
-        save(
+        encode(
             pyvips.Image.new_from_array(np.ascontiguousarray(bands)),
             single,
+            self._name,
             metadata=self._metadata if first else Metadata(),
             provenance=provenance if first else None,
             quality=self._quality,
@@ -143,7 +146,7 @@ class AnimationWriter:
         if self._webp:
             size = self._file.tell() - 8
             if size >= 1 << 32:
-                raise ImageError(f"{printable(self._path)}: the animation takes more than 4 GB, which no WebP holds.")
+                raise ImageError(f"{printable(self._name)}: the animation takes more than 4 GB, which no WebP holds.")
             self._file.seek(4)
             self._file.write(struct.pack("<I", size))
             self._file.seek(20)

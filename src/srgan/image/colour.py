@@ -71,8 +71,8 @@ def colour_tag(file: BinaryIO, kind: str) -> ColourTag | None:
 def nclx_of(file: BinaryIO) -> bytes | None:
     """Primaries, transfer, matrix, range (a byte each) of an AVIF or a HEIC. ISO/IEC 14496-12, 12.1.5."""
     file.seek(0)
-    found = [box for box in colour_boxes(file.read(1 << 20)) if box.startswith(b"nclx") and len(box) == 11]
-    return bytes([found[0][5], found[0][7], found[0][9], found[0][10] >> 7]) if found else None
+    nclx_boxes = [box for box in colour_boxes(file.read(1 << 20)) if box.startswith(b"nclx") and len(box) == 11]
+    return bytes([nclx_boxes[0][5], nclx_boxes[0][7], nclx_boxes[0][9], nclx_boxes[0][10] >> 7]) if nclx_boxes else None
 
 
 def _png_tag(file: BinaryIO) -> ColourTag | None:

@@ -69,6 +69,11 @@ def field(image: Any, name: str) -> Any:
         return None
 
 
+def is_fallback(kind: str) -> bool:
+    """Whether Pillow or pi-heif reads the format, which nothing here writes."""
+    return kind not in _LOADERS
+
+
 def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = False) -> Any:
     """The file as a lazy libvips image of one page, decoded from top to bottom on demand; of an animation the first frame.
 
@@ -77,7 +82,7 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
     """
     set_up_libvips()
     kind = format_of(source)
-    if kind not in _LOADERS:
+    if is_fallback(kind):
         return pillow.load(source, kind, limits, warn=warn)
     options = {"access": "sequential", "fail_on": "error"} | ({"page": page} if page else {})
     complete = _with_end_mark(source, warn) if kind == "JPEG" else source
@@ -125,9 +130,11 @@ def pages(source: Source, limits: Limits) -> list[int]:
     """
     if format_of(source) != "TIFF":
         return [0]
-    count = field(open_image(source, limits), "n-pages") or 1
     with open_bytes(source) as file:
-        numbers = [page for page in full_pages(file) if page < count]
+        numbers = list(full_pages(file))
+    if numbers != [0]:
+        count = field(open_image(source, limits), "n-pages") or 1  # that libvips can open
+        numbers = [page for page in numbers if page < count]
     if not numbers:
         raise ImageError(
             f"{name_of(source)} shows nothing but a thumbnail, as a camera's raw file does; convert it first."

@@ -17,9 +17,8 @@ from srgan.errors import ImageError
 from srgan.fs import atomic_path, printable
 from srgan.image.colour import HDR
 from srgan.image.decode import field, set_up_libvips, to_srgb, uint8_from_uint16
-from srgan.image.metadata import Metadata, attach_metadata, complete, long_xmp
+from srgan.image.metadata import Metadata, attach_metadata, complete
 from srgan.image.source import reason
-from srgan.image.tiff_tags import set_tags
 from srgan.image.xmp import with_provenance
 
 log = logging.getLogger("srgan")
@@ -112,85 +111,74 @@ def depth_warning(path: str | os.PathLike[str], dtype: Any) -> str | None:
 def fit_metadata(target: Path, metadata: Metadata) -> Metadata:
     """The metadata that the file's format can hold; a warning names the rest."""
     form = _format(target)
-    lost = {
-        "icc": ("ICC profile", form is _GIF and metadata.icc is not None),
+    unsupported = {
+        "icc": ("ICC profile", form is _GIF),
         "exif": ("EXIF", form is _GIF or (form is not _TIFF and len(metadata.exif or b"") > _EXIF_LIMIT)),
         "xmp": ("XMP", form is _JPEG and len(metadata.xmp or b"") > _XMP_LIMIT),
         "iptc": ("IPTC", form not in (_JPEG, _TIFF)),
         "png_text": ("PNG text", form is not _PNG),
         "jpeg_comments": ("comments", form is not _JPEG),
     }
-    gone = {field: name for field, (name, is_lost) in lost.items() if is_lost and getattr(metadata, field) is not None}
-    if gone:
-        names = ", ".join(gone.values())
+    dropped = {key: what for key, (what, is_lost) in unsupported.items() if is_lost and getattr(metadata, key)}
+    if dropped:
+        names = ", ".join(dropped.values())
         log.warning("%s: this %s cannot hold the image's %s.", printable(target), form.name, names)
     if metadata.cicp and form is not _PNG:
         kind = HDR[metadata.cicp[1]]
         log.warning("%s: the image is HDR (%s), which only PNG can say; it will look pale.", printable(target), kind)
-        gone["cicp"] = "HDR tag"
-    return dataclasses.replace(metadata, **dict.fromkeys(gone))
+        dropped["cicp"] = kind
+    return dataclasses.replace(metadata, **dict.fromkeys(dropped))
 
 
 def check_writable(target: Path, bands: int, dtype: Any, **options: Any) -> None:
     """Raise ImageError now for metadata or options, as for `save`, that would stop `save` after hours of work."""
     image = pyvips.Image.black(8, 8, bands=bands).cast("uchar" if np.dtype(dtype) == np.uint8 else "ushort")
     with tempfile.TemporaryDirectory(prefix="srgan-") as folder:
-        path = Path(folder) / f"image{target.suffix}"
-        try:
-            save(image, path, **options)
-        except ImageError as error:
-            raise ImageError(str(error).replace(printable(path), printable(target))) from None
+        encode(image, Path(folder, "image"), target, **options)
 
 
-def save(
+def save(image: Any, target: Path, *, name: Path | None = None, overwrite: bool = True, **options: Any) -> None:
+    """Put the file that `encode` writes at `target`, flushed to disk, in one step. Raises ImageError."""
+    name = name or target
+    check_target(name, height=image.height, width=image.width, alpha=image.bands in (2, 4))
+    try:
+        with atomic_path(target, overwrite=overwrite) as path:
+            encode(image, path, name, **options)
+    except OSError as error:
+        raise write_error(name, error) from None
+
+
+def encode(
     image: Any,
-    target: Path,
+    path: Path,
+    name: Path,
     *,
     metadata: Metadata,
     provenance: Mapping[str, str] | None,
     quality: int | None,
     lossless: bool,
-    overwrite: bool = True,
 ) -> None:
-    """Encode a lazy image of 1 to 4 bands, uchar or ushort, and put it at `target` in one step.
+    """Write a lazy image of 1 to 4 bands, uchar or ushort, into the file `path`; messages and the format are `name`'s.
 
     The same image, metadata, provenance and options give the same bytes. Raises ImageError.
     """
     set_up_libvips()
-    form = _format(target)
-    check_target(target, height=image.height, width=image.width, alpha=image.bands in (2, 4))
-    options = _options(form, image, quality, lossless, target)
+    form = _format(name)
+    check_target(name, height=image.height, width=image.width, alpha=image.bands in (2, 4))
+    options = _options(form, image, quality, lossless, name)
     xmp = with_provenance(metadata.xmp, provenance) if provenance else metadata.xmp
     if form is _JPEG and len(xmp or b"") > _XMP_LIMIT:
-        log.warning("%s: its XMP leaves no room for srgan's provenance.", printable(target))
+        log.warning("%s: its XMP leaves no room for srgan's provenance.", printable(name))
         xmp = metadata.xmp
     metadata = dataclasses.replace(metadata, xmp=xmp)
     # ICC and XMP always, IPTC but in TIFF. Where there is no EXIF, libvips would invent a block.
     keep = 8 | 2 | (0 if form is _TIFF else 4) | (1 if metadata.exif else 0)
     try:
         image = _to_format_depth(attach_metadata(_interpreted(image), metadata), form)
-        with atomic_path(target, overwrite=overwrite) as path:
-            getattr(image, form.saver)(os.fsencode(path), keep=keep, **options)
-            if form is _TIFF:
-                set_tags(path, metadata.exif, metadata.iptc, density=metadata.density is not None)
-            if _is_incomplete(form, metadata):
-                with atomic_path(path) as copy:
-                    complete(path, copy, metadata)
+        getattr(image, form.saver)(os.fsencode(path), keep=keep, **options)
+        complete(path, metadata)
     except (OSError, ValueError, pyvips.Error) as error:
-        raise write_error(target, error) from None
-
-
-def _is_incomplete(form: _Format, metadata: Metadata) -> bool:
-    """Whether the file that libvips writes lacks some of the metadata, or holds a density that it invented."""
-    match form.name:
-        case "PNG":
-            return metadata.density is None or bool(metadata.png_text or metadata.cicp)
-        case "JPEG":
-            lost_density = metadata.density is not None and not metadata.exif
-            return lost_density or bool(metadata.jpeg_comments or long_xmp(metadata.xmp))
-        case "GIF":
-            return metadata.xmp is not None
-    return False
+        raise write_error(name, error) from None
 
 
 def _options(form: _Format, image: Any, quality: int | None, lossless: bool, target: Path) -> dict[str, Any]:

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError
 from srgan.fs import printable
 from srgan.image import pillow
-from srgan.image.decode import field, is_animated, open_image, orientation_of, pages, uint8_from_uint16
-from srgan.image.encode import OUTPUT_SUFFIXES, check_target, depth_warning, fit_metadata, save
+from srgan.image.decode import field, is_animated, is_fallback, open_image, orientation_of, pages, uint8_from_uint16
+from srgan.image.encode import OUTPUT_SUFFIXES, check_target, depth_warning, encode, fit_metadata, save
 from srgan.image.metadata import Metadata
 from srgan.image.source import (
     DEFAULT_LIMITS,
-    FALLBACK_FORMATS,
     SUFFIXES,
     ImageBytes,
     Limits,
@@ -97,7 +96,7 @@ def read_image(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS, p
 def size(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
     """(height, width) of the upright image, from the file's header; of an animation or several pages, of the first."""
     source = _source(path)
-    if (kind := format_of(source)) in FALLBACK_FORMATS:
+    if is_fallback(kind := format_of(source)):
         return pillow.size(source, kind, limits)
     image = open_image(source, limits, pages(source, limits)[0])
     return (image.width, image.height) if orientation_of(image) >= 5 else (image.height, image.width)
@@ -113,7 +112,7 @@ def result_suffix(path: StrPath | ImageBytes) -> str:
     written = own.lower() in OUTPUT_SUFFIXES and own.lower() != ".gif"
     try:
         kind = format_of(source)
-        if kind not in FALLBACK_FORMATS:
+        if not is_fallback(kind):
             return ".webp" if is_animated(source, DEFAULT_LIMITS) else own if written else ".png"
         with pillow.opened(source, kind, DEFAULT_LIMITS) as image:
             return ".jpg" if kind == "HEIC" and "A" not in image.mode.upper() else ".png"
@@ -135,7 +134,7 @@ def read_rgb8(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) ->
 def read_provenance(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, str] | None:
     """The provenance that srgan wrote into a file, or None."""
     source = _source(path)
-    if (kind := format_of(source)) in FALLBACK_FORMATS:
+    if is_fallback(kind := format_of(source)):
         return None
     if kind == "GIF":
         with open_bytes(source) as file:
@@ -156,19 +155,9 @@ def write_image(
     `quality` (1 to 100) is for JPEG (95, 4:4:4), WebP (95) and AVIF (90); `lossless` for the latter two.
     16 bits are rounded to what the format keeps: see `depth_warning`. An existing file is replaced. Raises ImageError.
     """
-    pixels = image.pixels[..., None] if image.pixels.ndim == 2 else image.pixels
-    if image.alpha is not None:
-        pixels = np.concatenate([pixels, image.alpha[..., None]], axis=2)
-    assert pixels.dtype in (np.uint8, np.uint16) and 1 <= pixels.shape[2] <= 4
     target = Path(path)
-    save(
-        pyvips.Image.new_from_array(np.ascontiguousarray(pixels)),
-        target,
-        metadata=fit_metadata(target, image.metadata),
-        provenance=provenance,
-        quality=quality,
-        lossless=lossless,
-    )
+    metadata = fit_metadata(target, image.metadata)
+    save(_bands(image), target, metadata=metadata, provenance=provenance, quality=quality, lossless=lossless)
 
 
 def encode_image(
@@ -180,12 +169,22 @@ def encode_image(
     provenance: Mapping[str, str] | None = None,
 ) -> bytes:
     """The bytes that `write_image` puts into a file with that suffix (".png", ...)."""
-    image = dataclasses.replace(image, metadata=fit_metadata(Path(f"image{suffix}"), image.metadata))
+    name = Path(f"image{suffix}")
+    metadata = fit_metadata(name, image.metadata)
     raw_bytes = image.pixels.nbytes + (0 if image.alpha is None else image.alpha.nbytes)
     with memory_folder(2 * raw_bytes) as folder:
-        path = folder / f"image{suffix}"
-        write_image(path, image, quality=quality, lossless=lossless, provenance=provenance)
+        path = folder / "image"
+        encode(_bands(image), path, name, metadata=metadata, provenance=provenance, quality=quality, lossless=lossless)
         return path.read_bytes()
+
+
+def _bands(image: Image) -> Any:
+    """Pixels and alpha as one libvips image."""
+    pixels = image.pixels[..., None] if image.pixels.ndim == 2 else image.pixels
+    if image.alpha is not None:
+        pixels = np.concatenate([pixels, image.alpha[..., None]], axis=2)
+    assert pixels.dtype in (np.uint8, np.uint16) and 1 <= pixels.shape[2] <= 4
+    return pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from srgan.image import xmp as xmp_packets
 from srgan.image.colour import colour_tag
 from srgan.image.decode import field, orientation_of
 from srgan.image.source import Source, format_of, jpeg_segments, name_of, open_bytes, png_chunks
-from srgan.image.tiff_tags import exif_in_tiff, iptc_in_tiff
+from srgan.image.tiff_tags import exif_in_tiff, iptc_in_tiff, set_tags
 
 log = logging.getLogger("srgan")
 
@@ -77,7 +77,7 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
             exif, iptc = (exif_in_tiff(file), iptc_in_tiff(file)) if page == 0 else (None, None)
         elif kind == "PNG":
             text = _png_text(file)
-            has_density = any(name == b"pHYs" for name, _, _ in png_chunks(file))
+            has_density = _png_density(file) is not None
         elif kind == "GIF":
             xmp, comments = _gif_texts(file)
         elif kind == "JPEG":
@@ -276,41 +276,58 @@ def attach_metadata(image: Any, metadata: Metadata) -> Any:
     return image
 
 
-def complete(source: Path, target: Path, metadata: Metadata) -> None:
-    """Copy a finished PNG, JPEG or GIF with what libvips does not write: text, cICP, density, a GIF's XMP.
+def complete(path: Path, metadata: Metadata) -> None:
+    """Add to a file what libvips does not write: a TIFF's tags, text, cICP, density, a JPEG's long XMP, a GIF's.
 
-    A PNG whose density is unknown loses the one that libvips invents.
+    The density that libvips invents for a PNG becomes an unknown one. Only what goes between takes a copy of the file.
     """
-    with source.open("rb") as file, target.open("wb") as copy:
-        head = file.read(33)
+    with path.open("rb+") as file:
+        head = file.read(13)
+        at, inserted = 0, b""
         if head.startswith(b"\x89PNG"):
             # After IHDR.
-            copy.write(head + (_chunk(b"cICP", metadata.cicp) if metadata.cicp else b"") + (metadata.png_text or b""))
-            offset = 33
-            if metadata.density is None:
-                for name, body, length in png_chunks(file):
-                    if name == b"pHYs":
-                        file.seek(offset)
-                        copy.write(file.read(body - 8 - offset))
-                        offset = body + length + 4
+            at = 33
+            inserted = (_chunk(b"cICP", metadata.cicp) if metadata.cicp else b"") + (metadata.png_text or b"")
+            if metadata.density is None and (offset := _png_density(file)):
+                file.seek(offset - 8)
+                file.write(_chunk(b"pHYs", struct.pack(">IIB", 1, 1, 0)))
         elif head.startswith(b"GIF89a"):
-            # After the global colour table.
-            offset = gif_colours_end(head)
-            file.seek(0)
-            copy.write(file.read(offset) + (_GIF_XMP + metadata.xmp + _GIF_XMP_END if metadata.xmp else b""))
-        else:
+            at, inserted = gif_colours_end(head), gif_xmp(metadata.xmp)
+        elif head.startswith(b"\xff\xd8"):
             # After the EXIF segment, which comes first; else the first of all.
             exif_first = head[2:4] == b"\xff\xe1" and head[6:10] == b"Exif"
-            offset = 4 + int.from_bytes(head[4:6], "big") if exif_first else 2
-            file.seek(0)
-            copy.write(file.read(offset))
-            copy.write((b"" if exif_first else _jfif(metadata.density)) + long_xmp(metadata.xmp))
-            copy.write(metadata.jpeg_comments or b"")
-        file.seek(offset)
-        shutil.copyfileobj(file, copy, 1 << 20)
+            at = 4 + int.from_bytes(head[4:6], "big") if exif_first else 2
+            inserted = b"" if exif_first else _jfif(metadata.density)
+            inserted += _long_xmp(metadata.xmp) + (metadata.jpeg_comments or b"")
+        elif head.startswith(b"II*\0"):
+            set_tags(file, metadata.exif, metadata.iptc, density=metadata.density is not None)
+    if not inserted:
+        return
+    copy = path.with_suffix(".copy.tmp")
+    try:
+        with path.open("rb") as file, copy.open("xb") as target:
+            target.write(file.read(at) + inserted)
+            shutil.copyfileobj(file, target, 1 << 20)
+        copy.replace(path)
+    finally:
+        copy.unlink(missing_ok=True)
 
 
-def long_xmp(xmp: bytes | None) -> bytes:
+def _png_density(file: BinaryIO) -> int | None:
+    """The place of a PNG's density, where it names a unit. PNG 3rd edition, 11.3.4.3."""
+    for name, offset, length in png_chunks(file):
+        if name == b"pHYs" and length == 9:
+            file.seek(offset + 8)
+            return offset if file.read(1) == b"\1" else None
+    return None
+
+
+def gif_xmp(xmp: bytes | None) -> bytes:
+    """The extension of a GIF that holds a packet."""
+    return _GIF_XMP + xmp + _GIF_XMP_END if xmp else b""
+
+
+def _long_xmp(xmp: bytes | None) -> bytes:
     """The APP1 segment of a packet that is too long for libvips, which leaves it out of a JPEG."""
     if xmp is None or len(xmp) <= _XMP_LIMIT_OF_LIBVIPS:
         return b""

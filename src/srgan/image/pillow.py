@@ -135,8 +135,8 @@ def _deep_ppm(image: Any) -> NDArray[np.uint16] | None:
 def _jp2_bits(source: Source) -> int:
     """Bits per channel of a JPEG 2000. ITU-T T.800, A.5.1."""
     with open_bytes(source) as file:
-        found = re.search(rb"\xff\x4f\xff\x51.{38}(.)", file.read(1 << 20), re.DOTALL)
-    return (found[1][0] & 0x7F) + 1 if found else 8
+        match = re.search(rb"\xff\x4f\xff\x51.{38}(.)", file.read(1 << 20), re.DOTALL)
+    return (match[1][0] & 0x7F) + 1 if match else 8
 
 
 def _jp2_fields(source: Source) -> dict[str, bytes]:

@@ -34,8 +34,6 @@ _FIRST_BYTES = {
     "PSD": (b"8BPS",),
     "PCX": (b"\n\0\1", b"\n\2\1", b"\n\3\1", b"\n\5\1"),
 }
-FALLBACK_FORMATS = ("HEIC", "TGA", "JPEG2000", "BMP", "ICO", "ICNS", "PPM", "QOI", "SGI", "DDS", "PSD", "PCX")
-"""Formats that Pillow and pi-heif read, and nothing here writes."""
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1"}
 _PREFIX = re.compile(r"^(\w+: )+")

@@ -242,9 +242,9 @@ class ImageWriter:
     """An image file that is put together from rectangles in any order, from any thread.
 
     Its raw pixels are kept in memory up to `memory` bytes, else in a scratch file beside it. Format and free disk space
-    are checked at once. `finish` encodes and puts the file in its place; leaving the
-    `with` block without it leaves nothing behind. PNG, JPEG and TIFF are encoded in bounded memory, WebP and AVIF
-    are not (12 and 22 bytes per pixel). Raises ImageError.
+    are checked at once. `finish` encodes and puts the file in its place; leaving the `with` block without it leaves
+    nothing behind. Messages call the file `name`, whose suffix is its format. PNG, JPEG and TIFF are encoded in bounded
+    memory, WebP and AVIF are not (12 and 22 bytes per pixel). Raises ImageError.
     """
 
     def __init__(
@@ -255,28 +255,28 @@ class ImageWriter:
         width: int,
         channels: int,
         dtype: Any,
+        name: Path | None = None,
         alpha: bool = False,
         metadata: Metadata = Metadata(),  # noqa: B008  (frozen)
-        provenance: Mapping[str, str] | None = None,
         quality: int | None = None,
         lossless: bool = False,
         memory: int = 16_777_216,
     ) -> None:
         assert channels in (1, 3) and np.dtype(dtype) in (np.uint8, np.uint16)
         self._target = Path(path)
+        self._name = name or self._target
         self._alpha = alpha
-        check_target(path, height=height, width=width, alpha=alpha)
+        check_target(self._name, height=height, width=width, alpha=alpha)
         self._options: dict[str, Any] = {
-            "metadata": fit_metadata(self._target, metadata),
-            "provenance": provenance,
+            "metadata": fit_metadata(self._name, metadata),
             "quality": quality,
             "lossless": lossless,
         }
         shape = (height, width, channels + alpha)
-        check_writable(self._target, shape[2], dtype, **self._options)
+        check_writable(self._name, shape[2], dtype, provenance=None, **self._options)
         # The raw pixels, and as much for a file that does not compress.
         raw = height * width * shape[2] * np.dtype(dtype).itemsize
-        check_free_space(self._target.parent, 2 * raw, printable(self._target), error=ImageError)
+        check_free_space(self._target.parent, 2 * raw, printable(self._name), error=ImageError)
         self._scratch: ScratchTiff | PixelsInMemory
         if raw <= memory:
             self._scratch = PixelsInMemory(shape, dtype)
@@ -284,7 +284,7 @@ class ImageWriter:
         try:
             self._scratch = ScratchTiff(self._target.parent, shape, dtype)
         except OSError as error:
-            raise write_error(self._target, error) from None
+            raise write_error(self._name, error) from None
 
     def write_box(self, top: int, left: int, pixels: NDArray[Any], alpha: NDArray[Any] | None = None) -> None:
         """Write a rectangle: pixels (h, w) or (h, w, 3); alpha (h, w) exactly where the image has one."""
@@ -297,19 +297,18 @@ class ImageWriter:
         try:
             self._scratch.write(top, left, part)
         except OSError as error:
-            raise write_error(self._target, error) from None
+            raise write_error(self._name, error) from None
 
     def finish(self, *, provenance: Mapping[str, str] | None = None, overwrite: bool = True) -> None:
         """Encode what was written (black elsewhere), in one pass, and remove the scratch file.
 
-        `provenance` replaces the one of the constructor. Without `overwrite` an existing file is an ImageError.
+        Without `overwrite` an existing file is an ImageError.
         """
-        if provenance is not None:
-            self._options["provenance"] = provenance
+        options = {**self._options, "provenance": provenance, "name": self._name}
         try:
-            save(self._scratch.image(), self._target, **self._options, overwrite=overwrite)
+            save(self._scratch.image(), self._target, **options, overwrite=overwrite)
         except (OSError, pyvips.Error) as error:
-            raise write_error(self._target, error) from None
+            raise write_error(self._name, error) from None
         finally:
             self.close()
 

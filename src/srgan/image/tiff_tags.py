@@ -73,22 +73,16 @@ def full_pages(file: BinaryIO) -> dict[int, int]:
     return pages
 
 
-def set_tags(path: Path, exif: bytes | None, iptc: bytes | None, *, density: bool) -> None:
-    """Append a directory to the TIFF that libvips wrote: its own tags, without `density` none of that, EXIF's and IPTC.
-
-    A BigTIFF, which libvips writes above 4 GB, is left as it is.
-    """
+def set_tags(file: BinaryIO, exif: bytes | None, iptc: bytes | None, *, density: bool) -> None:
+    """Append a directory to a classic TIFF that libvips wrote: its own tags, without `density` none of that, EXIF's, IPTC."""
     added, inner = (_descriptive(io.BytesIO(exif)) if exif else None) or ([], {})
     if iptc:
         added = [*added, (_IPTC, 7, len(iptc), iptc)]
     if density and not added and not inner:
         return
-    with path.open("rb+") as file:
-        if file.read(4) != b"II*\0":
-            return
-        own, _ = _main_directory(file)
-        dropped = {entry[0] for entry in added} | (set() if density else set(_RESOLUTION))
-        _append_directory(file, 4, [entry for entry in own if entry[0] not in dropped] + added, inner)
+    own, _ = _main_directory(file)
+    dropped = {entry[0] for entry in added} | (set() if density else set(_RESOLUTION))
+    _append_directory(file, 4, [entry for entry in own if entry[0] not in dropped] + added, inner)
 
 
 def append_page(path: Path, page: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 
@@ -17,17 +18,6 @@ _PACKET = (
 _OURS = re.compile(rb'<rdf:Description rdf:about="" xmlns:srgan="urn:srgan:provenance:1#"([^<>]{0,20000})/>')
 _PAIR = re.compile(rb'srgan:([A-Za-z_][A-Za-z0-9_]{0,63})="([^"]*)"')
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8](?=[\"'<])")
-_ENTITIES = {
-    "&quot;": '"',
-    "&apos;": "'",
-    "&#10;": "\n",
-    "&#13;": "\r",
-    "&#9;": "\t",
-    "&gt;": ">",
-    "&lt;": "<",
-    "&amp;": "&",  # last, so that "&amp;lt;" gives "&lt;"
-}
-
 _GOOGLE = "http://ns.google.com/photos/"
 _PANORAMA = f"{_GOOGLE}1.0/panorama/"
 _EXIF, _TIFF = "http://ns.adobe.com/exif/1.0/", "http://ns.adobe.com/tiff/1.0/"
@@ -40,7 +30,7 @@ _STALE_NAMESPACES = (
         for what in ("1.0/container", "1.0/depthmap", "1.0/image", "1.0/audio", "1.0/focus", "dd/1.0")
     ),
 )
-"""Of parts of a file that stay behind: gain maps, videos, depth, originals, sound."""
+"""Namespaces of parts of a file that stay behind: gain maps, videos, depth, originals, sound."""
 _STALE = re.compile(
     rf"{_GOOGLE}1.0/camera/ (Motion|Micro).*|.* HasExtendedXMP|.*/xap/1.0/ Thumbnails|{_EXIF} Subject(Area|Location)"
 )
@@ -141,24 +131,11 @@ def with_provenance(xmp: bytes | None, provenance: Mapping[str, str]) -> bytes:
     head, end, tail = packet.rpartition(b"</rdf:RDF>")
     if not end:
         head, end, tail = _PACKET.rpartition(b"</rdf:RDF>")
-    pairs = "".join(f" srgan:{key}={_quoted(value)}" for key, value in provenance.items())
+    pairs = "".join(
+        f' srgan:{key}="{html.escape(printable(value, limit=20_000))}"' for key, value in provenance.items()
+    )
     ours = f'<rdf:Description rdf:about="" xmlns:srgan="{NAMESPACE}"{pairs}/>'
     return head + ours.encode() + end + tail
-
-
-def _quoted(value: str) -> str:
-    text = printable(value, limit=20_000)
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
-        text = text.replace(character, entity)
-    return f'"{text}"'
-
-
-def _unquoted(value: bytes) -> str:
-    """The inverse of `_quoted`, for other writers' entities too; xml.sax would take as long to import as NumPy."""
-    text = value.decode("utf-8", "replace")
-    for entity, character in _ENTITIES.items():
-        text = text.replace(entity, character)
-    return text
 
 
 def provenance_in(xmp: bytes | None) -> dict[str, str] | None:
@@ -167,4 +144,4 @@ def provenance_in(xmp: bytes | None) -> dict[str, str] | None:
     if match is None:
         return None
     pairs = _PAIR.findall(match.group(1))
-    return {k.decode(): _unquoted(v) for k, v in pairs}
+    return {k.decode(): html.unescape(v.decode("utf-8", "replace")) for k, v in pairs}
