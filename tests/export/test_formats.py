@@ -134,7 +134,8 @@ def test_metadata_of_the_file(tmp_path: Path, model: Path, format: str) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_fp16_is_half_the_size_and_near(tmp_path: Path, format: str) -> None:
+def test_fp16_is_half_the_size_and_near(tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parity, "SIZES", ((1, 6, 9),))  # the other tests compare at all of them
     path = written(tmp_path / "m.safetensors", GeneratorConfig(blocks=4, width=32))
     sizes = {}
     for precision in ("fp32", "fp16"):
@@ -146,18 +147,14 @@ def test_fp16_is_half_the_size_and_near(tmp_path: Path, format: str) -> None:
     assert 1e-3 < mean < 0.25
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_file_that_differs_is_not_written(
-    tmp_path: Path, model: Path, format: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_that_differs_is_not_written(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def shifted(weights: Weights) -> parity.Run:
         run = reference(weights)
         return lambda lr: np.clip(run(lr) + np.float32(0.002), 0, 1)
 
     monkeypatch.setattr(parity, "reference", shifted)
-    target = tmp_path / f"out{NAMED[format]}"
     with pytest.raises(WeightsError, match="too far from its source and was not written"):
-        main([str(model), "--format", format, "-o", str(target)])
+        main([str(model), "-o", str(tmp_path / "out.onnx")])
     assert list(tmp_path.iterdir()) == [model]
 
 
