@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -149,11 +148,6 @@ class FileTask:
         if self._several is not None:
             try:
                 return self._compute_several(upscaler, self._several, progress or (lambda done, total: None))
-            except ImageError as error:
-                folder = self._several.parent
-                # Of a long path, a message has only the end.
-                temporary = rf"(?:{re.escape(printable(folder))}|\.\.\..*?{re.escape(folder.name)})[\w/.]*"
-                raise ImageError(re.sub(temporary, lambda _: printable(self.target), str(error))) from None
             except OSError as error:  # a full disk
                 raise write_error(self.target, error) from None
         assert self._reader is not None and self._writer is not None, "compute comes after open"
@@ -170,12 +164,20 @@ class FileTask:
     def _compute_several(self, upscaler: Upscaler, several: Path, progress: Progress) -> dict[str, str]:
         options, frames = self.options, self._animation
         if frames is None:
-            return sequences.upscale_pages(upscaler, self.source, self._pages, several, options, progress)
+            return sequences.upscale_pages(
+                upscaler, self.source, self._pages, several, options, progress, name=self.target
+            )
         metadata = frames.metadata.enlarged(options.scale, options.scale * frames.height, options.scale * frames.width)
-        fitting = fit_metadata(self.target, metadata)
-        lossless = self._lossless()
         return sequences.upscale_animation(
-            upscaler, frames, several, options, progress, file=self.source, metadata=fitting, lossless=lossless
+            upscaler,
+            frames,
+            several,
+            options,
+            progress,
+            file=self.source,
+            name=self.target,
+            metadata=fit_metadata(self.target, metadata),
+            lossless=self._lossless(),
         )
 
     def finish(self) -> None:

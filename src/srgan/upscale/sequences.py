@@ -30,12 +30,13 @@ def upscale_animation(
     progress: Progress,
     *,
     file: Path,
+    name: Path,
     metadata: Metadata,
     lossless: bool,
 ) -> dict[str, str]:
     """Upscale each different frame once, all with the strength of the first. Raises ImageError.
 
-    `file`: what the animation is read from. Returns the provenance.
+    `file`: what the animation is read from; `name`: what messages call `target`. Returns the provenance.
     """
     scale = options.scale
     height, width = scale * animation.height, scale * animation.width
@@ -45,6 +46,7 @@ def upscale_animation(
     provenance: dict[str, str] = {}
     writer = AnimationWriter(
         target,
+        name=name,
         height=height,
         width=width,
         plays=animation.plays,
@@ -87,18 +89,21 @@ def upscale_pages(
     target: Path,
     options: FileOptions,
     progress: Progress,
+    *,
+    name: Path,
 ) -> dict[str, str]:
     """Upscale each page of a TIFF by itself, in bounded memory. Raises ImageError.
 
-    Returns what the pages' provenances have in common.
+    `name`: what messages call `target`. Returns what the pages' provenances have in common.
     """
     common: dict[str, str] = {}
     page_file = target.with_name("page.tif")
     for number, page in enumerate(pages):
-        with ImageReader(source, scratch=target.parent, page=page, bleed=options.alpha == "bleed") as reader:
+        with ImageReader(source, scratch=name.parent, page=page, bleed=options.alpha == "bleed") as reader:
             size = options.scale * reader.height, options.scale * reader.width
             with ImageWriter(
                 page_file if number else target,
+                name=name,
                 height=size[0],
                 width=size[1],
                 channels=reader.channels,
@@ -118,6 +123,6 @@ def upscale_pages(
             try:
                 append_page(target, page_file)
             except (ValueError, KeyError) as error:
-                raise ImageError(f"{printable(target)} cannot be written: {error}.") from None
+                raise ImageError(f"{printable(name)} cannot be written: {error}.") from None
             page_file.unlink()
     return common
