@@ -87,7 +87,7 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, upscaler: Upscaler, monkeypat
     source = animated(tmp_path / "a.png", [0, 1, 0])
     with pytest.raises(ImageError, match=r"b\.webp cannot be written: No space left on device"):
         upscaler.upscale_file(source, tmp_path / "b.webp")
-    with pytest.raises(ImageError, match=r"none/b\.tif cannot be written: No such file"):
+    with pytest.raises(ImageError, match=r"none/b\.tif cannot be written: there is no folder"):
         upscaler.upscale_file(animated(tmp_path / "a.tif", [0, 1]), tmp_path / "none" / "b.tif")
     monkeypatch.setattr("srgan.upscale.sequences.append_page", full)
     with pytest.raises(ImageError, match=r"b\.tif cannot be written: No space left on device"):

@@ -107,19 +107,21 @@ class AnimationWriter:
     def add(self, frame: Frame, provenance: dict[str, str] | None = None) -> int:
         """Encode and append a frame; returns its number, for `repeat`. The first one's `provenance` is the file's."""
         bands = frame.pixels if frame.alpha is None else np.dstack([frame.pixels, frame.alpha])
-        single = self._path.with_name("frame")
+        single = self._path.with_suffix(".frame.tmp")
         first = not self._frames
-        encode(
-            pyvips.Image.new_from_array(np.ascontiguousarray(bands)),
-            single,
-            self._name,
-            metadata=self._metadata if first else Metadata(),
-            provenance=provenance if first else None,
-            quality=self._quality,
-            lossless=self._lossless,
-        )
-        data = single.read_bytes()
-        single.unlink()
+        try:
+            encode(
+                pyvips.Image.new_from_array(np.ascontiguousarray(bands)),
+                single,
+                self._name,
+                metadata=self._metadata if first else Metadata(),
+                provenance=provenance if first else None,
+                quality=self._quality,
+                lossless=self._lossless,
+            )
+            data = single.read_bytes()
+        finally:
+            single.unlink(missing_ok=True)
         self._alpha = self._alpha or frame.alpha is not None
         encoded = self._webp_frame(data) if self._webp else self._gif_frame(data)
         self._frames.append((self._file.tell(), len(encoded)))

@@ -73,6 +73,11 @@ def _format(target: Path) -> _Format:
         ) from None
 
 
+def format_name(path: Path) -> str:
+    """The format that the file's suffix names, as `format_of` calls it."""
+    return _format(path).name
+
+
 def holds_alpha(path: str | os.PathLike[str]) -> bool:
     """Whether the file's format has transparency."""
     return _format(Path(path)).alpha

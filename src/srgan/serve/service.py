@@ -199,21 +199,12 @@ def upscale_bytes(
     """The bytes that `srgan upscale` writes, their file ending, and their provenance. Raises ImageError."""
     kind = format_of(source).lower()
     with files.memory_folder(16 * params.scale**2 * pixels) as folder:
-        original = folder / f"image{SUFFIXES.get(kind, f'.{kind}')}"
-        original.write_bytes(source.data)
-        suffix = SUFFIXES[params.format] if params.format else files.result_suffix(original)
-        target = folder / f"image_x{params.scale}{suffix}"
+        named = ImageBytes(data=source.data, name=f"image{SUFFIXES.get(kind, f'.{kind}')}")
+        suffix = SUFFIXES[params.format] if params.format else files.result_suffix(named)
+        target = folder / f"image{suffix}"
+        name = Path(f"{Path(source.name).stem}_x{params.scale}{suffix}")
         options = FileOptions(scale=params.scale, provenance=params.provenance, alpha=params.alpha)
-        try:
-            provenance = upscale_file(upscaler, original, target, options, progress)
-        except ImageError as error:
-            # A sentence of the command, about the client's file.
-            result = f"{Path(source.name).stem}_x{params.scale}{suffix}"
-            names = {str(original): printable(source.name), str(target): printable(result)}
-            sentence = str(error)
-            for path, name in names.items():
-                sentence = sentence.replace(path, name)
-            raise ImageError(sentence) from None
+        provenance = upscale_file(upscaler, source, target, options, progress, name=name)
         return target.read_bytes(), suffix, provenance
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
+import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from srgan.fs import atomic_path, printable
 from srgan.image import animation
 from srgan.image.alpha import AlphaMode
 from srgan.image.decode import is_animated, is_lossless, pages
-from srgan.image.encode import check_target, fit_metadata, holds_alpha, write_error
+from srgan.image.encode import check_target, fit_metadata, format_name, holds_alpha, write_error
 from srgan.image.files import depth_warning
-from srgan.image.source import DEFAULT_LIMITS
+from srgan.image.source import DEFAULT_LIMITS, Source, format_of, name_of
 from srgan.image.stream import ImageReader, ImageWriter
 from srgan.upscale import sequences
 from srgan.upscale.inputs import UpscaleTask
@@ -48,8 +48,10 @@ class FileTask:
     Nothing is left behind unless `finish` succeeds.
     """
 
-    def __init__(self, source: Path, target: Path, options: FileOptions) -> None:
+    def __init__(self, source: Source, target: Path, options: FileOptions, *, name: Path | None = None) -> None:
         self.source, self.target, self.options = source, target, options
+        self.name = name or target
+        """What messages call the target."""
         self._files = contextlib.ExitStack()
         self._pages: list[int] = []
         self._animation: animation.Animation | None = None
@@ -64,12 +66,12 @@ class FileTask:
         try:
             exists = self.target.exists()
         except OSError as error:  # a name that is too long
-            raise write_error(self.target, error) from None
+            raise write_error(self.name, error) from None
         if exists:
             if not self.options.overwrite:
-                raise ImageError(f"{printable(self.target)} exists; --overwrite replaces it.")
-            if self.source.exists() and self.target.samefile(self.source):
-                raise UsageError(f"{printable(self.target)} is the input itself; give another name with -o.")
+                raise ImageError(f"{printable(self.name)} exists; --overwrite replaces it.")
+            if isinstance(self.source, Path) and self.source.exists() and self.target.samefile(self.source):
+                raise UsageError(f"{printable(self.name)} is the input itself; give another name with -o.")
         try:
             self._pages = pages(self.source, DEFAULT_LIMITS)
             if is_animated(self.source, DEFAULT_LIMITS):
@@ -87,29 +89,25 @@ class FileTask:
         self._animation = frames = animation.Animation(self.source)
         if self.target.suffix.lower() not in animation.SUFFIXES:
             raise ImageError(
-                f"{printable(self.source)} is an animation of {frames.count} frames, which {printable(self.target)} "
+                f"{name_of(self.source)} is an animation of {frames.count} frames, which {printable(self.name)} "
                 "cannot hold. Write WebP or GIF."
             )
         scale = self.options.scale
-        check_target(self.target, height=scale * frames.height, width=scale * frames.width, alpha=True)
-        self._several = self._temporary_folder() / f"all{self.target.suffix}"
+        check_target(self.name, height=scale * frames.height, width=scale * frames.width, alpha=True)
+        self._several = self._temporary_file()
 
     def _open_pages(self) -> None:
         if self.target.suffix.lower() not in (".tif", ".tiff"):
             raise ImageError(
-                f"{printable(self.source)} has {len(self._pages)} pages, which {printable(self.target)} cannot hold. "
+                f"{name_of(self.source)} has {len(self._pages)} pages, which {printable(self.name)} cannot hold. "
                 "Write TIFF."
             )
-        self._several = self._temporary_folder() / "all.tif"
+        self._several = self._temporary_file()
 
-    def _temporary_folder(self) -> Path:
-        try:
-            folder = tempfile.TemporaryDirectory(
-                prefix=".", suffix=".tmp", dir=self.target.parent, ignore_cleanup_errors=True
-            )
-        except OSError as error:
-            raise write_error(self.target, error) from None
-        return Path(self._files.enter_context(folder))
+    def _temporary_file(self) -> Path:
+        path = self.target.with_name(f".{secrets.token_hex(6)}.tmp")
+        self._files.callback(path.unlink, missing_ok=True)
+        return path
 
     def _open_single(self) -> None:
         scale, bleed = self.options.scale, self.options.alpha == "bleed"
@@ -121,6 +119,7 @@ class FileTask:
         height, width = scale * reader.height, scale * reader.width
         writer = ImageWriter(
             self.target,
+            name=self.name,
             height=height,
             width=width,
             channels=reader.channels,
@@ -136,7 +135,7 @@ class FileTask:
         """As the options say; else as the source, where it has the target's format or is an animation."""
         if self.options.lossless or self.options.quality is not None:
             return self.options.lossless
-        same = self.source.suffix.lower() == self.target.suffix.lower() or self._animation is not None
+        same = format_of(self.source) == format_name(self.target) or self._animation is not None
         return same and is_lossless(self.source)
 
     def compute(self, upscaler: Upscaler, progress: Progress | None = None) -> dict[str, str]:
@@ -149,7 +148,7 @@ class FileTask:
             try:
                 return self._compute_several(upscaler, self._several, progress or (lambda done, total: None))
             except OSError as error:  # a full disk
-                raise write_error(self.target, error) from None
+                raise write_error(self.name, error) from None
         assert self._reader is not None and self._writer is not None, "compute comes after open"
         provenance = upscaler.upscale_into(
             self._reader, self._writer.write_box, scale=scale, file=self.source, progress=progress
@@ -158,14 +157,14 @@ class FileTask:
             self._provenance = provenance
         rounded = depth_warning(self.target, self._reader.dtype)
         if rounded:
-            log.warning("%s: %s", printable(self.target), rounded)
+            log.warning("%s: %s", printable(self.name), rounded)
         return provenance
 
     def _compute_several(self, upscaler: Upscaler, several: Path, progress: Progress) -> dict[str, str]:
         options, frames = self.options, self._animation
         if frames is None:
             return sequences.upscale_pages(
-                upscaler, self.source, self._pages, several, options, progress, name=self.target
+                upscaler, self.source, self._pages, several, options, progress, name=self.name
             )
         metadata = frames.metadata.enlarged(options.scale, options.scale * frames.height, options.scale * frames.width)
         return sequences.upscale_animation(
@@ -175,8 +174,8 @@ class FileTask:
             options,
             progress,
             file=self.source,
-            name=self.target,
-            metadata=fit_metadata(self.target, metadata),
+            name=self.name,
+            metadata=fit_metadata(self.name, metadata),
             lossless=self._lossless(),
         )
 
@@ -191,7 +190,7 @@ class FileTask:
                 with atomic_path(self.target, overwrite=self.options.overwrite) as path:
                     self._several.replace(path)
             except OSError as error:
-                raise write_error(self.target, error) from None
+                raise write_error(self.name, error) from None
 
     def close(self) -> None:
         """Remove what is not finished."""
@@ -199,10 +198,16 @@ class FileTask:
 
 
 def upscale_file(
-    upscaler: Upscaler, source: Path, target: Path, options: FileOptions, progress: Progress | None = None
+    upscaler: Upscaler,
+    source: Source,
+    target: Path,
+    options: FileOptions,
+    progress: Progress | None = None,
+    *,
+    name: Path | None = None,
 ) -> dict[str, str]:
-    """All three steps of one file; returns the provenance. Raises ImageError, UsageError."""
-    task = FileTask(source, target, options).open()
+    """All three steps of one file; returns the provenance. Raises ImageError, UsageError, which call the target `name`."""
+    task = FileTask(source, target, options, name=name).open()
     try:
         provenance = task.compute(upscaler, progress)
         task.finish()

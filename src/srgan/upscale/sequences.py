@@ -18,6 +18,7 @@ from srgan.upscale.tiled import ArrayRegions, Progress, write_to_array
 
 if TYPE_CHECKING:
     from srgan.image.metadata import Metadata
+    from srgan.image.source import Source
     from srgan.upscale.batch import FileOptions
     from srgan.upscale.upscaler import Upscaler
 
@@ -29,14 +30,14 @@ def upscale_animation(
     options: FileOptions,
     progress: Progress,
     *,
-    file: Path,
+    file: Source,
     name: Path,
     metadata: Metadata,
     lossless: bool,
 ) -> dict[str, str]:
     """Upscale each different frame once, all with the strength of the first. Raises ImageError.
 
-    `file`: what the animation is read from; `name`: what messages call `target`. Returns the provenance.
+    `file`: what the animation is read from; `name`: what messages call `target`, with its suffix. Returns the provenance.
     """
     scale = options.scale
     height, width = scale * animation.height, scale * animation.width
@@ -84,7 +85,7 @@ def upscale_animation(
 
 def upscale_pages(
     upscaler: Upscaler,
-    source: Path,
+    source: Source,
     pages: list[int],
     target: Path,
     options: FileOptions,
@@ -97,9 +98,9 @@ def upscale_pages(
     `name`: what messages call `target`. Returns what the pages' provenances have in common.
     """
     common: dict[str, str] = {}
-    page_file = target.with_name("page.tif")
+    page_file = target.with_suffix(".page.tmp")
     for number, page in enumerate(pages):
-        with ImageReader(source, scratch=name.parent, page=page, bleed=options.alpha == "bleed") as reader:
+        with ImageReader(source, scratch=target.parent, page=page, bleed=options.alpha == "bleed") as reader:
             size = options.scale * reader.height, options.scale * reader.width
             with ImageWriter(
                 page_file if number else target,
@@ -124,5 +125,6 @@ def upscale_pages(
                 append_page(target, page_file)
             except (ValueError, KeyError) as error:
                 raise ImageError(f"{printable(name)} cannot be written: {error}.") from None
-            page_file.unlink()
+            finally:
+                page_file.unlink()
     return common
