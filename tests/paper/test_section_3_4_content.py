@@ -82,4 +82,4 @@ def test_total_variation_goes_with_vgg22_alone(layer: str, counts: bool) -> None
     """The paper's weight is 2e-8; a heavy one here shows in the gradient where the loss takes part."""
 
     assert torch.equal(gradient(layer), gradient(layer, total_variation_weight=10.0)) is not counts
-    assert recipes.paper().losses.total_variation_weight == losses.TOTAL_VARIATION_WEIGHT == 2e-8
+    assert recipes.paper().losses.total_variation_weight == 2e-8

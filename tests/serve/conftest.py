@@ -19,8 +19,9 @@ from srgan.model import weights
 from srgan.model.config import GeneratorConfig
 from srgan.serve.app import Server, create_app
 from srgan.serve.models import ModelPool
+from srgan.serve.params import UpscaleParams
 from srgan.serve.queue import ServeLimits
-from srgan.serve.service import Service, UpscaleParams
+from srgan.serve.service import Service
 from srgan.upscale import mixture
 from tests.support import random_weights
 

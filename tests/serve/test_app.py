@@ -28,8 +28,9 @@ from srgan.image.files import (
 )
 from srgan.model import weights
 from srgan.serve.models import ModelPool
+from srgan.serve.params import UpscaleParams
 from srgan.serve.problems import STATUSES, problem_from_error
-from srgan.serve.service import UpscaleParams, count_pixels
+from srgan.serve.service import count_pixels
 from srgan.upscale.mixture import CORNERS, auto_texture
 from tests.serve.conftest import Gate, Running, by_command, drawn, file_bytes, until
 

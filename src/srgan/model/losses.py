@@ -16,8 +16,6 @@ TEXTURE_LAYERS = ("12", "22", "34")
 """The VGG19 features of the texture loss."""
 TEXTURE_SIDE = 16
 """Side in pixels of a patch of the texture loss; every crop is a multiple of it."""
-TOTAL_VARIATION_WEIGHT = 2e-8
-"""Section 3.4: added to the VGG22 content loss when SRResNet-VGG22 is trained (no adversarial part)."""
 
 
 # Equation 4: l_MSE = 1 / (r^2 W H) sum (I_HR - G(I_LR))^2

@@ -6,15 +6,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from srgan import Upscaler
 from srgan.errors import UsageError
 from srgan.model import weights
+from srgan.serve.params import UpscaleParams
 from srgan.upscale.mixture import CORNERS
-
-if TYPE_CHECKING:
-    from srgan.serve.service import UpscaleParams
 
 QUEUES = ("large", "small")
 MAX_MIXTURES = 8

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import prometheus_client as prometheus
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
-from pydantic.json_schema import SkipJsonSchema
-from pydantic_core import PydanticCustomError
 from starlette.datastructures import QueryParams
 
 from srgan import Upscaler, __version__
 from srgan.errors import ImageError
 from srgan.fs import printable
 from srgan.image import files
-from srgan.image.alpha import AlphaMode
 from srgan.image.animation import Animation
 from srgan.image.decode import is_animated
 from srgan.image.encode import SUFFIX_OF
@@ -29,10 +24,10 @@ from srgan.image.source import format_of, open_bytes
 from srgan.image.tiff_tags import full_pages
 from srgan.serve.http import LOCALLY, BodyReader
 from srgan.serve.models import ModelPool
+from srgan.serve.params import UpscaleParams
 from srgan.serve.problems import Problem
 from srgan.serve.queue import JobQueue, Progress, ServeLimits
 from srgan.upscale.batch import FileOptions, upscale_file
-from srgan.upscale.mixture import is_share
 
 SUFFIXES = {name: SUFFIX_OF[name] for name in ("png", "jpeg", "webp", "tiff", "avif")}
 """The formats of an answer, and their file endings."""
@@ -55,43 +50,6 @@ HEADERS = {
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
-
-
-def _from_query(text: object) -> object:
-    """Numbers and booleans in JSON's spelling only; pydantic would also take '4.0', ' 4' and 'yes'."""
-    exact = {"2": 2, "3": 3, "4": 4, "true": True, "false": False}
-    return exact.get(text, text) if isinstance(text, str) else text
-
-
-def _strength(text: object) -> object:
-    """pydantic's own sentence about a union names only one of its members."""
-    with contextlib.suppress(ValueError, TypeError):
-        if text == "auto" or is_share(float(text)):  # type: ignore[arg-type]
-            return text
-    raise PydanticCustomError("strength", "Input should be 'auto' or a number from 0 to 1")
-
-
-Strength = Annotated[Literal["auto"] | Annotated[float, Field(ge=0, le=1)], BeforeValidator(_strength)]
-
-
-class UpscaleParams(BaseModel):
-    """The query of an upscale; unknown parameters are refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str | SkipJsonSchema[None] = Field(None, description="Which network; default: by texture and restore.")
-    texture: Strength = Field("auto", description="0 exact to 1 crisp; auto fits the image. Excludes model.")
-    restore: Strength = Field(
-        "auto", description="How much compression and noise to take away; auto reads it from the image. Excludes model."
-    )
-    scale: Annotated[Literal[2, 3, 4], BeforeValidator(_from_query)] = Field(4, description="The output's factor.")
-    format: Literal["png", "jpeg", "webp", "tiff", "avif"] | SkipJsonSchema[None] = Field(
-        None, description="The answer's format; default: the request's own."
-    )
-    alpha: AlphaMode = Field("bleed", description="Colours under transparent pixels: filled, or left as they are.")
-    provenance: Annotated[StrictBool, BeforeValidator(_from_query)] = Field(
-        True, description="Write into the metadata what made the image."
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
