@@ -88,7 +88,7 @@ def test_what_the_plain_reader_takes_tyro_takes_too(argv: list[str]) -> None:
     except SettingsError:  # a field's own check; tyro shows the same sentence
         return
     if plain is not None:
-        positional_first = sorted(argv, key=lambda word: word.startswith("-"))
+        positional_first = sorted(argv, key=lambda word: word != "-" and word.startswith("-"))
         try:
             assert flags._parse_by_tyro(Oven, argv, "oven", "") == plain
         except SystemExit:  # tyro takes no positional words on both sides of a flag
