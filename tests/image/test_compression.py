@@ -9,7 +9,7 @@ import pytest
 
 from srgan.image.compression import jpeg_quality, webp_quantiser
 from srgan.image.source import ImageBytes
-from tests.made import encoded, photo
+from tests.images import encoded, photo
 
 
 @pytest.mark.parametrize("quality", [10, 30, 50, 63, 75, 90, 97])

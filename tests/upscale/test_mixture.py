@@ -13,7 +13,7 @@ from srgan.image.files import read_provenance
 from srgan.model import weights
 from srgan.upscale.mixture import CORNERS, TEXTURES, auto_texture, is_automatic, mixture
 from srgan.upscale.strength import STEPS
-from tests.made import decoded, encoded, photo
+from tests.images import decoded, encoded, photo
 
 
 def test_corners_are_the_packaged_weights() -> None:

@@ -14,7 +14,7 @@ from srgan.image.resize import cropped, downscaled
 from srgan.image.source import ImageBytes
 from srgan.upscale.strength import once_jpeg_quality, strength_of
 from srgan.upscale.tiled import ArrayRegions
-from tests.made import decoded, encoded, photo
+from tests.images import decoded, encoded, photo
 
 
 @settings(max_examples=60, deadline=None)

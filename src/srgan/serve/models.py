@@ -16,7 +16,7 @@ from srgan.upscale.mixture import CORNERS
 
 QUEUES = ("large", "small")
 MAX_MIXTURES = 8
-"""Mixtures kept ready at once, each takes some tens of megabytes."""
+"""Mixtures that are kept ready at once: each takes some tens of megabytes, and more for its activations."""
 
 
 class ModelPool:

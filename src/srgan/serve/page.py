@@ -16,8 +16,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from srgan.errors import SrganError
 from srgan.image import files
 from srgan.image.files import Image, ImageBytes
 from srgan.image.resize import bicubic
@@ -66,20 +66,23 @@ def routes(service: Service) -> APIRouter:
     async def page_upscale(request: Request, params: Annotated[UpscaleParams, Query()]) -> Response:
         service.check(params, request.query_params)
         service.large.check_admission()
-        held = contextlib.ExitStack()  # the body's share of the budget, until the stream ends
-        with contextlib.ExitStack() as failed:
-            taken = failed.enter_context(service.bodies.share())
-            image = await service.bodies.read(request, taken)
-            held = failed.pop_all()
-
-        async def events() -> AsyncIterator[bytes | memoryview]:
-            with held:
-                async for piece in upscale_events(service, image, params):
-                    yield piece
-
-        return StreamingResponse(events(), media_type="application/x-srgan-frames")
+        with contextlib.ExitStack() as held:  # the body's share of the budget
+            image = await service.bodies.read(request, held.enter_context(service.bodies.share()))
+            return _Upscaling(upscale_events(service, image, params), held.pop_all())
 
     return router
+
+
+class _Upscaling(StreamingResponse):
+    """The stream of events; `held` is closed when it ends, or never begins."""
+
+    def __init__(self, events: AsyncIterator[bytes | memoryview], held: contextlib.ExitStack) -> None:
+        super().__init__(events, media_type="application/x-srgan-frames")
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            await super().__call__(scope, receive, send)
 
 
 def _add_file(router: APIRouter, path: str, file: Traversable) -> None:
@@ -128,8 +131,10 @@ async def upscale_events(
             sr = await service.upscale(source, params, on_position=on_position, on_start=on_start, progress=progress)
             put("sr", sr.data, type=sr.media_type, headers=sr.headers)
             if sr.media_type == "image/tiff":  # no browser shows it
-                with contextlib.suppress(SrganError):
+                try:
                     put("view", await asyncio.to_thread(png_from_bytes, sr.data))
+                except Exception:  # the result has been sent; without a view it can be downloaded
+                    log.exception("the view of a TIFF failed")
             put("end")
         except Exception as error:
             problem = problem_from_error(error)

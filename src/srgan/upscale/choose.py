@@ -49,8 +49,8 @@ def choose_engine(
         return PyTorchEngine(weights, precision)
     if engine == "ncnn":
         return _trusted_gpu(weights, precision, device)
-    if engine == "auto" and (index := _faster_gpu(weights, precision, path, threads)) is not None:
-        return _trusted_gpu(weights, precision, index)
+    if engine == "auto" and (on_gpu := _faster_gpu(weights, precision, path, threads)) is not None:
+        return on_gpu
     if precision in ("bf16", "fp16"):
         raise UsageError(f"--precision {precision} needs a GPU; on the CPU openvino has fp32 and int8.")
     return _on_cpu(weights, precision, path, threads, cache)
@@ -77,28 +77,30 @@ def _trusted_gpu(weights: Weights, precision: Precision, device: int | None) -> 
     return engine
 
 
-def _faster_gpu(weights: Weights, precision: Precision, path: Path | None, threads: int | None) -> int | None:
-    """The first real GPU that upscales a small tile right, and faster than the CPU; asked for once in a process."""
+def _faster_gpu(weights: Weights, precision: Precision, path: Path | None, threads: int | None) -> Engine | None:
+    """The first real GPU that upscales a small tile right, and faster than the CPU; chosen once in a process."""
     if precision in ("int8", "bf16") or not _may_have_vulkan():
         return None
+    if precision in _faster:
+        index = _faster[precision]
+        return None if index is None else _trusted_gpu(weights, precision, index)
     from srgan.upscale import vulkan
 
-    if precision not in _faster:
-        _faster[precision] = None
-        on_cpu = _on_cpu(weights, "fp32" if precision == "fp16" else precision, path, threads)
-        for device in vulkan.devices():
-            if device.kind == "software":
-                continue
-            try:
-                engine = _trusted_gpu(weights, precision, device.index)
-            except UsageError as error:
-                log.warning("%s", error)
-                continue
-            if vulkan.seconds_of(engine) < vulkan.seconds_of(on_cpu):
-                log.info("computing on %s (ncnn, %s).", device.name, engine.precision)
-                _faster[precision] = device.index
-                break
-    return _faster[precision]
+    _faster[precision] = None
+    on_cpu = _on_cpu(weights, "fp32" if precision == "fp16" else precision, path, threads)
+    for device in vulkan.devices():
+        if device.kind == "software":
+            continue
+        try:
+            engine = _trusted_gpu(weights, precision, device.index)
+        except UsageError as error:
+            log.warning("%s", error)
+            continue
+        if vulkan.seconds_of(engine) < vulkan.seconds_of(on_cpu):
+            log.info("computing on %s (ncnn, %s).", device.name, engine.precision)
+            _faster[precision] = device.index
+            return engine
+    return None
 
 
 def _choose_ranges(weights: Weights, precision: Precision, path: Path | None) -> Int8Ranges | None:

@@ -13,7 +13,7 @@ export async function ask(path, options) {
 
 export async function* frames(response) {
   const reader = response.body.getReader();
-  let held = [];
+  let chunks = [];
   let size = 0;
 
   async function fill() {
@@ -21,7 +21,7 @@ export async function* frames(response) {
       throw error.name === "AbortError" ? error : new Error(GONE);
     });
     if (done) throw new Error(GONE);
-    held.push(value);
+    chunks.push(value);
     size += value.length;
   }
 
@@ -29,11 +29,11 @@ export async function* frames(response) {
     const taken = new Uint8Array(count);
     let at = 0;
     while (at < count) {
-      const part = held[0].subarray(0, count - at);
+      const part = chunks[0].subarray(0, count - at);
       taken.set(part, at);
       at += part.length;
-      if (part.length === held[0].length) held.shift();
-      else held[0] = held[0].subarray(part.length);
+      if (part.length === chunks[0].length) chunks.shift();
+      else chunks[0] = chunks[0].subarray(part.length);
     }
     size -= count;
     return taken;
@@ -41,7 +41,7 @@ export async function* frames(response) {
 
   function lineLength() {
     let before = 0;
-    for (const chunk of held) {
+    for (const chunk of chunks) {
       const at = chunk.indexOf(10);
       if (at >= 0) return before + at;
       before += chunk.length;

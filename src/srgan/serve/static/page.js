@@ -365,7 +365,7 @@ document.addEventListener("drop", (event) => {
 document.addEventListener("paste", (event) => addPasted(event.clipboardData.files));
 $("paste").hidden = !navigator.clipboard?.read;
 $("paste").addEventListener("click", () => {
-  pasted().then(addPasted, () => problem("This browser did not hand over the clipboard; Ctrl+V or a drop works without its leave."));
+  pasted().then(addPasted, () => problem("This browser did not hand over the clipboard; Ctrl+V or a drop works without permission."));
 });
 
 document.body.classList.add("fresh");
