@@ -72,13 +72,13 @@ def test_density_is_kept(tmp_path: Path, suffix: str, exif: bytes | None) -> Non
     assert files.read_image(path).metadata.density == pytest.approx((11.811, 5.9055), rel=1e-3)
 
 
-def test_unknown_density_stays_unknown_without_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("shutil.copyfileobj")
-    path = written(tmp_path, ".png", Metadata())
-    assert files.read_image(path).metadata.density is None
+@pytest.mark.parametrize("text", [None, corpus.chunk(b"tEXt", b"Title\0a")])
+def test_unknown_density_stays_unknown(text: bytes | None, tmp_path: Path) -> None:
+    path = written(tmp_path, ".png", Metadata(png_text=text))
+    assert files.read_image(path).metadata.density is None and b"pHYs" not in path.read_bytes()
     with Image.open(path) as image:
-        assert "dpi" not in image.info
         image.load()
+        assert image.info == ({} if text is None else {"Title": "a"})
 
 
 def test_exif_without_its_thumbnail_and_upright() -> None:

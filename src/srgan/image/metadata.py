@@ -279,18 +279,17 @@ def attach_metadata(image: Any, metadata: Metadata) -> Any:
 def complete(path: Path, metadata: Metadata) -> None:
     """Add to a file what libvips does not write: a TIFF's tags, text, cICP, density, a JPEG's long XMP, a GIF's.
 
-    The density that libvips invents for a PNG becomes an unknown one. Only what goes between takes a copy of the file.
+    A PNG loses the density that libvips invents. What goes between, or away, takes a copy of the file.
     """
     with path.open("rb+") as file:
         head = file.read(13)
-        at, inserted = 0, b""
+        at, inserted, removed = 0, b"", range(0)
         if head.startswith(b"\x89PNG"):
             # After IHDR.
             at = 33
             inserted = (_chunk(b"cICP", metadata.cicp) if metadata.cicp else b"") + (metadata.png_text or b"")
             if metadata.density is None and (offset := _png_density(file)):
-                file.seek(offset - 8)
-                file.write(_chunk(b"pHYs", struct.pack(">IIB", 1, 1, 0)))
+                removed = range(offset - 8, offset + 13)
         elif head.startswith(b"GIF89a"):
             at, inserted = gif_colours_end(head), gif_xmp(metadata.xmp)
         elif head.startswith(b"\xff\xd8"):
@@ -301,12 +300,15 @@ def complete(path: Path, metadata: Metadata) -> None:
             inserted += _long_xmp(metadata.xmp) + (metadata.jpeg_comments or b"")
         elif head.startswith(b"II*\0"):
             set_tags(file, metadata.exif, metadata.iptc, density=metadata.density is not None)
-    if not inserted:
+    if not inserted and not removed:
         return
     copy = path.with_suffix(".copy.tmp")
     try:
         with path.open("rb") as file, copy.open("xb") as target:
             target.write(file.read(at) + inserted)
+            if removed:
+                target.write(file.read(removed.start - at))
+                file.seek(removed.stop)
             shutil.copyfileobj(file, target, 1 << 20)
         copy.replace(path)
     finally:
