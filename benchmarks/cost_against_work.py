@@ -21,7 +21,7 @@ from srgan.data.loader import Batch, CropSampler, gather
 from srgan.data.packed import Index, PackedImages
 from srgan.model.config import GeneratorConfig
 from srgan.model.generator import Generator, init_weights
-from srgan.train.phases import Pretraining
+from srgan.train.phases import pretraining
 from srgan.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ def step_seconds(batch: int, crop: int, repeats: int) -> float:
     """One update of SRResNet (16 blocks), CPU seconds."""
     generator = Generator(GeneratorConfig())
     init_weights(generator, seed=0)
-    phase = Pretraining(generator, TrainSettings.flat(batch_size=batch, crop=crop, device="cpu"), CPU)
+    phase = pretraining(generator, TrainSettings.flat(batch_size=batch, crop=crop, device="cpu"), CPU)
     pictures = [np.random.default_rng(0).integers(0, 256, (batch, s, s, 3), dtype=np.uint8) for s in (crop // 4, crop)]
     made = Batch(*(torch.from_numpy(p).permute(0, 3, 1, 2) for p in pictures))
     return least(lambda n: phase.step(n, made, 1e-4), repeats)

@@ -25,7 +25,7 @@ from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, init_weights
 from srgan.train import phases as training_phases
 from srgan.train import setup
-from srgan.train.phases import Adversarial, Phase, Pretraining
+from srgan.train.phases import Phase, adversarial, pretraining
 from srgan.train.recipes import RECIPES
 from srgan.train.settings import TrainSettings
 
@@ -117,9 +117,9 @@ def measured(name: str, settings: TrainBench, folder: Path) -> dict[str, Any]:
         source=settings.loader,
     )
     phase: Phase = (
-        Pretraining(generator, training, device)
+        pretraining(generator, training, device)
         if name == "pretrain"
-        else Adversarial(generator, features, training, device)
+        else adversarial(generator, features, training, device)
     )
     loops: tuple[Contestant, ...] = (Ours(phase, batches), theirs)
     began = time.perf_counter()

@@ -17,7 +17,7 @@ from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, init_weights
 from srgan.train import phases
-from srgan.train.phases import Adversarial, Phase, Pretraining
+from srgan.train.phases import Phase, adversarial, pretraining
 from srgan.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
@@ -54,11 +54,11 @@ def test_loss_curves_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     adam = torch.optim.Adam(theirs.parameters(), lr=1e-4)
     ours: Phase
     if name == "pretrain":
-        ours = Pretraining(generator, SETTINGS, CPU)
+        ours = pretraining(generator, SETTINGS, CPU)
         step, parts = module.pretrain_step, (theirs, adam)
     else:
         monkeypatch.setattr(phases, "Discriminator", functools.partial(Discriminator, width=8))
-        ours = Adversarial(generator, features, SETTINGS, CPU)
+        ours = adversarial(generator, features, SETTINGS, CPU)
         discriminator = Discriminator(32, width=8)
         init_weights(discriminator, seed=SETTINGS.run.seed + 1)
         adam_d = torch.optim.Adam(discriminator.train().parameters(), lr=1e-4)

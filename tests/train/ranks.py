@@ -20,7 +20,7 @@ from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, init_weights
 from srgan.train import phases
 from srgan.train.distributed import Ranks, process_group, synchronise_batchnorm
-from srgan.train.phases import Adversarial, Phase, Pretraining, all_networks
+from srgan.train.phases import Phase, adversarial, pretraining
 from srgan.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
@@ -61,16 +61,16 @@ def trained(name: str, pack: PackedImages, ranks: Ranks, settings: TrainSettings
     if settings.speed.sync_batchnorm:
         synchronise_batchnorm(generator, device)
     phase: Phase = (
-        Pretraining(generator, settings, device, ranks=ranks)
+        pretraining(generator, settings, device, ranks=ranks)
         if name == "pretrain"
-        else Adversarial(generator, Features(), settings, device, ranks=ranks)
+        else adversarial(generator, Features(), settings, device, ranks=ranks)
     )
     sampler = CropSampler(seed=0, phase=name, batch=16, crop=32, rank=ranks.rank, world_size=ranks.world_size)
     batches = loader(pack, sampler, device=device)
     for step in range(STEPS):
         phase.step(step, batches(step), 1e-3)
     batches.close()
-    ranks.average_statistics(all_networks(phase))
+    ranks.average_statistics(phase.networks)
     return phase
 
 

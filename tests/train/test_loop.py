@@ -22,19 +22,19 @@ class Plant:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int, spoil: str, *, always: bool = False) -> None:
         self.count, self.at, self.spoil, self.always = 0, at, spoil, always
-        self.norm, self.unit, self.step = steps.gradient_norm, phases.unit_from_uint8, phases.Pretraining.step
+        self.norm, self.unit, self.step = steps.gradient_norm, phases.unit_from_uint8, phases.Phase.step
         monkeypatch.setattr(steps, "gradient_norm", self._norm)
         monkeypatch.setattr(phases, "unit_from_uint8", self._unit)
         plant = self
 
-        def step(phase: phases.Pretraining, *args: object) -> dict[str, Tensor]:
+        def step(phase: phases.Phase, *args: object) -> dict[str, Tensor]:
             plant.count += 1
             losses = plant.step(phase, *args)  # type: ignore[arg-type]
             if plant.due("statistic"):
                 phase.generator.trunk.bn.running_mean[0] = torch.nan
             return losses
 
-        monkeypatch.setattr(phases.Pretraining, "step", step)
+        monkeypatch.setattr(phases.Phase, "step", step)
 
     def due(self, what: str) -> bool:
         return self.spoil == what and (self.count == self.at or (self.always and self.count > self.at))

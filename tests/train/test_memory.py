@@ -18,7 +18,7 @@ from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator
 from srgan.train import loop, phases
-from srgan.train.settings import TrainSettings
+from srgan.train.settings import Reports, TrainSettings
 
 CPU = torch.device("cpu")
 SETTINGS = TrainSettings.flat(blocks=1, width=4, crop=16, batch_size=2, content="mse", ema=0.9)
@@ -45,15 +45,15 @@ def test_resident_memory_is_flat(name: str, tmp_path: Path, monkeypatch: pytest.
     generator = Generator(GeneratorConfig(blocks=1, width=4))
     settings = SETTINGS
     phase: phases.Phase = (
-        phases.Pretraining(generator, settings, CPU)
+        phases.pretraining(generator, settings, CPU)
         if name == "pretrain"
-        else phases.Adversarial(generator, None, settings, CPU)
+        else phases.adversarial(generator, None, settings, CPU)
     )
     batches = loader(pack, CropSampler(seed=0, phase=name, batch=2, crop=16), device=CPU)
     seen: list[float] = []
     recorder = mock.Mock()
     recorder.report.side_effect = lambda phase, report: seen.append(resident_mb())
-    every = loop.Intervals(report=WARM, validate=10**9, save=10**9)
+    every = Reports(report_interval=WARM, validation_interval=10**9, checkpoint_interval=10**9)
     loop.run_steps(phase, batches, recorder, start=0, stop=WARM + STEPS, rate=lambda step: 1e-4, every=every)
     batches.close()
     assert len(seen) == 1 + STEPS // WARM

@@ -6,7 +6,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,18 +13,10 @@ from torch import Tensor
 from srgan.data.loader import Batch
 from srgan.errors import Diverged
 from srgan.train.distributed import ALONE, Ranks
-from srgan.train.phases import Phase, all_networks
+from srgan.train.phases import Phase
 from srgan.train.recorder import Recorder, StepReport
-from srgan.train.settings import Decay
+from srgan.train.settings import Decay, Reports
 from srgan.train.steps import StepValues, all_finite
-
-
-class Intervals(NamedTuple):
-    """Steps between reports, validations and saves; the last step of a phase does all three."""
-
-    report: int
-    validate: int
-    save: int
 
 
 def learning_rate(step: int, *, steps: int, peak: float, decay: Decay, drop: float = 0.1, warmup: int = 0) -> float:
@@ -51,16 +42,16 @@ def run_steps(
     start: int,
     stop: int,
     rate: Callable[[int], float],
-    every: Intervals,
+    every: Reports,
     stop_requested: Callable[[], bool] = lambda: False,
     ranks: Ranks = ALONE,
 ) -> int:
     """Train `phase` from step `start` (updates already done) to `stop`; returns the updates done.
 
-    Only the main rank has a recorder. After every step `stop_requested` is called; when it says yes, the state is saved and
-    the loop ends. Raises Diverged, which names the step, when a loss, a gradient or a statistic of the generator is not
-    finite: at that step on a CPU; elsewhere the step is remembered on the device and read at the next report, save or
-    validation.
+    The last step reports, validates and saves, whatever the intervals. Only the main rank has a recorder. After every step
+    `stop_requested` is called; when it says yes, the state is saved and the loop ends. Raises Diverged, which names the
+    step, when a loss, a gradient or a statistic of the generator is not finite: at that step on a CPU; elsewhere the step is
+    remembered on the device and read at the next report, save or validation.
     """
     watch, means = FiniteWatch(phase), RunningMeans()
     for done in range(start + 1, stop + 1):
@@ -74,7 +65,9 @@ def run_steps(
 
         # What is due now.
         stopping, last = stop_requested(), done == stop
-        report, validate, save = (last or done % interval == 0 for interval in every)
+        report = last or done % every.report_interval == 0
+        validate = last or done % every.validation_interval == 0
+        save = last or done % every.checkpoint_interval == 0
         if report or validate or save or stopping:
             watch.check()  # the only wait for the device
         if report:
@@ -84,7 +77,7 @@ def run_steps(
                 recorder.report(phase, summary)
         if validate or save or stopping:
             with means.paused():
-                ranks.average_statistics(all_networks(phase))
+                ranks.average_statistics(phase.networks)
                 if recorder is not None and validate:
                     recorder.validate(phase, done)
                 if recorder is not None and (save or stopping):

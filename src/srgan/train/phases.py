@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,140 +24,154 @@ from srgan.train.steps import AdversarialNets, DiscriminatorInput, Shift, StepVa
 N = TypeVar("N", bound=nn.Module)
 
 
-class Phase(Protocol):
-    """What the loop needs of a phase."""
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A network and its optimizer."""
+
+    key: str
+    """What its tensors in a checkpoint begin with."""
+    network: nn.Module
+    optimizer: torch.optim.Adam
+    rate: float = 1.0
+    """Factor on the phase's learning rate."""
+
+
+@dataclass(kw_only=True)
+class Phase:
+    """The networks of a phase, and its update; `pretraining` and `adversarial` make one."""
 
     name: str
     generator: Generator
-    ema: Generator | None
+    settings: TrainSettings
+    device: torch.device
+    trained: tuple[Trained, ...]
+    """The generator, and in the adversarial phase the discriminator."""
+    update: Callable[[Tensor, Tensor], StepValues]
+    """(lr_unit, hr_signed) -> losses, after one update of each network."""
+    shift: Shift | None = None
 
-    def step(self, step: int, batch: Batch, learning_rate: float) -> StepValues: ...
-    def state_dict(self) -> dict[str, Tensor]: ...
-    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None: ...
+    def __post_init__(self) -> None:
+        self.ema: Generator | None = None
+        if self.settings.networks.ema:
+            self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
 
+    @property
+    def eval_generator(self) -> Generator:
+        """The generator that is validated and published: the moving average where there is one."""
+        return self.generator if self.ema is None else self.ema
 
-class Pretraining:
-    """SRResNet: the generator alone, trained on pixels."""
-
-    name = "pretrain"
-
-    def __init__(
-        self, generator: Generator, settings: TrainSettings, device: torch.device, *, ranks: Ranks = ALONE
-    ) -> None:
-        self.settings, self.ranks, self.device = settings, ranks, device
-        self.generator = to_device(generator, settings, device).train()
-        self.ema = ema_copy(self.generator) if settings.networks.ema else None
-        optimizer = {"adam": optimizers.adam, "muon": optimizers.muon}[settings.schedule.pretrain_optimizer]
-        self.optimizer = optimizer(self.generator, b1=settings.schedule.b1, b2=settings.schedule.b2)
-        self.compiled = compiled(self.generator, settings, device)
-
-    def step(self, step: int, batch: Batch, learning_rate: float) -> StepValues:
-        """One update; `step` counts from 0."""
-        optimizers.set_learning_rate(self.optimizer, learning_rate)
-        with compiled_step(self.settings, self.device):
-            losses = steps.pretrain_step(
-                self.compiled,
-                self.optimizer,
-                *to_floats(batch, self.settings),
-                loss=self.settings.losses.pixel_loss,
-                autocast=autocast(self.settings, self.device),
-                sync_gradients=self.ranks.average_gradients,
-            )
-        if self.ema is not None:
-            optimizers.update_ema(self.ema, self.generator, self.settings.networks.ema, step)
-        return losses
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on, by name."""
-        return _network_state("g", self.generator, self.optimizer, self.ema)
-
-    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
-        """Replace the state by what `state_dict` gave."""
-        _load_network("g", self.generator, self.optimizer, self.ema, tensors)
-
-
-class Adversarial:
-    """SRGAN: the generator against the discriminator; VGG19, which is frozen, gives the content loss."""
-
-    name = "adversarial"
-
-    def __init__(
-        self,
-        generator: Generator,
-        vgg: nn.Module | None,
-        settings: TrainSettings,
-        device: torch.device,
-        *,
-        ranks: Ranks = ALONE,
-    ) -> None:
-        self.settings, self.device = settings, device
-        self.layer = settings.losses.content.removeprefix("vgg")
-
-        # Networks.
-        self.generator = to_device(generator, settings, device).train()
-        self.ema = ema_copy(self.generator) if settings.networks.ema else None
-        on_features = settings.networks.discriminator == "features"
-        discriminator: nn.Module = FeatureDiscriminator() if on_features else Discriminator(settings.data.crop)
-        init_weights(discriminator, seed=settings.run.seed + 1)
-        if settings.speed.sync_batchnorm and ranks.world_size > 1:
-            synchronise_batchnorm(discriminator, device)
-        self.discriminator = to_device(discriminator, settings, device).train()
-        self.vgg = None if vgg is None else compiled(to_device(vgg, settings, device).eval(), settings, device)
-        self.on_features = on_features
-        self.shift = Shift(settings.data.crop, device) if settings.networks.shift else None
-
-        # Optimizers, and what one step uses.
-        b1, b2 = settings.schedule.b1, settings.schedule.b2
-        self.optimizer_g = optimizers.adam(self.generator, b1=b1, b2=b2)
-        self.optimizer_d = optimizers.adam(self.discriminator, b1=b1, b2=b2)
-        self.nets = AdversarialNets(
-            generator=compiled(self.generator, settings, device),
-            discriminator=compiled(self.discriminator, settings, device),
-            optimizer_g=self.optimizer_g,
-            optimizer_d=self.optimizer_d,
-            autocast=autocast(settings, device),
-            vgg=self.vgg,
-            sync_gradients=ranks.average_gradients,
-            discriminator_input=self._discriminator_input,
-        )
+    @property
+    def networks(self) -> list[nn.Module]:
+        """Those that train, and the moving average."""
+        return [*(part.network for part in self.trained), *([] if self.ema is None else [self.ema])]
 
     def step(self, step: int, batch: Batch, learning_rate: float) -> StepValues:
         """One update of each network; `step` counts from 0."""
-        optimizers.set_learning_rate(self.optimizer_g, learning_rate)
-        optimizers.set_learning_rate(self.optimizer_d, learning_rate * self.settings.schedule.discriminator_rate)
+        for part in self.trained:
+            optimizers.set_learning_rate(part.optimizer, learning_rate * part.rate)
         if self.shift is not None:
             self.shift.set_step(step)
         with compiled_step(self.settings, self.device):
-            losses = steps.adversarial_step(
-                self.nets, *to_floats(batch, self.settings), self.settings.losses, self.layer
-            )
+            losses = self.update(*to_floats(batch, self.settings))
         if self.ema is not None:
             optimizers.update_ema(self.ema, self.generator, self.settings.networks.ema, step)
         return losses
 
-    def _discriminator_input(self, images: Tensor) -> DiscriminatorInput:
-        shifted = images if self.shift is None else self.shift(images)
-        return self.vgg(shifted) if self.on_features and self.vgg is not None else shifted
-
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on, by name."""
-        generator = _network_state("g", self.generator, self.optimizer_g, self.ema)
-        return generator | _network_state("d", self.discriminator, self.optimizer_d, None)
+        """Everything that the next step depends on: `g.<tensor>`, `g.adam.<parameter>.<part>`, `g.mean.<tensor>`, `d...`."""
+        state: dict[str, Tensor] = {}
+        for part in self.trained:
+            state |= {f"{part.key}.{name}": t for name, t in optimizers.float_state(part.network).items()}
+            state |= {f"{part.key}.adam.{name}": t for name, t in optimizers.named_state(part.optimizer, part.network)}
+        if self.ema is not None:
+            state |= {f"g.mean.{name}": t for name, t in optimizers.float_state(self.ema).items()}
+        return state
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
-        """Replace the state by what `state_dict` gave."""
-        _load_network("g", self.generator, self.optimizer_g, self.ema, tensors)
-        _load_network("d", self.discriminator, self.optimizer_d, None, tensors)
+        """Replace the state by what `state_dict` gave; a moving average that it lacks starts at the weights."""
+        try:
+            for part in self.trained:
+                names = optimizers.float_state(part.network)
+                part.network.load_state_dict({name: tensors[f"{part.key}.{name}"] for name in names})
+                prefix = f"{part.key}.adam."
+                state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+                optimizers.load_named_state(part.optimizer, part.network, state)
+            if self.ema is not None:
+                weights = optimizers.float_state(self.generator)
+                self.ema.load_state_dict({name: tensors.get(f"g.mean.{name}", t) for name, t in weights.items()})
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(f"the checkpoint belongs to other networks: {str(error).splitlines()[0]}") from error
 
 
-def eval_generator(phase: Phase) -> Generator:
-    """The generator that is validated and published: the moving average where there is one."""
-    return phase.ema if phase.ema is not None else phase.generator
+def pretraining(generator: Generator, settings: TrainSettings, device: torch.device, *, ranks: Ranks = ALONE) -> Phase:
+    """SRResNet: the generator alone, trained on pixels."""
+    schedule = settings.schedule
+    generator = to_device(generator, settings, device).train()
+    make = {"adam": optimizers.adam, "muon": optimizers.muon}[schedule.pretrain_optimizer]
+    optimizer = make(generator, b1=schedule.b1, b2=schedule.b2)
+    update = partial(
+        steps.pretrain_step,
+        compiled(generator, settings, device),
+        optimizer,
+        loss=settings.losses.pixel_loss,
+        autocast=autocast(settings, device),
+        sync_gradients=ranks.average_gradients,
+    )
+    trained = (Trained(key="g", network=generator, optimizer=optimizer),)
+    return Phase(name="pretrain", generator=generator, settings=settings, device=device, trained=trained, update=update)
 
 
-def all_networks(phase: Phase) -> list[nn.Module]:
-    """Those that train, and the moving average."""
-    return [n for n in (phase.generator, phase.ema, getattr(phase, "discriminator", None)) if n is not None]
+def adversarial(
+    generator: Generator,
+    vgg: nn.Module | None,
+    settings: TrainSettings,
+    device: torch.device,
+    *,
+    ranks: Ranks = ALONE,
+) -> Phase:
+    """SRGAN: the generator against the discriminator; VGG19, which is frozen, gives the content loss."""
+    # Networks.
+    generator = to_device(generator, settings, device).train()
+    on_features = settings.networks.discriminator == "features"
+    discriminator: nn.Module = FeatureDiscriminator() if on_features else Discriminator(settings.data.crop)
+    init_weights(discriminator, seed=settings.run.seed + 1)
+    if settings.speed.sync_batchnorm and ranks.world_size > 1:
+        synchronise_batchnorm(discriminator, device)
+    discriminator = to_device(discriminator, settings, device).train()
+    vgg = None if vgg is None else compiled(to_device(vgg, settings, device).eval(), settings, device)
+    shift = Shift(settings.data.crop, device) if settings.networks.shift else None
+
+    def discriminator_input(images: Tensor) -> DiscriminatorInput:
+        shifted = images if shift is None else shift(images)
+        return vgg(shifted) if on_features and vgg is not None else shifted
+
+    # Optimizers, and what one step uses.
+    schedule = settings.schedule
+    optimizer_g = optimizers.adam(generator, b1=schedule.b1, b2=schedule.b2)
+    optimizer_d = optimizers.adam(discriminator, b1=schedule.b1, b2=schedule.b2)
+    nets = AdversarialNets(
+        generator=compiled(generator, settings, device),
+        discriminator=compiled(discriminator, settings, device),
+        optimizer_g=optimizer_g,
+        optimizer_d=optimizer_d,
+        autocast=autocast(settings, device),
+        vgg=vgg,
+        sync_gradients=ranks.average_gradients,
+        discriminator_input=discriminator_input,
+    )
+    layer = settings.losses.content.removeprefix("vgg")
+    return Phase(
+        name="adversarial",
+        generator=generator,
+        settings=settings,
+        device=device,
+        trained=(
+            Trained(key="g", network=generator, optimizer=optimizer_g),
+            Trained(key="d", network=discriminator, optimizer=optimizer_d, rate=schedule.discriminator_rate),
+        ),
+        update=partial(steps.adversarial_step, nets, weights=settings.losses, layer=layer),
+        shift=shift,
+    )
 
 
 def configure_torch(settings: TrainSettings, device: torch.device) -> None:
@@ -222,40 +238,3 @@ def to_floats(batch: Batch, settings: TrainSettings) -> tuple[Tensor, Tensor]:
     """lr_unit and hr_signed of a batch, channels last."""
     lr, hr = unit_from_uint8(batch.lr, dtype(settings)), signed_from_uint8(batch.hr, dtype(settings))
     return lr.contiguous(memory_format=torch.channels_last), hr.contiguous(memory_format=torch.channels_last)
-
-
-def ema_copy(generator: Generator) -> Generator:
-    """The start of the generator's moving average."""
-    return copy.deepcopy(generator).eval().requires_grad_(False)
-
-
-def _network_state(
-    prefix: str, network: nn.Module, optimizer: torch.optim.Adam, ema: nn.Module | None
-) -> dict[str, Tensor]:
-    """Names as in every checkpoint: `g.<tensor>`, `g.adam.<parameter>.<part>`, `g.mean.<tensor>`."""
-    state = {f"{prefix}.{name}": tensor for name, tensor in optimizers.float_state(network).items()}
-    state |= {f"{prefix}.adam.{name}": tensor for name, tensor in optimizers.named_state(optimizer, network)}
-    if ema is not None:
-        state |= {f"{prefix}.mean.{name}": tensor for name, tensor in optimizers.float_state(ema).items()}
-    return state
-
-
-def _load_network(
-    prefix: str,
-    network: nn.Module,
-    optimizer: torch.optim.Adam,
-    ema: nn.Module | None,
-    tensors: Mapping[str, Tensor],
-) -> None:
-    try:
-        loaded = {name: tensors[f"{prefix}.{name}"] for name in optimizers.float_state(network)}
-        network.load_state_dict(loaded)
-        if ema is not None:
-            # A checkpoint without the average: it starts here.
-            averages = {name: tensors.get(f"{prefix}.mean.{name}", tensor) for name, tensor in loaded.items()}
-            ema.load_state_dict(averages)
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"the checkpoint belongs to other networks: {str(error).splitlines()[0]}") from error
-    start = f"{prefix}.adam."
-    state = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
-    optimizers.load_named_state(optimizer, network, state)

@@ -31,7 +31,7 @@ from srgan.progress import Progress
 from srgan.train import checkpoints, validation
 from srgan.train.checkpoints import Checkpoint
 from srgan.train.folder import NETWORK, RunFolder
-from srgan.train.phases import Phase, eval_generator
+from srgan.train.phases import Phase
 from srgan.train.settings import TrainSettings
 
 log = logging.getLogger("srgan")
@@ -193,7 +193,7 @@ class Recorder:
 
     def validate(self, phase: Phase, step: int) -> None:
         """Scores, sample crops, and the best generator so far: by PSNR, in the adversarial phase by PSNR less NIQE."""
-        generator = eval_generator(phase)
+        generator = phase.eval_generator
         if not self.validation_images:
             self._write_generator(phase, step, self.folder.best(phase.name), {})
             return
@@ -251,7 +251,7 @@ class Recorder:
     def _artefacts(self, phase: Phase) -> dict[str, float]:
         probe = self.probe.to(next(phase.generator.parameters()))
         with eval_mode(phase), torch.no_grad():
-            sr = eval_generator(phase)(probe)
+            sr = phase.eval_generator(probe)
         images = [validation.uint8_from_signed(image[None]) for image in sr]
         return {
             "bn_gap": validation.batchnorm_gap(phase.generator, probe),
@@ -268,14 +268,14 @@ class Recorder:
             "scores": config.to_json({name: round(value, 4) for name, value in scores.items()}),
             "settings": config.to_json(_portable(self.settings)),
         }
-        generator = eval_generator(phase)
+        generator = phase.eval_generator
         weights.write(path, tensors_from_generator(generator), config=generator.config, metadata=metadata)
 
 
 @contextlib.contextmanager
 def eval_mode(phase: Phase) -> Iterator[None]:
     """The phase's generator in evaluation mode within the block; BatchNorm's statistics do not change."""
-    eval_generator(phase).eval()
+    phase.eval_generator.eval()
     try:
         yield
     finally:

@@ -22,7 +22,7 @@ from srgan.train import checkpoints, loop, setup
 from srgan.train.checkpoints import Checkpoint
 from srgan.train.distributed import Ranks, process_group
 from srgan.train.folder import NETWORK, RunFolder
-from srgan.train.phases import Phase, configure_torch, eval_generator, is_compiled
+from srgan.train.phases import Phase, configure_torch, is_compiled
 from srgan.train.recorder import Journal, Recorder
 from srgan.train.settings import TrainSettings
 
@@ -132,7 +132,7 @@ def _run_phases(job: Job, checkpoint: Checkpoint | None, stop: StopSignal) -> in
                 )
                 recorder.journal.write("end", state="stopped")
             return 128 + stop.number
-        previous = eval_generator(phase)
+        previous = phase.eval_generator
     if recorder is not None:
         recorder.compare_with_bicubic()
         recorder.journal.write("end", phase="run", state="done")
@@ -172,7 +172,6 @@ def _run_phase(
     batches = loader(job.images, sampler, device=job.device, source=settings.data.loader, workers=settings.data.workers)
 
     # Its steps.
-    every = settings.reports
     if start < steps:
         log.info(f"{HEADINGS[name]}: steps {start:,} to {steps:,}, {s.batch_size} crops of {sampler.crop} pixels each.")
     if is_compiled(settings, job.device) and start < steps:
@@ -188,7 +187,7 @@ def _run_phase(
             start=start,
             stop=steps,
             rate=rate,
-            every=loop.Intervals(every.report_interval, every.validation_interval, every.checkpoint_interval),
+            every=settings.reports,
             stop_requested=stop.requested,
             ranks=ranks,
         )

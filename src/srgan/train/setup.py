@@ -24,7 +24,7 @@ from srgan.train import validation
 from srgan.train.checkpoints import Checkpoint
 from srgan.train.distributed import Ranks, synchronise_batchnorm
 from srgan.train.folder import RunFolder
-from srgan.train.phases import Adversarial, Phase, Pretraining
+from srgan.train.phases import Phase, adversarial, pretraining
 from srgan.train.settings import FREE_TO_CHANGE, TrainSettings, changed
 
 log = logging.getLogger("srgan")
@@ -167,11 +167,10 @@ def build_phase(
         freeze_batchnorm(generator)
     if settings.speed.sync_batchnorm and ranks.world_size > 1:
         synchronise_batchnorm(generator, device)
-    phase: Phase
     if name == "pretrain":
-        phase = Pretraining(generator, settings, device, ranks=ranks)
+        phase = pretraining(generator, settings, device, ranks=ranks)
     else:
-        phase = Adversarial(generator, vgg, settings, device, ranks=ranks)
+        phase = adversarial(generator, vgg, settings, device, ranks=ranks)
 
     # Its state.
     if checkpoint is not None:

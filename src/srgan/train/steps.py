@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +11,10 @@ from torch import Tensor, nn
 from srgan.model import losses
 from srgan.train.settings import LossWeights
 
-Network = Callable[[Any], Tensor]
+Network = Callable[[Tensor], Tensor]
 Features = Callable[[Tensor], Mapping[str, Tensor]]
+SyncGradients = Callable[[torch.optim.Optimizer], None]
+"""Averages gradients over the processes of a job."""
 DiscriminatorInput = Tensor | Mapping[str, Tensor]
 """Images, or VGG19 features of them by name."""
 StepValues = dict[str, Tensor]
@@ -23,29 +23,19 @@ STRIDE = 4
 """Pixels of one period of `Shift`: the side of the SR pixels that come from one LR pixel."""
 
 
-def no_sync(optimizer: torch.optim.Optimizer) -> None:
-    """The gradients of a single process need no averaging."""
-
-
-def identity(images: Tensor) -> DiscriminatorInput:
-    """The discriminator sees the images as they are."""
-    return images
-
-
 @dataclass(frozen=True, kw_only=True)
 class AdversarialNets:
     """The networks and optimizers of an adversarial step."""
 
     generator: Network
-    discriminator: Network
+    discriminator: nn.Module
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
     autocast: torch.autocast
     vgg: Features | None = None
     """None: the content loss is the pixels' MSE, or comes from the features that the discriminator sees."""
-    sync_gradients: Callable[[torch.optim.Optimizer], None] = no_sync
-    """Averages gradients over the processes of a job."""
-    discriminator_input: Callable[[Tensor], DiscriminatorInput] = identity
+    sync_gradients: SyncGradients = lambda optimizer: None
+    discriminator_input: Callable[[Tensor], DiscriminatorInput] = lambda images: images
     """Images -> what the discriminator sees: images, shifted images (`Shift`), or VGG19 features of them."""
 
 
@@ -57,7 +47,7 @@ def pretrain_step(
     *,
     loss: str,
     autocast: torch.autocast,
-    sync_gradients: Callable[[torch.optim.Optimizer], None] = no_sync,
+    sync_gradients: SyncGradients = lambda optimizer: None,
 ) -> StepValues:
     """One update of SRResNet by the pixel loss: "mse" (Equation 4) or "l1"."""
     with autocast:
@@ -88,27 +78,29 @@ def adversarial_step(
     norm_d = update(nets.optimizer_d, loss_d, nets.sync_gradients)
 
     # Generator update (Equation 3), against the updated discriminator.
-    with frozen(nets.optimizer_d):
-        # The order of these terms decides the order in which autograd adds gradients at `sr`, so it decides the bits.
-        with nets.autocast:
-            adversarial = losses.adversarial(fp32(nets.discriminator(input_sr)))
-        content = content_loss(nets, layer, fp32(sr), hr_signed, input_sr, input_hr)
-        parts = {"content": content, "adversarial": adversarial}
-        loss_g = losses.perceptual(weights.content_weight * content, adversarial, weights.adversarial_weight)
+    nets.discriminator.requires_grad_(False)
+    # The order of these terms decides the order in which autograd adds gradients at `sr`, so it decides the bits.
+    with nets.autocast:
+        adversarial = losses.adversarial(fp32(nets.discriminator(input_sr)))
+    content = content_loss(nets, layer, fp32(sr), hr_signed, input_sr, input_hr)
+    parts = {"content": content, "adversarial": adversarial}
+    loss_g = losses.perceptual(weights.content_weight * content, adversarial, weights.adversarial_weight)
 
-        # Terms beyond Equation 3.
-        terms: tuple[tuple[str, float, Callable[[], Tensor]], ...] = (
-            ("tv", weights.total_variation_weight * (layer == "22"), lambda: losses.total_variation(fp32(sr))),
-            ("pixel_l1", weights.pixel_weight, lambda: losses.pixel_l1(fp32(sr), hr_signed)),
-            ("texture", weights.texture_weight, lambda: losses.texture(_fp32s(input_sr), _fp32s(input_hr))),
-            ("grid", weights.grid_weight, lambda: losses.grid(fp32(sr), hr_signed)),
-        )
-        for name, weight, term in terms:
-            if weight:
-                parts[name] = term()
-                loss_g = loss_g + weight * parts[name]
-        norm_g = update(nets.optimizer_g, loss_g, nets.sync_gradients)
+    # Terms beyond Equation 3.
+    terms: tuple[tuple[str, float, Callable[[], Tensor]], ...] = (
+        ("tv", weights.total_variation_weight * (layer == "22"), lambda: losses.total_variation(fp32(sr))),
+        ("pixel_l1", weights.pixel_weight, lambda: losses.pixel_l1(fp32(sr), hr_signed)),
+        ("texture", weights.texture_weight, lambda: losses.texture(_fp32s(input_sr), _fp32s(input_hr))),
+        ("grid", weights.grid_weight, lambda: losses.grid(fp32(sr), hr_signed)),
+    )
+    for name, weight, term in terms:
+        if weight:
+            parts[name] = term()
+            loss_g = loss_g + weight * parts[name]
+    norm_g = update(nets.optimizer_g, loss_g, nets.sync_gradients)
+    nets.discriminator.requires_grad_(True)
 
+    # What is reported.
     d_real, d_fake = torch.sigmoid(fp32(logits_hr)).detach(), torch.sigmoid(fp32(logits_sr)).detach()
     return {
         **{name: part.detach() for name, part in parts.items()},
@@ -142,9 +134,7 @@ def content_loss(
     return losses.content(fp32(phi_sr), fp32(phi_hr))
 
 
-def update(
-    optimizer: torch.optim.Optimizer, loss: Tensor, sync_gradients: Callable[[torch.optim.Optimizer], None]
-) -> Tensor:
+def update(optimizer: torch.optim.Optimizer, loss: Tensor, sync_gradients: SyncGradients) -> Tensor:
     """One step down `loss`; returns the length of the gradient, which is not finite as soon as one element is not."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -157,22 +147,7 @@ def update(
 def gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
     """Length of the whole gradient, a scalar on the device."""
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norms: Tensor = torch.stack(torch._foreach_norm(gradients))
-    length: Tensor = torch.linalg.vector_norm(norms)
-    return length
-
-
-@contextlib.contextmanager
-def frozen(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Within the block the optimizer's parameters collect no gradients."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
+    return torch.nn.utils.get_total_norm(gradients)
 
 
 def fp32(x: Tensor) -> Tensor:
