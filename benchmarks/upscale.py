@@ -66,10 +66,10 @@ def _onnx(weights: Weights, path: Path | None) -> Run:
     """ONNX Runtime on this package's own export."""
     import onnxruntime
 
-    from srgan.export.onnx_graph import build
+    from srgan.export.formats import onnx_model
     from srgan.model.weights import fold_batchnorm
 
-    model = build(weights.config, fold_batchnorm(weights)).SerializeToString()
+    model = onnx_model(weights.config, fold_batchnorm(weights)).SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     return _signed(lambda lr_unit: session.run(None, {"lr": lr_unit})[0] * np.float32(2) - np.float32(1))
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from srgan.commands.export import main
 from srgan.errors import UsageError, WeightsError
-from srgan.export import formats, onnx_graph, parity
+from srgan.export import formats, parity
 from srgan.export.formats import SUFFIXES
 from srgan.export.parity import Nchw, images, reference
 from srgan.image import files
@@ -219,7 +219,7 @@ def test_other_output_size_is_refused() -> None:
 
 def test_onnx_graph_has_standard_nodes() -> None:
     config = GeneratorConfig(blocks=3, width=4)
-    model = onnx_graph.build(config, weights.fold_batchnorm(random_weights(config)))
+    model = formats.onnx_model(config, weights.fold_batchnorm(random_weights(config)))
     onnx.checker.check_model(model, full_check=True)
     kinds = [node.op_type for node in model.graph.node]
     convs = [layer for layer in generator_layers(config) if layer.kind == "conv"]

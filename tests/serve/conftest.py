@@ -18,8 +18,7 @@ from srgan.image.files import Image, encode_image, write_array
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig
 from srgan.serve.app import Server, create_app
-from srgan.serve.models import ModelPool
-from srgan.serve.params import UpscaleParams
+from srgan.serve.models import ModelPool, UpscaleParams
 from srgan.serve.queue import ServeLimits
 from srgan.serve.service import Service
 from srgan.upscale import mixture

@@ -27,8 +27,7 @@ from srgan.image.files import (
     write_image,
 )
 from srgan.model import weights
-from srgan.serve.models import ModelPool
-from srgan.serve.params import UpscaleParams
+from srgan.serve.models import ModelPool, UpscaleParams
 from srgan.serve.problems import STATUSES, problem_from_error
 from srgan.serve.service import count_pixels
 from srgan.upscale.mixture import CORNERS, auto_texture

@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 from srgan.errors import UsageError
-from srgan.export.parity import Nchw
-from srgan.model.weights import Weights, fold_batchnorm, unit_tail
+from srgan.export.parity import Nchw, Run
+from srgan.model.config import GeneratorConfig, generator_layers
+from srgan.model.weights import Tensors, Weights, fold_batchnorm, unit_tail
 from srgan.upscale.int8 import Int8Ranges
 from srgan.upscale.ncnn import Network, build_graph
 
@@ -26,20 +28,22 @@ SUFFIXES = {
 }
 """Suffixes of the file that is named, and of those beside it."""
 Metadata = Mapping[str, str]
+ONNX_OPSET = 17
+"""From 2022: ONNX Runtime 1.12 and later read it, and every converter in use."""
+ONNX_IR_VERSION = 8
 
 
-class Exported(Protocol):
-    """A network in one format, not yet on disk."""
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A network in one format, loaded by the format's own runtime, not yet on disk."""
 
+    run: Run
+    """lr_unit (N, 3, H, W) -> sr_unit (N, 3, sH, sW), clamped to 0..1."""
+    files: Callable[[Path, Metadata], dict[Path, bytes]]
+    """(file to write, metadata) -> contents of that file and of those beside it, in the order to write them."""
     input: str = "lr: float32 (N, 3, H, W), RGB, 0..1"
     output: str = "sr: float32 (N, 3, {s}H, {s}W), RGB, 0..1, clamped"
     """Name, shape and range of what goes in and comes out, for the metadata."""
-
-    def run(self, lr_unit: Nchw) -> Nchw:
-        """lr_unit (N, 3, H, W) -> sr_unit (N, 3, sH, sW), clamped to 0..1."""
-
-    def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
-        """Contents of `target` and of the files beside it."""
 
 
 def convert(format: Format, weights: Weights, *, precision: str, int8_ranges: Int8Ranges | None = None) -> Exported:
@@ -47,138 +51,95 @@ def convert(format: Format, weights: Weights, *, precision: str, int8_ranges: In
 
     fp16 stores (OpenVINO, ncnn) or also computes (ONNX, PyTorch) in half precision; int8 needs `int8_ranges`. Raises UsageError.
     """
-    half = precision == "fp16"
     if precision == "int8" and (format != "openvino" or int8_ranges is None):
         reason = f"the format {format} has fp32 and fp16" if format != "openvino" else "this model has no int8 ranges"
         raise UsageError(f"--precision int8 is not available: {reason}.")
-    if format == "onnx":
-        return Onnx(weights, half=half)
+    half = precision == "fp16"
     if format == "openvino":
-        return OpenVino(weights, half=half, int8_ranges=int8_ranges if precision == "int8" else None)
-    if format == "ncnn":
-        return Ncnn(weights, half=half)
-    return TorchExport(weights, half=half)
+        return _openvino(weights, half, int8_ranges if precision == "int8" else None)
+    return {"onnx": _onnx, "torch": _torch, "ncnn": _ncnn}[format](weights, half)
 
 
-class Onnx(Exported):
-    """ONNX, run by ONNX Runtime on the CPU."""
+def _onnx(weights: Weights, half: bool) -> Exported:
+    import onnx
+    import onnxruntime
 
-    def __init__(self, weights: Weights, *, half: bool) -> None:
-        from srgan.export import onnx_graph
+    model = onnx_model(weights.config, fold_batchnorm(weights), half=half)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
-        self._model = onnx_graph.build(weights.config, fold_batchnorm(weights), half=half)
-        self._session: Any = None
+    def files(target: Path, metadata: Metadata) -> dict[Path, bytes]:
+        onnx.helper.set_model_props(model, dict(metadata))
+        return {target: model.SerializeToString()}
 
-    def run(self, lr_unit: Nchw) -> Nchw:
-        import onnxruntime
-
-        if self._session is None:
-            content = self._model.SerializeToString()
-            self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        sr_unit: Nchw = self._session.run(["sr"], {"lr": lr_unit})[0]
-        return sr_unit
-
-    def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
-        import onnx
-
-        onnx.helper.set_model_props(self._model, dict(metadata))
-        return {target: self._model.SerializeToString()}
+    return Exported(run=lambda lr_unit: session.run(["sr"], {"lr": lr_unit})[0], files=files)
 
 
-class OpenVino(Exported):
+def _openvino(weights: Weights, half: bool, int8_ranges: Int8Ranges | None) -> Exported:
     """OpenVINO IR (.xml and .bin): the upscaler's own graph; `half` halves only the stored weights."""
+    import openvino
 
-    def __init__(self, weights: Weights, *, half: bool, int8_ranges: Int8Ranges | None) -> None:
-        self._model = _openvino_model(weights, int8_ranges)
-        self._half = half
-        self._compiled: Any = None
+    model = _openvino_model(weights, int8_ranges)
 
-    def run(self, lr_unit: Nchw) -> Nchw:
-        import openvino
-
-        if self._compiled is None:
-            with tempfile.TemporaryDirectory() as folder:
-                self._save(Path(folder) / "model.xml")
-                settings = {"INFERENCE_PRECISION_HINT": "f32"}
-                self._compiled = openvino.Core().compile_model(Path(folder) / "model.xml", "CPU", settings)
-        return np.array(self._compiled(lr_unit)["sr"], np.float32)
-
-    def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
+    def files(target: Path, metadata: Metadata) -> dict[Path, bytes]:
         for key, value in metadata.items():
-            self._model.set_rt_info(value, ["srgan", key.removeprefix("srgan.")])
+            model.set_rt_info(value, ["srgan", key.removeprefix("srgan.")])
         with tempfile.TemporaryDirectory() as folder:
             saved = Path(folder) / "model.xml"
-            self._save(saved)
+            openvino.save_model(model, saved, compress_to_fp16=half)
             # The .bin comes first: a reader that sees the .xml finds its weights.
-            return {
-                target.with_suffix(".bin"): saved.with_suffix(".bin").read_bytes(),
-                target: saved.read_bytes(),
-            }
+            return {target.with_suffix(".bin"): saved.with_suffix(".bin").read_bytes(), target: saved.read_bytes()}
 
-    def _save(self, path: Path) -> None:
-        import openvino
-
-        openvino.save_model(self._model, path, compress_to_fp16=self._half)
+    core, xml = openvino.Core(), Path("model.xml")
+    saved = files(xml, {})
+    read = core.read_model(saved[xml], openvino.Tensor(np.frombuffer(saved[xml.with_suffix(".bin")], np.uint8)))
+    compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return Exported(run=lambda lr_unit: np.array(compiled(lr_unit)["sr"], np.float32), files=files)
 
 
-class TorchExport(Exported):
-    """A `torch.export` program (.pt2), run by PyTorch."""
+def _torch(weights: Weights, half: bool) -> Exported:
+    """A `torch.export` program (.pt2)."""
+    import torch
 
-    def __init__(self, weights: Weights, *, half: bool) -> None:
-        import torch
+    free = torch.export.Dim.DYNAMIC
+    example = torch.zeros(2, weights.config.channels, 16, 24)
+    program = torch.export.export(
+        unit_module(weights, half=half), (example,), dynamic_shapes={"lr": {0: free, 2: free, 3: free}}
+    )
 
-        free = torch.export.Dim.DYNAMIC
-        example = torch.zeros(2, weights.config.channels, 16, 24)
-        self._program = torch.export.export(
-            unit_module(weights, half=half), (example,), dynamic_shapes={"lr": {0: free, 2: free, 3: free}}
-        )
-        self._module: Any = None
+    def files(target: Path, metadata: Metadata) -> dict[Path, bytes]:
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files={"srgan.json": json.dumps(dict(metadata), indent=1)})
+        return {target: content.getvalue()}
 
-    def run(self, lr_unit: Nchw) -> Nchw:
-        import torch
+    module = torch.export.load(io.BytesIO(files(Path(), {})[Path()])).module()
 
-        if self._module is None:
-            self._module = torch.export.load(io.BytesIO(self._bytes({}))).module()
-        with torch.inference_mode():
-            sr_unit: Nchw = self._module(torch.from_numpy(lr_unit)).numpy()
+    @torch.inference_mode()
+    def run(lr_unit: Nchw) -> Nchw:
+        sr_unit: Nchw = module(torch.from_numpy(lr_unit)).numpy()
         return sr_unit
 
-    def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
-        return {target: self._bytes({"srgan.json": json.dumps(dict(metadata), indent=1)})}
-
-    def _bytes(self, extra: dict[str, str]) -> bytes:
-        import torch
-
-        content = io.BytesIO()
-        torch.export.save(self._program, content, extra_files=extra)
-        return content.getvalue()
+    return Exported(run=run, files=files)
 
 
-class Ncnn(Exported):
+def _ncnn(weights: Weights, half: bool) -> Exported:
     """ncnn (.param and .bin; the metadata in .json): one image at a time.
 
     The graph ends in a ReLU: without it Real-ESRGAN-ncnn-vulkan makes 255 of a value below 0 where the driver's
     conversion to integers wraps. (A Clip is not compiled into that program.)
     """
-
-    # The names are those that such programs ask for.
-    input = "data: float32 (3, H, W), RGB, 0..1"
-    output = "output: float32 (3, {s}H, {s}W), RGB, 0..1, clamped at 0, to be clamped at 1"
-
-    def __init__(self, weights: Weights, *, half: bool) -> None:
-        self._graph = build_graph(weights.config, unit_tail(fold_batchnorm(weights)), half=half, relu=True)
-        self._network: Network | None = None
-
-    def run(self, lr_unit: Nchw) -> Nchw:
-        self._network = self._network or Network(self._graph)
-        return np.concatenate([self._network(image[None]) for image in lr_unit]).clip(0, 1)
-
-    def files(self, target: Path, metadata: Metadata) -> dict[Path, bytes]:
-        return {
+    graph = build_graph(weights.config, unit_tail(fold_batchnorm(weights)), half=half, relu=True)
+    network = Network(graph)
+    return Exported(
+        run=lambda lr_unit: np.concatenate([network(image[None]) for image in lr_unit]).clip(0, 1),
+        files=lambda target, metadata: {
             target.with_suffix(".json"): json.dumps(dict(metadata), indent=1).encode(),
-            target.with_suffix(".bin"): self._graph.weights,
-            target: self._graph.param.encode(),
-        }
+            target.with_suffix(".bin"): graph.weights,
+            target: graph.param.encode(),
+        },
+        # The names are those that such programs ask for.
+        input="data: float32 (3, H, W), RGB, 0..1",
+        output="output: float32 (3, {s}H, {s}W), RGB, 0..1, clamped at 0, to be clamped at 1",
+    )
 
 
 def unit_module(weights: Weights, *, half: bool) -> Any:
@@ -219,4 +180,55 @@ def _openvino_model(weights: Weights, int8_ranges: Int8Ranges | None) -> Any:
     model.inputs[0].tensor.set_names({"lr"})
     model.outputs[0].tensor.set_names({"sr"})
     lr.set_friendly_name("lr")
+    return model
+
+
+def onnx_model(config: GeneratorConfig, tensors: Tensors, *, half: bool = False) -> Any:
+    """An `onnx.ModelProto`: lr (N, 3, H, W) -> sr (N, 3, sH, sW), float32 RGB in 0..1, sr clamped; N, H and W free.
+
+    `tensors` are folded (`weights.fold_batchnorm`). `half`: weights and arithmetic in float16 between two casts.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    # Nodes.
+    nodes, outputs = [], {"input": "lr"}
+
+    def add(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
+        return output
+
+    if half:
+        outputs["input"] = add("Cast", ["lr"], "lr.half", to=TensorProto.FLOAT16)
+    for layer in generator_layers(config):
+        source, weight = outputs[layer.source], f"{layer.name}.weight"
+        if layer.kind == "conv":
+            sides = {"kernel_shape": [layer.kernel] * 2, "pads": [layer.kernel // 2] * 4}
+            add("Conv", [source, weight, f"{layer.name}.bias"], layer.name, **sides)
+        elif layer.kind == "prelu":
+            add("PRelu", [source, weight], layer.name)
+        elif layer.kind == "add":
+            add("Add", [source, outputs[layer.other]], layer.name)
+        elif layer.kind == "shuffle":
+            add("DepthToSpace", [source], layer.name, blocksize=2, mode="CRD")
+        outputs[layer.name] = source if layer.kind == "norm" else layer.name  # a norm is in its convolution
+    last = layer.name
+    if half:
+        last = add("Cast", [last], "sr.float", to=TensorProto.FLOAT)
+    add("Clip", [last, "clip.low", "clip.high"], "sr")
+
+    # Constants, then the model.
+    constants = {"clip.low": np.array(0, np.float32), "clip.high": np.array(1, np.float32)}
+    for name, value in unit_tail(tensors).items():
+        slopes = name.endswith(".act.weight")
+        constants[name] = (value.reshape(-1, 1, 1) if slopes else value).astype(np.float16 if half else np.float32)
+    lr_shape: list[str | int | None] = ["batch", config.channels, "height", "width"]
+    sr_shape = [*lr_shape[:2], f"height_x{config.scale}", f"width_x{config.scale}"]
+    lr = helper.make_tensor_value_info("lr", TensorProto.FLOAT, lr_shape)
+    sr = helper.make_tensor_value_info("sr", TensorProto.FLOAT, sr_shape)
+    values = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "srgan", [lr], [sr], values)
+    opset = helper.make_opsetid("", ONNX_OPSET)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=ONNX_IR_VERSION, producer_name="srgan")
+    onnx.checker.check_model(model)
     return model

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
@@ -53,20 +52,14 @@ STYLE: Any = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Series:
-    """One line: its name and its (step, value) points in order of step."""
-
-    name: str
-    points: Sequence[Point]
-
-
-def draw(series: Sequence[Series], *, note: str = "", zero: bool = False, best: Point | None = None) -> str:
-    """An <svg> of all lines with two points or more; "" when there is none.
+def draw(
+    series: Mapping[str, Sequence[Point]], *, note: str = "", zero: bool = False, best: Point | None = None
+) -> str:
+    """An <svg> of all lines (name -> points in order of step) with two points or more; "" when there is none.
 
     `note` stands above the axes, `zero` starts the y axis at 0, `best` is a point that gets a star.
     """
-    lines = [(one, binned(one.points)) for one in series if len(one.points) > 1]
+    lines = [(name, points, binned(points)) for name, points in series.items() if len(points) > 1]
     if not lines:
         return ""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
@@ -78,17 +71,17 @@ def draw(series: Sequence[Series], *, note: str = "", zero: bool = False, best: 
         axes.set_prop_cycle(LINES)
 
         # Lines, with a band where points were averaged.
-        for one, (x, mean, low, high) in lines:
+        for name, points, (x, mean, low, high) in lines:
             every = 1 if len(x) <= 30 else len(x) // 7
-            label = f"\u200b{printable(one.name, MAX_LABEL)}"  # matplotlib hides a label that starts with "_"
+            label = f"\u200b{printable(name, MAX_LABEL)}"  # matplotlib hides a label that starts with "_"
             (line,) = axes.plot(x, mean, label=label, markevery=(every // 2, every), markerfacecolor="white")
-            if len(x) < len(one.points):
+            if len(x) < len(points):
                 axes.fill_between(x, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
         if best:
             axes.plot(*best, "*", color="black", markersize=12, markeredgecolor="white", zorder=5)
 
         # Axes.
-        note = ", ".join(filter(None, (note, _scale_y(axes, [rows for _, rows in lines], zero=zero))))
+        note = ", ".join(filter(None, (note, _scale_y(axes, [rows for *_, rows in lines], zero=zero))))
         axes.set_title(note, loc="left", fontsize=10, color="#555555")
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))

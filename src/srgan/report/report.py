@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
+import pyvips
 from markupsafe import Markup
 
 from srgan import __version__
 from srgan.errors import DataError, UsageError
 from srgan.fs import atomic_write, printable
 from srgan.report import charts
-from srgan.report.charts import Series
-from srgan.report.frames import Frame, frames, thinned
-from srgan.report.numbers import SCORES, Curves, json_ready, mapping, run_numbers
-from srgan.report.run_log import STATES, RunLog, finite, read_run
+from srgan.report.run_log import (
+    SCORES,
+    STATES,
+    Curves,
+    RunLog,
+    finite,
+    json_ready,
+    mapping,
+    read_run,
+    run_numbers,
+    scores,
+)
 
+T = TypeVar("T")
 IMAGE_BUDGET = 7_000_000
 """Bytes of all images of a page, as base64."""
+MAX_FRAMES, WEBP_QUALITY = 40, 88
+REFERENCE_SHEETS = {"bicubic": "bicubic, from the same small images", "hr": "the originals"}
 TABLE_SCORES = ("psnr_y", "ssim_daala", "niqe", "ssim_wang")
 PAPER_ROWS = {"srresnet": "paper: SRResNet", "srgan": "paper: SRGAN (VGG54)"}
 PHASE_TITLES = {"pretrain": "SRResNet (pretraining)", "adversarial": "SRGAN (adversarial training)"}
@@ -40,6 +53,17 @@ NOTES = {
     OPINION: "probability of being real",
 }
 """What stands above a chart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """A sheet of crops as a data URI, with its caption."""
+
+    title: str
+    scores: str
+    uri: str
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,12 +265,56 @@ def _chart_groups(
         best = runs[0].numbers["best"].get(phase) if part == "validation" and len(runs) == 1 else None
         svgs = {}
         for chart in dict.fromkeys(chart for of_run in lines.values() for chart in of_run):
-            series = [
-                Series(name=": ".join(filter(None, (title * (len(runs) > 1), label))), points=curve)
+            series = {
+                ": ".join(filter(None, (title * (len(runs) > 1), label))): curve
                 for title, of_run in lines.items()
                 for label, curve in of_run.get(chart, {}).items()
-            ]
+            }
             star = (best["step"], best["scores"][chart]) if best and chart in best["scores"] else None
             svgs[chart] = Markup(charts.draw(series, note=NOTES.get(chart, ""), zero=chart == OPINION, best=star))
         groups[PHASE_TITLES.get(phase, phase)] = {chart: svg for chart, svg in svgs.items() if svg}
     return {title: svgs for title, svgs in groups.items() if svgs}
+
+
+def frames(log: RunLog, budget: int) -> tuple[list[Frame], list[Frame]]:
+    """Sheets in order of time, thinned to MAX_FRAMES and `budget` bytes; and the sheets that training does not change.
+
+    What cannot be read or is left out is appended to the run's notes.
+    """
+    references = [
+        frame
+        for name, title in REFERENCE_SHEETS.items()
+        if (path := log.folder / "samples" / f"{name}.png").is_file() and (frame := _frame(path, title, "", log.notes))
+    ]
+    budget -= sum(len(frame.uri) for frame in references)
+    by_step = {(phase, line["step"]): scores(line) for phase, lines in log.validations.items() for line in lines}
+    readable = []
+    for sample in thinned(log.samples, MAX_FRAMES):
+        values = by_step.get((sample.phase, sample.step), {})
+        text = " · ".join(f"{name} {value:.{SCORES.get(name, 4)}f}" for name, value in values.items())
+        frame = _frame(sample.path, f"{sample.phase}, step {sample.step:,}", text, log.notes)
+        readable += [frame] if frame else []
+    chosen = readable
+    while len(chosen) > 2 and sum(len(frame.uri) for frame in chosen) > budget:
+        chosen = thinned(readable, len(chosen) - 1)
+    if len(chosen) < len(log.samples):
+        log.notes.append(f"{len(chosen)} of {len(log.samples)} sample sheets are shown; all are in samples/.")
+    return chosen, references
+
+
+def thinned(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of `items`, evenly spread, the first and the last among them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+
+
+def _frame(path: Path, title: str, scores: str, notes: list[str]) -> Frame | None:
+    try:
+        image = pyvips.Image.new_from_file(str(path), fail_on="truncated")
+        content = image.webpsave_buffer(Q=WEBP_QUALITY, keep="none")
+    except pyvips.Error as error:
+        notes.append(f"{path.name} cannot be read: {str(error).strip().splitlines()[-1]}.")
+        return None
+    uri = f"data:image/webp;base64,{base64.b64encode(content).decode('ascii')}"
+    return Frame(title=title, scores=scores, uri=uri, width=image.width, height=image.height)

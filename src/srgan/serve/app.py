@@ -24,7 +24,7 @@ from srgan.errors import SrganError
 from srgan.fs import printable
 from srgan.serve import page
 from srgan.serve.http import cancel_on_disconnect, large_response, problem_response
-from srgan.serve.params import UpscaleParams
+from srgan.serve.models import UpscaleParams
 from srgan.serve.problems import STATUSES, Problem, problem_from_error
 from srgan.serve.security import SecurityMiddleware
 from srgan.serve.service import HEADERS, MEDIA_TYPES, Service

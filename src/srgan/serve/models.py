@@ -1,22 +1,64 @@
-"""The pool of upscalers: each model is loaded once, mixtures while they are asked for."""
+"""What a request may ask for, and the pool of upscalers that does it."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 from srgan import Upscaler
 from srgan.errors import UsageError
+from srgan.image.alpha import AlphaMode
 from srgan.model import weights
-from srgan.serve.params import UpscaleParams
-from srgan.upscale.mixture import CORNERS
+from srgan.upscale.mixture import CORNERS, is_share
 
 QUEUES = ("large", "small")
 MAX_MIXTURES = 8
 """Mixtures that are kept ready at once: each takes some tens of megabytes, and more for its activations."""
+
+
+def _from_query(text: object) -> object:
+    """Numbers and booleans in JSON's spelling only; pydantic would also take '4.0', ' 4' and 'yes'."""
+    exact = {"2": 2, "3": 3, "4": 4, "true": True, "false": False}
+    return exact.get(text, text) if isinstance(text, str) else text
+
+
+def _strength(text: object) -> object:
+    """pydantic's own sentence about a union names only one of its members."""
+    with contextlib.suppress(ValueError, TypeError):
+        if text == "auto" or is_share(float(text)):  # type: ignore[arg-type]
+            return text
+    raise PydanticCustomError("strength", "Input should be 'auto' or a number from 0 to 1")
+
+
+Strength = Annotated[Literal["auto"] | Annotated[float, Field(ge=0, le=1)], BeforeValidator(_strength)]
+
+
+class UpscaleParams(BaseModel):
+    """The query of an upscale; unknown parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | SkipJsonSchema[None] = Field(None, description="Which network; default: by texture and restore.")
+    texture: Strength = Field("auto", description="0 exact to 1 crisp; auto fits the image. Excludes model.")
+    restore: Strength = Field(
+        "auto", description="How much compression and noise to take away; auto reads it from the image. Excludes model."
+    )
+    scale: Annotated[Literal[2, 3, 4], BeforeValidator(_from_query)] = Field(4, description="The output's factor.")
+    format: Literal["png", "jpeg", "webp", "tiff", "avif"] | SkipJsonSchema[None] = Field(
+        None, description="The answer's format; default: the request's own."
+    )
+    alpha: AlphaMode = Field("bleed", description="Colours under transparent pixels: filled, or left as they are.")
+    provenance: Annotated[StrictBool, BeforeValidator(_from_query)] = Field(
+        True, description="Write into the metadata what made the image."
+    )
 
 
 class ModelPool:
@@ -37,12 +79,16 @@ class ModelPool:
         self.names = tuple(files)
         self.mixes = {*CORNERS} <= {*packaged} and not models
         self.default = "mixture" if self.mixes else self.names[0]
-        self._options = options
         self._lock = threading.Lock()
         # One for each queue: an upscaler runs one tile at a time, and a preview must not wait for a large image's tile.
         self._named = {(queue, name): Upscaler(file, **options) for name, file in files.items() for queue in QUEUES}
         self._last: Upscaler | None = None
-        self._mixtures: OrderedDict[tuple[object, ...], Upscaler] = OrderedDict()
+
+        @lru_cache(MAX_MIXTURES)
+        def mixture(queue: str, texture: Strength, restore: Strength) -> Upscaler:
+            return Upscaler(texture=texture, restore=restore, **options)
+
+        self._mixture = mixture
 
     def upscaler(self, params: UpscaleParams, queue: str) -> Upscaler:
         """The upscaler of a model or a mixture.
@@ -61,16 +107,7 @@ class ModelPool:
     def _choose(self, params: UpscaleParams, queue: str) -> Upscaler:
         if params.model is not None or not self.mixes:
             return self._named[queue, params.model or self.names[0]]
-        key = queue, params.texture, params.restore
-        with self._lock:
-            mixture = self._mixtures.get(key)
-            if mixture is None:
-                mixture = Upscaler(texture=params.texture, restore=params.restore, **self._options)
-            self._mixtures[key] = mixture
-            self._mixtures.move_to_end(key)
-            while len(self._mixtures) > MAX_MIXTURES:
-                self._mixtures.popitem(last=False)
-            return mixture
+        return self._mixture(queue, params.texture, params.restore)
 
     def describe(self) -> list[dict[str, str]]:
         """Name, hash, version, engine and precision of each model."""

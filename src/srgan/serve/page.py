@@ -22,7 +22,7 @@ from srgan.image import files
 from srgan.image.files import Image, ImageBytes
 from srgan.image.resize import bicubic
 from srgan.serve.http import pieces
-from srgan.serve.params import UpscaleParams
+from srgan.serve.models import UpscaleParams
 from srgan.serve.problems import problem_from_error
 from srgan.serve.service import Service
 

@@ -23,8 +23,7 @@ from srgan.image.files import ImageBytes, Limits
 from srgan.image.source import format_of, open_bytes
 from srgan.image.tiff_tags import full_pages
 from srgan.serve.http import LOCALLY, BodyReader
-from srgan.serve.models import ModelPool
-from srgan.serve.params import UpscaleParams
+from srgan.serve.models import ModelPool, UpscaleParams
 from srgan.serve.problems import Problem
 from srgan.serve.queue import JobQueue, Progress, ServeLimits
 from srgan.upscale.batch import FileOptions, upscale_file
