@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, TiffImagePlugin
 
 from srgan.errors import ImageError
@@ -149,6 +151,28 @@ def test_stand_in_image_of_a_png_is_no_frame() -> None:
     data = corpus.pillow(STILLS[0], "PNG", save_all=True, append_images=STILLS[1:], default_image=True)
     frames = list(Animation(held(data)))
     assert [frame.pixels.tobytes() for frame in frames] == [still.tobytes() for still in STILLS[1:]]
+
+
+@pytest.mark.parametrize("stand_in", [False, True])
+def test_png_of_one_frame_is_a_still_if_the_frame_is_its_image(stand_in: bool) -> None:
+    data = corpus.pillow(STILLS[0], "PNG", save_all=True, append_images=STILLS[1:], default_image=stand_in)
+    at = data.index(b"acTL") + 4
+    one = data[:at] + b"\0\0\0\1" + data[at + 4 :]
+    one = one[: at + 8] + zlib.crc32(one[at - 4 : at + 8]).to_bytes(4, "big") + one[at + 12 :]
+    assert is_animated(held(data), DEFAULT_LIMITS) and is_animated(held(one), DEFAULT_LIMITS) == stand_in
+    if not stand_in:
+        assert files.read_image(held(one)).pixels.tobytes() == STILLS[0].tobytes()
+
+
+@pytest.mark.parametrize("cut", [0.5, 0.95])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_tiff_that_lacks_tiles_is_refused(cut: float, compression: str | None) -> None:
+    file = io.BytesIO()
+    array = corpus.smooth(3, height=64, width=64)
+    tifffile.imwrite(file, array, tile=(16, 16), compression=compression)
+    np.testing.assert_array_equal(files.read_image(held(file.getvalue())).pixels, array)
+    with pytest.raises(ImageError, match="a is damaged"):
+        files.read_image(held(file.getvalue()[: int(cut * len(file.getvalue()))]))
 
 
 @pytest.mark.parametrize("plays", [0, 1, 5])

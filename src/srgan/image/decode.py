@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import time
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -123,6 +125,19 @@ def _with_end_mark(source: Source, warn: bool) -> Source:
     return ImageBytes(data=data + b"\xff\xd9", name=name_of(source))
 
 
+@contextlib.contextmanager
+def complete_tiles(image: Any) -> Iterator[None]:
+    """Raise pyvips.Error where libvips could not decode a TIFF's tiles inside the block: it only paints them black."""
+    if field(image, "vips-loader") not in ("tiffload", "tiffload_buffer"):
+        yield
+        return
+    pyvips.vips_lib.vips_error_clear()
+    yield
+    if "tiff2vips: " in (text := pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")):
+        pyvips.vips_lib.vips_error_clear()
+        raise pyvips.Error(text)
+
+
 def pages(source: Source, limits: Limits) -> list[int]:
     """Numbers of a TIFF's pages, without those marked as thumbnails or masks; of other files [0].
 
@@ -143,14 +158,26 @@ def pages(source: Source, limits: Limits) -> list[int]:
 
 
 def is_animated(source: Source, limits: Limits) -> bool:
-    """Whether the file is a GIF, WebP, PNG or AVIF of several frames."""
+    """Whether the file is a GIF, WebP, PNG or AVIF of several frames; or a PNG whose one frame is not its image."""
     kind = format_of(source)
     if kind in ("GIF", "WebP"):
         return (field(open_image(source, limits), "n-pages") or 1) > 1
     with open_bytes(source) as file:
-        if kind == "AVIF":
-            return file.read(12)[8:] in (b"avis", b"msf1")
-        return kind == "PNG" and any(name == b"acTL" for name, _, _ in png_chunks(file))
+        if kind == "PNG":
+            return _has_frames(file)
+        if kind != "AVIF" or file.read(12)[8:] not in (b"avis", b"msf1"):
+            return False
+    with pillow.opened(source, kind, limits) as image:
+        return int(image.n_frames) > 1
+
+
+def _has_frames(file: BinaryIO) -> bool:
+    """Whether a PNG shows other frames than its image. PNG 3rd edition, 11.3.6."""
+    chunks = {name: offset for name, offset, _ in png_chunks(file)}
+    if b"acTL" not in chunks:
+        return False
+    file.seek(chunks[b"acTL"])
+    return int.from_bytes(file.read(4), "big") > 1 or b"fcTL" not in chunks
 
 
 def is_lossless(source: Source) -> bool:

@@ -18,6 +18,7 @@ from srgan.fs import check_free_space, printable
 from srgan.image.alpha import REACH, bleed_colour
 from srgan.image.decode import (
     apply_orientation,
+    complete_tiles,
     decode_error,
     only_page,
     open_image,
@@ -166,10 +167,11 @@ class ImageReader:
         shape = (*self._stored, int(image.bands))
         image = with_timeout(image, limits.seconds)
         try:
-            if scratch is None or np.prod(shape, dtype=np.int64) * self.dtype.itemsize <= memory:
-                self._array = np.frombuffer(image.write_to_memory(), self.dtype).reshape(shape)
-            else:
-                self._scratch = _decode_to_disk(image, source, scratch, shape, self.dtype)
+            with complete_tiles(header):
+                if scratch is None or np.prod(shape, dtype=np.int64) * self.dtype.itemsize <= memory:
+                    self._array = np.frombuffer(image.write_to_memory(), self.dtype).reshape(shape)
+                else:
+                    self._scratch = _decode_to_disk(image, source, scratch, shape, self.dtype)
         except pyvips.Error as error:
             raise decode_error(source, error, limits) from None
 
