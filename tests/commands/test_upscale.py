@@ -147,6 +147,7 @@ def test_wrong_strength_is_a_sentence(folder: Path, capsys: pytest.CaptureFixtur
         (["in/a.png", "--texture", "0.5"], "leave out the model"),
         (["in/a.png", "--restore", "2"], "leave out the model"),
         (["in/a.png", "-o", "out.bmp"], "suffix must be one of"),
+        (["in/a.png", "-o", "in/c.png/x.png"], "in/c.png is a file, not a folder"),
         (["in/c.png", "-o", "out.jpg"], "transparency"),
         (["in/a.png", "-o", "in/a.png", "--overwrite"], "the input itself"),
         (["in/a.png", "--memory", "1KB"], "too little"),

@@ -107,6 +107,15 @@ def test_names_that_hold_no_image_stop_no_other(tmp_path: Path) -> None:
         targets("")  # type: ignore[arg-type]  (not the current folder)
 
 
+def test_output_that_is_no_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "notes")
+    for output in ("notes", "notes/"):
+        with pytest.raises(UsageError, match="notes is a file"):
+            find_inputs([tmp_path / "a.png"], f"{tmp_path}/{output}", scale=4, format=None, shard=None)
+    with pytest.raises(UsageError, match="after -o is empty"):  # not the current folder
+        find_inputs([tmp_path / "a.png"], "", scale=4, format=None, shard=None)
+
+
 @pytest.mark.parametrize("output", ["2024.08.trip/", "v1.2", "out.png/", "old.photos"])
 def test_folders_with_dots(tmp_path: Path, output: str) -> None:
     touch(tmp_path, "a.png", "b.png")

@@ -239,7 +239,11 @@ def upscale_files(
             open_tasks.pop(task).close()
 
     def open_file(task: UpscaleTask) -> FileTask:
-        task.target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            task.target.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            folder = printable(task.target.parent)
+            raise ImageError(f"{printable(task.target)} cannot be written: {folder} is a file, not a folder.") from None
         open_tasks[task] = file = FileTask(task.source, task.target, options)
         return file.open()
 

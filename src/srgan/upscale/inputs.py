@@ -57,9 +57,13 @@ def find_inputs(
     Raises UsageError.
     """
     # Is the output a file or a folder?
+    if output is not None and not os.fspath(output):
+        raise UsageError("the name after -o is empty; is a shell variable not set?")
     target = None if output is None else Path(output)
     is_file = target is not None and target.suffix.lower() in SUFFIXES and not str(output).endswith(("/", os.sep))
     folder = None if is_file and not is_folder(output or "") else target
+    if folder is not None and os.path.lexists(folder) and not is_folder(folder):
+        raise UsageError(f"-o {printable(folder)} is a file, and the name of a folder or of an image was expected.")
     # The images, each once.
     failures: list[SrganError] = []
     images: dict[tuple[str, str], Image] = {}
