@@ -166,28 +166,34 @@ sys.exit(exit_code_of(work, []))
 """
 
 
-@pytest.mark.parametrize("gone", ["stdout", "stderr", "stdout closed", "stderr closed", "ascii", "plain C"])
+@pytest.mark.parametrize(
+    "gone", ["stdout", "stderr", "stdout closed", "stderr closed", "stdout full", "ascii", "plain C"]
+)
 def test_no_stream_stops_the_work(gone: str, tmp_path: Path) -> None:
-    """A reader that left (`| head -0`), a closed descriptor (`>&-`), an encoding without the name's letters."""
-    read, write = os.pipe()
-    os.close(read)
+    """A reader that left (`| head -0`), a closed descriptor (`>&-`), a full disk, an encoding without a name's letters."""
+    read, write = os.pipe() if "full" not in gone else (0, os.open("/dev/full", os.O_WRONLY))
+    if read:
+        os.close(read)
     number = 2 if "stderr" in gone else 1
     environment = {"ascii": {"PYTHONIOENCODING": "ascii"}, "plain C": {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}}
     done = subprocess.run(
         [sys.executable, "-c", WORK],
         cwd=tmp_path,
-        stdout=write if gone == "stdout" else subprocess.PIPE,
+        stdout=write if gone in ("stdout", "stdout full") else subprocess.PIPE,
         stderr=write if gone == "stderr" else subprocess.PIPE,
         preexec_fn=(lambda: os.close(number)) if "closed" in gone else None,
         env={**os.environ, "LC_ALL": "C", **environment.get(gone, {})},
     )
     os.close(write)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == (2 if "full" in gone else 0), done.stderr
     assert len(list(tmp_path.iterdir())) == 3
     if "stdout" not in gone:
         assert done.stdout == "bär \udcff\n".encode("utf-8", "surrogateescape") * 3
     if "stderr" not in gone:
-        assert done.stderr == b"srgan: message\n" * 3
+        lost = (
+            b"srgan: error: stdout cannot be written: No space left on device; what it was to hold is not complete.\n"
+        )
+        assert done.stderr == b"srgan: message\n" * 3 + lost * ("full" in gone)
 
 
 def test_quiet_and_verbose(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,22 +61,26 @@ def exit_code_of(command: Callable[[list[str]], int | None], argv: Sequence[str]
     _keep_streams_open()
     _catch_signals()
     with _logging(argv) as rest:
-        try:
-            return command(rest) or 0
-        except SrganError as error:
-            log.error(f"error: {error}")
-            return error.exit_code
-        except KeyboardInterrupt:
-            log.error("stopped by Ctrl-C")
-            return 130
-        except Terminated as error:
-            number = signal.Signals(error.args[0])
-            log.error(f"stopped by {number.name}")
-            return 128 + number
-        except SystemExit as error:  # the option parser: 0 after --help, 2 after a wrong option
-            return error.code if isinstance(error.code, int) else 2
-        except Exception as error:
-            return _unexpected(error)
+        return _exit_code(command, rest) or _lost_output()
+
+
+def _exit_code(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
+    try:
+        return command(argv) or 0
+    except SrganError as error:
+        log.error(f"error: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        log.error("stopped by Ctrl-C")
+        return 130
+    except Terminated as error:
+        number = signal.Signals(error.args[0])
+        log.error(f"stopped by {number.name}")
+        return 128 + number
+    except SystemExit as error:  # the option parser: 0 after --help, 2 after a wrong option
+        return error.code if isinstance(error.code, int) else 2
+    except Exception as error:
+        return _unexpected(error)
 
 
 def _unexpected(error: Exception) -> int:
@@ -164,15 +168,28 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 
 
 class _Unbreakable(io.FileIO):
-    """A standard stream whose reader may go away, as `| head` and a lost terminal do: the rest is dropped."""
+    """A standard stream whose reader may go away or whose disk may be full: the rest is dropped, and the work goes on."""
+
+    lost: OSError | None = None
 
     def write(self, data: object) -> int:
         try:
-            return super().write(data)  # type: ignore[arg-type]
+            if self.lost is None:
+                return super().write(data)  # type: ignore[arg-type]
         except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO):
-                raise
-            return memoryview(data).nbytes  # type: ignore[arg-type]
+            self.lost = error
+        return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+def _lost_output() -> int:
+    """2, with a sentence, where stdout could not be written; 0 also where its reader left, as `| head` does."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(raw, _Unbreakable):
+        sys.stdout.flush()
+        if raw.lost is not None and raw.lost.errno not in (errno.EPIPE, errno.EIO):
+            log.error(f"error: stdout cannot be written: {raw.lost.strerror}; what it was to hold is not complete.")
+            return 2
+    return 0
 
 
 def _keep_streams_open() -> None:

@@ -153,6 +153,7 @@ def test_wrong_strength_is_a_sentence(folder: Path, capsys: pytest.CaptureFixtur
         (["in/a.png", "--memory", "1KB"], "too little"),
         (["in/a.png", "--quality", "400", "-o", "b.jpg"], "quality is 400"),
         (["in/z.png"], "is no image"),
+        (["in/a.png", "--quality", "90", "--lossless"], "give one of them"),
     ],
 )
 def test_mistakes_are_sentences(

@@ -128,6 +128,8 @@ def _files_for_pipes(settings: UpscaleSettings) -> Iterator[UpscaleSettings]:
     with tempfile.TemporaryDirectory(prefix="srgan-") as folder, contextlib.ExitStack() as silent:
         source, target = Path(folder, "stdin"), Path(folder, f"stdout.{settings.format or 'png'}")
         if from_stdin:
+            if sys.stdin is None:
+                raise UsageError("- is stdin, which is closed; pipe an image into it, or name a file.")
             source.write_bytes(sys.stdin.buffer.read())
             settings = dataclasses.replace(settings, paths=(str(source),))
         if to_stdout:
@@ -150,6 +152,8 @@ def _check(settings: UpscaleSettings) -> None:
     check_mixture(settings.model, texture=settings.texture, restore=settings.restore)
     if not settings.paths:
         raise UsageError("srgan upscale takes at least one image, folder or glob; --help lists the options.")
+    if settings.lossless and settings.quality is not None:
+        raise UsageError("--quality makes a result lossy and --lossless does not; give one of them.")
     if settings.ray is not None and not _ADDRESS.fullmatch(settings.ray):
         raise UsageError(f"--ray is local, auto or HOST:PORT; got '{settings.ray}'.")
     if settings.ray is not None and settings.ray.startswith("ray://"):
