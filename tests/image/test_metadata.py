@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,8 +55,9 @@ def test_exif_survives_a_chain_of_all_formats(tmp_path: Path) -> None:
         assert {inner.get(0xA002, corpus.W), inner.get(0xA003, corpus.H)} == {corpus.W, corpus.H}
 
 
-def test_tags_of_a_big_endian_tiff_are_kept(tmp_path: Path) -> None:
-    options = {"photometric": "rgb", "description": "a picture", "byteorder": ">", "metadata": None}
+@pytest.mark.parametrize("form", [{"byteorder": ">"}, {"bigtiff": True}, {"byteorder": ">", "bigtiff": True}])
+def test_tags_of_every_tiff_are_kept(tmp_path: Path, form: dict[str, Any]) -> None:
+    options = {"photometric": "rgb", "description": "a picture", "metadata": None, **form}
     path = tmp_path / "a.tif"
     path.write_bytes(corpus.tiff(PIXELS, extratags=[(0x013B, "s", 0, "somebody", True)], **options))
     for suffix in SUFFIXES:
@@ -79,6 +81,12 @@ def test_unknown_density_stays_unknown(text: bytes | None, tmp_path: Path) -> No
     with Image.open(path) as image:
         image.load()
         assert image.info == ({} if text is None else {"Title": "a"})
+
+
+def test_ratio_of_a_pixel_s_sides_is_no_density(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(PIXELS).save(path, resolution_unit=1, x_resolution=2, y_resolution=1)
+    assert files.read_image(path).metadata.density is None
 
 
 def test_exif_without_its_thumbnail_and_upright() -> None:

@@ -51,12 +51,15 @@ def test_each_frame_is_upscaled_once(tmp_path: Path, upscaler: Upscaler, monkeyp
 def test_each_page_is_upscaled(tmp_path: Path, upscaler: Upscaler) -> None:
     pages = [STILLS[0], corpus.smooth(1, np.uint16, 9, 8)[..., 0], STILLS[1][:5]]
     first, *others = (Image.fromarray(page) for page in pages)
+    for number, page in enumerate(others):
+        page.encoderinfo = {"tiffinfo": {270: f"page {number + 2}"}}
     first.save(tmp_path / "a.tif", save_all=True, append_images=others)
     upscaler.upscale_file(tmp_path / "a.tif", tmp_path / "b.tif")
     with Image.open(tmp_path / "b.tif") as image:
         for number, page in enumerate(pages):
             image.seek(number)
             np.testing.assert_array_equal(np.asarray(image), upscaler.upscale(page))
+            assert image.getexif().get(270) == (f"page {number + 1}" if number else None)
     assert files.read_provenance(tmp_path / "b.tif") is not None
 
 

@@ -17,7 +17,7 @@ from srgan.image import xmp as xmp_packets
 from srgan.image.colour import colour_tag
 from srgan.image.decode import field, orientation_of
 from srgan.image.source import Source, format_of, jpeg_segments, name_of, open_bytes, png_chunks
-from srgan.image.tiff_tags import exif_in_tiff, iptc_in_tiff, set_tags
+from srgan.image.tiff_tags import exif_in_tiff, has_unit, iptc_in_tiff, set_tags
 
 log = logging.getLogger("srgan")
 
@@ -67,14 +67,15 @@ class Metadata:
 
 
 def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
-    """The metadata of a file, from its libvips image; text, colour tags and a TIFF's first page's EXIF from the file."""
+    """The metadata of a file, from its libvips image; text, colour tags and a TIFF's EXIF from the file."""
     exif, iptc, text, comments = field(image, "exif-data"), field(image, "iptc-data"), None, None
     has_density = (image.xres, image.yres) != (1.0, 1.0)
     kind, xmp = format_of(source), field(image, "xmp-data")
     icc = sound_profile(field(image, "icc-profile-data"))
     with open_bytes(source) as file:
         if kind == "TIFF":
-            exif, iptc = (exif_in_tiff(file), iptc_in_tiff(file)) if page == 0 else (None, None)
+            exif, iptc = exif_in_tiff(file, page), iptc_in_tiff(file, page)
+            has_density = has_density and has_unit(file, page)
         elif kind == "PNG":
             text = _png_text(file)
             has_density = _png_density(file) is not None

@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-"""Bytes of one value of each type. TIFF 6.0, page 15."""
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4} | dict.fromkeys(
+    (16, 17, 18), 8
+)
+"""Bytes of one value of each type. TIFF 6.0, page 15; BigTIFF."""
 _SWAPPED = _SIZES | {5: 4, 10: 4}
 """Bytes that swap together: a rational is two numbers."""
 _DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x8298)
 """ImageDescription, Make, Model, resolution (x, y, unit), Software, DateTime, Artist, Copyright."""
+_SHAPE = b'{"shape": ['
+"""What tifffile writes in place of a description: the size in pixels."""
 _RESOLUTION = (0x011A, 0x011B, 0x0128)
 _EXIF, _GPS, _IPTC = 0x8769, 0x8825, 0x83BB
 _WIDTH, _HEIGHT = 0x100, 0x101
@@ -24,52 +28,65 @@ _PLACES = (0x0111, 0x0144)
 """Offsets of strips and of tiles."""
 _DROPPED = (0xA002, 0xA003, 0xA005)
 """PixelXDimension and PixelYDimension, which change; the interoperability directory."""
+_LAYOUTS = {
+    b"II*\0": ("<H", "<HHI4s", "<I", 4),
+    b"MM\0*": (">H", ">HHI4s", ">I", 4),
+    b"II+\0": ("<Q", "<HHQ8s", "<Q", 8),
+    b"MM\0+": (">Q", ">HHQ8s", ">Q", 8),
+}
+"""First bytes -> formats of a directory's count, its entries and its links; the place of the first link. TIFF and BigTIFF."""
 _MAX_ENTRIES, _MAX_BYTES, _MAX_PAGES, _MAX_SIZE = 4096, 1 << 26, 10_000, (1 << 32) - (1 << 24)
 
 Entry = tuple[int, int, int, bytes]
 """Tag, type, count, value in little-endian order."""
+Layout = tuple[str, str, str, int]
 Directories = tuple[list[Entry], dict[int, list[Entry]]]
 """The entries of a main directory, and those of its EXIF and GPS directories."""
 
 
-def exif_in_tiff(file: BinaryIO) -> bytes | None:
-    """The EXIF block, little-endian, of a classic TIFF's descriptive tags; None where there are none."""
-    directories = _descriptive(file)
+def exif_in_tiff(file: BinaryIO, page: int = 0) -> bytes | None:
+    """The EXIF block, little-endian, of a page's descriptive tags; None where there are none."""
+    directories = _descriptive(file, page)
     return b"II*\0\x08\0\0\0" + _pack(8, *directories) if directories else None
 
 
-def iptc_in_tiff(file: BinaryIO) -> bytes | None:
-    """The IPTC block of a classic TIFF, without its padding."""
+def iptc_in_tiff(file: BinaryIO, page: int = 0) -> bytes | None:
+    """A page's IPTC block, without its padding."""
+    value = _value(file, page, _IPTC)
+    return value.rstrip(b"\0") or None if value else None
+
+
+def has_unit(file: BinaryIO, page: int = 0) -> bool:
+    """Whether a page's resolution is a density, and not only the ratio of a pixel's sides."""
+    return _value(file, page, 0x0128) != b"\1\0"
+
+
+def _value(file: BinaryIO, page: int, wanted: int) -> bytes | None:
     with contextlib.suppress(struct.error, KeyError, ValueError, OSError):
-        for tag, _, _, value in _main_directory(file)[0]:
-            if tag == _IPTC:
-                return value.rstrip(b"\0") or None
+        return next((value for tag, _, _, value in _main_directory(file, page)[0] if tag == wanted), None)
     return None
 
 
 def full_pages(file: BinaryIO) -> dict[int, int]:
     """Number -> pixels of the pages that are not marked as a reduced copy or a mask (NewSubfileType)."""
-    head = file.read(16)
-    order, big = "<" if head[:2] == b"II" else ">", head[2:4] in (b"+\0", b"\0+")
-    number, row, link = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
-    (offset,) = struct.unpack_from(order + link, head.ljust(16, b"\0"), 8 if big else 4)
+    number, row, link, first = _LAYOUTS[file.read(4)]
     pages: dict[int, int] = {}
     seen: set[int] = set()
     with contextlib.suppress(struct.error, ValueError, OSError):
+        (offset,) = struct.unpack(link, _read_exactly(file, first, struct.calcsize(link)))
         while offset and offset not in seen and len(seen) < _MAX_PAGES:
             seen.add(offset)
-            (count,) = struct.unpack(order + number, _read_exactly(file, offset, struct.calcsize(order + number)))
+            (count,) = struct.unpack(number, _read_exactly(file, offset, struct.calcsize(number)))
             if count > _MAX_ENTRIES:
                 break
-            rows = file.read(count * struct.calcsize(order + row))
             values = {
-                tag: struct.unpack(order + ("H" if kind == 3 else "I"), value[: 2 if kind == 3 else 4])[0]
-                for tag, kind, _, value in struct.iter_unpack(order + row, rows)
+                tag: struct.unpack(row[0] + ("H" if kind == 3 else "I"), value[: 2 if kind == 3 else 4])[0]
+                for tag, kind, _, value in struct.iter_unpack(row, file.read(count * struct.calcsize(row)))
                 if tag in (_SUBFILE, _WIDTH, _HEIGHT)
             }
             if not values.get(_SUBFILE, 0) & 5:
                 pages[len(seen) - 1] = values.get(_WIDTH, 0) * values.get(_HEIGHT, 0)
-            (offset,) = struct.unpack(order + link, file.read(struct.calcsize(order + link)))
+            (offset,) = struct.unpack(link, file.read(struct.calcsize(link)))
     return pages
 
 
@@ -138,49 +155,56 @@ def _even_end(file: BinaryIO) -> int:
     return end + end % 2
 
 
-def _main_directory(stream: BinaryIO) -> Directories:
-    """The first directory of a classic TIFF. Raises ValueError, KeyError or struct.error when there is none."""
-    head = _read_exactly(stream, 0, 8)
-    order = {b"II*\0": "<", b"MM\0*": ">"}[head[:4]]
-    return _read_directories(stream, order, struct.unpack(f"{order}4xI", head)[0])
+def _main_directory(stream: BinaryIO, page: int = 0) -> Directories:
+    """The directory of a page. Raises ValueError, KeyError or struct.error when there is none."""
+    layout = number, row, link, place = _LAYOUTS[_read_exactly(stream, 0, 4)]
+    for _ in range(page):
+        (offset,) = struct.unpack(link, _read_exactly(stream, place, struct.calcsize(link)))
+        (count,) = struct.unpack(number, _read_exactly(stream, offset, struct.calcsize(number)))
+        place = offset + struct.calcsize(number) + count * struct.calcsize(row)
+    return _read_directories(
+        stream, layout, struct.unpack(link, _read_exactly(stream, place, struct.calcsize(link)))[0]
+    )
 
 
-def _descriptive(stream: BinaryIO) -> Directories | None:
-    """The tags that describe the image's content; None where there are none or the stream is damaged."""
+def _descriptive(stream: BinaryIO, page: int = 0) -> Directories | None:
+    """The tags that describe a page's content; None where there are none or the stream is damaged."""
     try:
-        main, inner = _main_directory(stream)
+        main, inner = _main_directory(stream, page)
     except (struct.error, KeyError, ValueError, OSError):
         return None
-    kept = list({entry[0]: entry for entry in reversed(main) if entry[0] in _DESCRIPTIVE}.values())
+    kept = list({e[0]: e for e in reversed(main) if e[0] in _DESCRIPTIVE and not e[3].startswith(_SHAPE)}.values())
     if not inner and all(entry[0] in _RESOLUTION for entry in kept):
         return None
     return kept, inner
 
 
-def _read_directories(stream: BinaryIO, order: str, offset: int) -> Directories:
-    main = _read_entries(stream, order, offset)
+def _read_directories(stream: BinaryIO, layout: Layout, offset: int) -> Directories:
+    main = _read_entries(stream, layout, offset)
     inner = {}
     for tag, kind, count, value in main:
-        if tag in (_EXIF, _GPS) and kind in (4, 13) and count == 1:
-            entries = _read_entries(stream, order, struct.unpack("<I", value)[0])
+        if tag in (_EXIF, _GPS) and kind in (4, 13, 16, 18) and count == 1:
+            entries = _read_entries(stream, layout, int.from_bytes(value, "little"))
             inner[tag] = [entry for entry in entries if entry[0] not in _DROPPED]
     return [entry for entry in main if entry[0] not in (_EXIF, _GPS)], inner
 
 
-def _read_entries(stream: BinaryIO, order: str, offset: int) -> list[Entry]:
+def _read_entries(stream: BinaryIO, layout: Layout, offset: int) -> list[Entry]:
     """One directory's entries. Raises ValueError, KeyError or struct.error when it is none."""
-    (number,) = struct.unpack(f"{order}H", _read_exactly(stream, offset, 2))
-    if number > _MAX_ENTRIES:
+    number, row, link, _ = layout
+    (rows,) = struct.unpack(number, _read_exactly(stream, offset, struct.calcsize(number)))
+    if rows > _MAX_ENTRIES:
         raise ValueError
     entries = []
-    for tag, kind, count, inline in struct.iter_unpack(f"{order}HHI4s", _read_exactly(stream, offset + 2, 12 * number)):
+    table = _read_exactly(stream, offset + struct.calcsize(number), rows * struct.calcsize(row))
+    for tag, kind, count, inline in struct.iter_unpack(row, table):
         length = _SIZES[kind] * count
         if length > _MAX_BYTES:
             raise ValueError
         value = inline[:length]
-        if length > 4:
-            value = _read_exactly(stream, struct.unpack(f"{order}I", inline)[0], length)
-        if order == ">" and tag != _IPTC:
+        if length > len(inline):
+            value = _read_exactly(stream, struct.unpack(link, inline)[0], length)
+        if link.startswith(">") and tag != _IPTC:
             width = _SWAPPED[kind]
             value = b"".join(value[i : i + width][::-1] for i in range(0, length, width))
         entries.append((tag, kind, count, value))
