@@ -15,7 +15,7 @@ from PIL import Image, TiffImagePlugin
 
 from srgan.errors import ImageError
 from srgan.image import files
-from srgan.image.animation import Animation, AnimationWriter, Frame
+from srgan.image.animation import WRITERS, Animation, Frame
 from srgan.image.decode import is_animated, is_lossless, pages
 from srgan.image.files import ImageBytes, Limits, Metadata
 from srgan.image.source import DEFAULT_LIMITS
@@ -180,7 +180,7 @@ def test_tiff_that_lacks_tiles_is_refused(cut: float, compression: str | None) -
 def test_animations_are_written(tmp_path: Path, suffix: str, plays: int) -> None:
     hard = np.where(np.arange(16) < 8, 0, 255).astype(np.uint8) * np.ones((12, 1), np.uint8)
     metadata = Metadata(icc=corpus.profile() if suffix == ".webp" else None, xmp=corpus.XMP)
-    writer = AnimationWriter(
+    writer = WRITERS[suffix](
         tmp_path / f"a{suffix}", height=12, width=16, plays=plays, metadata=metadata, quality=None, lossless=True
     )
     arrays = [np.asarray(still) for still in STILLS]

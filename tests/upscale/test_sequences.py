@@ -86,7 +86,7 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, upscaler: Upscaler, monkeypat
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("srgan.upscale.sequences.AnimationWriter.repeat", full)
+    monkeypatch.setattr("srgan.image.animation.AnimationWriter.repeat", full)
     source = animated(tmp_path / "a.png", [0, 1, 0])
     with pytest.raises(ImageError, match=r"b\.webp cannot be written: No space left on device"):
         upscaler.upscale_file(source, tmp_path / "b.webp")

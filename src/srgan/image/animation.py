@@ -21,8 +21,6 @@ from srgan.image.encode import encode
 from srgan.image.metadata import Metadata, gif_colours_end, gif_extensions, metadata_of
 from srgan.image.source import DEFAULT_LIMITS, Limits, Source, format_of, name_of
 
-SUFFIXES = (".webp", ".gif")
-"""Suffixes of the files that animations are written to."""
 _ENDLESS = b"\x21\xff\x0bNETSCAPE2.0\x03\x01"
 
 
@@ -76,7 +74,7 @@ class Animation:
 
 
 class AnimationWriter:
-    """An animated WebP or GIF, by suffix, put together from frames that are encoded one by one.
+    """An animated file, put together from frames that are encoded one by one: WebpWriter or GifWriter.
 
     Memory does not grow with the frames. Files that libvips writes for single frames give the encoded pixels; the first
     one's give the metadata too, which the format must be able to hold. `name`: as ImageWriter's. Raises ImageError.
@@ -100,8 +98,6 @@ class AnimationWriter:
         self._quality, self._lossless = quality, lossless
         self._frames: list[tuple[int, int]] = []  # offset and length of each encoded frame
         self._file: BinaryIO = path.open("w+b")
-        self._webp = self._name.suffix.lower() == ".webp"
-        self._ends: list[bytes] = []
         self._alpha = False
 
     def add(self, frame: Frame, provenance: dict[str, str] | None = None) -> int:
@@ -123,7 +119,7 @@ class AnimationWriter:
         finally:
             single.unlink(missing_ok=True)
         self._alpha = self._alpha or frame.alpha is not None
-        encoded = self._webp_frame(data) if self._webp else self._gif_frame(data)
+        encoded = self._frame(data, first=first)
         self._frames.append((self._file.tell(), len(encoded)))
         self._file.write(self._timed(encoded, frame.milliseconds))
         return len(self._frames) - 1
@@ -136,61 +132,90 @@ class AnimationWriter:
         self._file.seek(end)
         self._file.write(self._timed(encoded, milliseconds))
 
-    def _timed(self, encoded: bytes, milliseconds: int) -> bytes:
-        """The encoded frame with its duration; a GIF counts hundredths of a second."""
-        at, duration = (20, milliseconds.to_bytes(3, "little")) if self._webp else (4, b"")
-        duration = duration or struct.pack("<H", min(round(milliseconds / 10), 65535))
-        return encoded[:at] + duration + encoded[at + len(duration) :]
-
     def finish(self) -> None:
         """Write what stands at the end, and close the file."""
-        self._file.write(b"".join(self._ends) if self._webp else b"\x3b")
-        if self._webp:
-            size = self._file.tell() - 8
-            if size >= 1 << 32:
-                raise ImageError(f"{printable(self._name)}: the animation takes more than 4 GB, which no WebP holds.")
-            self._file.seek(4)
-            self._file.write(struct.pack("<I", size))
-            self._file.seek(20)
-            flags = self._file.read(1)[0] | 0x10 * self._alpha
-            self._file.seek(20)
-            self._file.write(bytes([flags]))
+        self._write_end()
         self._file.close()
 
     def close(self) -> None:
         """Close the file, finished or not."""
         self._file.close()
 
-    def _webp_frame(self, data: bytes) -> bytes:
-        """A still WebP's pixels as a frame; of the first, the file's header and metadata too. RFC 9649, section 2.7."""
+    def _frame(self, data: bytes, *, first: bool) -> bytes:
+        """A still file's pixels as a frame. The first one's call writes the file's header and metadata."""
+        raise NotImplementedError
+
+    def _timed(self, encoded: bytes, milliseconds: int) -> bytes:
+        """The encoded frame with its duration."""
+        raise NotImplementedError
+
+    def _write_end(self) -> None:
+        raise NotImplementedError
+
+
+class WebpWriter(AnimationWriter):
+    """An animated WebP: a header, a chunk for each frame, then EXIF and XMP. RFC 9649, section 2.7."""
+
+    _ends = b""
+
+    def _frame(self, data: bytes, *, first: bool) -> bytes:
         chunks, at = {}, 12
         while at + 8 <= len(data):
             length = int.from_bytes(data[at + 4 : at + 8], "little")
             chunks[data[at : at + 4]] = data[at : at + 8 + length + length % 2]
             at += 8 + length + length % 2
         size = (self._width - 1).to_bytes(3, "little") + (self._height - 1).to_bytes(3, "little")
-        if not self._frames:
+        if first:
             icc, exif, xmp = (chunks.get(name, b"") for name in (b"ICCP", b"EXIF", b"XMP "))
             flags = 0x02 | 0x20 * bool(icc) | 0x08 * bool(exif) | 0x04 * bool(xmp)
             self._file.write(b"RIFF\0\0\0\0WEBP" + struct.pack("<4sII", b"VP8X", 10, flags) + size + icc)
             self._file.write(struct.pack("<4sIIH", b"ANIM", 6, 0, min(self._plays, 65535)))
-            self._ends = [exif, xmp]
+            self._ends = exif + xmp
         pixels = b"".join(chunks.get(name, b"") for name in (b"ALPH", b"VP8 ", b"VP8L"))
         # At (0, 0); 2: neither blended nor disposed of, since each frame is the whole image.
         return struct.pack("<4sI", b"ANMF", 16 + len(pixels)) + bytes(6) + size + b"\0\0\0\2" + pixels
 
-    def _gif_frame(self, data: bytes) -> bytes:
-        """A still GIF's pixels as a frame; of the first, the file's header and XMP too. GIF89a, sections 17 to 26."""
+    def _timed(self, encoded: bytes, milliseconds: int) -> bytes:
+        return encoded[:20] + milliseconds.to_bytes(3, "little") + encoded[23:]
+
+    def _write_end(self) -> None:
+        self._file.write(self._ends)
+        size = self._file.tell() - 8
+        if size >= 1 << 32:
+            raise ImageError(f"{printable(self._name)}: the animation takes more than 4 GB, which no WebP holds.")
+        self._file.seek(4)
+        self._file.write(struct.pack("<I", size))
+        self._file.seek(20)
+        flags = self._file.read(1)[0] | 0x10 * self._alpha
+        self._file.seek(20)
+        self._file.write(bytes([flags]))
+
+
+class GifWriter(AnimationWriter):
+    """An animated GIF: a header with XMP and the number of plays, then each frame with its colours. GIF89a, sections 17 to 26."""
+
+    def _frame(self, data: bytes, *, first: bool) -> bytes:
         transparent, extensions, at, colours_end = b"", b"", 0, gif_colours_end(data)
         for label, at, end in gif_extensions(data):
             if label == 0xF9 and data[at + 3] & 1:
                 transparent = data[at + 6 : at + 7]
             elif data[at + 3 : at + 11] == b"XMP Data":
                 extensions += data[at:end]
-        if not self._frames:
+        if first:
             repeats = b"" if self._plays == 1 else _ENDLESS + struct.pack("<HB", min(max(self._plays - 1, 0), 65535), 0)
             self._file.write(b"GIF89a" + data[6:10] + b"\0\0\0" + extensions + repeats)
         # 8: the canvas is cleared after each frame, since each is the whole image.
         control = b"\x21\xf9\4" + bytes([8 | bool(transparent)]) + b"\0\0" + (transparent or b"\0") + b"\0"
         descriptor = data[at : at + 9] + bytes([data[at + 9] & 0x40 | 0x80 | data[10] & 7])
         return control + descriptor + data[13:colours_end] + data[at + 10 : -1]
+
+    def _timed(self, encoded: bytes, milliseconds: int) -> bytes:
+        """In hundredths of a second."""
+        return encoded[:4] + struct.pack("<H", min(round(milliseconds / 10), 65535)) + encoded[6:]
+
+    def _write_end(self) -> None:
+        self._file.write(b"\x3b")
+
+
+WRITERS: dict[str, type[AnimationWriter]] = {".webp": WebpWriter, ".gif": GifWriter}
+"""By the suffix of the file that an animation is written to."""

@@ -87,7 +87,7 @@ class FileTask:
 
     def _open_animation(self) -> None:
         self._animation = frames = animation.Animation(self.source)
-        if self.target.suffix.lower() not in animation.SUFFIXES:
+        if self.target.suffix.lower() not in animation.WRITERS:
             raise ImageError(
                 f"{name_of(self.source)} is an animation of {frames.count} frames, which {printable(self.name)} "
                 "cannot hold. Write WebP or GIF."

@@ -10,7 +10,7 @@ import numpy as np
 
 from srgan.errors import ImageError
 from srgan.fs import printable
-from srgan.image.animation import Animation, AnimationWriter, Frame
+from srgan.image.animation import WRITERS, Animation, Frame
 from srgan.image.stream import ImageReader, ImageWriter
 from srgan.image.tiff_tags import append_page
 from srgan.upscale.strength import Strength
@@ -45,7 +45,7 @@ def upscale_animation(
     computed: dict[bytes, int] = {}
     strength: Strength | None = None
     provenance: dict[str, str] = {}
-    writer = AnimationWriter(
+    writer = WRITERS[(name or target).suffix.lower()](
         target,
         name=name,
         height=height,
