@@ -169,6 +169,7 @@ def test_an_unknown_key_names_the_nearest() -> None:
         ({"learning_rate": [1]}, "expected a number"),
         ({"name": 3}, "name: expected a text, got 3"),
         ({"name": None}, "expected a text, got None"),
+        ({"data": ""}, "data: expected a path or nothing, got the text ''"),
         ({"data": 3}, "data: expected a path or nothing, got 3"),
         ({"content": "vgg19"}, "content: expected one of vgg54, mse, got the text 'vgg19'"),
         ({"names": "ab"}, "names: expected"),

@@ -108,6 +108,9 @@ def test_wrong_flags_leave_with_2(argv: list[str], capsys: pytest.CaptureFixture
     [
         (["--train-steps", "many"], "--train-steps is a whole number, got 'many'"),
         (["--content=vgg19"], "--content is vgg54 or mse, got 'vgg19'"),
+        (["--output", ""], "--output is empty"),  # not the current folder
+        (["--output="], "--output is empty"),
+        ([""], "a name is empty"),
     ],
 )
 def test_wrong_values_are_one_sentence(argv: list[str], sentence: str) -> None:

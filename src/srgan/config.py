@@ -156,7 +156,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             return float(value)  # YAML reads 1e-4 as a text
         except (ValueError, OverflowError):
             pass
-    elif hint is Path and isinstance(value, str):
+    elif hint is Path and isinstance(value, str) and value:
         return Path(value).expanduser()
     elif type(value) is hint:
         return value

@@ -41,8 +41,13 @@ def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description:
     """Settings from flags; `settings` is a dataclass, or an instance whose values are the defaults.
 
     A flag is a field's name with `-` or `_`. A field's docstring is its help, a group's docstring heads the group.
-    Leaves with SystemExit after --help (0) and after an unknown option (2). Raises SettingsError.
+    Leaves with SystemExit after --help (0) and after an unknown option (2). Raises SettingsError; for an empty word too,
+    which as a path would be the current folder.
     """
+    for before, word in zip(("", *argv), argv, strict=False):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            what = word[:-1] or (before if before.startswith("-") else "a name")
+            raise SettingsError(f"{what} is empty; is a shell variable not set?")
     plain = _parse_plain(settings, argv)
     return _parse_by_tyro(settings, argv, prog, description) if plain is None else plain
 
