@@ -134,6 +134,7 @@ def test_our_fault_is_said_to_be_ours(
     [
         (PermissionError(errno.EACCES, "Permission denied", "results/a.json"), "results/a.json: Permission denied."),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device."),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "runs/one"), "runs/one: Is a directory."),
     ],
 )
 def test_a_machine_without_room_or_permission_is_not_our_fault(
@@ -142,8 +143,9 @@ def test_a_machine_without_room_or_permission_is_not_our_fault(
     command(raising(error))
     assert cli.main(["info"]) == 2
     assert capsys.readouterr().err == f"srgan: error: {said}\n"
-    command(raising(OSError(errno.EBADF, "Bad file descriptor")))
-    assert cli.main(["info"]) == 1
+    for ours in (OSError(errno.EBADF, "Bad file descriptor"), OSError(errno.EISDIR, "Is a directory")):
+        command(raising(ours))
+        assert cli.main(["info"]) == 1
 
 
 def test_the_option_parser_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:

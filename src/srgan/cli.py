@@ -42,6 +42,8 @@ _MODULES_OF_EXTRA = {
 _LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
 _OF_THE_MACHINE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE})
 """OSErrors that no other code turned into a sentence: no permission, no space."""
+_OF_A_NAME = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO})
+"""OSErrors that a file's name explains: a folder is there, the name is too long, its disk is damaged."""
 
 
 class Terminated(BaseException):
@@ -92,7 +94,7 @@ def _unexpected(error: Exception) -> int:
                 missing = missing_extra(extra, f"this command (it uses '{top}')")
                 log.error(f"error: {missing}")
                 return missing.exit_code
-    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE | (_OF_A_NAME if error.filename else set()):
         where = f"{error.filename}: " if error.filename else ""
         log.error(f"error: {where}{error.strerror}.")
         return 2

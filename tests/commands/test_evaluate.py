@@ -115,7 +115,7 @@ def test_own_images(model: Path, tmp_path: Path, capsys: CAP) -> None:
     (home / "baby_LR.png").unlink()
     write_array(home / "baby_LR.png", rng.integers(0, 256, (10, 9, 3), np.uint8))
     write_array(home / "tinyx4.png", rng.integers(0, 256, (4, 15, 3), np.uint8))
-    assert cli.main([*argv, "set5"]) == 0
+    assert cli.main([*argv, "set5/"]) == 0
     assert "left out: " in (said := capsys.readouterr().err) and "tiny.png is 60x16" in said
     entry = json.loads((tmp_path / "a.json").read_text())["sets"]["Set5"]
     assert set(entry["pictures"]) == {"0801", "baby"} and entry["paper"]["srgan"]["psnr_y"] == 29.40
@@ -173,6 +173,7 @@ def test_several_sets_need_a_folder_each(small: Path, capsys: CAP) -> None:
             ["--model", "srgan", "--json", "no/such/folder.json"],
             "--json no/such/folder.json cannot be written",
         ),
+        (["--model", "srgan", "--json", "/proc/a.json"], "--json /proc/a.json cannot be written"),
     ],
 )
 def test_misuse_is_a_sentence(small: Path, capsys: CAP, argv: list[str], sentence: str) -> None:

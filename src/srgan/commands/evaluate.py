@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from srgan.errors import DataError, UsageError
 from srgan.evaluate import table
 from srgan.evaluate.scoring import OnImage, SetScores, evaluate, evaluate_images, scorable
 from srgan.evaluate.table import Evaluated, Table
-from srgan.fs import atomic_write
+from srgan.fs import atomic_write, printable
 from srgan.image.files import read_array
 from srgan.image.metrics import bicubic_x4
 from srgan.image.niqe import NiqeModel, read_niqe_model
@@ -91,8 +91,15 @@ def _check(settings: EvaluateSettings) -> None:
         raise UsageError("--sets names no test set; give one or more, such as: --sets Set5 Set14 BSD100")
     if not settings.data.is_dir():
         raise DataError(f"there is no data folder {settings.data}; give --data DIR, the one that holds Set5, Set14 ...")
-    if settings.json and (settings.json.is_dir() or not os.access(settings.json.absolute().parent, os.W_OK)):
-        raise UsageError(f"--json {settings.json} cannot be written: give a file in a folder that you may write to.")
+    if settings.json is not None:
+        try:
+            tempfile.TemporaryFile(dir=settings.json.absolute().parent).close()
+            blocked = settings.json.is_dir()
+        except OSError:
+            blocked = True
+        if blocked:
+            advice = "give a file in a folder that you may write to"
+            raise UsageError(f"--json {printable(settings.json)} cannot be written: {advice}.")
 
 
 def _model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Evaluated, Scorer]:

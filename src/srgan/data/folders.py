@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -163,7 +164,8 @@ def test_pairs(root: Path, set_name: str) -> list[Pair]:
 
 
 def set_name_of(name: str) -> str:
-    """The usual spelling of a test set's name, in which the paper's rows are kept: set5 is Set5, B100 is BSD100."""
+    """The usual spelling of a test set's name, in which the paper's rows are kept: set5/ is Set5, B100 is BSD100."""
+    name = os.path.normpath(name)  # a shell completes folders with a slash
     spellings = {spelling.lower(): own for own in TEST_SETS for spelling in (own, *ALIASES.get(own.lower(), ()))}
     return spellings.get(name.lower(), name)
 
