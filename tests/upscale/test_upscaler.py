@@ -157,6 +157,8 @@ def test_wrong_arrays_are_refused(upscaler: Upscaler, wrong: np.ndarray, message
         ({"threads": "2"}, "threads is a whole number from 1, got '2'"),
         ({"memory": -1}, "memory is a whole number from 1, got -1"),
         ({"memory": "much"}, "memory is a size like 1GB"),
+        ({"memory": None}, "memory is a whole number from 1, got None"),
+        ({"self_ensemble": "yes"}, "self_ensemble is one of False, True; got 'yes'"),
         ({"texture": 0.5}, "leave out the model"),
         ({"restore": 0}, "leave out the model"),
     ],
@@ -174,6 +176,22 @@ def test_wrong_models_and_textures_are_refused() -> None:
             Upscaler(texture=value)  # type: ignore[arg-type]
         with pytest.raises(SrganError, match="restore is 'auto' or a number from 0 to 1, got"):
             Upscaler(restore=value)  # type: ignore[arg-type]
+
+
+def test_wrong_paths_scales_and_qualities_are_refused(upscaler: Upscaler) -> None:
+    grey = np.zeros((4, 4), np.uint8)
+    wrong: list[tuple[str, Callable[[], object]]] = [
+        ("model is the path of a file, got int", lambda: Upscaler(5)),  # type: ignore[arg-type]
+        ("image is the path of a file, got ''", lambda: upscaler.upscale("")),
+        ("source is the path of a file, got ndarray", lambda: upscaler.upscale_file(grey, "a.png")),  # type: ignore[arg-type]
+        ("target is the path of a file, got NoneType", lambda: upscaler.upscale_file("a.png", None)),  # type: ignore[arg-type]
+        ("target is the path of a file, got 'a.x00.png'", lambda: upscaler.upscale_file("a.png", "a\0.png")),
+        ("got a scale of 2.0", lambda: upscaler.upscale(grey, scale=2.0)),  # type: ignore[arg-type]
+        ("quality is a whole number", lambda: upscaler.upscale_file("a.png", "b.jpg", quality=50.5)),  # type: ignore[arg-type]
+    ]
+    for message, call in wrong:
+        with pytest.raises(SrganError, match=message):
+            call()
 
 
 def test_too_large_scale_and_too_little_memory_are_refused(small: Weights) -> None:

@@ -77,9 +77,14 @@ class Upscaler:
         _check_whole("threads", threads)
         _check_whole("device", device, least=0)
         self.memory = bytes_from_text(memory) if isinstance(memory, str) else memory
-        _check_whole("memory", self.memory)
+        _check_whole("memory", self.memory, optional=False)
+        _check_choice("self_ensemble", self_ensemble, (False, True))
+        if not isinstance(model, Weights | None):
+            _path("model", model)
         check_mixture(model, texture=texture, restore=restore)
-        self.texture, self.restore, self.self_ensemble = texture, restore, self_ensemble
+        self.texture: float | Literal["auto"] = "auto" if texture == "auto" else float(texture)
+        self.restore: float | Literal["auto"] = "auto" if restore == "auto" else float(restore)
+        self.self_ensemble = self_ensemble
         self._options: dict[str, Any] = {"engine": engine, "precision": precision, "threads": threads, "device": device}
         self._lock = threading.Lock()
         self._model = model
@@ -117,7 +122,7 @@ class Upscaler:
         _check_choice("alpha", alpha, get_args(AlphaMode))
         file: Source | None = None
         if isinstance(image, (str, os.PathLike, ImageBytes)):
-            file = image if isinstance(image, ImageBytes) else Path(image)
+            file = image if isinstance(image, ImageBytes) else _path("image", image)
             image = _read(file)
         check_pixels(image)
         sr = np.empty((scale * image.shape[0], scale * image.shape[1], *image.shape[2:]), image.dtype)
@@ -146,8 +151,9 @@ class Upscaler:
 
         self._check_scale(scale)
         _check_choice("alpha", alpha, get_args(AlphaMode))
+        _check_whole("quality", quality)
         options = FileOptions(scale=scale, overwrite=overwrite, provenance=provenance, quality=quality, alpha=alpha)
-        upscale_file(self, Path(source), Path(target), options, progress)
+        upscale_file(self, _path("source", source), _path("target", target), options, progress)
 
     def upscale_into(
         self,
@@ -274,19 +280,27 @@ class Upscaler:
 
     def _check_scale(self, scale: int) -> None:
         largest = self._config.scale
-        if scale not in range(2, largest + 1):
+        if not isinstance(scale, (int, np.integer)) or scale not in range(2, largest + 1):
             raise UsageError(
                 f"{self._first.weights.name} makes images 2 to {largest} times larger, got a scale of {scale!r}."
             )
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"{name} is one of {', '.join(choices)}; got {value!r}.")
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
+        raise UsageError(f"{name} is one of {', '.join(map(str, choices))}; got {value!r}.")
 
 
-def _check_whole(name: str, value: object, least: int = 1) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+def _path(name: str, value: object) -> Path:
+    if not isinstance(value, (str, os.PathLike)):
+        raise UsageError(f"{name} is the path of a file, got {type(value).__name__}.")
+    if value == "" or "\0" in str(value):
+        raise UsageError(f"{name} is the path of a file, got {value!r}.")
+    return Path(value)
+
+
+def _check_whole(name: str, value: object, least: int = 1, *, optional: bool = True) -> None:
+    if not (optional and value is None) and (not isinstance(value, int) or isinstance(value, bool) or value < least):
         raise UsageError(f"{name} is a whole number from {least}, got {value!r}.")
 
 
