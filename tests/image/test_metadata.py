@@ -83,6 +83,20 @@ def test_unknown_density_stays_unknown(text: bytes | None, tmp_path: Path) -> No
         assert image.info == ({} if text is None else {"Title": "a"})
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
+@pytest.mark.parametrize(("stated", "kept"), [(None, 1), (65535, 65535), (2, 2)])
+def test_no_colours_are_called_uncalibrated(tmp_path: Path, suffix: str, stated: int | None, kept: int) -> None:
+    for order in ("<", ">"):
+        exif = Image.Exif()
+        exif.endian = order
+        exif.get_ifd(0x8769).update({0x9003: "2020:01:02 03:04:05"} | ({0xA001: stated} if stated else {}))
+        exif.get_ifd(0x8825)[1] = "N"
+        path = written(tmp_path, suffix, Metadata(exif=exif.tobytes()[6:]))
+        block = Image.open(path).getexif()
+        assert (block.get_ifd(0x8769)[0xA001], block.get_ifd(0x8769)[0x9003]) == (kept, "2020:01:02 03:04:05")
+        assert block.get_ifd(0x8825)[1] == "N"
+
+
 def test_ratio_of_a_pixel_s_sides_is_no_density(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     Image.fromarray(PIXELS).save(path, resolution_unit=1, x_resolution=2, y_resolution=1)

@@ -160,6 +160,38 @@ def _exif_entries(block: bytearray, order: str, start: int) -> Iterator[tuple[in
         yield at, *struct.unpack_from(f"{order}HHI", block, at)
 
 
+def _with_colour_space(exif: bytes) -> bytes:
+    """The EXIF block that names sRGB where it names no colour space: libexif would call it uncalibrated.
+
+    The changed directories go to the end, so that no other offset changes.
+    """
+    block, order = bytearray(exif), "<" if exif[:2] == b"II" else ">"
+
+    def rows_at(start: int) -> list[bytes]:
+        return [bytes(block[at : at + 12]) for at, *_ in _exif_entries(block, order, start)]
+
+    def append(rows: list[bytes]) -> int:
+        start = len(block) + len(block) % 2
+        rows.sort(key=lambda row: struct.unpack_from(f"{order}H", row))
+        block.extend(bytes(len(block) % 2) + struct.pack(f"{order}H", len(rows)) + b"".join(rows) + bytes(4))
+        return start
+
+    try:
+        (start,) = struct.unpack_from(f"{order}I", block, 4)
+        main, pointer = rows_at(start), struct.pack(f"{order}H", 0x8769)
+        links = [row for row in main if row.startswith(pointer)]
+        inner = rows_at(struct.unpack(f"{order}I", links[0][8:])[0]) if links else []
+        if len(exif) > 60_000 or any(row.startswith(struct.pack(f"{order}H", 0xA001)) for row in inner):
+            return exif
+        link = pointer + struct.pack(
+            f"{order}HII", 4, 1, append([*inner, struct.pack(f"{order}HHIHH", 0xA001, 3, 1, 1, 0)])
+        )
+        struct.pack_into(f"{order}I", block, 4, append([*(row for row in main if row not in links), link]))
+    except struct.error:
+        return exif
+    return bytes(block)
+
+
 def _number(block: bytearray, order: str, entry: tuple[int, int, int, int]) -> int:
     at, _, kind, _ = entry
     return int(struct.unpack_from(order + ("H" if kind == 3 else "I"), block, at + 8)[0])
@@ -269,7 +301,7 @@ def attach_metadata(image: Any, metadata: Metadata) -> Any:
     if metadata.iptc:
         blocks["iptc-data"] = _iptc_resource(metadata.iptc)
     if metadata.exif:
-        blocks["exif-data"] = b"Exif\0\0" + metadata.exif
+        blocks["exif-data"] = b"Exif\0\0" + (metadata.exif if metadata.icc else _with_colour_space(metadata.exif))
     for name, block in blocks.items():
         if block:  # libvips ends the process over an empty one
             image.set_type(pyvips.GValue.blob_type, name, block)

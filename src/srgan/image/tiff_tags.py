@@ -16,8 +16,12 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 """Bytes of one value of each type. TIFF 6.0, page 15; BigTIFF."""
 _SWAPPED = _SIZES | {5: 4, 10: 4}
 """Bytes that swap together: a rational is two numbers."""
-_DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x8298)
-"""ImageDescription, Make, Model, resolution (x, y, unit), Software, DateTime, Artist, Copyright."""
+_DESCRIPTIVE = (
+    *(0x010D, 0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x011D, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C),
+    *(0x4746, 0x4749, 0x8298, *range(0x9C9B, 0x9CA0)),
+)
+"""DocumentName, ImageDescription, Make, Model, resolution (x, y), PageName, its unit, Software, DateTime, Artist,
+HostComputer; Windows' rating, Copyright, Windows' title, comment, author, keywords, subject."""
 _SHAPE = b'{"shape": ['
 """What tifffile writes in place of a description: the size in pixels."""
 _RESOLUTION = (0x011A, 0x011B, 0x0128)

@@ -32,7 +32,7 @@ def mixture(restore: float, texture: float) -> Weights:
 
 def is_share(value: object) -> bool:
     """Whether a value can be a texture or a restore: a number from 0 to 1."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value <= 1
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
 
 
 def check_mixture(model: object, *, texture: object, restore: object, unset: str | None = "auto") -> None:
