@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from srgan.errors import ImageError
 from srgan.image import files
@@ -162,6 +162,19 @@ def test_png_of_one_frame_is_a_still_if_the_frame_is_its_image(stand_in: bool) -
     assert is_animated(held(data), DEFAULT_LIMITS) and is_animated(held(one), DEFAULT_LIMITS) == stand_in
     if not stand_in:
         assert files.read_image(held(one)).pixels.tobytes() == STILLS[0].tobytes()
+
+
+def test_lab_of_8_bits_is_read() -> None:
+    array = corpus.smooth(3, height=12, width=16)
+    lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    first = ImageCms.applyTransform(Image.fromarray(array), lab)
+    source = held(
+        corpus.pillow(first, "TIFF", save_all=True, append_images=[Image.fromarray(array)], tiffinfo={274: 3})
+    )
+    assert pages(source, DEFAULT_LIMITS) == [0, 1]
+    image = files.read_image(source, page=0)
+    assert image.pixels.dtype == np.uint16 and image.metadata.icc is None
+    assert np.abs(image.pixels[::-1, ::-1] / 257 - array).max() < 8  # Lab's steps are coarse
 
 
 @pytest.mark.parametrize("cut", [0.5, 0.95])

@@ -96,6 +96,8 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         else:
             image = getattr(pyvips.Image, _LOADERS[kind])(os.fsencode(complete), **options)  # names need not be UTF-8
     except pyvips.Error as error:
+        if "bad labq format" in str(error):  # libvips fails on CIE Lab of 8 bits
+            return pillow.load(source, kind, limits, warn=warn, page=page)
         raise ImageError(f"{name_of(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
     limits.check(source, image.height, image.width)
     return image

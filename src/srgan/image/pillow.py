@@ -64,22 +64,28 @@ def size(source: Source, kind: str, limits: Limits) -> tuple[int, int]:
         return int(image.size[1]), int(image.size[0])
 
 
-def load(source: Source, kind: str, limits: Limits, *, warn: bool) -> Any:
+def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0) -> Any:
     """The decoded image as a libvips image, with its profile, EXIF, XMP and density as libvips' fields.
 
     `warn`: log what of the file is not read.
     """
     with opened(source, kind, limits) as image:
+        if page:
+            image.seek(page)
+            limits.check(source, image.size[1], image.size[0])
         array = _heif_array(image) if kind == "HEIC" else _array(image, kind, source)
         if warn and kind == "HEIC" and len(image) > 1:
             log.warning("%s holds %d images; the primary one is read.", name_of(source), len(image))
         if warn and kind == "JPEG2000" and array.dtype == np.uint8 and (bits := _jp2_bits(source)) > 8:
             log.warning("%s: 8 of its %d bits are read.", name_of(source), bits)
-        info = dict(image.info)
+        count = getattr(image, "n_frames", 1)
+        info = dict(image.info) if image.mode != "LAB" else {}  # its profile is of Lab too
     fields = {"icc-profile-data": info.get("icc_profile"), "exif-data": info.get("exif"), "xmp-data": info.get("xmp")}
     if kind == "JPEG2000":
         fields |= _jp2_fields(source)
     vips = pyvips.Image.new_from_array(np.ascontiguousarray(array))
+    if kind == "TIFF":
+        vips.set_type(pyvips.GValue.gint_type, "n-pages", count)
     deep, bands = array.dtype == np.uint16, 1 if array.ndim == 2 else array.shape[2]
     vips = vips.copy(interpretation=("grey16" if deep else "b-w") if bands < 3 else ("rgb16" if deep else "srgb"))
     for name, block in fields.items():
@@ -103,6 +109,11 @@ def _array(image: Any, kind: str, source: Source) -> NDArray[Any]:
     """(H, W[, 2..4]), uint8 or uint16. Raises ImageError for other types of numbers."""
     if kind == "PPM" and image.mode == "RGB" and (values := _deep_ppm(image)) is not None:
         return values
+    if image.mode == "LAB":
+        scaled = np.asarray(image).astype(np.float32) * np.float32([100 / 255, 1, 1])
+        scaled[..., 1:] = np.asarray(image)[..., 1:].view(np.int8)
+        lab = pyvips.Image.new_from_array(scaled, interpretation="lab")
+        return np.asarray(lab.icc_export(output_profile="srgb", intent="relative", depth=16).numpy())
     if image.mode == "F":
         raise ImageError(f"{name_of(source)} holds numbers of type float; srgan takes 8 or 16 bits. Convert it first.")
     if image.mode.startswith("I"):
