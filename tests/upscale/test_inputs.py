@@ -138,6 +138,8 @@ def test_globs(tmp_path: Path) -> None:
 def test_existing_name_with_brackets(tmp_path: Path) -> None:
     touch(tmp_path, "a[1].png")
     assert targets(tmp_path / "a[1].png") == [f"{tmp_path}/a[1]_x4.png"]
+    touch(tmp_path, "trip [2024]/b.png")
+    assert targets(tmp_path / "trip [2024]/*.png", output=Path("o")) == ["o/b.png"]
 
 
 def test_two_images_never_become_one_file(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def _array(image: Any, kind: str, source: Source) -> NDArray[Any]:
     if kind == "PPM" and image.mode == "RGB" and (values := _deep_ppm(image)) is not None:
         return values
     if image.mode == "LAB":
-        scaled = np.asarray(image).astype(np.float32) * np.float32([100 / 255, 1, 1])
+        scaled = np.asarray(image).astype(np.float32) * np.array([100 / 255, 1, 1], np.float32)
         scaled[..., 1:] = np.asarray(image)[..., 1:].view(np.int8)
         lab = pyvips.Image.new_from_array(scaled, interpretation="lab")
         return np.asarray(lab.icc_export(output_profile="srgb", intent="relative", depth=16).numpy())

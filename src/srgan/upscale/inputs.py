@@ -141,7 +141,9 @@ def _images_below(root: Path, output: Path | None) -> list[Path]:
 
 
 def _images_matching(pattern: Path, output: Path | None) -> list[Path]:
-    matches = sorted(Path(match) for match in glob.glob(str(pattern), recursive=True))  # noqa: PTH207  (absolute ones too)
+    fixed = _fixed_part(pattern)
+    escaped = Path(glob.escape(str(fixed)), *pattern.parts[len(fixed.parts) :])
+    matches = sorted(Path(match) for match in glob.glob(str(escaped), recursive=True))  # noqa: PTH207  (absolute ones too)
     files = [match for match in matches if match.is_file()]
     if output is not None:
         below = output.resolve()
@@ -183,13 +185,13 @@ def _report(what: str, left_out: Sequence[Path]) -> None:
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The part of a glob before its first wildcard."""
-    fixed = []
+    """The part of a glob before its first wildcard; brackets in the name of a folder that is there are none."""
+    fixed = Path()
     for part in pattern.parts[:-1]:
-        if glob.has_magic(part):
+        if glob.has_magic(part) and not is_folder(fixed / part):
             break
-        fixed.append(part)
-    return Path(*fixed)
+        fixed /= part
+    return fixed
 
 
 def _target(source: Path, relative: Path, folder: Path | None, scale: int, format: str | None) -> Path:
