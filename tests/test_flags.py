@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -131,6 +132,13 @@ def test_help_shows_docstrings_by_group(capsys: pytest.CaptureFixture[str]) -> N
     shown = capsys.readouterr().out
     assert "What goes in" in shown and "How the air moves" in shown and "Turns per second" in shown
     assert "--fan" not in shown and "-o" in shown and "--quiet" in shown
+
+
+def test_help_fits_the_narrowest_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "3")
+    with pytest.raises(SystemExit):
+        parse("--help")
+    assert "--train-steps" in capsys.readouterr().out and os.environ["COLUMNS"] == "3"
 
 
 def test_a_fields_own_check(capsys: pytest.CaptureFixture[str]) -> None:

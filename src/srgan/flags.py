@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import shutil
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,8 @@ from srgan import config
 from srgan.errors import SettingsError
 
 T = TypeVar("T")
+_LEAST_COLUMNS = 40
+"""In less, tyro lays its help out for minutes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +67,9 @@ def _parse_by_tyro(settings: type[T] | T, argv: Sequence[str], prog: str, descri
         elif mark != Mark():
             words = tyro.conf.arg(aliases=[mark.alias] if mark.alias else None, metavar=mark.metavar)
             kind.__annotations__[name] = Annotated[hint, words, mark]
+    before = os.environ.get("COLUMNS")
+    if shutil.get_terminal_size().columns < _LEAST_COLUMNS:
+        os.environ["COLUMNS"] = str(_LEAST_COLUMNS)
     try:
         return tyro.cli(
             kind,
@@ -74,6 +81,11 @@ def _parse_by_tyro(settings: type[T] | T, argv: Sequence[str], prog: str, descri
         )
     except (ValueError, TypeError) as error:  # a field's own check
         raise SettingsError(str(error)) from error
+    finally:
+        if before is None:
+            os.environ.pop("COLUMNS", None)
+        else:
+            os.environ["COLUMNS"] = before
 
 
 def _fields(kind: Any) -> Iterator[tuple[str, Any, Mark]]:
