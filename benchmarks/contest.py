@@ -2,63 +2,59 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import active_children
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
-from benchmarks.memory import peak_resident
+from benchmarks import peak_resident
+from srgan.data.folders import sample_pairs, training_pairs
 from srgan.data.loader import Loader
+from srgan.data.packed import PackedImages
+from srgan.data.packing import pack_images
+from srgan.image import files
 from srgan.train.phases import Phase
 
-
-class Contestant(Protocol):
-    """One loop: `step()` does one step and returns the seconds that it waited for data."""
-
-    name: str
-
-    def step(self) -> float: ...
+Step = Callable[[], float]
+"""Does one step of a loop and returns the seconds that it waited for data."""
 
 
-class Ours:
+def our_step(phase: Phase, batches: Loader) -> Step:
     """The steps of `srgan train`, without its records."""
+    steps = itertools.count()
 
-    name = "srgan"
-
-    def __init__(self, phase: Phase, batches: Loader) -> None:
-        self.phase, self.batches, self.done = phase, batches, 0
-
-    def step(self) -> float:
-        began = time.perf_counter()
-        batch = self.batches(self.done)
+    def step() -> float:
+        number, began = next(steps), time.perf_counter()
+        batch = batches(number)
         waited = time.perf_counter() - began
-        self.phase.step(self.done, batch, 1e-4)
-        self.done += 1
+        phase.step(number, batch, 1e-4)
         return waited
 
+    return step
 
-class Plain:
+
+def plain_step(update: Callable[..., Any], parts: tuple[Any, ...], batches: Iterator[Any]) -> Step:
     """The steps of benchmarks/plain_loop.py."""
 
-    name = "plain"
-
-    def __init__(self, step: Callable[..., Any], parts: tuple[Any, ...], batches: Iterator[Any]) -> None:
-        self.update, self.parts, self.batches = step, parts, batches
-
-    def step(self) -> float:
+    def step() -> float:
         began = time.perf_counter()
-        lr, hr = next(self.batches)
+        lr, hr = next(batches)
         waited = time.perf_counter() - began
-        self.update(*self.parts, lr, hr)
+        update(*parts, lr, hr)
         return waited
+
+    return step
 
 
 @dataclass
@@ -77,14 +73,14 @@ class Measured:
         return statistics.median(self.step_s)
 
 
-def turn(contestant: Contestant, measured: Measured, *, seconds: float, device: torch.device) -> None:
+def turn(step: Step, measured: Measured, *, seconds: float, device: torch.device) -> None:
     """Steps for about `seconds`, at least two, with the device's queue empty before and after."""
     forget_peak(device)
     wait(device)
     began, cpu = time.perf_counter(), cpu_seconds()
     waited, steps = 0.0, 0
     while steps < 2 or time.perf_counter() - began < seconds:
-        waited += contestant.step()
+        waited += step()
         steps += 1
     wait(device)
     elapsed = time.perf_counter() - began
@@ -159,3 +155,28 @@ def step_flop(
                 features(hr)
             (discriminator(sr).sum() + sum(f.sum() for f in features(sr).values())).backward()
     return float(counter.get_total_flops())
+
+
+def pictures(data: Path | None, folder: Path, *, count: int, minimum: int) -> tuple[PackedImages, list[Path]]:
+    """`count` training pictures, spread over the set: packed, and as PNG files of the same pixels."""
+    pairs = sample_pairs()[0] if data is None else training_pairs(data)
+    chosen = [pairs[i * len(pairs) // count] for i in range(count)] if count < len(pairs) else pairs
+    packed = pack_images(chosen, folder / "bench.pack", min_side=minimum)
+    paths = []
+    for index in range(len(packed)):
+        paths.append(folder / f"{index:05}.png")
+        files.write_array(paths[-1], packed.hr(index))
+    return packed, paths
+
+
+@contextmanager
+def stopped_workers() -> Iterator[None]:
+    """The plain loop's workers stand still, so that they neither disturb another's turn nor work ahead in it."""
+    workers = [process.pid for process in active_children() if process.pid is not None]
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)

@@ -17,15 +17,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from benchmarks import contest, plain
-from benchmarks.contest import Contestant, Measured, Ours, Plain
+from benchmarks import contest, plain_loop
+from benchmarks.contest import Measured, Step
 from srgan import config, flags
 from srgan.data.loader import CropSampler, loader
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, init_weights
 from srgan.train import phases as training_phases
 from srgan.train import setup
-from srgan.train.phases import Phase, adversarial, pretraining
+from srgan.train.phases import adversarial, pretraining
 from srgan.train.recipes import RECIPES
 from srgan.train.settings import TrainSettings
 
@@ -97,15 +97,13 @@ def measured(name: str, settings: TrainBench, folder: Path) -> dict[str, Any]:
     )
     device = setup.pick_device(training)
     training_phases.configure_torch(training, device)
-    packed, paths = plain.pictures(settings.data, folder, count=settings.pictures, minimum=settings.crop)
+    packed, paths = contest.pictures(settings.data, folder, count=settings.pictures, minimum=settings.crop)
     generator = Generator(setup.generator_config(training))
     init_weights(generator, seed=0)
     features = setup.load_vgg(training) if name == "adversarial" else None
     flop = _flop(generator, features, settings)
     workers = settings.plain_workers if settings.decode else 0
-    decoded = plain.plain_loop().batches(
-        paths, batch=settings.batch_size, crop=settings.crop, workers=workers, device=device
-    )
+    decoded = plain_loop.batches(paths, batch=settings.batch_size, crop=settings.crop, workers=workers, device=device)
     if not settings.decode:
         ready = next(decoded)
         decoded = iter(lambda: ready, None)
@@ -116,16 +114,13 @@ def measured(name: str, settings: TrainBench, folder: Path) -> dict[str, Any]:
         device=device,
         source=settings.loader,
     )
-    phase: Phase = (
-        pretraining(generator, training, device)
-        if name == "pretrain"
-        else adversarial(generator, features, training, device)
-    )
-    loops: tuple[Contestant, ...] = (Ours(phase, batches), theirs)
+    pretrain = name == "pretrain"
+    phase = pretraining(generator, training, device) if pretrain else adversarial(generator, features, training, device)
+    loops = {"srgan": contest.our_step(phase, batches), "plain": theirs}
     began = time.perf_counter()
-    for loop in loops:
+    for step in loops.values():
         for _ in range(WARM_UP if device.type == "cuda" else 1):
-            loop.step()
+            step()
     prepared = time.perf_counter() - began
     dtype = torch.bfloat16 if training_phases.use_bf16(training, device) else torch.float32
     results, peak = _in_turns(loops, settings, device, dtype)
@@ -134,19 +129,16 @@ def measured(name: str, settings: TrainBench, folder: Path) -> dict[str, Any]:
 
 
 def _in_turns(
-    loops: tuple[Contestant, ...], settings: TrainBench, device: torch.device, dtype: torch.dtype
+    loops: dict[str, Step], settings: TrainBench, device: torch.device, dtype: torch.dtype
 ) -> tuple[dict[str, Measured], float]:
-    found = {loop.name: Measured() for loop in loops}
+    found = {name: Measured() for name in loops}
     peak = 0.0
     until = time.perf_counter() + settings.seconds
     while time.perf_counter() < until or not peak:
-        for loop in loops:
-            if loop.name == "plain":
-                contest.turn(loop, found[loop.name], seconds=settings.turn, device=device)
-                continue
-            with plain.stopped_workers():
-                contest.turn(loop, found[loop.name], seconds=settings.turn, device=device)
-                peak = max(peak, contest.matrix_rate(device, dtype))
+        with contest.stopped_workers():
+            contest.turn(loops["srgan"], found["srgan"], seconds=settings.turn, device=device)
+            peak = max(peak, contest.matrix_rate(device, dtype))
+        contest.turn(loops["plain"], found["plain"], seconds=settings.turn, device=device)
     return found, peak
 
 
@@ -215,15 +207,15 @@ def show(found: dict[str, dict[str, Any]]) -> None:
         console.print(f"--recipe {recipe}, {' and '.join(found)}: {hours:,.1f} hours at this rate")
 
 
-def _plain(crop: int, generator: nn.Module, features: nn.Module | None, decoded: Any, device: torch.device) -> Plain:
-    module = plain.plain_loop()
+def _plain(crop: int, generator: nn.Module, features: nn.Module | None, decoded: Any, device: torch.device) -> Step:
     generator.to(device).train()
     adam_g = torch.optim.Adam(generator.parameters(), lr=1e-4)
     if features is None:
-        return Plain(module.pretrain_step, (generator, adam_g), decoded)
+        return contest.plain_step(plain_loop.pretrain_step, (generator, adam_g), decoded)
     discriminator = Discriminator(crop).to(device).train()
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=1e-4)
-    return Plain(module.adversarial_step, (generator, discriminator, features.to(device), adam_g, adam_d), decoded)
+    parts = (generator, discriminator, features.to(device), adam_g, adam_d)
+    return contest.plain_step(plain_loop.adversarial_step, parts, decoded)
 
 
 def _flop(generator: nn.Module, features: nn.Module | None, settings: TrainBench) -> float:

@@ -282,7 +282,7 @@ import numpy as np
 from srgan.model import weights
 from tests.support import random_weights
 from benchmarks.upscale import RIVALS
-from benchmarks.memory import peak_resident
+from benchmarks import peak_resident
 name, model, side = json.loads(sys.argv[1])
 generator = random_weights() if model == "random" else weights.read(model)
 run = RIVALS[name](generator, None if model == "random" else weights.find_model(model))

@@ -96,7 +96,7 @@ def to_mapping(settings: Any) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        flat |= to_mapping(value) if dataclasses.is_dataclass(value) else {field.name: _plain(value)}
+        flat |= to_mapping(value) if dataclasses.is_dataclass(value) else {field.name: plain(value)}
     return flat
 
 
@@ -107,19 +107,22 @@ def to_yaml(settings: Any) -> str:
     return str(yaml.safe_dump(to_mapping(settings), sort_keys=False, allow_unicode=True))
 
 
+def plain(value: Any) -> Any:
+    """A value as JSON and YAML have it: tuples as lists; paths, and numbers that are not finite, as texts."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return value if value is None or isinstance(value, (int, str)) else str(value)
+
+
 def to_json(values: Mapping[str, Any]) -> str:
     """Plain values as one line of JSON, keys sorted."""
     import json
 
-    return json.dumps({name: _plain(value) for name, value in values.items()}, sort_keys=True, ensure_ascii=False)
-
-
-def check_at_least_zero(settings: Any) -> None:
-    """Raise SettingsError when a number among the fields of a dataclass is negative or not finite."""
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if isinstance(value, (int, float)) and not 0 <= value < math.inf:
-            raise SettingsError(f"{field.name} is a number of at least 0, got {value}.")
+    return json.dumps(plain(values), sort_keys=True, ensure_ascii=False)
 
 
 def _flat_hints(kind: type) -> Iterator[tuple[str, Any]]:
@@ -180,14 +183,6 @@ def _expected(hint: Any) -> str:
         return " or ".join(_expected(option) for option in typing.get_args(hint))
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
     return names.get(hint, "nothing" if hint is type(None) else str(hint))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _check_structure(text: str, path: Path) -> None:

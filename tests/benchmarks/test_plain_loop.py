@@ -8,9 +8,9 @@ import functools
 import numpy as np
 import pytest
 import torch
-from benchmarks.plain import plain_loop
 from torch import Tensor, nn
 
+from benchmarks import plain_loop
 from srgan.data.loader import Batch, signed_from_uint8, unit_from_uint8
 from srgan.image import resize
 from srgan.model.config import GeneratorConfig
@@ -47,7 +47,7 @@ def batch(step: int) -> Batch:
 @pytest.mark.parametrize("name", ["pretrain", "adversarial"])
 def test_loss_curves_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """fp32, same seed and crops: 1e-5 at the first step, 2 % at the fiftieth."""
-    module, features = plain_loop(), Features()
+    features = Features()
     generator = Generator(GeneratorConfig(blocks=2, width=16))
     init_weights(generator, seed=0)
     theirs = copy.deepcopy(generator).train()
@@ -55,14 +55,14 @@ def test_loss_curves_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ours: Phase
     if name == "pretrain":
         ours = pretraining(generator, SETTINGS, CPU)
-        step, parts = module.pretrain_step, (theirs, adam)
+        step, parts = plain_loop.pretrain_step, (theirs, adam)
     else:
         monkeypatch.setattr(phases, "Discriminator", functools.partial(Discriminator, width=8))
         ours = adversarial(generator, features, SETTINGS, CPU)
         discriminator = Discriminator(32, width=8)
         init_weights(discriminator, seed=SETTINGS.run.seed + 1)
         adam_d = torch.optim.Adam(discriminator.train().parameters(), lr=1e-4)
-        step, parts = module.adversarial_step, (theirs, discriminator, features, adam, adam_d)
+        step, parts = plain_loop.adversarial_step, (theirs, discriminator, features, adam, adam_d)
     curves = []
     for n in range(STEPS):
         lr, hr = batch(n)

@@ -28,17 +28,7 @@ def model(tmp_path: Path) -> Path:
 
 def test_the_table_and_the_figures(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "b.json"
-    arguments = [
-        "--model",
-        str(model),
-        "--side",
-        "24",
-        "--seconds",
-        "0",
-        "--no-memory",
-        "--json",
-        str(target),
-    ]
+    arguments = f"--model {model} --side 24 --seconds 0 --no-memory --json {target}".split()
     assert main(["bench", "upscale", *arguments]) == 0
     report = json.loads(target.read_text())
     rows = {row["name"]: row for row in report["rows"]}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srgan.model.config import GeneratorConfig, generator_layers, receptive_field, tensor_shapes, upsampling_stages
+from srgan.model.config import GeneratorConfig, generator_layers, receptive_field, upsampling_stages
 
 CONFIGS = st.builds(
     GeneratorConfig,
@@ -17,32 +15,6 @@ CONFIGS = st.builds(
     scale=st.sampled_from([2, 4]),
     slopes=st.sampled_from(["channel", "layer"]),
 )
-
-
-def learned(config: GeneratorConfig) -> int:
-    shapes = tensor_shapes(config).items()
-    return sum(math.prod(shape) for name, shape in shapes if "running" not in name)
-
-
-def stored(config: GeneratorConfig) -> int:
-    return sum(math.prod(shape) for shape in tensor_shapes(config).values())
-
-
-def test_parameters_of_figure_4() -> None:
-    """Weights + biases of every layer of figure 4 with B = 16, written out."""
-    head = 9 * 9 * 3 * 64 + 64 + 64  # convolution, its bias, PReLU slopes
-    block = 2 * (3 * 3 * 64 * 64) + 2 * (64 + 64) + 64  # two convolutions, two BatchNorms, PReLU
-    trunk = 3 * 3 * 64 * 64 + (64 + 64)
-    stage = 3 * 3 * 64 * 256 + 256 + 64  # to 4 x 64 maps, shuffled to 64 at twice the size
-    tail = 9 * 9 * 64 * 3 + 3
-    statistics = (2 * 16 + 1) * (64 + 64)  # BatchNorm's running means and variances, stored but not learned
-    assert head + 16 * block + trunk + 2 * stage + tail == 1_548_547 == learned(GeneratorConfig())
-    assert 1_548_547 + statistics == 1_552_771 == stored(GeneratorConfig())
-
-
-def test_slopes_per_layer_save_63_of_each_64() -> None:
-    slopes = 1 + 16 + 2  # PReLUs: head, blocks, stages
-    assert learned(GeneratorConfig(slopes="layer")) == 1_548_547 - 63 * slopes
 
 
 def test_reach_of_the_default() -> None:
@@ -76,14 +48,6 @@ def test_layers_are_a_computation(config: GeneratorConfig) -> None:
         made[layer.name] = layer.outputs
     assert made[generator_layers(config)[-1].name] == config.channels
     assert 2 ** upsampling_stages(config) == config.scale
-
-
-@given(CONFIGS)
-def test_a_convolution_before_batchnorm_has_no_bias(config: GeneratorConfig) -> None:
-    found = generator_layers(config)
-    normed = {layer.source for layer in found if layer.kind == "norm"}
-    assert len(normed) == 2 * config.blocks + 1
-    assert all(layer.bias == (layer.name not in normed) for layer in found if layer.kind == "conv")
 
 
 @pytest.mark.parametrize(

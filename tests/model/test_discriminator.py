@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from srgan.errors import SettingsError
 from srgan.image import files
-from srgan.model.discriminator import FEATURE_SCALES, Discriminator, FeatureDiscriminator, check_crop
+from srgan.model.discriminator import FEATURE_SCALES, Discriminator, FeatureDiscriminator
 from srgan.model.vgg import LAYERS, VGG19
 from tests.model import numpy_networks
 
@@ -27,23 +26,6 @@ def test_agrees_with_numpy(crop: int) -> None:
     expected = [numpy_networks.judged(picture.numpy(), tensors) for picture in signed]
     with torch.no_grad():
         np.testing.assert_allclose(network(signed).numpy(), np.stack(expected), rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("crop", [16, 64, 96, 128])
-def test_is_built_for_any_crop_that_is_a_multiple_of_16(crop: int) -> None:
-    assert Discriminator(crop=crop, width=2)(torch.zeros(2, 3, crop, crop)).shape == (2, 1)
-
-
-@pytest.mark.parametrize(("crop", "nearest"), [(0, 16), (-96, 16), (8, 16), (86, 80), (90, 96), (100, 96)])
-def test_another_crop_is_refused_with_the_nearest_that_will_do(crop: int, nearest: int) -> None:
-    with pytest.raises(SettingsError, match=rf"crop is {crop} pixels.*multiple of 16; {nearest} is the nearest"):
-        Discriminator(crop=crop)
-    check_crop(nearest)
-
-
-def test_a_picture_of_another_size_is_named() -> None:
-    with pytest.raises(ValueError, match="crops of 32, got 64x48"):
-        Discriminator(crop=32, width=2)(torch.zeros(1, 3, 64, 48))
 
 
 def test_logits_are_not_probabilities() -> None:

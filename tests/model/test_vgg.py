@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-import srgan
-from srgan.errors import SettingsError
 from srgan.model.vgg import LAYERS, VGG19
 from tests.model import numpy_networks
 
@@ -60,15 +55,3 @@ def test_is_frozen_but_lets_the_gradient_through(tensors: dict[str, NDArray[np.f
     network(picture)["22"].sum().backward()
     assert picture.grad is not None
     assert picture.grad.abs().min() > 0
-
-
-def test_an_unknown_layer_is_named(tensors: dict[str, NDArray[np.float32]]) -> None:
-    with pytest.raises(SettingsError, match="no phi_23; it has 11, 12, 21, 22, 31"):
-        VGG19(tensors, layers=("22", "23"))
-
-
-def test_nothing_needs_torchvision() -> None:
-    """Its exact pairing with torch is the field's first install failure."""
-    sources = Path(srgan.__file__).parent.rglob("*.py")
-    importing = [path for path in sources if re.search(r"^\s*(import|from) torchvision", path.read_text(), re.M)]
-    assert importing == []

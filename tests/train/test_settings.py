@@ -36,7 +36,7 @@ def test_free_to_change_are_settings() -> None:
         ({"content_weight": float("nan")}, "content_weight is a number of at least 0, got nan"),
         ({"learning_rate": 0.0}, "learning_rate is a number above 0"),
         ({"seed": 2**64 - 1}, r"seed is a whole number from 0 to 2\^62"),
-        ({"discriminator_rate": float("inf")}, "discriminator_rate is at least 0, got inf"),
+        ({"discriminator_rate": float("inf")}, "discriminator_rate is a number of at least 0, got inf"),
         ({"ema": 1.0}, "ema is a number from 0 to less than 1"),
         ({"degrade": True, "loader": "device"}, "degrade compresses the crops on the CPU"),
     ],

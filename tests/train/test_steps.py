@@ -202,21 +202,8 @@ def test_sr_and_hr_shift_alike_and_for_the_discriminator_alone() -> None:
 
 
 def test_a_resumed_run_keeps_shifting(vgg_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    how = (
-        "--pretrain-steps",
-        "1",
-        "--decay",
-        "none",
-        "--shift",
-        "--discriminator",
-        "features",
-        "--discriminator-rate",
-        "4",
-        "--content",
-        "vgg54",
-        "--vgg",
-        str(vgg_file),
-    )
+    how = "--pretrain-steps 1 --decay none --shift --discriminator features --discriminator-rate 4 --content vgg54".split()
+    how += ["--vgg", str(vgg_file)]
     again = ("--resume", *how, "--train-steps", "4", "--allow-change", "train_steps")
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     assert train(whole, *how, "--train-steps", "4") == 0
@@ -245,23 +232,9 @@ def test_the_discriminator_on_features_needs_vgg19(tmp_path: Path, capsys: pytes
 def test_discriminator_rate_is_a_factor(vgg_file: Path, tmp_path: Path) -> None:
     """Adam's first step is as long as the learning rate, whatever the gradient."""
     how = (
-        "--pretrain-steps",
-        "1",
-        "--train-steps",
-        "1",
-        "--decay",
-        "none",
-        "--learning-rate",
-        "1e-3",
-        "--discriminator",
-        "features",
-        "--content",
-        "vgg54",
-        "--vgg",
-        str(vgg_file),
-        "--checkpoint-interval",
-        "1",
-    )
+        "--pretrain-steps 1 --train-steps 1 --decay none --learning-rate 1e-3 --discriminator features "
+        f"--content vgg54 --vgg {vgg_file} --checkpoint-interval 1"
+    ).split()
     states = []
     for rate in ("1", "4"):
         assert train(tmp_path / rate, *how, "--discriminator-rate", rate) == 0

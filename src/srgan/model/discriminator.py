@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan.errors import SettingsError
 from srgan.model.vgg import LAYERS
 
 LEAKY_SLOPE = 0.2
@@ -23,14 +22,12 @@ FEATURE_SCALES = {"12": 1 / 200, "22": 1 / 250, "34": 1 / 800, "44": 1 / 150}
 class Discriminator(nn.Module):
     """Crops (N, 3, crop, crop) in [-1, 1] -> logits (N, 1); above 0 means a photograph.
 
-    Figure 4's sigmoid is part of the losses, which work on logits. `crop` is a multiple of 16
-    (SettingsError), because the dense head sees width * 8 maps of crop / 16 pixels a side.
+    Figure 4's sigmoid is part of the losses, which work on logits. `crop` is a multiple of 16, because the dense head sees
+    width * 8 maps of crop / 16 pixels a side.
     """
 
     def __init__(self, crop: int = 96, width: int = 64) -> None:
         super().__init__()
-        check_crop(crop)
-        self.crop = crop
         self.convs = nn.Sequential(
             nn.Conv2d(3, width, 3, padding=1),
             nn.LeakyReLU(LEAKY_SLOPE),
@@ -49,9 +46,6 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, signed: Tensor) -> Tensor:
-        if signed.shape[-2:] != (self.crop, self.crop):
-            height, width = signed.shape[-2:]
-            raise ValueError(f"this discriminator was built for crops of {self.crop}, got {height}x{width}")
         logits: Tensor = self.dense(self.convs(signed).flatten(1))
         return logits
 
@@ -85,16 +79,6 @@ def _head(inputs: int, width: int) -> nn.Sequential:
         nn.LeakyReLU(LEAKY_SLOPE),
         nn.Conv2d(width, 1, 1),
     )
-
-
-def check_crop(crop: int) -> None:
-    """Raise SettingsError unless the discriminator can be built for HR crops of this size."""
-    if crop < TOTAL_STRIDE or crop % TOTAL_STRIDE:
-        near = max(TOTAL_STRIDE, round(crop / TOTAL_STRIDE) * TOTAL_STRIDE)
-        raise SettingsError(
-            f"the HR crop is {crop} pixels, but the discriminator halves it four times and needs a multiple "
-            f"of {TOTAL_STRIDE}; {near} is the nearest (the paper has 96)."
-        )
 
 
 def _conv(inputs: int, outputs: int, *, stride: int) -> tuple[nn.Module, ...]:

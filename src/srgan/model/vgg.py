@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,9 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 from torch import Tensor, nn
 
-from srgan.errors import MissingExtra, SettingsError, WeightsError, missing_extra
+from srgan.errors import MissingExtra, WeightsError, missing_extra
 
 MEAN_BGR = (103.939, 116.779, 123.68)
 """ImageNet's mean colour, blue first, 0..255, which the Oxford weights expect to be subtracted."""
@@ -54,7 +55,7 @@ class VGG19(nn.Module):
         super().__init__()
         tensors = weights if isinstance(weights, Mapping) else read_vgg(Path(weights))
         self.returned = frozenset(layers)
-        self.computed = tuple(LAYERS)[: 1 + max(_depth(layer) for layer in layers)]
+        self.computed = tuple(LAYERS)[: 1 + max(map(tuple(LAYERS).index, layers))]
         for layer in self.computed:
             name = LAYERS[layer].name
             self.register_buffer(f"weight_{layer}", torch.from_numpy(np.array(tensors[f"{name}.weight"])))
@@ -73,12 +74,6 @@ class VGG19(nn.Module):
         return features
 
 
-def _depth(layer: str) -> int:
-    if layer not in LAYERS:
-        raise SettingsError(f"VGG19 has no phi_{layer}; it has {', '.join(LAYERS)} (the paper uses 22 and 54).")
-    return tuple(LAYERS).index(layer)
-
-
 def read_vgg(path: Path) -> dict[str, NDArray[np.float32]]:
     """Tensors `conv5_4.weight` (out, in, 3, 3), `conv5_4.bias` (out,), ... of VGG19 in the Caffe convention.
 
@@ -93,13 +88,16 @@ def read_vgg(path: Path) -> dict[str, NDArray[np.float32]]:
     suffix = path.suffix.lower()
     if suffix in (".pth", ".pt"):
         raise WeightsError(_TORCHVISION.format(path=path))
-    reader = {".safetensors": _read_safetensors, ".npz": _read_npz, ".h5": _read_keras, ".hdf5": _read_keras}.get(
-        suffix
-    )
-    if reader is None:
+    readers: dict[str, Callable[[Path], dict[str, NDArray[Any]]]] = {
+        ".safetensors": load_file,
+        ".npz": _read_npz,
+        ".h5": _read_keras,
+        ".hdf5": _read_keras,
+    }
+    if suffix not in readers:
         raise WeightsError(f"{path}: VGG19 is read from .safetensors, .npz or Keras's .h5, not from '{path.suffix}'.")
     try:
-        tensors = reader(path)
+        tensors = readers[suffix](path)
     except MissingExtra:
         raise
     except Exception as error:  # each format's library has its own exceptions for a damaged file
@@ -113,12 +111,6 @@ _TORCHVISION = (
     "that the paper's 1/12.75 starves the content loss. Use the Oxford (Caffe) weights: the unpacked .safetensors or "
     ".npz file, or Keras's notop .h5."
 )
-
-
-def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
-    from safetensors.numpy import load_file
-
-    return load_file(path)
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:

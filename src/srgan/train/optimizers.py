@@ -86,7 +86,7 @@ def muon(generator: nn.Module, *, b1: float, b2: float) -> Muon:
 
 def _options(network: nn.Module, b1: float, b2: float) -> dict[str, Any]:
     device = next(network.parameters()).device
-    return {"lr": 1e-4, "betas": (b1, b2), "fused": device.type in ("cuda", "cpu")}
+    return {"lr": 0.0, "betas": (b1, b2), "fused": device.type in ("cuda", "cpu")}
 
 
 def set_learning_rate(optimizer: torch.optim.Adam, learning_rate: float) -> None:

@@ -32,8 +32,8 @@ class Trained:
     """What its tensors in a checkpoint begin with."""
     network: nn.Module
     optimizer: torch.optim.Adam
-    rate: float = 1.0
-    """Factor on the phase's learning rate."""
+    rate_factor: float = 1.0
+    """On the phase's learning rate."""
 
 
 @dataclass(kw_only=True)
@@ -68,7 +68,7 @@ class Phase:
     def step(self, step: int, batch: Batch, learning_rate: float) -> StepValues:
         """One update of each network; `step` counts from 0."""
         for part in self.trained:
-            optimizers.set_learning_rate(part.optimizer, learning_rate * part.rate)
+            optimizers.set_learning_rate(part.optimizer, learning_rate * part.rate_factor)
         if self.shift is not None:
             self.shift.set_step(step)
         with compiled_step(self.settings, self.device):
@@ -167,7 +167,7 @@ def adversarial(
         device=device,
         trained=(
             Trained(key="g", network=generator, optimizer=optimizer_g),
-            Trained(key="d", network=discriminator, optimizer=optimizer_d, rate=schedule.discriminator_rate),
+            Trained(key="d", network=discriminator, optimizer=optimizer_d, rate_factor=schedule.discriminator_rate),
         ),
         update=partial(steps.adversarial_step, nets, weights=settings.losses, layer=layer),
         shift=shift,

@@ -87,7 +87,7 @@ class Journal(logging.Handler):
         """Append one line: `kind`, the time (Unix seconds) and the values. Numbers that are not finite become texts."""
         line = {"kind": kind, "time": round(time.time(), 3), **values}
         try:
-            self.file.write(json.dumps(_plain(line), ensure_ascii=False, allow_nan=False) + "\n")
+            self.file.write(json.dumps(config.plain(line), ensure_ascii=False, allow_nan=False) + "\n")
             self.file.flush()
         except OSError as error:
             raise CheckpointError(f"the journal {self.path} cannot be written: {error.strerror}.") from error
@@ -381,15 +381,3 @@ def _scalars(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]
         elif isinstance(value, (int, float)) and not isinstance(value, bool) and name != "step":
             scalars.append((prefix + name, float(value)))
     return scalars
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)

@@ -52,62 +52,18 @@ def train(settings: TrainSettings) -> int:
 
     Started by torchrun, this is one of several processes; rank 0 alone writes.
     """
-    folder = RunFolder.of(settings)
-    device = setup.pick_device(settings)
     with contextlib.ExitStack() as stack:
-        ranks = stack.enter_context(process_group(device, settings.schedule.batch_size))
-        journal = None
-        if ranks.is_main:
-            folder.create(resume=settings.run.resume, phase=settings.run.phase)
-            stack.enter_context(folder.lock())
-            journal = stack.enter_context(Journal(folder.root))
-        else:
-            log.setLevel(logging.ERROR)
-
-        # What the run starts from; whatever is wrong with it is reported now, not after days of pretraining.
-        settings = setup.resolve(settings, folder)
-        device = torch.device("cuda", ranks.local_rank) if device.type == "cuda" else device
-        configure_torch(settings, device)
-        vgg = setup.load_vgg(settings) if settings.run.phase != "pretrain" else None
-        checkpoint = ranks.broadcast_object(lambda: _last_checkpoint(settings, folder) if settings.run.resume else None)
-        images, validation_images = ranks.local_main_first(lambda: setup.load_images(settings, folder))
-        if checkpoint is not None:
-            setup.check_same_run(checkpoint, settings, images)
-        recorder = None
-        if journal is not None:
-            niqe_model = setup.load_niqe_model(settings)
-            recorder = Recorder(settings, folder, journal, images, validation_images, niqe_model)
-            recorder.start(device)
-            recorder.restore(checkpoint)
-            if checkpoint is not None:
-                journal.event(f"Resuming the {checkpoint.phase} phase at step {checkpoint.step}.")
-            elif settings.run.resume:
-                start = "the best SRResNet" if folder.best("pretrain").exists() else "the beginning"
-                journal.event(f"There is no checkpoint in {folder.root} to resume from: starting from {start}.")
-            if ranks.world_size > 1:
-                share = settings.schedule.batch_size // ranks.world_size
-                journal.event(f"Training with {ranks.world_size} processes, {share} crops each.")
-
-        # The phases.
-        stop = stack.enter_context(StopSignal(ranks))
-        job = Job(
-            settings=settings, folder=folder, ranks=ranks, device=device, images=images, vgg=vgg, recorder=recorder
-        )
-        return _run_phases(job, checkpoint, stop)
-
-
-def _run_phases(job: Job, checkpoint: Checkpoint | None, stop: StopSignal) -> int:
-    """Both phases or one of them, from the checkpoint or the beginning; returns the exit code."""
-    run, recorder = job.settings.run, job.recorder
-    rollbacks = int(checkpoint.metadata["rollbacks"]) if checkpoint is not None else 0
-    previous: Generator | None = None
-    for name in ("pretrain", "adversarial") if run.phase == "both" else (run.phase,):
-        if checkpoint is not None and checkpoint.phase == "adversarial" and name == "pretrain":
-            continue
-        while True:
+        job, checkpoint = _prepare(settings, stack)
+        stop = stack.enter_context(StopSignal(job.ranks))
+        run, recorder = job.settings.run, job.recorder
+        rollbacks = int(checkpoint.metadata["rollbacks"]) if checkpoint is not None else 0
+        names = ["pretrain", "adversarial"] if run.phase == "both" else [run.phase]
+        if checkpoint is not None and checkpoint.phase == "adversarial":
+            names = ["adversarial"]
+        previous: Generator | None = None
+        while names:
             try:
-                phase = _run_phase(name, job, checkpoint, previous, stop, ROLLBACK_FACTOR**rollbacks)
-                break
+                phase = _run_phase(names[0], job, checkpoint, previous, stop, ROLLBACK_FACTOR**rollbacks)
             except Diverged as error:
                 if run.on_divergence == "stop" or rollbacks >= run.max_rollbacks:
                     if recorder is not None:
@@ -125,19 +81,61 @@ def _run_phases(job: Job, checkpoint: Checkpoint | None, stop: StopSignal) -> in
                     f"{error} Returning to {place} with {ROLLBACK_FACTOR**rollbacks:g} of the learning rate "
                     f"(rollback {rollbacks} of {run.max_rollbacks})."
                 )
-        if stop.number:
-            if recorder is not None:
-                recorder.journal.event(
-                    f"Stopped and saved. Resume with: srgan train --resume --output {job.folder.root}"
-                )
-                recorder.journal.write("end", state="stopped")
-            return 128 + stop.number
-        previous = phase.eval_generator
-    if recorder is not None:
-        recorder.compare_with_bicubic()
-        recorder.journal.write("end", phase="run", state="done")
-        log.info(f"Done. The generators are in {job.folder.root}.")
-    return 0
+                continue
+            if stop.number:
+                if recorder is not None:
+                    advice = f"Resume with: srgan train --resume --output {job.folder.root}"
+                    recorder.journal.event(f"Stopped and saved. {advice}")
+                    recorder.journal.write("end", state="stopped")
+                return 128 + stop.number
+            previous = phase.eval_generator
+            names.pop(0)
+        if recorder is not None:
+            recorder.compare_with_bicubic()
+            recorder.journal.write("end", phase="run", state="done")
+            log.info(f"Done. The generators are in {job.folder.root}.")
+        return 0
+
+
+def _prepare(settings: TrainSettings, stack: contextlib.ExitStack) -> tuple[Job, Checkpoint | None]:
+    """What the run starts from; whatever is wrong with it is reported now, not after days of pretraining."""
+    # The processes, the folder, the journal.
+    folder, device = RunFolder.of(settings), setup.pick_device(settings)
+    ranks = stack.enter_context(process_group(device, settings.schedule.batch_size))
+    journal = None
+    if ranks.is_main:
+        folder.create(resume=settings.run.resume, phase=settings.run.phase)
+        stack.enter_context(folder.lock())
+        journal = stack.enter_context(Journal(folder.root))
+    else:
+        log.setLevel(logging.ERROR)
+
+    # Device, VGG19, checkpoint, images.
+    settings = setup.resolve(settings, folder)
+    device = torch.device("cuda", ranks.local_rank) if device.type == "cuda" else device
+    configure_torch(settings, device)
+    vgg = setup.load_vgg(settings) if settings.run.phase != "pretrain" else None
+    checkpoint = ranks.broadcast_object(lambda: _last_checkpoint(settings, folder) if settings.run.resume else None)
+    images, validation_images = ranks.local_main_first(lambda: setup.load_images(settings, folder))
+    if checkpoint is not None:
+        setup.check_same_run(checkpoint, settings, images)
+
+    # The recorder, and what is said at the start.
+    recorder = None
+    if journal is not None:
+        recorder = Recorder(settings, folder, journal, images, validation_images, setup.load_niqe_model(settings))
+        recorder.start(device)
+        recorder.restore(checkpoint)
+        if checkpoint is not None:
+            journal.event(f"Resuming the {checkpoint.phase} phase at step {checkpoint.step}.")
+        elif settings.run.resume:
+            start = "the best SRResNet" if folder.best("pretrain").exists() else "the beginning"
+            journal.event(f"There is no checkpoint in {folder.root} to resume from: starting from {start}.")
+        if ranks.world_size > 1:
+            share = settings.schedule.batch_size // ranks.world_size
+            journal.event(f"Training with {ranks.world_size} processes, {share} crops each.")
+    job = Job(settings=settings, folder=folder, ranks=ranks, device=device, images=images, vgg=vgg, recorder=recorder)
+    return job, checkpoint
 
 
 def _run_phase(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,7 +132,7 @@ class LossWeights:
     """Factor on the part of the error that repeats at every LR pixel, a grid."""
 
     def __post_init__(self) -> None:
-        config.check_at_least_zero(self)
+        _check_at_least(self, 0, *(weight.name for weight in fields(LossWeights)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +265,7 @@ def changed(before: dict[str, Any], after: TrainSettings) -> dict[str, tuple[Any
 def _check_at_least(group: Any, minimum: int, *names: str) -> None:
     for name in names:
         if not minimum <= getattr(group, name) < math.inf:
-            kind = "a whole number of at least 1" if minimum else "at least 0"
+            kind = "a whole number of at least 1" if minimum else "a number of at least 0"
             raise SettingsError(f"{name} is {kind}, got {getattr(group, name)}.")
 
 

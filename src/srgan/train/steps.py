@@ -51,8 +51,8 @@ def pretrain_step(
 ) -> StepValues:
     """One update of SRResNet by the pixel loss: "mse" (Equation 4) or "l1"."""
     with autocast:
-        sr = generator(lr_unit)
-    pixel = {"mse": losses.pixel_mse, "l1": losses.pixel_l1}[loss](fp32(sr), hr_signed)
+        sr = fp32(generator(lr_unit))
+    pixel = {"mse": losses.pixel_mse, "l1": losses.pixel_l1}[loss](sr, hr_signed)
     norm = update(optimizer, pixel, sync_gradients)
     return {"pixel": pixel.detach(), "gradient": norm}
 
@@ -66,15 +66,16 @@ def adversarial_step(
     """
     # Generate.
     with nets.autocast:
-        sr = nets.generator(lr_unit)
+        sr = fp32(nets.generator(lr_unit))
         input_sr = nets.discriminator_input(sr)
         with torch.no_grad():
             input_hr = nets.discriminator_input(hr_signed)
 
     # Discriminator update (Equation 2).
     with nets.autocast:
-        logits_hr, logits_sr = nets.discriminator(input_hr), nets.discriminator(_detached(input_sr))
-    loss_d = losses.discriminator(fp32(logits_hr), fp32(logits_sr))
+        logits_hr = fp32(nets.discriminator(input_hr))
+        logits_sr = fp32(nets.discriminator(_detached(input_sr)))
+    loss_d = losses.discriminator(logits_hr, logits_sr)
     norm_d = update(nets.optimizer_d, loss_d, nets.sync_gradients)
 
     # Generator update (Equation 3), against the updated discriminator.
@@ -82,16 +83,16 @@ def adversarial_step(
     # The order of these terms decides the order in which autograd adds gradients at `sr`, so it decides the bits.
     with nets.autocast:
         adversarial = losses.adversarial(fp32(nets.discriminator(input_sr)))
-    content = content_loss(nets, layer, fp32(sr), hr_signed, input_sr, input_hr)
+    content = content_loss(nets, layer, sr, hr_signed, input_sr, input_hr)
     parts = {"content": content, "adversarial": adversarial}
     loss_g = losses.perceptual(weights.content_weight * content, adversarial, weights.adversarial_weight)
 
     # Terms beyond Equation 3.
     terms: tuple[tuple[str, float, Callable[[], Tensor]], ...] = (
-        ("tv", weights.total_variation_weight * (layer == "22"), lambda: losses.total_variation(fp32(sr))),
-        ("pixel_l1", weights.pixel_weight, lambda: losses.pixel_l1(fp32(sr), hr_signed)),
+        ("tv", weights.total_variation_weight * (layer == "22"), lambda: losses.total_variation(sr)),
+        ("pixel_l1", weights.pixel_weight, lambda: losses.pixel_l1(sr, hr_signed)),
         ("texture", weights.texture_weight, lambda: losses.texture(_fp32s(input_sr), _fp32s(input_hr))),
-        ("grid", weights.grid_weight, lambda: losses.grid(fp32(sr), hr_signed)),
+        ("grid", weights.grid_weight, lambda: losses.grid(sr, hr_signed)),
     )
     for name, weight, term in terms:
         if weight:
@@ -101,11 +102,11 @@ def adversarial_step(
     nets.discriminator.requires_grad_(True)
 
     # What is reported.
-    d_real, d_fake = torch.sigmoid(fp32(logits_hr)).detach(), torch.sigmoid(fp32(logits_sr)).detach()
+    d_real, d_fake = torch.sigmoid(logits_hr).detach(), torch.sigmoid(logits_sr).detach()
     return {
         **{name: part.detach() for name, part in parts.items()},
         "discriminator": loss_d.detach(),
-        "pixel": losses.pixel_mse(fp32(sr.detach()), hr_signed),
+        "pixel": losses.pixel_mse(sr.detach(), hr_signed),
         "gradient": norm_g,
         "gradient_d": norm_d,
         "d_real": d_real.mean(),
