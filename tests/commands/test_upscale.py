@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from srgan import Upscaler, cli
 from srgan.cli import main
 from srgan.image import files
 from srgan.model.weights import Weights
+from srgan.progress import MessageHandler
 from srgan.upscale import batch
 
 
@@ -137,6 +139,18 @@ def test_wrong_strength_is_a_sentence(folder: Path, capsys: pytest.CaptureFixtur
     assert cli.main(["upscale", str(folder / "in/a.png"), *words]) == 2
     output = capsys.readouterr()
     assert "auto" in output.err and output.err.count("\n") == 1 and "Traceback" not in output.err and output.out == ""
+
+
+def test_paths_stand_above_a_bar_of_the_same_terminal(
+    folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above: list[str] = []
+    monkeypatch.setattr(MessageHandler, "console", SimpleNamespace(print=lambda line, **_: above.append(line)))
+    for is_terminal in (False, True):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda answer=is_terminal: answer)
+        assert upscale(small_file, folder / "in/a.png", "--overwrite") == 0
+    path = f"{folder}/in/a_x4.png"
+    assert capsys.readouterr().out == f"{path}\n" and above[-1] == path
 
 
 @pytest.mark.parametrize(

@@ -207,8 +207,17 @@ def _upscale(settings: UpscaleSettings, todo: list[UpscaleTask]) -> dict[Upscale
 
 
 def _print_path() -> Callable[[Path], None]:
-    """Prints the path of a finished file on the present stdout; with --quiet, nothing."""
+    """Prints the path of a finished file on the present stdout, above a bar there; with --quiet, nothing."""
+    from srgan.progress import MessageHandler
+
     if not log.isEnabledFor(logging.INFO):
         return lambda path: None
     stdout = sys.stdout
-    return lambda path: print(path, file=stdout, flush=True)
+
+    def print_path(path: Path) -> None:
+        if MessageHandler.console and stdout.isatty():
+            MessageHandler.console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(path, file=stdout, flush=True)
+
+    return print_path
