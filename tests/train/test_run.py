@@ -106,7 +106,14 @@ def test_a_resumed_run_ends_in_the_same_bits(
         assert a.sha256 == b.sha256
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_saves_and_says_how_to_resume(tmp_path: Path, number: int, code: int) -> None:
     words = [word for word in SMALL if word != "--quiet"]
     command = [sys.executable, "-m", "srgan", *words, "--pretrain-steps", "100000", "--output", "run"]

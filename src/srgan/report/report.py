@@ -98,7 +98,14 @@ def write(folders: Sequence[Path], output: Path | None = None) -> Path:
     names = [log.name for log in logs]
     if len(set(names)) < len(names):
         names = [f"{log.folder.resolve().parent.name}/{log.name}" for log in logs]
-    runs = [_report_run(log, printable(name), IMAGE_BUDGET // len(logs)) for log, name in zip(logs, names, strict=True)]
+    runs = []
+    for log, title in zip(logs, map(printable, names), strict=True):
+        chosen, references = frames(
+            log, IMAGE_BUDGET // len(logs)
+        )  # first: it adds to the notes, which are numbers too
+        runs.append(
+            ReportRun(title=title, log=log, numbers=run_numbers(log, title), frames=chosen, references=references)
+        )
     document = json_ready({"srgan.report": 1, "runs": [run.numbers for run in runs]})
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -108,11 +115,6 @@ def write(folders: Sequence[Path], output: Path | None = None) -> Path:
     except OSError as error:
         raise DataError(f"the report {printable(target)} cannot be written: {error.strerror}.") from error
     return target
-
-
-def _report_run(log: RunLog, title: str, image_budget: int) -> ReportRun:
-    chosen, references = frames(log, image_budget)  # first: it adds to the notes, which are among the numbers
-    return ReportRun(title=title, log=log, numbers=run_numbers(log, title), frames=chosen, references=references)
 
 
 def render(runs: Sequence[ReportRun]) -> str:
