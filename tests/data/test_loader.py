@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from srgan.data.crops import Crops, apply_symmetry
 from srgan.data.image_files import ImageFiles, lr_from_hr_region, open_image_files
@@ -139,6 +140,16 @@ def test_damaged_or_changed_files_are_named(tmp_path: Path) -> None:
     path.write_bytes(b"no image")
     with pytest.raises(DataError, match="None of the 1 images"):
         open_image_files([Pair(name="a.png", hr=path, lr=None)], min_side=32)
+
+
+def test_files_that_would_stop_at_their_first_crop_are_left_out(tmp_path: Path) -> None:
+    image = Image.new("RGB", (96, 96))
+    image.save(tmp_path / "a.png")
+    image.save(tmp_path / "b.gif", save_all=True, append_images=[Image.new("RGB", (96, 96), "red")])
+    Image.new("F", (96, 96)).save(tmp_path / "c.tif")
+    names = ("a.png", "b.gif", "c.tif")
+    found = open_image_files([Pair(name=name, hr=tmp_path / name, lr=None) for name in names], min_side=32)
+    assert found.names == ("a.png",) and "frames" in found.skipped[0] and "float" in found.skipped[1]
 
 
 def test_fingerprint_of_files(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from srgan import flags
 from srgan.errors import UsageError
+from srgan.fs import printable
 
 log = logging.getLogger("srgan")
 
@@ -130,7 +131,7 @@ def _table(report: Report, max_listed: int | None) -> str:
     # Findings.
     for kind in dict.fromkeys(finding.kind for finding in report.findings):
         texts = [finding.text for finding in report.findings if finding.kind == kind]
-        lines += ["", *(f"{kind}: {text}" for text in texts[:max_listed])]
+        lines += ["", *(f"{kind}: {printable(text, 1000)}" for text in texts[:max_listed])]
         if max_listed is not None and len(texts) > max_listed:
             lines.append(f"{kind}: and {len(texts) - max_listed} more (--all lists them)")
     # Verdict.

@@ -103,9 +103,9 @@ def lr_from_hr_region(hr: NDArray[np.uint8], top: int, left: int, side: int) -> 
 def _size_or_reason(pair: Pair) -> tuple[int, int] | str:
     """(height, width) of the HR, or why the image is skipped. Raises DataError for an LR of another size."""
     try:
-        hr_size = files.size(pair.hr)
+        hr_size = files.size(pair.hr, readable=True)
         if pair.lr:
-            pair.check_sizes(hr_size, files.size(pair.lr))
+            pair.check_sizes(hr_size, files.size(pair.lr, readable=True))
     except ImageError as error:
         return str(error)
     return hr_size

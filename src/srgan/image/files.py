@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError
 from srgan.fs import printable
 from srgan.image import pillow
-from srgan.image.decode import field, is_animated, is_fallback, open_image, orientation_of, pages, uint8_from_uint16
+from srgan.image.decode import (
+    field,
+    is_animated,
+    is_fallback,
+    only_page,
+    open_image,
+    orientation_of,
+    pages,
+    to_grey_or_rgb,
+    uint8_from_uint16,
+)
 from srgan.image.encode import OUTPUT_SUFFIXES, check_target, depth_warning, encode, fit_metadata, save
 from srgan.image.metadata import Metadata
 from srgan.image.source import (
@@ -93,12 +103,17 @@ def read_image(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS, p
         )
 
 
-def size(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
-    """(height, width) of the upright image, from the file's header; of an animation or several pages, of the first."""
+def size(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS, readable: bool = False) -> tuple[int, int]:
+    """(height, width) of the upright image, from the file's header; of an animation or several pages, of the first.
+
+    `readable`: ImageError for what `read_image` refuses by the header (pages, frames, types of numbers).
+    """
     source = _source(path)
     if is_fallback(kind := format_of(source)):
         return pillow.size(source, kind, limits)
-    image = open_image(source, limits, pages(source, limits)[0])
+    image = open_image(source, limits, only_page(source, limits) if readable else pages(source, limits)[0])
+    if readable:
+        to_grey_or_rgb(image, source)
     return (image.width, image.height) if orientation_of(image) >= 5 else (image.height, image.width)
 
 
