@@ -253,7 +253,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from srgan.image.stream import ImageReader, ImageWriter
-from benchmarks.memory import peak_resident
+from benchmarks import peak_resident
 path, height = Path(sys.argv[1]), int(sys.argv[2])
 row = np.random.default_rng(0).integers(0, 256, (250, 2000, 3), dtype=np.uint8) // 16
 with ImageWriter(path, height=height, width=2000, channels=3, dtype=np.uint8, memory=0) as writer:

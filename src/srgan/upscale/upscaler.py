@@ -151,7 +151,8 @@ class Upscaler:
 
         self._check_scale(scale)
         _check_choice("alpha", alpha, get_args(AlphaMode))
-        _check_whole("quality", quality)
+        if quality is not None and type(quality) is not int:
+            raise UsageError(f"quality is a whole number from 1 to 100, got {quality!r}.")
         options = FileOptions(scale=scale, overwrite=overwrite, provenance=provenance, quality=quality, alpha=alpha)
         upscale_file(self, _path("source", source), _path("target", target), options, progress)
 
