@@ -188,11 +188,29 @@ def test_tiff_that_lacks_tiles_is_refused(cut: float, compression: str | None) -
         files.read_image(held(file.getvalue()[: int(cut * len(file.getvalue()))]))
 
 
+def test_tiff_with_tiles_of_one_channel_each() -> None:
+    file, array = io.BytesIO(), corpus.smooth(3, height=40, width=50)
+    tifffile.imwrite(file, array.transpose(2, 0, 1), tile=(16, 16), planarconfig="separate", photometric="rgb")
+    np.testing.assert_array_equal(files.read_image(held(file.getvalue())).pixels, array)
+
+
+def test_the_place_on_a_map_is_said_to_be_lost(caplog: pytest.LogCaptureFixture) -> None:
+    file = io.BytesIO()
+    scale = (33550, "d", 3, (0.5, 0.5, 0.0), True)
+    tifffile.imwrite(file, corpus.smooth(3, height=8, width=8), photometric="rgb", extratags=[scale])
+    files.read_image(held(file.getvalue()))
+    assert [record.message for record in caplog.records] == ["a: the place on a map (GeoTIFF) is left out."]
+
+
 @pytest.mark.parametrize("plays", [0, 1, 5])
 @pytest.mark.parametrize("suffix", [".webp", ".gif"])
 def test_animations_are_written(tmp_path: Path, suffix: str, plays: int) -> None:
     hard = np.where(np.arange(16) < 8, 0, 255).astype(np.uint8) * np.ones((12, 1), np.uint8)
-    metadata = Metadata(icc=corpus.profile() if suffix == ".webp" else None, xmp=corpus.XMP)
+    metadata = Metadata(
+        icc=corpus.profile() if suffix == ".webp" else None,
+        xmp=corpus.XMP,
+        jpeg_comments=b"\xff\xfe\0\x07hello" if suffix == ".gif" else None,
+    )
     writer = WRITERS[suffix](
         tmp_path / f"a{suffix}", height=12, width=16, plays=plays, metadata=metadata, quality=None, lossless=True
     )
@@ -208,6 +226,7 @@ def test_animations_are_written(tmp_path: Path, suffix: str, plays: int) -> None
     animation = Animation(tmp_path / f"a{suffix}")
     assert (animation.plays, animation.count) == (plays, 4)
     assert animation.metadata.icc == metadata.icc and b"image/png" in (animation.metadata.xmp or b"")
+    assert animation.metadata.jpeg_comments == metadata.jpeg_comments
     for frame, number, time in zip(animation, [0, 1, 2, 1], [50, 100, 150, 300], strict=True):
         visible = frame.pixels if number != 1 else frame.pixels[:, 8:]
         expected = arrays[number] if number != 1 else arrays[number][:, 8:]

@@ -148,7 +148,7 @@ def test_png_text_goes_from_png_to_png_byte_for_byte(tmp_path: Path, caplog: pyt
     assert "a.jpg: this JPEG cannot hold the image's PNG text." in caplog.text
 
 
-def test_jpeg_comments_go_from_jpeg_to_jpeg(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_comments_go_to_jpeg_and_gif(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = corpus.pillow(Image.fromarray(PIXELS), "JPEG", comment="Zo\u00eb".encode(), exif=corpus.exif(6))
     for exif in (None, corpus.exif()):
         metadata = files.read_image(ImageBytes(data=data, name="a.jpg")).metadata
@@ -157,6 +157,8 @@ def test_jpeg_comments_go_from_jpeg_to_jpeg(tmp_path: Path, caplog: pytest.LogCa
     gif = corpus.pillow(Image.fromarray(PIXELS), "GIF", comment=b"hello")
     copy = Image.open(written(tmp_path, ".jpg", files.read_image(ImageBytes(data=gif, name="a.gif")).metadata))
     assert copy.info["comment"] == b"hello"
+    long = Metadata(jpeg_comments=b"\xff\xfe" + (602).to_bytes(2, "big") + b"c" * 600)
+    assert Image.open(written(tmp_path, ".gif", long)).info["comment"] == b"c" * 600
     assert not caplog.records
     written(tmp_path, ".tif", metadata)
     assert "the image's comments" in caplog.text

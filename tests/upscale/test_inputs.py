@@ -30,6 +30,11 @@ def test_beside_the_input(tmp_path: Path) -> None:
     assert targets(tmp_path / "b.gif") == [f"{tmp_path}/b_x4.png"]  # GIF is read, not written
 
 
+def test_an_address_is_no_file() -> None:
+    with pytest.raises(UsageError, match=r"http://example\.com/a\.png is an address"):
+        find_inputs(["http://example.com/a.png"], None, scale=4, format=None, shard=None)
+
+
 def test_named_file(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg")
     assert targets(tmp_path / "a.jpg", output=Path("new.webp")) == ["new.webp"]

@@ -29,7 +29,7 @@ from srgan.image.source import (
     reason,
     webp_chunks,
 )
-from srgan.image.tiff_tags import full_pages
+from srgan.image.tiff_tags import full_pages, has_separate_tiles
 
 log = logging.getLogger("srgan")
 
@@ -86,6 +86,10 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
     kind = format_of(source)
     if is_fallback(kind):
         return pillow.load(source, kind, limits, warn=warn)
+    if kind == "TIFF":
+        with open_bytes(source) as file:
+            if has_separate_tiles(file, page):
+                return pillow.load(source, kind, limits, warn=warn, page=page)
     options = {"access": "sequential", "fail_on": "error"} | ({"page": page} if page else {})
     complete = _with_end_mark(source, warn) if kind == "JPEG" else source
     if complete is not source:

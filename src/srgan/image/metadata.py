@@ -17,7 +17,7 @@ from srgan.image import xmp as xmp_packets
 from srgan.image.colour import colour_tag
 from srgan.image.decode import field, orientation_of
 from srgan.image.source import Source, format_of, jpeg_segments, name_of, open_bytes, png_chunks
-from srgan.image.tiff_tags import exif_in_tiff, has_unit, iptc_in_tiff, set_tags
+from srgan.image.tiff_tags import exif_in_tiff, has_unit, iptc_in_tiff, is_on_a_map, set_tags
 
 log = logging.getLogger("srgan")
 
@@ -76,6 +76,8 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
         if kind == "TIFF":
             exif, iptc = exif_in_tiff(file, page), iptc_in_tiff(file, page)
             has_density = has_density and has_unit(file, page)
+            if is_on_a_map(file, page):
+                log.warning("%s: the place on a map (GeoTIFF) is left out.", name_of(source))
         elif kind == "PNG":
             text = _png_text(file)
             has_density = _png_density(file) is not None
@@ -272,6 +274,17 @@ def _gif_texts(file: BinaryIO) -> tuple[bytes | None, bytes | None]:
     return xmp, comments or None
 
 
+def _gif_comments(segments: bytes) -> bytes:
+    """A JPEG's COM segments as a GIF's comments. GIF89a, section 24."""
+    comments, at = b"", 0
+    while at + 4 <= len(segments):
+        end = at + 2 + int.from_bytes(segments[at + 2 : at + 4], "big")
+        parts = [segments[i : min(i + 255, end)] for i in range(at + 4, end, 255)]
+        comments += b"\x21\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
+        at = end
+    return comments
+
+
 def _sub_blocks(data: bytes) -> Iterator[bytes]:
     at = 0
     while at < len(data) and data[at] and at < 60_000:
@@ -324,7 +337,8 @@ def complete(path: Path, metadata: Metadata) -> None:
             if metadata.density is None and (offset := _png_density(file)):
                 removed = range(offset - 8, offset + 13)
         elif head.startswith(b"GIF89a"):
-            at, inserted = gif_colours_end(head), gif_xmp(metadata.xmp)
+            at = gif_colours_end(head)
+            inserted = _gif_comments(metadata.jpeg_comments or b"") + gif_xmp(metadata.xmp)
         elif head.startswith(b"\xff\xd8"):
             # After the EXIF segment, which comes first; else the first of all.
             exif_first = head[2:4] == b"\xff\xe1" and head[6:10] == b"Exif"

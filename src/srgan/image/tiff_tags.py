@@ -30,6 +30,9 @@ _WIDTH, _HEIGHT = 0x100, 0x101
 _SUBFILE = 0x00FE
 _PLACES = (0x0111, 0x0144)
 """Offsets of strips and of tiles."""
+_PLANAR, _TILE_WIDTH = 0x011C, 0x0142
+_ON_A_MAP = (0x830E, 0x8482, 0x85D8)
+"""ModelPixelScale, ModelTiepoint, ModelTransformation. OGC GeoTIFF 1.1."""
 _DROPPED = (0xA002, 0xA003, 0xA005)
 """PixelXDimension and PixelYDimension, which change; the interoperability directory."""
 _LAYOUTS = {
@@ -63,6 +66,16 @@ def iptc_in_tiff(file: BinaryIO, page: int = 0) -> bytes | None:
 def has_unit(file: BinaryIO, page: int = 0) -> bool:
     """Whether a page's resolution is a density, and not only the ratio of a pixel's sides."""
     return _value(file, page, 0x0128) != b"\1\0"
+
+
+def is_on_a_map(file: BinaryIO, page: int = 0) -> bool:
+    """Whether a page has a GeoTIFF's place on a map."""
+    return any(_value(file, page, tag) for tag in _ON_A_MAP)
+
+
+def has_separate_tiles(file: BinaryIO, page: int = 0) -> bool:
+    """Whether a page is tiled channel by channel, which libvips does not read."""
+    return _value(file, page, _PLANAR) == b"\2\0" and _value(file, page, _TILE_WIDTH) is not None
 
 
 def _value(file: BinaryIO, page: int, wanted: int) -> bytes | None:

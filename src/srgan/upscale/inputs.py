@@ -121,6 +121,8 @@ def _expand(path: StrPath, output: Path | None) -> Iterator[Image]:
     """The images of one argument, in order of name."""
     if not os.fspath(path):
         raise UsageError("an image's name is empty; is a shell variable not set?")
+    if re.match(r"https?://", os.fsdecode(path)):
+        raise UsageError(f"{os.fsdecode(path)} is an address, and srgan reads files only; download the image first.")
     if is_folder(path):
         root, images = Path(path), _images_below(Path(path), output)
     elif not is_several(path):
