@@ -17,6 +17,7 @@ from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator
 from srgan.model.vgg import LAYERS, VGG19
+from srgan.train.settings import LossWeights
 
 
 def _random_vgg(layer: str) -> VGG19:
@@ -77,8 +78,8 @@ def test_equation_2_is_least_where_the_discriminator_is_right() -> None:
 
 
 def test_equation_3_weighs_the_adversarial_part_by_a_thousandth() -> None:
-    assert losses.ADVERSARIAL_WEIGHT == 1e-3
-    assert losses.perceptual(torch.tensor(0.25), torch.tensor(8.0)).item() == pytest.approx(0.258)
+    weight = LossWeights().adversarial_weight
+    assert losses.perceptual(torch.tensor(0.25), torch.tensor(8.0), weight).item() == pytest.approx(0.258)
 
 
 def test_equation_6_is_minus_log_d_not_log_1_minus_d() -> None:
@@ -131,4 +132,4 @@ def test_with_caffe_s_vgg19_the_parts_have_the_scale_that_the_paper_speaks_of(
         assert low < values.median() < high, name
         assert low / 3 < values.min() <= values.max() < 3 * high, name
     content = losses.content(of_sr["54"], of_hr["54"]).item()
-    assert 50 < content / (losses.ADVERSARIAL_WEIGHT * math.log(2)) < 500
+    assert 50 < content / (1e-3 * math.log(2)) < 500

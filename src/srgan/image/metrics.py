@@ -87,7 +87,7 @@ def y_from_image(image: NDArray[Any]) -> NDArray[np.float64]:
     return image.astype(np.float64) if image.ndim == 2 else y_from_rgb(image)
 
 
-def shave(image: NDArray[Any], pixels: int = 4) -> NDArray[Any]:
+def shave(image: NDArray[Any], pixels: int = SHAVED) -> NDArray[Any]:
     """The image (H, W[, C]) without `pixels` at each side; a view."""
     height, width = image.shape[:2]
     return image[pixels : height - pixels, pixels : width - pixels]

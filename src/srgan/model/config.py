@@ -1,7 +1,8 @@
-"""The generator of figure 4 as data: the one description that PyTorch, OpenVINO and the exports follow."""
+"""The generator of figure 4 as data, which OpenVINO, ncnn and the exports follow; `generator.py` is the same in PyTorch."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -112,7 +113,7 @@ def receptive_field(config: GeneratorConfig) -> ReceptiveField:
             tail += (layer.kernel // 2) / resolution
         elif layer.kind == "conv":
             body += layer.kernel // 2
-    return ReceptiveField(total=-int(-(body + tail) // 1), body=body, tail=-int(-tail // 1))
+    return ReceptiveField(total=math.ceil(body + tail), body=body, tail=math.ceil(tail))
 
 
 def tensor_shapes(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:

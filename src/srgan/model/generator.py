@@ -37,6 +37,7 @@ class Generator(nn.Module):
         self.tail = _named(conv=_conv(width, config.channels, 9))
 
     def forward(self, lr_unit: Tensor) -> Tensor:
+        """(N, 3, H, W) in 0..1 -> sr_signed (N, 3, scale * H, scale * W), about -1..1."""
         return self.upsample(self.features(lr_unit))
 
     def features(self, lr_unit: Tensor) -> Tensor:
@@ -51,6 +52,7 @@ class Generator(nn.Module):
         return sr_signed
 
     def train(self, mode: bool = True) -> Generator:
+        """As nn.Module.train, but frozen BatchNorm stays in evaluation mode."""
         super().train(mode)
         if self.batchnorm_frozen:
             for layer in self.modules():

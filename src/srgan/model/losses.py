@@ -1,4 +1,7 @@
-"""The paper's losses as pure functions: images (N, 3, H, W) in [-1, 1], logits (N, 1), results scalars."""
+"""The paper's losses as pure functions: images (N, 3, H, W) in [-1, 1], results scalars.
+
+Logits are (N, 1) from the discriminator of figure 4, and (N, K) from the one that sees VGG19 features.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,28 @@ from torch import Tensor
 
 FEATURE_SCALE = 1 / 12.75
 """Section 3.2: feature maps are rescaled so that VGG losses are "of a scale comparable to the MSE loss"."""
-ADVERSARIAL_WEIGHT = 1e-3
-"""Equation 3."""
 TEXTURE_LAYERS = ("12", "22", "34")
 """The VGG19 features of the texture loss."""
 TEXTURE_SIDE = 16
 """Side in pixels of a patch of the texture loss; every crop is a multiple of it."""
 
 
+# Equation 2: max over D of E[log D(I_HR)] + E[log(1 - D(G(I_LR)))]
+def discriminator(logits_hr: Tensor, logits_sr: Tensor) -> Tensor:
+    """The discriminator's loss: binary cross entropy, HR images as 1 and SR images as 0; mean over all logits."""
+    return F.softplus(-logits_hr).mean() + F.softplus(logits_sr).mean()
+
+
+# Equation 3: l_SR = l_X + 10^-3 l_Gen
+def perceptual(content: Tensor, adversarial: Tensor, weight: float) -> Tensor:
+    """The generator's loss: content (Equation 4 or 5) and adversarial part (Equation 6), whose weight is 1e-3 in the paper."""
+    return content + weight * adversarial
+
+
 # Equation 4: l_MSE = 1 / (r^2 W H) sum (I_HR - G(I_LR))^2
 def pixel_mse(sr: Tensor, hr: Tensor) -> Tensor:
     """Mean squared error over images, channels and pixels."""
     return F.mse_loss(sr, hr)
-
-
-def pixel_l1(sr: Tensor, hr: Tensor) -> Tensor:
-    """Mean absolute error; not the paper's, but gives sharper images (Zhao et al. 2017)."""
-    return F.l1_loss(sr, hr)
 
 
 # Equation 5: l_VGG/i.j = 1 / (W_ij H_ij) sum (phi_ij(I_HR) - phi_ij(G(I_LR)))^2
@@ -40,15 +48,36 @@ def content(features_sr: Tensor, features_hr: Tensor) -> Tensor:
 
 # Equation 6: l_Gen = sum_n -log D(G(I_LR))
 def adversarial(logits_sr: Tensor) -> Tensor:
-    """Adversarial loss: mean over the batch of -log D(sr)."""
+    """Adversarial loss: mean over all logits of -log D(sr)."""
     return F.softplus(-logits_sr).mean()
+
+
+# l_TV = 1 / (r^2 W H) sum |grad G(I_LR)|
+def total_variation(sr: Tensor) -> Tensor:
+    """Mean length of the image's gradient (forward differences); its weight beside VGG22 is 2e-8.
+
+    The mean runs over images, channels and the pixels that have both neighbours. Where the gradient is zero, its
+    derivative is zero.
+    """
+    down = sr[..., 1:, :-1] - sr[..., :-1, :-1]
+    right = sr[..., :-1, 1:] - sr[..., :-1, :-1]
+    squared = down.square() + right.square()
+    flat = squared == 0
+    return torch.where(flat, 0.0, squared.masked_fill(flat, 1.0).sqrt()).mean()
+
+
+# Not the paper's.
+def pixel_l1(sr: Tensor, hr: Tensor) -> Tensor:
+    """Mean absolute error; gives sharper images (Zhao et al. 2017)."""
+    return F.l1_loss(sr, hr)
 
 
 def grid(sr: Tensor, hr: Tensor) -> Tensor:
     """Mean square of the part of sr - hr that repeats at every LR pixel; not the paper's.
 
     Over windows of 12 x 12 LR pixels: the mean error at each of the 4 x 4 positions inside an LR pixel, less the window's
-    mean error. Zero for errors that do not depend on the position inside an LR pixel.
+    mean error. Windows do not overlap, and what is left at the right and below does not count. Zero for errors that do not
+    depend on the position inside an LR pixel.
     """
     errors = F.pixel_unshuffle(sr - hr, 4)
     means = F.avg_pool2d(errors, min(12, *errors.shape[2:]))
@@ -80,29 +109,3 @@ def _gram_matrices(features: Tensor, patch: int) -> Tensor:
     patches = features.view(n, channels, height // patch, patch, width // patch, patch)
     rows = patches.permute(0, 2, 4, 1, 3, 5).flatten(-2)
     return rows @ rows.mT / patch**2
-
-
-# Equation 3: l_SR = l_X + 10^-3 l_Gen
-def perceptual(content: Tensor, adversarial: Tensor, weight: float = ADVERSARIAL_WEIGHT) -> Tensor:
-    """The generator's loss: content (Equation 4 or 5) and adversarial part (Equation 6)."""
-    return content + weight * adversarial
-
-
-# Equation 2: max over D of E[log D(I_HR)] + E[log(1 - D(G(I_LR)))]
-def discriminator(logits_hr: Tensor, logits_sr: Tensor) -> Tensor:
-    """The discriminator's loss: binary cross entropy, photographs as 1 and the generator's images as 0."""
-    return F.softplus(-logits_hr).mean() + F.softplus(logits_sr).mean()
-
-
-# l_TV = 1 / (r^2 W H) sum |grad G(I_LR)|
-def total_variation(sr: Tensor) -> Tensor:
-    """Mean length of the image's gradient (forward differences); its weight beside VGG22 is 2e-8.
-
-    The mean runs over images, channels and the pixels that have both neighbours. Where the gradient is zero, its
-    derivative is zero.
-    """
-    down = sr[..., 1:, :-1] - sr[..., :-1, :-1]
-    right = sr[..., :-1, 1:] - sr[..., :-1, :-1]
-    squared = down.square() + right.square()
-    flat = squared == 0
-    return torch.where(flat, 0.0, squared.masked_fill(flat, 1.0).sqrt()).mean()

@@ -48,10 +48,11 @@ def run_steps(
 ) -> int:
     """Train `phase` from step `start` (updates already done) to `stop`; returns the updates done.
 
-    The last step reports, validates and saves, whatever the intervals. Only the main rank has a recorder. After every step
-    `stop_requested` is called; when it says yes, the state is saved and the loop ends. Raises Diverged, which names the
-    step, when a loss, a gradient or a statistic of the generator is not finite: at that step on a CPU; elsewhere the step is
-    remembered on the device and read at the next report, save or validation.
+    `batches(i)` gives the batch of step i, from 0. The last step reports, validates and saves, whatever the intervals. Only
+    the main rank has a recorder. After every step `stop_requested` is called, which must answer the same on all ranks; when
+    it says yes, the state is saved and the loop ends. Raises Diverged, which names the step, when a loss, a gradient or a
+    statistic of the generator is not finite: at that step on a CPU; elsewhere the step is remembered on the device and read
+    at the next report, save or validation.
     """
     watch, means = FiniteWatch(phase), RunningMeans()
     for done in range(start + 1, stop + 1):
@@ -69,7 +70,7 @@ def run_steps(
         validate = last or done % every.validation_interval == 0
         save = last or done % every.checkpoint_interval == 0
         if report or validate or save or stopping:
-            watch.check()  # the only wait for the device
+            watch.check()  # the first wait for the device
         if report:
             summary = means.take(done, rate(done - 1))
             summary = summary._replace(losses=ranks.all_reduce_mean(summary.losses))

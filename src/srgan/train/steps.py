@@ -49,7 +49,10 @@ def pretrain_step(
     autocast: torch.autocast,
     sync_gradients: SyncGradients = lambda optimizer: None,
 ) -> StepValues:
-    """One update of SRResNet by the pixel loss: "mse" (Equation 4) or "l1"."""
+    """One update of SRResNet by the pixel loss: "mse" (Equation 4) or "l1".
+
+    lr_unit (N, 3, S/4, S/4) in [0, 1], hr_signed (N, 3, S, S) in [-1, 1].
+    """
     with autocast:
         sr = fp32(generator(lr_unit))
     pixel = {"mse": losses.pixel_mse, "l1": losses.pixel_l1}[loss](sr, hr_signed)
@@ -79,7 +82,7 @@ def adversarial_step(
     norm_d = update(nets.optimizer_d, loss_d, nets.sync_gradients)
 
     # Generator update (Equation 3), against the updated discriminator.
-    nets.discriminator.requires_grad_(False)
+    nets.discriminator.requires_grad_(False)  # only the gradient at `sr` is needed
     # The order of these terms decides the order in which autograd adds gradients at `sr`, so it decides the bits.
     with nets.autocast:
         adversarial = losses.adversarial(fp32(nets.discriminator(input_sr)))
@@ -123,7 +126,10 @@ def content_loss(
     input_sr: DiscriminatorInput,
     input_hr: DiscriminatorInput,
 ) -> Tensor:
-    """Equation 5 on phi_`layer`, from the discriminator's features where it sees any; Equation 4 without VGG19."""
+    """Equation 5 on phi_`layer`, from the discriminator's features where it sees any; Equation 4 without VGG19.
+
+    sr, hr (N, 3, S, S) in [-1, 1]. The discriminator's features may be those of shifted images (`Shift`).
+    """
     if isinstance(input_sr, Mapping) and isinstance(input_hr, Mapping):
         return losses.content(fp32(input_sr[layer]), fp32(input_hr[layer]))
     if nets.vgg is None:
@@ -169,7 +175,7 @@ def _detached(features: DiscriminatorInput) -> DiscriminatorInput:
 
 
 def all_finite(step_losses: StepValues, network: nn.Module) -> Tensor:
-    """True (a scalar on the device) where the losses, the gradients and BatchNorm's statistics are finite."""
+    """True (a scalar on the device) where the losses, the gradients and one network's BatchNorm statistics are finite."""
     statistics = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
     parts = [torch.stack([value.float() for value in step_losses.values()]).sum()]
     if statistics:

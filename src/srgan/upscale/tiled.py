@@ -25,7 +25,7 @@ Pixels = NDArray[Any]
 Progress = Callable[[int, int], None]
 """Called with (LR pixels done, LR pixels in all) after each sub-tile; an exception that it raises stops the work."""
 WriteBox = Callable[[int, int, Pixels, Pixels | None], None]
-"""Takes a finished rectangle of the output, in any order: top, left, colour or grey, alpha."""
+"""Takes a finished rectangle of the output, in any order and possibly more than once: top, left, colour or grey, alpha."""
 PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 
 
@@ -90,12 +90,12 @@ def _upscale_tile(
         divisible = max(tile.height, tile.width) >= 2 * SMALLEST_TILE
         if not divisible and tail_pixels <= minimum:
             raise SrganError(f"no memory is left, even for {size} ({error}).") from error
-        log.warning("out of memory at %s: computing it in halves.", size)
-    # Otherwise half of the tile with half of the memory, twice.
+        log.warning("out of memory at %s: computing it in smaller parts.", size)
+    # Otherwise with half of the memory: each half of the tile, or the tile itself where it is too small to divide.
     job.engine.release()
-    for half in tile.halves() if divisible else [tile]:
-        _upscale_tile(job, source, write, half, max(tail_pixels // 2, minimum), done_before)
-        done_before += half.pixels
+    for part in tile.halves() if divisible else [tile]:
+        _upscale_tile(job, source, write, part, max(tail_pixels // 2, minimum), done_before)
+        done_before += part.pixels
 
 
 def _subtiles(
@@ -177,6 +177,7 @@ def run_tile(
     from each edge of the region that is not an edge of the image. `tail_pixels`: largest input of the network's tail.
     """
     region = whole(*lr_unit.shape[2:])
+    # The whole image with its border, if it fits: one call.
     if region.pixels <= tail_pixels and tile.padded(BORDER, region) == region:
         rows, columns = tile.padded(margin, region).scaled(engine.config.scale).slices()
         yield tile, engine.run(lr_unit)[:, :, rows, columns]
