@@ -246,7 +246,7 @@ def test_tile_that_does_not_fit_is_halved(
     calls: list[int] = []
     output = upscaler.upscale(lr, progress=lambda done, total: calls.append(done))
     assert np.abs(output.astype(int) - expected).max() <= 1
-    assert "computing it in halves" in caplog.messages[0]
+    assert "computing it in smaller parts" in caplog.messages[0]
     assert calls[-1] == 3000
 
 
