@@ -104,6 +104,8 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
             return pillow.load(source, kind, limits, warn=warn, page=page)
         raise ImageError(f"{name_of(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
     limits.check(source, image.height, image.width)
+    if isinstance(complete, ImageBytes) and complete is not source and warn and _lacks_pixels(complete.data[:-2]):
+        raise ImageError(f"{name_of(source)} is a damaged or unusual JPEG: its last pixels are missing.")
     return image
 
 
@@ -129,6 +131,13 @@ def _with_end_mark(source: Source, warn: bool) -> Source:
     if warn:
         log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
     return ImageBytes(data=data + b"\xff\xd9", name=name_of(source))
+
+
+def _lacks_pixels(data: bytes) -> bool:
+    """Whether the pixels of a JPEG depend on what follows its data. libvips takes rows without data where they are the last."""
+    ends = b"\xff\xd9", b"\x5a" * 64 + b"\xff\xd9"
+    images = [pyvips.Image.jpegload_buffer(data + end, access="sequential", fail_on="none") for end in ends]
+    return bool((images[0] != images[1]).max())
 
 
 @contextlib.contextmanager
