@@ -34,7 +34,7 @@ _GIF_XMP = b"\x21\xff\x0bXMP DataXMP"
 _GIF_XMP_END = b"\1" + bytes(range(255, -1, -1)) + b"\0"
 _XMP_LIMIT_OF_LIBVIPS = 60_000
 _PADDING = 0xEA1C
-"""The EXIF tag that says nothing."""
+"""EXIF's padding tag."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""XMP packets: srgan's provenance in and out, and marks that a larger image no longer bears out."""
+"""XMP packets: srgan's provenance in and out, sizes in pixels grown, fields removed that are wrong after enlarging."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bridge between the two worlds: a generator's weights as one `.safetensors` file that describes itself."""
+"""Read, write, mix and fold weights: one `.safetensors` file that describes its generator."""
 
 from __future__ import annotations
 

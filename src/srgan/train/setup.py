@@ -1,4 +1,4 @@
-"""What a run starts from: device, images, VGG19, a first generator, a phase; each missing thing is a sentence."""
+"""What a run starts from: device, images, VGG19, a first generator, a phase; UsageError for what is missing."""
 
 from __future__ import annotations
 

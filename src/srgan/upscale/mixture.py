@@ -1,4 +1,4 @@
-"""The square of packaged weights that the default is mixed from: exact to crisp, and clean to restored."""
+"""Mix the four packaged models by `texture` (exact to crisp) and `restore` (clean to restored)."""
 
 from __future__ import annotations
 
