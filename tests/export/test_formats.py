@@ -12,7 +12,6 @@ import ncnn
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -30,6 +29,7 @@ from srgan.model.weights import Weights
 from srgan.upscale import int8
 from srgan.upscale.mixture import mixture
 from srgan.upscale.ncnn import build_graph
+from srgan.upscale.openvino import core
 from srgan.upscale.tile_plan import BORDER
 from srgan.upscale.upscaler import Upscaler
 from tests.support import random_weights
@@ -65,7 +65,7 @@ def run_file(path: Path, lr: Nchw) -> Nchw:
         assert net.load_param(str(path)) == 0 and net.load_model(str(path.with_suffix(".bin"))) == 0
         return np.minimum(np.stack([run_ncnn(net, image) for image in lr]), 1)
     if path.suffix == ".xml":
-        compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        compiled = core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         return np.asarray(compiled(lr)["sr"])
     with torch.inference_mode():
         return torch.export.load(path).module()(torch.from_numpy(lr)).numpy()
@@ -81,7 +81,7 @@ def metadata_of(path: Path) -> dict[str, Any]:
     if path.suffix == ".onnx":
         return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     if path.suffix == ".xml":
-        told = openvino.Core().read_model(str(path)).get_rt_info()["srgan"]
+        told = core().read_model(str(path)).get_rt_info()["srgan"]
         return {f"srgan.{key}": value.value for key, value in told.items()}
     if path.suffix == ".param":
         return dict(json.loads(path.with_suffix(".json").read_text()))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy.signal import correlate2d
@@ -72,3 +75,22 @@ def test_every_way_to_run_out_of_memory_is_known(error: Exception, reason: str) 
         raise error
     with pytest.raises(RuntimeError, match="shape"), out_of_memory_named():
         raise RuntimeError("wrong shape")
+
+
+def test_a_signal_after_engines_are_freed() -> None:
+    """Two Cores of OpenVINO, freed in their order of creation, leave a thread without a stack for signal handlers."""
+    program = """
+import numpy as np, os, signal
+from srgan.upscale.openvino import OpenVinoEngine
+from tests.support import random_weights
+engines = [OpenVinoEngine(random_weights(), threads=1) for _ in range(2)]
+for engine in engines:
+    engine.run(np.zeros((1, 3, 8, 8), np.float32))
+del engine
+while engines:
+    engines.pop(0)
+signal.signal(signal.SIGTERM, lambda number, frame: print("handled", flush=True))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

@@ -78,6 +78,8 @@ def _openvino(weights: Weights, half: bool, int8_ranges: Int8Ranges | None) -> E
     """OpenVINO IR (.xml and .bin): the upscaler's own graph; `half` halves only the stored weights."""
     import openvino
 
+    from srgan.upscale.openvino import core
+
     model = _openvino_model(weights, int8_ranges)
 
     def files(target: Path, metadata: Metadata) -> dict[Path, bytes]:
@@ -89,10 +91,10 @@ def _openvino(weights: Weights, half: bool, int8_ranges: Int8Ranges | None) -> E
             # The .bin comes first: a reader that sees the .xml finds its weights.
             return {target.with_suffix(".bin"): saved.with_suffix(".bin").read_bytes(), target: saved.read_bytes()}
 
-    core, xml = openvino.Core(), Path("model.xml")
+    xml = Path("model.xml")
     saved = files(xml, {})
-    read = core.read_model(saved[xml], openvino.Tensor(np.frombuffer(saved[xml.with_suffix(".bin")], np.uint8)))
-    compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    read = core().read_model(saved[xml], openvino.Tensor(np.frombuffer(saved[xml.with_suffix(".bin")], np.uint8)))
+    compiled = core().compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return Exported(run=lambda lr_unit: np.array(compiled(lr_unit)["sr"], np.float32), files=files)
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from srgan import __version__, flags
@@ -25,7 +24,7 @@ from srgan.image.resize import cropped, downscaled
 from srgan.model import weights as weights_module
 from srgan.model.weights import Tensors, Weights
 from srgan.upscale import int8
-from srgan.upscale.openvino import OpenVinoEngine, convolution_inputs
+from srgan.upscale.openvino import OpenVinoEngine, convolution_inputs, core
 from srgan.upscale.tiled import lr_unit_from_pixels, pixels_from_unit, unit_from_signed
 
 log = logging.getLogger("srgan")
@@ -136,7 +135,7 @@ def activation_ranges(weights: Weights, crops: Sequence[NDArray[np.uint8]]) -> T
     Sums stay in fp32: on a CPU this costs nothing, and the residual stream keeps its precision.
     """
     names, model = convolution_inputs(weights.config, weights_module.fold_batchnorm(weights))
-    request = openvino.Core().compile_model(model, "CPU").create_infer_request()
+    request = core().compile_model(model, "CPU").create_infer_request()
     samples: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     random = np.random.default_rng(0)
     for crop in crops:

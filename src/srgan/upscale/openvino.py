@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,7 +49,6 @@ class OpenVinoEngine:
         self._ranges = None if ranges is None else ranges.tensors
         self._tensors = fold_batchnorm(weights)
         self._cache = cache
-        self._core = openvino.Core()
         self._threads = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
         self._lock = threading.Lock()
 
@@ -98,7 +97,7 @@ class OpenVinoEngine:
         if self._cache and (folder := cache_folder()):
             settings["CACHE_DIR"] = str(folder)
         with out_of_memory_named():
-            return _Compiled(self._core.compile_model(model, "CPU", settings), self._lock)
+            return _Compiled(core().compile_model(model, "CPU", settings), self._lock)
 
 
 @contextlib.contextmanager
@@ -113,6 +112,17 @@ def out_of_memory_named() -> Iterator[None]:
         if any(word in text for word in ("alloc", "memory", "resource temporarily unavailable")):
             raise OutOfMemory(str(error).strip().splitlines()[-1]) from error
         raise
+
+
+@cache
+def core() -> openvino.Core:
+    """The process's only Core, which is never freed.
+
+    Each Core sets the stack for signal handlers of the thread that compiles first, and puts the one before back when it is
+    freed. Of two that are freed in their order of creation, the second puts back freed memory, and the next signal, such as
+    Ctrl-C, ends the process with a segmentation fault.
+    """
+    return openvino.Core()
 
 
 def cache_folder() -> Path | None:
