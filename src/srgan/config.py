@@ -11,7 +11,7 @@ import logging
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -107,14 +107,14 @@ def to_yaml(settings: Any) -> str:
     return str(yaml.safe_dump(to_mapping(settings), sort_keys=False, allow_unicode=True))
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON and YAML have it: tuples as lists; paths, and numbers that are not finite, as texts."""
+def plain(value: Any, not_finite: Callable[[float], str | None] = str) -> Any:
+    """A value as JSON and YAML have it: tuples as lists; paths as texts, numbers that are not finite by `not_finite`."""
     if isinstance(value, Mapping):
-        return {str(name): plain(item) for name, item in value.items()}
+        return {str(name): plain(item, not_finite) for name, item in value.items()}
     if isinstance(value, (tuple, list)):
-        return [plain(item) for item in value]
+        return [plain(item, not_finite) for item in value]
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+        return value if math.isfinite(value) else not_finite(value)
     return value if value is None or isinstance(value, (int, str)) else str(value)
 
 

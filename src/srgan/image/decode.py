@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -41,6 +42,8 @@ _LOADERS = {
     "AVIF": "heifload",
     "GIF": "gifload",
 }
+_error_lock = threading.Lock()
+"""libvips has one buffer of errors for all threads."""
 _GREY = ("b-w", "grey16")
 _COLOUR = ("srgb", "rgb16", "rgb")
 
@@ -143,14 +146,16 @@ def _lacks_pixels(data: bytes) -> bool:
 @contextlib.contextmanager
 def complete_tiles(image: Any) -> Iterator[None]:
     """Raise pyvips.Error where libvips could not decode a TIFF's tiles inside the block: it only paints them black."""
-    if field(image, "vips-loader") not in ("tiffload", "tiffload_buffer"):
+    if field(image, "tile-width") is None or not str(field(image, "vips-loader")).startswith("tiffload"):
         yield
         return
-    pyvips.vips_lib.vips_error_clear()
-    yield
-    if "tiff2vips: " in (text := pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")):
+    with _error_lock:
         pyvips.vips_lib.vips_error_clear()
-        raise pyvips.Error(text)
+        yield
+        text = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")
+        if "tiff2vips: " in text:
+            pyvips.vips_lib.vips_error_clear()
+            raise pyvips.Error(text)
 
 
 def pages(source: Source, limits: Limits) -> list[int]:

@@ -15,7 +15,7 @@ import jinja2
 import pyvips
 from markupsafe import Markup
 
-from srgan import __version__
+from srgan import __version__, config
 from srgan.errors import DataError, UsageError
 from srgan.fs import atomic_write, printable
 from srgan.report import charts
@@ -25,7 +25,6 @@ from srgan.report.run_log import (
     Curves,
     RunLog,
     finite,
-    json_ready,
     mapping,
     read_run,
     run_numbers,
@@ -106,7 +105,7 @@ def write(folders: Sequence[Path], output: Path | None = None) -> Path:
         runs.append(
             ReportRun(title=title, log=log, numbers=run_numbers(log, title), frames=chosen, references=references)
         )
-    document = json_ready({"srgan.report": 1, "runs": [run.numbers for run in runs]})
+    document = config.plain({"srgan.report": 1, "runs": [run.numbers for run in runs]}, not_finite=lambda value: None)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(document, ensure_ascii=False, allow_nan=False)

@@ -264,14 +264,3 @@ def scores(line: Line) -> dict[str, float]:
 
 def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def json_ready(value: Any) -> Any:
-    """Plain values for JSON; NaN and infinity become null."""
-    if isinstance(value, Mapping):
-        return {str(key): json_ready(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_ready(item) for item in value]
-    if isinstance(value, float):
-        return finite(value)
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
