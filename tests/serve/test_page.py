@@ -15,7 +15,7 @@ import requests
 from srgan.image.files import Image, ImageBytes, read_image, read_rgb8
 from srgan.image.resize import bicubic
 from srgan.serve import page
-from tests.serve.conftest import Running, by_command, file_bytes
+from tests.serve.conftest import Running, by_command, file_bytes, until
 
 
 def frames(running: Running, data: bytes, name: str = "photo.png", **query: Any) -> list[tuple[dict[str, Any], bytes]]:
@@ -76,7 +76,8 @@ def test_the_body_counts_until_the_stream_ends(running: Running, monkeypatch: py
 
     monkeypatch.setattr(page, "bicubic_image", bicubic_image)
     frames(running, data)
-    assert held[0] >= len(data) and running.service.bodies.held == 0
+    assert held[0] >= len(data)
+    until(lambda: running.service.bodies.held == 0)
 
 
 def test_a_damaged_image_ends_the_stream(running: Running) -> None:
