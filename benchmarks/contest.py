@@ -21,8 +21,7 @@ from torch import nn
 from benchmarks import peak_resident
 from srgan.data.folders import sample_pairs, training_pairs
 from srgan.data.loader import Loader
-from srgan.data.packed import PackedImages
-from srgan.data.packing import pack_images
+from srgan.data.packed import PackedImages, pack_images
 from srgan.image import files
 from srgan.train.phases import Phase
 

@@ -95,7 +95,7 @@ def _int8(weights: Weights, path: Path | None) -> Run | None:
 
 
 def _ncnn(weights: Weights, path: Path | None, *, precision: Precision) -> Run | None:
-    from srgan.upscale.vulkan import NcnnEngine, devices
+    from srgan.upscale.ncnn import NcnnEngine, devices
 
     real = any(device.kind != "software" for device in devices())
     return _signed(NcnnEngine(weights, precision).run) if real else None

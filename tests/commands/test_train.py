@@ -44,7 +44,7 @@ KILLS = (
     ("srgan.data.fetch.download", 3),
     ("srgan.data.fetch._move", 2),
     ("srgan.data.check.check", 1),
-    ("srgan.data.packing._decode", 2),
+    ("srgan.data.packed._decode", 2),
     ("srgan.train.checkpoints.write", 2),
     ("srgan.train.checkpoints.write", 4),
     ("srgan.commands.evaluate.main", 2),

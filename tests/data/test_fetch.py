@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srgan.data import catalogue, verify
+from srgan.data import catalogue
 from srgan.data import fetch as module
 from srgan.data.catalogue import CATALOGUE, DIGESTS, GREY, Dataset, RemoteFile, pixel_digest
 from srgan.data.download import RetryPolicy
@@ -283,7 +283,7 @@ def test_the_table() -> None:
 
 @pytest.mark.parametrize("name", ["Set5", "Set14"])
 def test_the_shared_test_sets_verify(data: Path, name: str) -> None:
-    verify.verify_test_set(name, data / name / "image_SRF_4", len(DIGESTS[name]))
+    module.verify_test_set(name, data / name / "image_SRF_4", len(DIGESTS[name]))
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from PIL import Image
 from srgan.data.crops import Crops, apply_symmetry
 from srgan.data.image_files import ImageFiles, lr_from_hr_region, open_image_files
 from srgan.data.loader import CropSampler, choose_source, gather, loader, signed_from_uint8, unit_from_uint8
-from srgan.data.packed import PackedImages
-from srgan.data.packing import pack_images
+from srgan.data.packed import PackedImages, pack_images
 from srgan.data.pairs import Pair
 from srgan.errors import DataError
 from srgan.image import files, resize

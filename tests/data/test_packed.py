@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from srgan.data import packing as module
+from srgan.data import packed as module
 from srgan.data.folders import training_pairs
-from srgan.data.packed import PackedImages, open_packed
-from srgan.data.packing import pack_images
+from srgan.data.packed import PackedImages, open_packed, pack_images
 from srgan.errors import DataError
 from srgan.image import files, resize
 
@@ -156,15 +155,15 @@ def test_fingerprint_of_srgan_1(tmp_path: Path) -> None:
 
 _PACK = """
 import pathlib, sys, time
-from srgan.data import folders, packing
-decode = packing._decode
+from srgan.data import folders, packed
+decode = packed._decode
 def slow(pair, min_side):
     if pair.name == sys.argv[3]:
         time.sleep(60)
     return decode(pair, min_side)
-packing._decode = slow
-packing.IMAGES_PER_SAVE = 1
-packing.pack_images(folders.training_pairs(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2]), workers=1)
+packed._decode = slow
+packed.IMAGES_PER_SAVE = 1
+packed.pack_images(folders.training_pairs(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2]), workers=1)
 """
 
 

@@ -13,8 +13,17 @@ from srgan.data.pairs import Pair
 from srgan.errors import DataError
 from srgan.evaluate.scoring import evaluate, evaluate_images
 from srgan.image.files import write_array
-from srgan.image.metrics import Scores, bicubic_x4, mean_scores, psnr, score, shave, y_from_rgb
-from srgan.image.niqe import NiqeModel, read_niqe_model
+from srgan.image.metrics import (
+    NiqeModel,
+    Scores,
+    bicubic_x4,
+    mean_scores,
+    psnr,
+    read_niqe_model,
+    score,
+    shave,
+    y_from_rgb,
+)
 from srgan.image.resize import downscaled
 
 NIQE = NiqeModel(mean=np.linspace(0, 1, 36), covariance=np.eye(36))

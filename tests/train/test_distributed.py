@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from srgan.data.loader import CropSampler, loader, signed_from_uint8, unit_from_uint8
-from srgan.data.packed import PackedImages
-from srgan.data.packing import pack_images
+from srgan.data.packed import PackedImages, pack_images
 from srgan.data.pairs import Pair
 from srgan.errors import SettingsError
 from srgan.image import files

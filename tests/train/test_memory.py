@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from srgan.data.loader import CropSampler, loader
-from srgan.data.packing import pack_images
+from srgan.data.packed import pack_images
 from srgan.data.pairs import Pair
 from srgan.image import files
 from srgan.model.config import GeneratorConfig

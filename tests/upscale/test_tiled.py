@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srgan.image.tiles import Grid, whole
 from srgan.model.config import GeneratorConfig, ReceptiveField, receptive_field
 from srgan.model.weights import Weights
 from srgan.upscale.openvino import OpenVinoEngine
+from srgan.upscale.tile_plan import Grid, whole
 from srgan.upscale.tiled import run_tile, run_tile_ensemble
 from tests.support import random_weights
 

@@ -100,7 +100,7 @@ def _check(argv: list[str]) -> int:
 
 def _pack(argv: list[str]) -> int:
     from srgan.data.folders import training_pairs
-    from srgan.data.packing import pack_images
+    from srgan.data.packed import pack_images
 
     description = "Decode the training images of a folder once, into one file that training maps into memory."
     settings: PackSettings = flags.parse(PackSettings, argv, prog="srgan data pack", description=description)

@@ -19,8 +19,7 @@ from srgan.evaluate.scoring import OnImage, SetScores, evaluate, evaluate_images
 from srgan.evaluate.table import Evaluated, Table
 from srgan.fs import atomic_write, printable
 from srgan.image.files import read_array
-from srgan.image.metrics import bicubic_x4
-from srgan.image.niqe import NiqeModel, read_niqe_model
+from srgan.image.metrics import NiqeModel, bicubic_x4, read_niqe_model
 from srgan.image.source import ImageBytes
 from srgan.upscale.engine import EngineName, Precision
 

@@ -54,7 +54,7 @@ def describe(file: str) -> dict[str, str]:
 
 def describe_devices() -> dict[str, str]:
     """Number of each Vulkan device -> its name, kind, memory and driver. Raises MissingExtra, UsageError."""
-    from srgan.upscale.vulkan import NO_DEVICE, devices
+    from srgan.upscale.ncnn import NO_DEVICE, devices
 
     if not devices():
         raise UsageError(NO_DEVICE)

@@ -15,8 +15,7 @@ from srgan.data.pairs import Pair
 from srgan.errors import DataError, ImageError
 from srgan.image import metrics
 from srgan.image.files import read_array, size
-from srgan.image.metrics import SCALE, SMALLEST, Scores
-from srgan.image.niqe import NiqeModel
+from srgan.image.metrics import SCALE, SMALLEST, NiqeModel, Scores
 from srgan.image.resize import cropped, downscaled
 from srgan.image.source import ImageBytes
 

@@ -24,7 +24,7 @@ from srgan.data.packed import PackedImages
 from srgan.errors import CheckpointError
 from srgan.fs import atomic_write, printable
 from srgan.image import files, metrics
-from srgan.image.niqe import NiqeModel
+from srgan.image.metrics import NiqeModel
 from srgan.model import weights
 from srgan.model.generator import tensors_from_generator
 from srgan.progress import Progress

@@ -11,10 +11,9 @@ from srgan import config
 from srgan.data.folders import offers_training_images, sample_pairs, training_pairs, validation_pairs
 from srgan.data.image_files import ImageFiles, open_image_files
 from srgan.data.loader import images_digest
-from srgan.data.packed import PackedImages
-from srgan.data.packing import pack_images
+from srgan.data.packed import PackedImages, pack_images
 from srgan.errors import CheckpointError, UsageError
-from srgan.image.niqe import NiqeModel, read_niqe_model
+from srgan.image.metrics import NiqeModel, read_niqe_model
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import FEATURE_SCALES

@@ -16,10 +16,10 @@ from srgan.data.degrade import degrade_batch
 from srgan.data.pairs import Pair
 from srgan.errors import ImageError
 from srgan.image import files, metrics, resize
-from srgan.image.niqe import NiqeModel
-from srgan.image.tiles import cheapest_grid, whole
+from srgan.image.metrics import NiqeModel
 from srgan.model.config import receptive_field
 from srgan.model.generator import Generator, freeze_batchnorm
+from srgan.upscale.tile_plan import cheapest_grid, whole
 
 log = logging.getLogger("srgan")
 

@@ -66,12 +66,12 @@ def _on_cpu(
 
 def _trusted_gpu(weights: Weights, precision: Precision, device: int | None) -> Engine:
     """The engine on a Vulkan device, if that upscales a small tile as the CPU does; tried once in a process."""
-    from srgan.upscale import vulkan
+    from srgan.upscale import ncnn
 
-    engine = vulkan.NcnnEngine(weights, precision, device)
+    engine = ncnn.NcnnEngine(weights, precision, device)
     key = engine.device.index, engine.precision
     if key not in _faults:
-        _faults[key] = vulkan.fault_of(engine, _on_cpu(weights, "fp32", None, None))
+        _faults[key] = ncnn.fault_of(engine, _on_cpu(weights, "fp32", None, None))
     if fault := _faults[key]:
         raise UsageError(f"{engine.device.name} cannot be used: {fault}; --engine openvino computes on the CPU.")
     return engine
@@ -84,11 +84,11 @@ def _faster_gpu(weights: Weights, precision: Precision, path: Path | None, threa
     if precision in _faster:
         index = _faster[precision]
         return None if index is None else _trusted_gpu(weights, precision, index)
-    from srgan.upscale import vulkan
+    from srgan.upscale import ncnn
 
     _faster[precision] = None
     on_cpu = _on_cpu(weights, "fp32" if precision == "fp16" else precision, path, threads)
-    for device in vulkan.devices():
+    for device in ncnn.devices():
         if device.kind == "software":
             continue
         try:
@@ -96,7 +96,7 @@ def _faster_gpu(weights: Weights, precision: Precision, path: Path | None, threa
         except UsageError as error:
             log.warning("%s", error)
             continue
-        if vulkan.seconds_of(engine) < vulkan.seconds_of(on_cpu):
+        if ncnn.seconds_of(engine) < ncnn.seconds_of(on_cpu):
             log.info("computing on %s (ncnn, %s).", device.name, engine.precision)
             _faster[precision] = device.index
             return engine

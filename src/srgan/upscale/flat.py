@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.image.tiles import Box, whole
 from srgan.upscale.engine import Nchw
+from srgan.upscale.tile_plan import Box, whole
 
 Pixels = NDArray[Any]
 Weight = NDArray[np.float32]

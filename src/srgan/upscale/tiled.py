@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError, SrganError
 from srgan.image.alpha import bleed_colour, local_range
 from srgan.image.resize import bicubic
-from srgan.image.tiles import Box, cheapest_grid, whole
 from srgan.model.config import ReceptiveField
 from srgan.upscale.engine import Engine, Nchw, OutOfMemory
 from srgan.upscale.flat import FlatMap, blend, flat_map, is_grey
-from srgan.upscale.tile_plan import BORDER, SMALLEST_TILE, TilePlan
+from srgan.upscale.tile_plan import BORDER, SMALLEST_TILE, Box, TilePlan, cheapest_grid, whole
 
 log = logging.getLogger("srgan")
 

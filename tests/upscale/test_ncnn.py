@@ -14,12 +14,12 @@ from srgan import Upscaler
 from srgan.commands import info
 from srgan.errors import SrganError, UsageError
 from srgan.model.weights import Weights
-from srgan.upscale import choose, vulkan
+from srgan.upscale import choose, ncnn
 from srgan.upscale.engine import DeviceLost, Nchw, Precision
 from srgan.upscale.openvino import OpenVinoEngine
 from srgan.upscale.tiled import ArrayRegions, write_to_array
 
-needs_vulkan = pytest.mark.skipif(not vulkan.devices(), reason="no Vulkan driver")
+needs_vulkan = pytest.mark.skipif(not ncnn.devices(), reason="no Vulkan driver")
 LR = np.random.default_rng(1).integers(0, 256, (50, 44, 3), np.uint8)
 
 
@@ -43,7 +43,7 @@ def test_tiles_equal_the_whole(small: Weights) -> None:
     tiled = Upscaler(small, engine="ncnn", precision="fp32", memory="2MB")
     provenance = tiled.upscale_into(ArrayRegions(LR), write_to_array(sr))
     assert provenance["tiles"] != "1x1" and provenance["engine"] == "ncnn"
-    assert provenance["device"] == vulkan.devices()[0].name
+    assert provenance["device"] == ncnn.devices()[0].name
     assert np.abs(sr.astype(int) - Upscaler(small, engine="ncnn", precision="fp32").upscale(LR)).max() <= 1
 
 
@@ -51,7 +51,7 @@ def test_tiles_equal_the_whole(small: Weights) -> None:
 def test_part_of_an_array_is_read_right(small: Weights) -> None:
     """A temporary copy of it was once freed before ncnn read it."""
     features = np.random.default_rng(0).random((1, 8, 60, 60), np.float32)
-    engine = vulkan.NcnnEngine(small, "fp32")
+    engine = ncnn.NcnnEngine(small, "fp32")
     for left in range(8):
         part = features[..., left : left + 38, 5:43]
         np.testing.assert_array_equal(engine.tail(part), engine.tail(part.copy()))
@@ -63,7 +63,7 @@ def test_overflow_falls_back_to_fp32(small: Weights, caplog: pytest.LogCaptureFi
     tensors["head.conv.weight"] = tensors["head.conv.weight"] * np.float32(1e6)  # beyond fp16, not beyond fp32
     loud = dataclasses.replace(small, tensors=tensors)
     lr_unit = np.random.default_rng(0).random((1, 3, 9, 9), np.float32)
-    engine = vulkan.NcnnEngine(loud, "fp16")
+    engine = ncnn.NcnnEngine(loud, "fp16")
     np.testing.assert_allclose(engine.run(lr_unit), OpenVinoEngine(loud).run(lr_unit), rtol=1e-3, atol=1)
     assert engine.precision == "fp32" and "computing in fp32" in caplog.text
 
@@ -80,7 +80,7 @@ def test_process_ends_well(small_file: object) -> None:
 @needs_vulkan
 def test_info_lists_the_devices(capsys: pytest.CaptureFixture[str]) -> None:
     assert info.main(["--devices"]) == 0
-    assert capsys.readouterr().out.startswith(f"0  {vulkan.devices()[0].name}, ")
+    assert capsys.readouterr().out.startswith(f"0  {ncnn.devices()[0].name}, ")
 
 
 def test_wrong_choices(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_wrong_choices(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(UsageError, match=message):
             Upscaler(small, **arguments)  # type: ignore[arg-type]
-    monkeypatch.setattr(vulkan, "devices", lambda: ())
+    monkeypatch.setattr(ncnn, "devices", lambda: ())
     with pytest.raises(UsageError, match="no GPU with Vulkan"):
         Upscaler(small, engine="ncnn")
     with pytest.raises(UsageError, match="no GPU with Vulkan"):
@@ -125,7 +125,7 @@ class Stub:
 
 
 DEVICES = tuple(
-    vulkan.Device(index=index, name=name, kind=kind, memory=1 << 30, driver="1.0.0")
+    ncnn.Device(index=index, name=name, kind=kind, memory=1 << 30, driver="1.0.0")
     for index, (name, kind) in enumerate([("llvmpipe", "software"), ("Radeon", "discrete GPU")])
 )
 
@@ -136,9 +136,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def install(*, faster: bool = True, change: Callable[[Nchw], Nchw] = lambda sr: sr) -> None:
         monkeypatch.setattr(Stub, "change", staticmethod(change))
-        monkeypatch.setattr(vulkan, "devices", lambda: DEVICES)
-        monkeypatch.setattr(vulkan, "NcnnEngine", Stub)
-        monkeypatch.setattr(vulkan, "seconds_of", lambda engine: 1.0 if isinstance(engine, Stub) == faster else 2.0)
+        monkeypatch.setattr(ncnn, "devices", lambda: DEVICES)
+        monkeypatch.setattr(ncnn, "NcnnEngine", Stub)
+        monkeypatch.setattr(ncnn, "seconds_of", lambda engine: 1.0 if isinstance(engine, Stub) == faster else 2.0)
         monkeypatch.setattr(choose, "_may_have_vulkan", lambda: True)
         monkeypatch.setattr(choose, "_sees_gpu", lambda: False)
 
