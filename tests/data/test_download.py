@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from srgan.data import download as module
-from srgan.data.download import RetryPolicy, download
+from srgan.data.download import download
 from srgan.errors import DataError
 from tests.data.servers import Site, breaking_off, lying, sending, status
 
 BODY = np.random.default_rng(0).bytes(3_000_000)
 DIGEST = "sha256:" + hashlib.sha256(BODY).hexdigest()
-QUICK = RetryPolicy(tries=3, pause=0.001, longest=0.01, timeout=5)
 
 
 @pytest.fixture
@@ -37,11 +36,10 @@ def test_one_request_on_a_good_day(site: Site, target: Path, digest: str, length
         target,
         digest=digest,
         length=length,
-        retry=QUICK,
     )
     whole(target)
     assert site.requests == [("/a/file.zip", "")]
-    download([site.url("/a/file.zip")], target, digest=digest, retry=QUICK)
+    download([site.url("/a/file.zip")], target, digest=digest)
     assert len(site.requests) == 1, "what is there is not fetched again"
 
 
@@ -52,7 +50,7 @@ def test_resume_after_breaks(site: Site, target: Path, digest: str) -> None:
         status(503, Retry_After="0"),
         breaking_off(500_000),
     ]
-    download([site.url("/a/file.zip")], target, digest=digest, retry=QUICK)
+    download([site.url("/a/file.zip")], target, digest=digest)
     whole(target)
     assert [r for _, r in site.requests] == ["", "bytes=1000000-", "bytes=1000000-", "bytes=1500000-"]
 
@@ -60,29 +58,29 @@ def test_resume_after_breaks(site: Site, target: Path, digest: str) -> None:
 def test_resume_in_a_later_call(site: Site, target: Path) -> None:
     site.moods["/a/file.zip"] += [breaking_off(1_234_567)] + [status(503)] * 3
     with pytest.raises(DataError, match=r"answered 503.*The bytes so far are kept"):
-        download([site.url("/a/file.zip")], target, retry=QUICK)
-    download([site.url("/a/file.zip")], target, retry=QUICK)
+        download([site.url("/a/file.zip")], target)
+    download([site.url("/a/file.zip")], target)
     whole(target)
     assert site.requests[-1][1] == "bytes=1234567-"
 
 
 def test_resume_at_a_mirror_with_a_digest(site: Site, target: Path) -> None:
     site.moods["/a/file.zip"] += [breaking_off(1_000_000), status(404)]
-    download([site.url("/a/file.zip"), site.url("/b/file.zip")], target, digest=DIGEST, retry=QUICK)
+    download([site.url("/a/file.zip"), site.url("/b/file.zip")], target, digest=DIGEST)
     whole(target)
     assert site.requests[-1] == ("/b/file.zip", "bytes=1000000-")
 
 
 def test_restart_at_a_mirror_without_a_digest(site: Site, target: Path) -> None:
     site.moods["/a/file.zip"] += [breaking_off(1_000_000), status(404)]
-    download([site.url("/a/file.zip"), site.url("/b/file.zip")], target, retry=QUICK)
+    download([site.url("/a/file.zip"), site.url("/b/file.zip")], target)
     whole(target)
     assert site.requests[-1] == ("/b/file.zip", "")
 
 
 def test_restart_when_the_file_changed(site: Site, target: Path) -> None:
     site.moods["/a/file.zip"] += [lambda answer, body: answer.honest(b"old" * 500_000, send=1_000_000)]
-    download([site.url("/a/file.zip")], target, retry=QUICK)
+    download([site.url("/a/file.zip")], target)
     whole(target)
     assert site.requests[-1][1] == "bytes=1000000-", "asked to go on, with If-Range, and got the new file whole"
 
@@ -90,7 +88,7 @@ def test_restart_when_the_file_changed(site: Site, target: Path) -> None:
 def test_server_without_ranges(site: Site, target: Path) -> None:
     site.ranges = False
     site.moods["/a/file.zip"] += [breaking_off(1_000_000)]
-    download([site.url("/a/file.zip")], target, digest=DIGEST, retry=QUICK)
+    download([site.url("/a/file.zip")], target, digest=DIGEST)
     whole(target)
 
 
@@ -98,7 +96,7 @@ def test_server_without_ranges(site: Site, target: Path) -> None:
 def test_gone_is_not_asked_twice(site: Site, target: Path, code: int, caplog: pytest.LogCaptureFixture) -> None:
     site.moods["/a/file.zip"] += [status(code)] * 9
     urls = [site.url("/a/file.zip"), site.url("/b/file.zip")]
-    download(urls, target, digest=DIGEST, retry=QUICK)
+    download(urls, target, digest=DIGEST)
     whole(target)
     assert [path for path, _ in site.requests] == ["/a/file.zip", "/b/file.zip"]
     assert len(caplog.records) == 1 and str(code) in caplog.text
@@ -107,7 +105,7 @@ def test_gone_is_not_asked_twice(site: Site, target: Path, code: int, caplog: py
 def test_wrong_bytes_are_deleted(site: Site, target: Path) -> None:
     site.moods["/a/file.zip"] += [sending(BODY[:-1] + b"!")] * 9
     urls = [site.url("/a/file.zip"), site.url("/b/file.zip")]
-    download(urls, target, digest=DIGEST, retry=QUICK)
+    download(urls, target, digest=DIGEST)
     whole(target)
     assert site.requests[-1] == ("/b/file.zip", ""), "nothing of the wrong file is gone on with"
 
@@ -115,7 +113,7 @@ def test_wrong_bytes_are_deleted(site: Site, target: Path) -> None:
 def test_wrong_length_is_refused_first(site: Site, target: Path) -> None:
     site.moods["/a/file.zip"] += [sending(b"<html>moved</html>")] * 9
     with pytest.raises(DataError, match=r"offers 18 bytes instead of 3,000,000"):
-        download([site.url("/a/file.zip")], target, digest=DIGEST, length=len(BODY), retry=QUICK)
+        download([site.url("/a/file.zip")], target, digest=DIGEST, length=len(BODY))
     assert not target.exists()
 
 
@@ -125,24 +123,24 @@ def test_lies_about_the_length(site: Site, target: Path, told: int, digest: str)
     """With a digest no lie passes; without one the longer lie shows, and the shorter is left to the content."""
     site.moods["/a/file.zip"] += [lying(told)] * 99
     if told < len(BODY) and not digest:
-        download([site.url("/a/file.zip")], target, retry=QUICK)
+        download([site.url("/a/file.zip")], target)
         assert target.stat().st_size == told
         return
     with pytest.raises(DataError, match=r"other bytes|broke off"):
-        download([site.url("/a/file.zip")], target, digest=digest, retry=QUICK)
+        download([site.url("/a/file.zip")], target, digest=digest)
     assert not target.exists() and len(site.requests) < 20
 
 
 def test_redirects(site: Site, target: Path) -> None:
     site.moods["/old"] += [status(302, Location=site.url("/a/file.zip"))]
-    download([site.url("/old")], target, digest=DIGEST, retry=QUICK)
+    download([site.url("/old")], target, digest=DIGEST)
     whole(target)
     target.unlink()
     site.moods["/circle"] += [status(302, Location=site.url("/circle"))] * 99
     site.moods["/file"] += [status(302, Location="ftp://127.0.0.1/x")] * 99
     for path, said in (("/circle", "30[12]"), ("/file", "ftp.*not safe|not allowed")):
         with pytest.raises(DataError, match=said):
-            download([site.url(path)], target, digest=DIGEST, retry=QUICK)
+            download([site.url(path)], target, digest=DIGEST)
 
 
 def test_never_from_https_to_http() -> None:
@@ -155,13 +153,13 @@ def test_never_from_https_to_http() -> None:
 
 def test_nobody_there(site: Site, target: Path) -> None:
     with pytest.raises(DataError, match=r"file.zip could not be downloaded \(http://127.0.0.1:9/x: no answer"):
-        download(["http://127.0.0.1:9/x"], target, retry=QUICK)
+        download(["http://127.0.0.1:9/x"], target)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "x", "ftp://127.0.0.1/x"])
 def test_only_http(target: Path, url: str) -> None:
     with pytest.raises(DataError, match="not an http address"):
-        download([url], target, retry=QUICK)
+        download([url], target)
 
 
 def test_unknown_length_is_bounded(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,4 +172,4 @@ def test_unknown_length_is_bounded(site: Site, target: Path, monkeypatch: pytest
 
     site.moods["/a/file.zip"] += [endless] * 9
     with pytest.raises(DataError, match="more than 1,000,000 bytes for a small file"):
-        download([site.url("/a/file.zip")], target, retry=QUICK)
+        download([site.url("/a/file.zip")], target)

@@ -18,7 +18,6 @@ import pytest
 from srgan.data import catalogue
 from srgan.data import fetch as module
 from srgan.data.catalogue import CATALOGUE, DIGESTS, GREY, Dataset, RemoteFile, pixel_digest
-from srgan.data.download import RetryPolicy
 from srgan.data.fetch import fetch
 from srgan.data.folders import training_pairs, validation_pairs
 from srgan.errors import DataError
@@ -26,8 +25,6 @@ from srgan.image import files, resize
 from srgan.progress import Progress
 from tests.data.scenes import scene
 from tests.data.servers import Site, breaking_off, sending, status
-
-QUICK = RetryPolicy(tries=2, pause=0.001, longest=0.01, timeout=5)
 
 
 def png(pixels: np.ndarray, folder: Path) -> bytes:
@@ -81,7 +78,7 @@ def div2k(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 def test_div2k(div2k: Site, tmp_path: Path) -> None:
     root = tmp_path / "data"
-    places = fetch("div2k", root, retry=QUICK)
+    places = fetch("div2k", root)
     assert [p.relative_to(root).as_posix() for p in places] == [
         "DIV2K/DIV2K_train_LR_bicubic/X4",
         "DIV2K/DIV2K_valid_LR_bicubic/X4",
@@ -92,7 +89,7 @@ def test_div2k(div2k: Site, tmp_path: Path) -> None:
     assert [p.name for p in validation_pairs(root)] == ["0801.png"]
     assert [p.name for p in (root / ".fetch").rglob("*") if p.is_file()] == ["div2k.json"], "archives are removed"
     asked = len(div2k.requests)
-    fetch("div2k", root, retry=QUICK)
+    fetch("div2k", root)
     assert len(div2k.requests) == asked
 
 
@@ -114,7 +111,7 @@ def test_stopped_at_every_stage(div2k: Site, tmp_path: Path, monkeypatch: pytest
         titles.clear()
         monkeypatch.setattr(Progress, "update", stop_at(at))
         try:
-            fetch("div2k", root, retry=QUICK)
+            fetch("div2k", root)
             break
         except KeyboardInterrupt:
             stops += 1
@@ -129,27 +126,27 @@ def test_first_address_down(div2k: Site, tmp_path: Path) -> None:
     for path in list(div2k.files):
         if path.startswith("/official"):
             div2k.moods[path] += [status(404)] * 5
-    fetch("div2k", tmp_path / "data", retry=QUICK)
+    fetch("div2k", tmp_path / "data")
     assert len(training_pairs(tmp_path / "data")) == 3
 
 
 def test_nobody_answers(div2k: Site, tmp_path: Path) -> None:
     div2k.files.clear()
     with pytest.raises(DataError, match=r"DIV2K could not be fetched.*404.*put the file at"):
-        fetch("div2k", tmp_path / "data", retry=QUICK)
+        fetch("div2k", tmp_path / "data")
 
 
 def test_existing_files_are_verified_and_kept(div2k: Site, tmp_path: Path) -> None:
     root = tmp_path / "data"
-    fetch("div2k", root, retry=QUICK)
+    fetch("div2k", root)
     shutil.rmtree(root / ".fetch")
     asked = len(div2k.requests)
-    fetch("div2k", root, retry=QUICK)
+    fetch("div2k", root)
     assert len(div2k.requests) == asked, "verified in its place"
     shutil.rmtree(root / ".fetch")
     (root / "DIV2K/DIV2K_train_HR/0002.png").unlink()
     with pytest.raises(DataError, match=r"DIV2K_train_HR holds 2 images, 3 were expected; move it away"):
-        fetch("div2k", root, retry=QUICK)
+        fetch("div2k", root)
     assert len(list((root / "DIV2K/DIV2K_train_HR").iterdir())) == 2
 
 
@@ -162,7 +159,7 @@ def test_lr_of_another_kernel_is_refused(div2k: Site, tmp_path: Path, monkeypatc
     div2k.files["/official/" + item["name"]] = body
     (tmp_path / "table.json").write_text(json.dumps(table))
     with pytest.raises(DataError, match=r"0801x4\.png is not the bicubic of .*0801\.png"):
-        fetch("div2k", tmp_path / "data", retry=QUICK)
+        fetch("div2k", tmp_path / "data")
     assert not (tmp_path / "data" / "DIV2K").exists(), "nothing unverified is put in its place"
 
 
@@ -172,7 +169,7 @@ def test_full_disk(div2k: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
     with pytest.raises(DataError, match=r"needs .* GB"):
-        fetch("div2k", tmp_path / "data", retry=QUICK)
+        fetch("div2k", tmp_path / "data")
     assert div2k.requests == []
 
 
@@ -214,16 +211,16 @@ def set5(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 def test_test_set_image_by_image(set5: Site, tmp_path: Path) -> None:
     set5.moods["/raw/Set5/image_SRF_4/img_002_SRF_4_HR.png"] += [status(503), breaking_off(100)]
-    (place,) = fetch("set5", tmp_path / "data", retry=QUICK)
+    (place,) = fetch("set5", tmp_path / "data")
     assert len(list(place.iterdir())) == 10
     assert files.read_array(place / "img_003_SRF_4_HR.png").ndim == 2
 
 
 @pytest.mark.parametrize("trouble", [status(404), sending(b"<html>moved</html>")])
 def test_test_set_from_the_mirror_is_the_same(set5: Site, tmp_path: Path, trouble: object) -> None:
-    (first,) = fetch("set5", tmp_path / "one", retry=QUICK)
+    (first,) = fetch("set5", tmp_path / "one")
     set5.moods["/raw/Set5/image_SRF_4/img_004_SRF_4_HR.png"] += [trouble] * 9  # type: ignore[list-item]
-    (second,) = fetch("set5", tmp_path / "two", retry=QUICK)
+    (second,) = fetch("set5", tmp_path / "two")
     names = sorted(p.name for p in first.iterdir())
     assert names == sorted(p.name for p in second.iterdir())
     for name in names:
@@ -235,7 +232,7 @@ def test_another_image_in_a_test_set_is_refused(set5: Site, tmp_path: Path) -> N
     set5.files["/raw/Set5/image_SRF_4/img_001_SRF_4_HR.png"] = png(other, tmp_path)
     del set5.files["/benchmark.tar"]
     with pytest.raises(DataError, match="is not image 1 of Set5; scores on it would not compare"):
-        fetch("set5", tmp_path / "data", retry=QUICK)
+        fetch("set5", tmp_path / "data")
     assert not (tmp_path / "data/Set5").exists()
 
 
@@ -251,8 +248,8 @@ def test_models(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dat
     vgg = replace(CATALOGUE["vgg19"], sources=models(("vgg19/v.h5", "/vgg.h5")))
     names = ("niqe/niqe_pris_params.npz", "/wrong.npz"), ("niqe/niqe_pris_params.npz", "/niqe.npz")
     use(monkeypatch, tmp_path, vgg19=vgg, niqe=replace(CATALOGUE["niqe"], sources=models(*names)))
-    assert fetch("vgg19", tmp_path, retry=QUICK)[0].read_bytes() == weights
-    assert fetch("niqe", tmp_path, retry=QUICK) == [tmp_path / "niqe/niqe_pris_params.npz"]
+    assert fetch("vgg19", tmp_path)[0].read_bytes() == weights
+    assert fetch("niqe", tmp_path) == [tmp_path / "niqe/niqe_pris_params.npz"]
 
 
 def test_unknown_set_and_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,9 @@ def _table(report: Report, max_listed: int | None) -> str:
     rows: list[tuple[str, ...]] = [("", "images", "megapixels", *kinds, "LR", "folder")]
     for group in report.groups:
         counts = [str(sum(f.kind == kind for f in group.findings)) for kind in kinds]
-        rows.append((group.role, str(group.images), f"{group.megapixels:.1f}", *counts, group.lr, str(group.folder)))
+        rows.append(
+            (group.role, str(len(group.pairs)), f"{group.megapixels:.1f}", *counts, group.lr, str(group.folder))
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *middle, last in rows:

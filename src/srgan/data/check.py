@@ -41,45 +41,40 @@ class Finding:
         return self.kind in FATAL
 
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """The images of one role: training, validation or a test set. `lr` says how exact the LRs are."""
-
-    role: str
-    folder: Path
-    images: int
-    megapixels: float
-    lr: str
-    findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """All groups of a folder, and the training images that leak into the others."""
-
-    groups: tuple[Group, ...]
-    leaks: tuple[Finding, ...]
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """All of them, group by group."""
-        return tuple(f for group in self.groups for f in group.findings) + self.leaks
-
-    @property
-    def usable(self) -> bool:
-        """Nothing is damaged, unpaired or leaking."""
-        return not any(f.fatal for f in self.findings)
-
-
 @dataclass
-class Subset:
-    """The images of one role, before and after they are decoded."""
+class Group:
+    """The images of one role: training, validation or a test set."""
 
     role: str
     folder: Path
     pairs: list[Pair]
     findings: list[Finding] = field(default_factory=list)
     checks: list[ImageCheck] = field(default_factory=list)
+    lr: str = "bicubic"
+    """How exact the LRs are: "exact", or by how many levels they are off; "bicubic" without any."""
+
+    @property
+    def megapixels(self) -> float:
+        """Of the HRs that can be decoded."""
+        return sum(check.height * check.width for check in self.checks) / 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All groups of a folder, and the training images that leak into the others."""
+
+    groups: list[Group]
+    leaks: list[Finding]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All of them, group by group."""
+        return [finding for group in self.groups for finding in group.findings] + self.leaks
+
+    @property
+    def usable(self) -> bool:
+        """Nothing is damaged, unpaired or leaking."""
+        return not any(finding.fatal for finding in self.findings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,17 +97,18 @@ def check(root: Path, *, against: Path | None = None, min_side: int = 96) -> Rep
     `against`: another folder whose test and validation images must not be trained on either.
     `min_side`: shorter side in pixels below which a training image is too small for a crop.
     """
-    subsets = _subsets(root)
+    groups = _groups(root)
     if against and against.resolve() != root.resolve():
-        subsets += _subsets(against, unseen_only=True)
-    done, total = 0, sum(len(subset.pairs) for subset in subsets)
+        groups += _groups(against, unseen_only=True)
+    done, total = 0, sum(len(group.pairs) for group in groups)
     with ThreadPoolExecutor(os.cpu_count()) as pool, Progress("checking", total, unit="image") as bar:
-        for subset in subsets:
-            for result in pool.map(check_image, subset.pairs):
-                subset.checks.append(result)
+        for group in groups:
+            for result in pool.map(check_image, group.pairs):
+                group.checks.append(result)
                 done += 1
                 bar.update(done)
-    return Report(groups=tuple(_group(subset, min_side) for subset in subsets), leaks=tuple(_leaks(subsets)))
+            _judge(group, min_side)
+    return Report(groups=groups, leaks=_leaks(groups))
 
 
 def check_image(pair: Pair) -> ImageCheck:
@@ -145,56 +141,49 @@ def check_image(pair: Pair) -> ImageCheck:
     return replace(result, lr_error=int(difference.max()))
 
 
-def _subsets(root: Path, *, unseen_only: bool = False) -> list[Subset]:
-    subsets = []
-    refusal = None
+def _groups(root: Path, *, unseen_only: bool = False) -> list[Group]:
+    groups, refusal = [], None
     if not unseen_only:
         try:
             training = folders.training_folders(root)
-            subsets.append(_subset("training", training.hr, pairs.pair_folders(training)))
+            groups.append(_group("training", training.hr, pairs.pair_folders(training)))
             if unread := folders.unread_files(training.hr):
-                subsets[0].findings.append(Finding(kind="note", text=f"{training.hr}: {unread} are not read"))
+                groups[0].findings.append(Finding(kind="note", text=f"{training.hr}: {unread} are not read"))
         except DataError as error:
             refusal = error
     if root.is_dir() and (validation := folders.validation_folders(root)):
-        subsets.append(_subset("validation", validation.hr, pairs.pair_folders(validation)))
+        groups.append(_group("validation", validation.hr, pairs.pair_folders(validation)))
     for name, folder in folders.test_folders(root).items():
-        subsets.append(_subset(f"test {name}", folder, pairs.pair_by_mark(folder)))
-    if not any(subset.pairs for subset in subsets):
+        groups.append(_group(f"test {name}", folder, pairs.pair_by_mark(folder)))
+    if not any(group.pairs for group in groups):
         raise refusal or DataError(f"No images in {root}; expected {', '.join(sorted(files.SUFFIXES))}.")
     if refusal:
-        subsets[0].findings.append(Finding(kind="note", text=f"nothing to train on: {refusal}"))
-    return subsets
+        groups[0].findings.append(Finding(kind="note", text=f"nothing to train on: {refusal}"))
+    return groups
 
 
-def _subset(role: str, folder: Path, pairing: pairs.Pairing) -> Subset:
+def _group(role: str, folder: Path, pairing: pairs.Pairing) -> Group:
     texts = pairing.unpaired + [f"{lr} has no HR in {folder}" for lr in pairing.spare]
-    return Subset(role, folder, pairing.pairs, [Finding(kind="unpaired", text=text) for text in texts])
+    return Group(role, folder, pairing.pairs, [Finding(kind="unpaired", text=text) for text in texts])
 
 
-def _group(subset: Subset, min_side: int) -> Group:
-    findings = [*subset.findings, *(f for result in subset.checks for f in result.findings)]
-    decoded = [result for result in subset.checks if result.height]
-    for result in decoded if subset.role == "training" else ():
+def _judge(group: Group, min_side: int) -> None:
+    """Add what the images that were decoded show."""
+    group.findings += [finding for result in group.checks for finding in result.findings]
+    decoded = [result for result in group.checks if result.height]
+    for result in decoded if group.role == "training" else ():
         if min(result.height, result.width) // 4 * 4 < min_side:
             text = f"{result.pair.hr} is {result.width}x{result.height}, smaller than {min_side}; it is skipped"
-            findings.append(Finding(kind="small", text=text))
+            group.findings.append(Finding(kind="small", text=text))
         if result.grey:
-            findings.append(Finding(kind="grey", text=f"{result.pair.hr} is grey; it is used as RGB"))
-    findings += _duplicates(decoded)
-    errors = [result.lr_error for result in decoded if result.lr_error is not None]
-    if errors and max(errors) > 2:
-        worst = max(decoded, key=lambda result: result.lr_error or 0)
-        text = f"the LRs are not the exact bicubic: {worst.pair.lr} is off by up to {max(errors)} levels"
-        findings.append(Finding(kind="lr", text=text))
-    return Group(
-        role=subset.role,
-        folder=subset.folder,
-        images=len(subset.checks),
-        megapixels=sum(result.height * result.width for result in decoded) / 1e6,
-        lr="bicubic" if not errors else "exact" if max(errors) == 0 else f"±{max(errors)}",
-        findings=tuple(findings),
-    )
+            group.findings.append(Finding(kind="grey", text=f"{result.pair.hr} is grey; it is used as RGB"))
+    group.findings += _duplicates(decoded)
+    if with_lr := [result for result in decoded if result.lr_error is not None]:
+        worst = max(with_lr, key=lambda result: result.lr_error or 0)
+        group.lr = f"±{worst.lr_error}" if worst.lr_error else "exact"
+        if worst.lr_error and worst.lr_error > 2:
+            text = f"the LRs are not the exact bicubic: {worst.pair.lr} is off by up to {worst.lr_error} levels"
+            group.findings.append(Finding(kind="lr", text=text))
 
 
 def _duplicates(checks: Iterable[ImageCheck]) -> list[Finding]:
@@ -208,24 +197,24 @@ def _duplicates(checks: Iterable[ImageCheck]) -> list[Finding]:
     ]
 
 
-def _leaks(subsets: Sequence[Subset]) -> list[Finding]:
+def _leaks(groups: Sequence[Group]) -> list[Finding]:
     """Training images that show what a validation or test image shows."""
     training, unseen = (
         [
             (result.pair.hr, result.thumbnail)
-            for subset in subsets
-            for result in subset.checks
-            if (subset.role == "training") is is_training and result.thumbnail is not None
+            for group in groups
+            for result in group.checks
+            if (group.role == "training") is is_training and result.thumbnail is not None
         ]
         for is_training in (True, False)
     )
     return [
         Finding(
             kind="leak",
-            text=f"{training[match.right][0]} shows the same image as {unseen[match.left][0]} "
-            f"(agreement {match.agreement:.2f}); take it out of training",
+            text=f"{training[right][0]} shows the same image as {unseen[left][0]} "
+            f"(agreement {agreement:.2f}); take it out of training",
         )
-        for match in same_images([small for _, small in unseen], [small for _, small in training])
+        for left, right, agreement in same_images([small for _, small in unseen], [small for _, small in training])
     ]
 
 
@@ -246,15 +235,6 @@ _CELLS = 16
 _BLOCK = 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class Likeness:
-    """Image `left` of one list shows the same as image `right` of the other; `agreement` is SAME to 1."""
-
-    left: int
-    right: int
-    agreement: float
-
-
 def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The luma of an image (H, W[, 3]) as SIDE x SIDE area means."""
     height, width = image.shape[:2]
@@ -263,14 +243,13 @@ def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.rint(y_from_image(cells[..., 0] if image.ndim == 2 else cells)).astype(np.uint8)
 
 
-def same_images(left: Sequence[NDArray[np.uint8]], right: Sequence[NDArray[np.uint8]]) -> list[Likeness]:
-    """Every pair of thumbnails, one of each list, that show the same."""
+def same_images(left: Sequence[NDArray[np.uint8]], right: Sequence[NDArray[np.uint8]]) -> list[tuple[int, int, float]]:
+    """(index in left, index in right, agreement from SAME to 1) of every pair of thumbnails that show the same."""
     matches = []
     for start in range(0, len(right) if left else 0, _BLOCK):
         agreement = _agreement(np.stack(left), np.stack(right[start : start + _BLOCK]))
-        for i, j in np.argwhere(agreement >= SAME).tolist():
-            matches.append(Likeness(left=i, right=start + j, agreement=float(agreement[i, j])))
-    return sorted(matches, key=lambda match: (match.left, match.right))
+        matches += [(i, start + j, float(agreement[i, j])) for i, j in np.argwhere(agreement >= SAME).tolist()]
+    return sorted(matches)
 
 
 def _agreement(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Grid:

@@ -12,7 +12,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -31,17 +30,11 @@ MAX_UNKNOWN_LENGTH = 64 << 20
 """Bytes after which a file of unknown length is given up: only small files come without a length."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetryPolicy:
-    """`tries` in a row without new bytes, then the next mirror; pauses of `pause` s, doubled up to `longest` s."""
-
-    tries: int = 5
-    pause: float = 1.0
-    longest: float = 60.0
-    timeout: float = 30.0
-
-
-DEFAULT_RETRY = RetryPolicy()
+TRIES = 5
+"""In a row without new bytes; then the next mirror."""
+PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds before the next try, doubled each time up to the longest."""
+TIMEOUT = 30.0
 
 
 class MirrorFailed(Exception):
@@ -54,7 +47,6 @@ def download(
     *,
     length: int = 0,
     digest: str = "",
-    retry: RetryPolicy = DEFAULT_RETRY,
     bar: Progress | None = None,
 ) -> Path:
     """Download to `target`, unless the right file is there already.
@@ -71,7 +63,7 @@ def download(
     failures = []
     for url in urls:
         try:
-            _from_mirror(url, part, note, length, digest, retry, bar)
+            _from_mirror(url, part, note, length, digest, bar)
         except MirrorFailed as failure:
             failures.append(f"{url}: {failure}")
             log.warning(f"{url}: {failure}.")
@@ -94,9 +86,7 @@ def digest_of(path: Path, like: str) -> str:
         return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
-def _from_mirror(
-    url: str, part: Path, note: Path, length: int, digest: str, retry: RetryPolicy, bar: Progress | None
-) -> None:
+def _from_mirror(url: str, part: Path, note: Path, length: int, digest: str, bar: Progress | None) -> None:
     """Fill `part` from one address until it is whole and right. Raises MirrorFailed."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise MirrorFailed("is not an http address")
@@ -104,7 +94,7 @@ def _from_mirror(
     while True:
         pause = 0.0
         try:
-            if _receive(url, part, note, length, bool(digest), retry, bar):
+            if _receive(url, part, note, length, bool(digest), bar):
                 break
             reason = f"broke off after {_size(part):,} bytes"
         except urllib.error.HTTPError as error:
@@ -118,18 +108,16 @@ def _from_mirror(
         except _BROKEN as error:
             reason = f"no answer ({getattr(error, 'reason', None) or error or type(error).__name__})"
         fruitless, most = (0, _size(part)) if _size(part) > most else (fruitless + 1, most)
-        if fruitless >= retry.tries:
+        if fruitless >= TRIES:
             raise MirrorFailed(reason)
         log.info(f"{url} {reason}; trying again.")
-        time.sleep(min(max(pause, retry.pause * 2**fruitless), retry.longest))
+        time.sleep(min(max(pause, PAUSE * 2**fruitless), LONGEST_PAUSE))
     if digest and (received := digest_of(part, digest)) != digest:
         part.unlink()
         raise MirrorFailed(f"sent other bytes than expected ({received}, expected {digest})")
 
 
-def _receive(
-    url: str, part: Path, note: Path, length: int, has_digest: bool, retry: RetryPolicy, bar: Progress | None
-) -> bool:
+def _receive(url: str, part: Path, note: Path, length: int, has_digest: bool, bar: Progress | None) -> bool:
     """One request; True when `part` is whole, False when the connection ended early."""
     start = _size(part)
     if length and start == length:
@@ -138,7 +126,7 @@ def _receive(
     headers, validator = {"User-Agent": "srgan"}, _validator(note, url)
     if start and (validator or has_digest):
         headers |= {"Range": f"bytes={start}-"} | ({"If-Range": validator} if validator else {})
-    with _OPENER.open(urllib.request.Request(url, headers=headers), timeout=retry.timeout) as answer:
+    with _OPENER.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
         resumed = answer.status == 206
         if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             part.unlink(missing_ok=True)

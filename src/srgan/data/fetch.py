@@ -16,10 +16,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from srgan.data.catalogue import DIGESTS, GREY, Dataset, RemoteFile, pixel_digest, read_catalogue
-from srgan.data.download import DEFAULT_RETRY, RetryPolicy, digest_of, download
+from srgan.data.download import digest_of, download
 from srgan.data.pairs import Pair, PairFolders, complete, pair_folders
 from srgan.errors import DataError, ImageError
 from srgan.fs import check_free_space
@@ -33,7 +32,7 @@ STAGING = ".fetch"
 _SMALL_FILE = 1 << 20
 
 
-def fetch(name: str, root: Path, *, keep: bool = False, retry: RetryPolicy = DEFAULT_RETRY) -> list[Path]:
+def fetch(name: str, root: Path, *, keep: bool = False) -> list[Path]:
     """Fetch a data set of the catalogue below `root`, or verify the one that is there; returns its places.
 
     `keep`: leave the archives in `<root>/.fetch`. Raises DataError for an unknown name, when no source works,
@@ -53,11 +52,11 @@ def fetch(name: str, root: Path, *, keep: bool = False, retry: RetryPolicy = DEF
     for source in dataset.sources:
         try:
             _check_space(source, root, staging)
-            archives = _fetch_from(source, dataset, root, staging, retry)
+            archives = _fetch_from(source, dataset, root, staging)
         except OSError as error:
             where = error.filename or root
             raise DataError(f"Cannot write {where}: {error.strerror or error}; choose another --to.") from error
-        except DataError as error:
+        except (DataError, ImageError) as error:
             failures.append(str(error))
             log.warning(f"This source failed: {error}")
             continue
@@ -76,14 +75,12 @@ def _places(dataset: Dataset, root: Path) -> list[Path]:
     return [root / (file.into or file.name) for file in dataset.sources[0]]
 
 
-def _fetch_from(
-    source: tuple[RemoteFile, ...], dataset: Dataset, root: Path, staging: Path, retry: RetryPolicy
-) -> list[Path]:
+def _fetch_from(source: tuple[RemoteFile, ...], dataset: Dataset, root: Path, staging: Path) -> list[Path]:
     """Fetch from one source; returns the archives that were used."""
     if dataset.layout == "div2k":
-        return _fetch_div2k(source, root, staging, retry)
+        return _fetch_div2k(source, root, staging)
     if dataset.layout == "test":
-        return _fetch_test_set(source, dataset, root, staging, retry)
+        return _fetch_test_set(source, dataset, root, staging)
     (file,) = source
     place = root / file.name
     check_content = verify_vgg19 if dataset.layout == "vgg19" else verify_niqe
@@ -92,13 +89,13 @@ def _fetch_from(
             raise DataError(f"{place} is not {dataset.title} ({file.digest} was expected); move it away, then fetch.")
         check_content(place)
         return []
-    downloaded = _download(file, staging, retry)
+    downloaded = _download(file, staging)
     _verify_or_delete(partial(check_content, downloaded), downloaded)
     _move(downloaded, place)
     return []
 
 
-def _fetch_div2k(source: tuple[RemoteFile, ...], root: Path, staging: Path, retry: RetryPolicy) -> list[Path]:
+def _fetch_div2k(source: tuple[RemoteFile, ...], root: Path, staging: Path) -> list[Path]:
     folders = {}
     for file in source:
         # Download and unpack what is not there.
@@ -106,7 +103,7 @@ def _fetch_div2k(source: tuple[RemoteFile, ...], root: Path, staging: Path, retr
         if place.is_dir():
             staged = place
         elif not staged.is_dir():
-            _unpack(_download(file, staging, retry), file.folder, staged)
+            _unpack(_download(file, staging), file.folder, staged)
         count = len(files.find_images(staged))
         if count != file.images:
             action = "move it away" if staged == place else "remove it"
@@ -124,24 +121,22 @@ def _fetch_div2k(source: tuple[RemoteFile, ...], root: Path, staging: Path, retr
     return [staging / file.name for file in source]
 
 
-def _fetch_test_set(
-    source: tuple[RemoteFile, ...], dataset: Dataset, root: Path, staging: Path, retry: RetryPolicy
-) -> list[Path]:
+def _fetch_test_set(source: tuple[RemoteFile, ...], dataset: Dataset, root: Path, staging: Path) -> list[Path]:
     name, place = dataset.title, root / dataset.title / "image_SRF_4"
     if place.is_dir():
         try:
             verify_test_set(name, place, dataset.images)
-        except DataError as error:
+        except (DataError, ImageError) as error:
             raise DataError(f"{error} Move {place} away, then fetch.") from error
         return []
     staged = staging / name / "image_SRF_4"
     archives = []
     if source[0].count:
-        _download_numbered(source, staging, retry)
+        _download_numbered(source, staging)
     else:
         # An archive of full images: make the x4 files from them.
         (file,) = source
-        archives.append(_download(file, staging, retry))
+        archives.append(_download(file, staging))
         raw = staging / "raw" / name
         _unpack(archives[0], file.folder, raw)
         shutil.rmtree(staged, ignore_errors=True)
@@ -152,18 +147,18 @@ def _fetch_test_set(
     return archives
 
 
-def _download(file: RemoteFile, staging: Path, retry: RetryPolicy) -> Path:
+def _download(file: RemoteFile, staging: Path) -> Path:
     with Progress(f"downloading {Path(file.name).name}", file.length, unit="byte") as bar:
-        return download(file.urls, staging / file.name, length=file.length, digest=file.digest, retry=retry, bar=bar)
+        return download(file.urls, staging / file.name, length=file.length, digest=file.digest, bar=bar)
 
 
-def _download_numbered(source: tuple[RemoteFile, ...], staging: Path, retry: RetryPolicy) -> None:
+def _download_numbered(source: tuple[RemoteFile, ...], staging: Path) -> None:
     """The numbered files of a source, each a small download; progress counts files."""
     numbered = [(file, f"{n:03d}") for n in range(1, source[0].count + 1) for file in source]
     with Progress("downloading images", len(numbered), unit="image") as bar:
         for done, (file, number) in enumerate(numbered, 1):
             urls = [url.replace("{n}", number) for url in file.urls]
-            download(urls, staging / file.name.replace("{n}", number), retry=retry)
+            download(urls, staging / file.name.replace("{n}", number))
             bar.update(done)
 
 
@@ -200,7 +195,7 @@ def _verify_or_delete(check_content: Callable[[], None], *paths: Path) -> None:
     """Wrong content is removed, so that the next try fetches it again."""
     try:
         check_content()
-    except DataError:
+    except (DataError, ImageError):
         for path in paths:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         raise
@@ -270,10 +265,10 @@ def verify_test_set(name: str, folder: Path, count: int) -> None:
     """Raises DataError unless each image is the one of its number, and its LR the exact bicubic, bit for bit."""
     for number in range(1, count + 1):
         hr_path, lr_path = (folder / f"img_{number:03d}_SRF_4_{kind}.png" for kind in ("HR", "LR"))
-        hr, lr = _read(hr_path), _read(lr_path)
+        hr, lr = files.read_rgb8(hr_path), files.read_rgb8(lr_path)
         if name in DIGESTS and pixel_digest(hr) != DIGESTS[name][number - 1]:
             raise DataError(f"{hr_path} is not image {number} of {name}; scores on it would not compare.")
-        if not np.array_equal(_as_rgb(resize.downscaled(hr)), _as_rgb(lr)):
+        if not np.array_equal(resize.downscaled(hr), lr):
             raise DataError(f"{lr_path} is not the exact bicubic of {hr_path}; scores on it would not compare.")
 
 
@@ -296,15 +291,15 @@ def verify_niqe(path: Path) -> None:
 
 
 def write_test_set(name: str, images: Sequence[Path], folder: Path) -> None:
-    """The x4 files of a test set from its full images, recognised by content. Raises DataError."""
+    """The x4 files of a test set from its full images, recognised by content. Raises DataError, ImageError."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = {digest: number for number, digest in enumerate(DIGESTS.get(name, ()), 1)}
     for path in images:
-        image = resize.cropped(_read(path))
+        image = resize.cropped(files.read_rgb8(path))
         number = numbers.pop(pixel_digest(image), None)
         if number is None:
             raise DataError(f"{path.name} is none of the images of {name}; scores on it would not compare.")
-        hr = image[..., 0] if image.ndim == 3 and number in GREY.get(name, ()) else image
+        hr = image[..., 0] if number in GREY.get(name, ()) else image
         files.write_array(folder / f"img_{number:03d}_SRF_4_HR.png", np.ascontiguousarray(hr))
         files.write_array(folder / f"img_{number:03d}_SRF_4_LR.png", resize.downscaled(hr))
     if numbers:
@@ -312,26 +307,8 @@ def write_test_set(name: str, images: Sequence[Path], folder: Path) -> None:
 
 
 def _lr_mse(pair: Pair) -> float:
-    """Mean squared difference of a pair's LR to the exact bicubic. Raises DataError."""
-    expected = resize.downscaled(_read_rgb(pair.hr))
-    lr = _read_rgb(pair.lr) if pair.lr else expected
-    if expected.shape != lr.shape:
-        raise DataError(
-            f"{pair.lr} is {lr.shape[1]}x{lr.shape[0]}, but {pair.hr} / 4 is {expected.shape[1]}x{expected.shape[0]}."
-        )
-    return float(((expected.astype(np.float64) - lr) ** 2).mean())
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    try:
-        return files.read_array(path)
-    except ImageError as error:
-        raise DataError(str(error)) from error
-
-
-def _read_rgb(path: Path) -> NDArray[np.uint8]:
-    return _as_rgb(_read(path))
-
-
-def _as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+    """Mean squared difference of a pair's LR to the exact bicubic. Raises DataError, ImageError."""
+    hr = files.read_rgb8(pair.hr)
+    lr = files.read_rgb8(pair.lr) if pair.lr else resize.downscaled(hr)
+    pair.check_sizes(hr.shape[:2], lr.shape[:2])
+    return float(((resize.downscaled(hr).astype(np.float64) - lr) ** 2).mean())
