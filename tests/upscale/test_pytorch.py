@@ -57,7 +57,7 @@ def test_out_of_memory(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.\nmore")
 
-    monkeypatch.setattr(engine, "_forward", fail)
+    monkeypatch.setattr(engine._generator, "forward", fail)
     with pytest.raises(OutOfMemory, match="CUDA out of memory"):
         engine.run(np.zeros((1, 3, 4, 4), np.float32))
 

@@ -157,7 +157,8 @@ def test_actor_returns_failures(
 
 def test_threads_of_the_engine(small_file: Path) -> None:
     engine = OpenVinoEngine(weights.read(small_file), threads=1)
-    assert engine._whole._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1
+    engine.run(np.zeros((1, 3, 4, 4), np.float32))
+    assert engine._requests["whole"].get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1
 
 
 def test_finished_images_are_not_repeated(

@@ -14,18 +14,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from srgan.errors import UsageError, missing_extra
 from srgan.model.config import GeneratorConfig, Layer, generator_layers, trunk_index
 from srgan.model.weights import Tensors, Weights, fold_batchnorm
-from srgan.upscale.engine import DeviceLost, Engine, Nchw, OutOfMemory, Precision
+from srgan.upscale.engine import DeviceLost, Engine, Nchw, OutOfMemory, Part, Precision
 
 log = logging.getLogger("srgan")
 
-Part = Literal["whole", "body", "tail"]
 MAGIC = "7767517"
 HALF_TAG = 0x01306B47
 """Before a kernel stored in float16; 0 stands before one in float32."""
@@ -187,11 +186,10 @@ def devices() -> tuple[Device, ...]:
     return tuple(found)
 
 
-class NcnnEngine:
+class NcnnEngine(Engine):
     """One generator on a Vulkan device, BatchNorm folded.
 
-    `device`: by default the first that is not software. precision auto: fp16, for what is stored between layers; after
-    a result that is not finite, fp32.
+    `device`: by default the first that is not software. precision auto: fp16, for what is stored between layers.
     Raises MissingExtra, and UsageError for a device that does not exist or a precision that ncnn has not.
     """
 
@@ -200,9 +198,9 @@ class NcnnEngine:
     def __init__(self, weights: Weights, precision: Precision = "auto", device: int | None = None) -> None:
         if precision not in ("auto", "fp32", "fp16"):
             raise UsageError(f"--precision {precision} needs another engine; ncnn has fp32 and fp16.")
+        super().__init__()
         self.device = _find(device)
-        self.device_name: str | None = self.device.name
-        self.device_memory: int | None = self.device.memory
+        self.device_name, self.device_memory = self.device.name, self.device.memory
         self.config = weights.config
         self.precision = "fp32" if precision == "fp32" else "fp16"
         # In fp32, with the copies of ncnn's Winograd convolutions: estimated from its layers at 64 maps.
@@ -210,19 +208,6 @@ class NcnnEngine:
         self.tail_bytes = 4 * weights.config.width * weights.config.scale**2 * 4
         self._tensors = fold_batchnorm(weights)
         self._networks: dict[Part, Network] = {}
-        self._lock = threading.Lock()
-
-    def run(self, lr_unit: Nchw) -> Nchw:
-        """lr_unit (1, 3, H, W) -> sr_signed (1, 3, sH, sW). Raises OutOfMemory, DeviceLost."""
-        return self._compute("whole", lr_unit)
-
-    def body(self, lr_unit: Nchw) -> Nchw:
-        """lr_unit (1, 3, H, W) -> features (1, width, H, W). Raises OutOfMemory, DeviceLost."""
-        return self._compute("body", lr_unit)
-
-    def tail(self, features: Nchw) -> Nchw:
-        """features (1, width, H, W) -> sr_signed (1, 3, sH, sW). Raises OutOfMemory, DeviceLost."""
-        return self._compute("tail", features)
 
     def release(self) -> None:
         """Give back the device's memory."""
@@ -230,20 +215,14 @@ class NcnnEngine:
             self._networks.clear()
 
     def _compute(self, part: Part, planes: Nchw) -> Nchw:
-        with self._lock:
-            result = self._network(part)(planes)
-            if self.precision == "fp16" and not np.isfinite(result).all():
-                log.warning("fp16 gives values that are not finite here: computing in fp32.")
-                self.precision = "fp32"
-                self._networks.clear()
-                result = self._network(part)(planes)
-            return result
-
-    def _network(self, part: Part) -> Network:
         if part not in self._networks:
             graph = build_graph(self.config, self._tensors, part)
             self._networks[part] = Network(graph, device=self.device.index, half=self.precision == "fp16")
-        return self._networks[part]
+        return self._networks[part](planes)
+
+    def _set_precision(self, precision: str) -> None:
+        self.precision = precision
+        self._networks.clear()
 
 
 def fault_of(engine: Engine, reference: Engine) -> str | None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import openvino
@@ -17,17 +16,15 @@ from openvino import opset13 as ops
 
 from srgan.model.config import GeneratorConfig, Layer, generator_layers, trunk_index
 from srgan.model.weights import Weights, fold_batchnorm
-from srgan.upscale.engine import Nchw, OutOfMemory
+from srgan.upscale.engine import Engine, Nchw, OutOfMemory, Part
 from srgan.upscale.int8 import Int8Ranges
 
-Part = Literal["whole", "body", "tail"]
-"""The whole network; its body, up to the sub-pixel stages (LR resolution); its tail, from there on."""
 Tensors = Mapping[str, NDArray[np.float32]]
 NO_SHAPE_CACHE = {"CPU_RUNTIME_CACHE_CAPACITY": "0"}
 """Keep nothing for input sizes seen before: with 5,000 of them (the default) memory grows by 0.8 MB for each new one."""
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Engine):
     """One generator on the CPU: fp32, or int8 with `ranges`; `threads`: by default one for each core.
 
     A graph is compiled when it is first used, for any height and width; with `cache` it is kept on disk for later
@@ -35,12 +32,11 @@ class OpenVinoEngine:
     """
 
     name = "openvino"
-    device_name: str | None = None
-    device_memory: int | None = None
 
     def __init__(
         self, weights: Weights, ranges: Int8Ranges | None = None, threads: int | None = None, cache: bool = False
     ) -> None:
+        super().__init__()
         self.config = weights.config
         # Measured with 64 maps at x4: 1,280 and 5,510 bytes per pixel. The rest is for converting the result.
         self.body_bytes = 20 * weights.config.width + 20
@@ -50,39 +46,21 @@ class OpenVinoEngine:
         self._tensors = fold_batchnorm(weights)
         self._cache = cache
         self._threads = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
-        self._lock = threading.Lock()
-
-    @cached_property
-    def _whole(self) -> _Compiled:
-        return self._compile("whole")
-
-    @cached_property
-    def _body(self) -> _Compiled:
-        return self._compile("body")
-
-    @cached_property
-    def _tail(self) -> _Compiled:
-        return self._compile("tail")
-
-    def run(self, lr_unit: Nchw) -> Nchw:
-        """lr_unit (1, 3, H, W) -> sr_signed (1, 3, sH, sW)."""
-        return self._whole(lr_unit)
-
-    def body(self, lr_unit: Nchw) -> Nchw:
-        """lr_unit (1, 3, H, W) -> features (1, width, H, W)."""
-        return self._body(lr_unit)
-
-    def tail(self, features: Nchw) -> Nchw:
-        """features (1, width, H, W) -> sr_signed (1, 3, sH, sW)."""
-        return self._tail(features)
+        self._requests: dict[Part, Any] = {}
 
     def release(self) -> None:
         """Give back the memory of activations: graphs are compiled again at their next use."""
         with self._lock:
-            for part in ("_whole", "_body", "_tail"):
-                self.__dict__.pop(part, None)
+            self._requests.clear()
 
-    def _compile(self, part: Part) -> _Compiled:
+    def _compute(self, part: Part, planes: Nchw) -> Nchw:
+        with out_of_memory_named():
+            if part not in self._requests:
+                self._requests[part] = self._compile(part).create_infer_request()
+            self._requests[part].infer([np.ascontiguousarray(planes)], share_inputs=True)
+            return np.array(self._requests[part].get_output_tensor().data, np.float32)
+
+    def _compile(self, part: Part) -> Any:
         model = build_graph(self.config, self._tensors, part, self._ranges)
         # Names are part of the cache's key; the default ones come from a counter of the process.
         for index, node in enumerate(model.get_ordered_ops()):
@@ -96,8 +74,7 @@ class OpenVinoEngine:
         }
         if self._cache and (folder := cache_folder()):
             settings["CACHE_DIR"] = str(folder)
-        with out_of_memory_named():
-            return _Compiled(core().compile_model(model, "CPU", settings), self._lock)
+        return core().compile_model(model, "CPU", settings)
 
 
 @contextlib.contextmanager
@@ -134,19 +111,6 @@ def cache_folder() -> Path | None:
     except (OSError, RuntimeError):  # a home that is read-only, or none
         return None
     return folder if os.access(folder, os.W_OK) else None
-
-
-class _Compiled:
-    """A compiled graph; one call at a time, since each keeps its activations."""
-
-    def __init__(self, model: Any, lock: threading.Lock) -> None:
-        self._request = model.create_infer_request()
-        self._lock = lock
-
-    def __call__(self, planes: Nchw) -> Nchw:
-        with self._lock, out_of_memory_named():
-            self._request.infer([np.ascontiguousarray(planes)], share_inputs=True)
-            return np.array(self._request.get_output_tensor().data, np.float32)
 
 
 def build_graph(config: GeneratorConfig, tensors: Tensors, part: Part, ranges: Tensors | None = None) -> openvino.Model:
