@@ -15,7 +15,15 @@ from PIL import Image
 
 from srgan.data.crops import Crops, apply_symmetry
 from srgan.data.image_files import ImageFiles, lr_from_hr_region, open_image_files
-from srgan.data.loader import CropSampler, choose_source, gather, loader, signed_from_uint8, unit_from_uint8
+from srgan.data.loader import (
+    CropSampler,
+    ProcessLoader,
+    choose_source,
+    gather,
+    loader,
+    signed_from_uint8,
+    unit_from_uint8,
+)
 from srgan.data.packed import PackedImages, pack_images
 from srgan.data.pairs import Pair
 from srgan.errors import DataError
@@ -115,6 +123,17 @@ def test_any_order_of_steps_and_prefetch(packed: PackedImages) -> None:
     batches.close()
     for a, b in zip(first, [again[1], again[0], again[2]], strict=True):
         assert torch.equal(a.hr, b.hr)
+
+
+def test_processes_prepare_the_same_batches(packed: PackedImages) -> None:
+    sampler = dataclasses.replace(SAMPLER, degrade=True)
+    one = loader(packed, sampler, device=CPU)
+    several = ProcessLoader(one.prepare, one.finish, workers=2)
+    for step in (4, 5, 6, 7, 5, 6):  # a run that returns to a checkpoint
+        for a, b in zip(one(step), several(step), strict=True):
+            assert torch.equal(a, b)
+    one.close()
+    several.close()
 
 
 def test_automatic_source_without_a_gpu(packed: PackedImages, pairs: list[Pair]) -> None:

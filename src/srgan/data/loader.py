@@ -1,4 +1,4 @@
-"""Crops -> batches of uint8 on the training device, prepared ahead of the training by a thread.
+"""Crops -> batches of uint8 on the training device, prepared ahead of the training by a thread or by processes.
 
 The crops come from the device's memory, from packed images or from files: the same ones from each.
 """
@@ -6,7 +6,9 @@ The crops come from the device's memory, from packed images or from files: the s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from srgan.data.crops import Crops, apply_symmetry, crops
 from srgan.data.degrade import degrade_batch
@@ -119,6 +122,47 @@ class Loader:
         self._close()
 
 
+class ProcessLoader(Loader):
+    """The batch of a step, as `Loader` gives it, prepared by several processes: PyTorch's workers."""
+
+    def __init__(self, prepare: Callable[[int], Any], finish: Callable[[Any], Batch], *, workers: int) -> None:
+        super().__init__(prepare, finish)
+        self.workers = workers
+        self.expected = -1
+        self.prepared: Iterator[Any] = iter(())
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of `step`; any step but the one after the last starts the processes anew."""
+        if step != self.expected:
+            steps = range(step, sys.maxsize)
+            # Forked processes share the memory-mapped images.
+            self.prepared = iter(
+                DataLoader(
+                    _Steps(self.prepare),
+                    sampler=steps,
+                    batch_size=None,
+                    num_workers=self.workers,
+                    pin_memory=torch.cuda.is_available(),
+                    multiprocessing_context="fork",
+                )
+            )
+        self.expected = step + 1
+        return self.finish(next(self.prepared))
+
+    def close(self) -> None:
+        """Stop the processes."""
+        self.prepared = iter(())
+        super().close()
+
+
+class _Steps(Dataset[Any]):
+    def __init__(self, prepare: Callable[[int], Any]) -> None:
+        self.prepare = prepare
+
+    def __getitem__(self, step: int) -> Any:
+        return self.prepare(step)
+
+
 def choose_source(
     source: CropSource, images: PackedImages | ImageFiles, device: torch.device, *, degrade: bool = False
 ) -> CropSource:
@@ -141,21 +185,30 @@ def loader(
     source: CropSource = "auto",
     workers: int = 2,
 ) -> Loader:
-    """Batches of a sampler's crops. `workers`: threads that decode, where images stay in files."""
+    """Batches of a sampler's crops.
+
+    `workers`: threads that decode, where images stay in files; processes that degrade, on a GPU.
+    """
     source = choose_source(source, images, device, degrade=sampler.degrade)
     if source == "device" and isinstance(images, PackedImages):
         return Loader(partial(crop_offsets, images, sampler, device), DeviceImages(images, sampler.crop, device))
     pool = ThreadPoolExecutor(workers, "decoder") if source == "files" else None
 
+    # A thread degrades slower than a GPU trains.
+    in_processes = device.type == "cuda" and sampler.degrade and "fork" in multiprocessing.get_all_start_methods()
+
     def prepare(step: int) -> Batch:
         lr, hr = gather(images, sampler.crops(images, step), sampler.crop, pool)
         lr = sampler.degraded(lr, step)
         batch = Batch(torch.from_numpy(lr).permute(0, 3, 1, 2), torch.from_numpy(hr).permute(0, 3, 1, 2))
-        return Batch(*(t.pin_memory() for t in batch)) if device.type == "cuda" else batch
+        pin = device.type == "cuda" and not in_processes
+        return Batch(*(t.pin_memory() for t in batch)) if pin else batch
 
     def finish(batch: Batch) -> Batch:
         return Batch(*(t.to(device, non_blocking=True) for t in batch))
 
+    if in_processes:
+        return ProcessLoader(prepare, finish, workers=workers)
     return Loader(prepare, finish, depth=2 if pool else 1, close=pool.shutdown if pool else lambda: None)
 
 

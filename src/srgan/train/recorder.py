@@ -183,6 +183,7 @@ class Recorder:
             loss=losses,
             health=health,
             data_wait=report.data_wait,
+            **({"gpu_bytes": torch.cuda.max_memory_reserved(phase.device)} if phase.device.type == "cuda" else {}),
         )
         if self.progress is not None:
             name = "pixel" if phase.name == "pretrain" else "content"
