@@ -11,8 +11,7 @@ from PIL import Image
 from srgan import Upscaler
 from srgan.image.files import read_provenance
 from srgan.model import weights
-from srgan.upscale.mixture import CORNERS, TEXTURES, auto_texture, is_automatic, mixture
-from srgan.upscale.strength import STEPS
+from srgan.upscale.mixture import CORNERS, auto_texture, is_automatic, mixture
 from tests.images import decoded, encoded, photo
 
 
@@ -21,16 +20,19 @@ def test_corners_are_the_packaged_weights() -> None:
         assert mixture(restore, texture).sha256 == weights.read(name).sha256
 
 
-def test_mixture_is_bilinear() -> None:
-    srresnet, srgan, photo_, photo_gan = (weights.read(name).tensors["head.conv.weight"] for name in CORNERS)
-    expected = 0.7 * (0.6 * srresnet + 0.4 * srgan) + 0.3 * (0.6 * photo_ + 0.4 * photo_gan)
-    np.testing.assert_allclose(mixture(0.3, 0.4).tensors["head.conv.weight"], expected, atol=1e-6)
+def test_mixture_is_bilinear_without_batchnorm() -> None:
+    mixed = weights.fold_batchnorm(mixture(0.3, 0.4))
+    corners = [weights.fold_batchnorm(weights.read(name)) for name in CORNERS]
+    for name, tensor in mixed.items():
+        srresnet, srgan, photo_, photo_gan = (corner[name] for corner in corners)
+        expected = 0.7 * (0.6 * srresnet + 0.4 * srgan) + 0.3 * (0.6 * photo_ + 0.4 * photo_gan)
+        np.testing.assert_allclose(tensor, expected, atol=1e-5)
 
 
 def test_texture_shrinks_as_restoration_grows() -> None:
     textures = [auto_texture(restore) for restore in np.linspace(0, 1, 21)]
-    assert textures[0] == 1.0 and all(a >= b >= 0 for a, b in itertools.pairwise(textures))
-    assert tuple(TEXTURES) == STEPS and is_automatic(0.5, auto_texture(0.5)) and not is_automatic(0.4, 1.0)
+    assert all(1 > a >= b > 0 for a, b in itertools.pairwise(textures))
+    assert is_automatic(1.0, textures[-1]) and not is_automatic(0.5, auto_texture(0.5))
 
 
 def test_bytes_are_upscaled_as_the_file_is(tmp_path: Path) -> None:
@@ -42,15 +44,15 @@ def test_bytes_are_upscaled_as_the_file_is(tmp_path: Path) -> None:
     assert not np.array_equal(sr, upscaler.upscale(decoded(file)))
 
 
-def test_clean_images_are_upscaled_by_srgan() -> None:
+def test_clean_images_are_not_restored() -> None:
     pixels = photo(40, 48)
-    default, srgan = Upscaler(engine="openvino"), Upscaler("srgan", engine="openvino")
-    assert np.array_equal(default.upscale(pixels), srgan.upscale(pixels))
+    default, clean = Upscaler(engine="openvino"), Upscaler(texture=auto_texture(0.0), restore=0.0, engine="openvino")
+    assert np.array_equal(default.upscale(pixels), clean.upscale(pixels))
 
 
 def test_each_file_gets_its_own_strength(tmp_path: Path) -> None:
     upscaler = Upscaler(engine="openvino")
-    for quality, restore in ((97, "0"), (40, "1"), (98, "0")):
+    for quality, restore in ((99, "0"), (40, "1"), (98, "0")):
         file = tmp_path / f"{quality}.jpg"
         file.write_bytes(encoded(photo(64, 64), quality=quality).data)
         upscaler.upscale_file(file, tmp_path / f"{quality}.png")

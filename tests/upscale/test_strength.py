@@ -36,7 +36,7 @@ def test_pixels_tell_that_they_were_a_jpeg(quality: int, corner: tuple[int, int]
 
 
 def test_a_good_jpeg_of_a_bad_one_is_bad() -> None:
-    twice = encoded(decoded(encoded(photo(), quality=30)), quality=95)
+    twice = encoded(decoded(encoded(photo(), quality=30)), quality=98)
     strength = strength_of(ArrayRegions(decoded(twice)), twice)
     assert strength.restore == 1.0 and strength.reason == "once a JPEG, quality about 28"
 

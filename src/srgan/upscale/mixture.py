@@ -14,11 +14,8 @@ from srgan.model.weights import Weights
 
 CORNERS = ("srresnet", "srgan", "photo", "photo-gan")
 """Exact and crisp for clean images; exact and crisp for compressed and noisy ones."""
-TEXTURES = {0.0: 1.0, 0.25: 0.8, 0.5: 0.75, 0.75: 0.75, 1.0: 0.7}
-"""Strength of restoration -> texture that `auto` takes.
-
-Chosen on Kodak24: with more, single images are further from the truth than bicubic (docs/log.md).
-"""
+TEXTURES = {0.0: 0.8, 1.0: 0.75}
+"""Strength of restoration -> texture that `auto` takes, after Kodak24 and by eye (docs/log.md)."""
 
 
 def mixture(restore: float, texture: float) -> Weights:

@@ -1,4 +1,4 @@
-"""How much compression and noise an image carries: the restore strength that fits it, 0 to 1.
+"""Whether an image was compressed or is noisy, so that it comes out better restored.
 
 A JPEG says so itself, in its quantisation tables, and a lossy WebP in its frame header.
 For all others, and for what happened to an image before it was saved, the pixels say it: JPEG leaves the coefficients
@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 from srgan.image.source import Source, jpeg_segments, open_bytes, webp_chunks
 from srgan.upscale.tiled import PEAKS, ImageRegions
 
-STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""The strengths that `auto` chooses from: few, so that a folder compiles few graphs."""
-JPEG_CURVE = ((65, 1.0), (80, 0.75), (90, 0.4), (97, 0.0))
-"""(quality, best strength), by `scripts/restore-strength` on training images; straight lines between."""
-WEBP_CURVE = ((14, 0.0), (27, 0.45), (41, 0.75), (52, 1.0))
-"""(index of the quantiser, 0 to 127; best strength)."""
-NOISE_CURVE = ((2.0, 0.0), (3.0, 0.4), (5.0, 1.0))
-"""(standard deviation in 8-bit levels, best strength)."""
+JPEG_QUALITY = 96
+"""A JPEG of at most this quality comes out better restored (`scripts/restore-strength`, docs/log.md)."""
+WEBP_QUANTISER = 13
+"""A WebP from this index of its quantiser on, 0 to 127, does."""
+NOISE_SIGMA = 2.5
+"""So does noise of at least this standard deviation, in 8-bit levels."""
 
 _SIDE = 256
 """Side of the windows that are looked at; a whole image would cost more than it tells."""
@@ -42,33 +40,35 @@ _Y = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True, kw_only=True)
 class Strength:
-    """How strongly to restore an image, one of STEPS, and why: "JPEG, quality about 52", "noise, sigma about 5"."""
+    """How strongly to restore an image, 0 to 1, and why: "JPEG, quality about 52", "noise, sigma about 5"."""
 
     restore: float
     reason: str
 
 
 def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
-    """The largest strength that the file's header or the pixels ask for; 0 for a clean image.
+    """1 for an image whose header or pixels show compression or noise; 0 for a clean one.
 
     `file`: what the image was decoded from. Where its header cannot be read, the pixels alone decide.
     """
-    strongest = Strength(restore=0.0, reason="clean")
+    # What the header says.
     if file is not None:
-        strongest = _stronger(strongest, "JPEG, quality about", JPEG_CURVE, jpeg_quality(file))
-        strongest = _stronger(strongest, "WebP, quantiser", WEBP_CURVE, webp_quantiser(file))
-    if strongest.restore < STEPS[-1]:
-        windows = _windows(image)
-        strongest = _stronger(strongest, "once a JPEG, quality about", JPEG_CURVE, once_jpeg_quality(windows))
-        strongest = _stronger(strongest, "noise, sigma about", NOISE_CURVE, noise_sigma(windows))
-    return strongest
+        quality = jpeg_quality(file)
+        if quality is not None and quality <= JPEG_QUALITY:
+            return Strength(restore=1.0, reason=f"JPEG, quality about {quality:.0f}")
+        quantiser = webp_quantiser(file)
+        if quantiser is not None and quantiser >= WEBP_QUANTISER:
+            return Strength(restore=1.0, reason=f"WebP, quantiser {quantiser}")
 
-
-def _stronger(strength: Strength, name: str, curve: Sequence[tuple[float, float]], value: float | None) -> Strength:
-    """The strength that a curve gives for a value, if that is more."""
-    best = 0.0 if value is None else np.interp(value, [x for x, _ in curve], [y for _, y in curve])
-    restore = min(STEPS, key=lambda step: abs(step - best))
-    return Strength(restore=restore, reason=f"{name} {value:.0f}") if restore > strength.restore else strength
+    # What the pixels show.
+    windows = _windows(image)
+    quality = once_jpeg_quality(windows)
+    if quality is not None and quality <= JPEG_QUALITY:
+        return Strength(restore=1.0, reason=f"once a JPEG, quality about {quality:.0f}")
+    sigma = noise_sigma(windows)
+    if sigma >= NOISE_SIGMA:
+        return Strength(restore=1.0, reason=f"noise, sigma about {sigma:.0f}")
+    return Strength(restore=0.0, reason="clean")
 
 
 def once_jpeg_quality(windows: Sequence[NDArray[np.float32]]) -> float | None:

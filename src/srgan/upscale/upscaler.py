@@ -20,8 +20,8 @@ from srgan.model.config import receptive_field
 from srgan.model.weights import Weights
 from srgan.upscale.choose import choose_engine
 from srgan.upscale.engine import DeviceLost, Engine, EngineName, Precision
-from srgan.upscale.mixture import auto_texture, check_mixture, is_automatic, mixture
-from srgan.upscale.strength import STEPS, Strength, strength_of
+from srgan.upscale.mixture import TEXTURES, auto_texture, check_mixture, is_automatic, mixture
+from srgan.upscale.strength import Strength, strength_of
 from srgan.upscale.tile_plan import TilePlan, bytes_from_text, free_memory, plan_tiles
 from srgan.upscale.tiled import (
     ArrayRegions,
@@ -188,7 +188,7 @@ class Upscaler:
             self._leave_gpu(error)
             return self.upscale_into(source, write, scale=scale, file=file, strength=strength, progress=progress)
         # Engines keep their activations for the next image; those of several mixtures share one memory.
-        if len(self._models) > 1 and plan.tail_pixels * model.engine.tail_bytes > self.memory // len(STEPS):
+        if len(self._models) > 1 and plan.tail_pixels * model.engine.tail_bytes > self.memory // len(TEXTURES):
             model.engine.release()
         return provenance | {"scale": str(scale), "tiles": f"{plan.grid.rows}x{plan.grid.columns}"}
 
