@@ -26,6 +26,7 @@ from srgan import cli, flags
 from srgan.image import files
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig
+from srgan.upscale.mixture import CORNERS
 from tests.support import random_weights
 from tests.train.small import SMALL
 
@@ -183,7 +184,7 @@ def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Every `srgan upscale` and `srgan info` of docs/quickstart.md but those that need a cluster, in order, with tiny models."""
     models = tmp_path / "models"
     models.mkdir()
-    for seed, name in enumerate(("srgan", "srresnet")):
+    for seed, name in enumerate(CORNERS):
         tiny = random_weights(GeneratorConfig(blocks=1, width=4), seed=seed)
         weights.write(models / f"{name}.safetensors", tiny.tensors, config=tiny.config, metadata={})
     monkeypatch.setattr(weights, "_MODELS", models)

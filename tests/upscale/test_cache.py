@@ -42,7 +42,7 @@ def test_cut_file_is_made_again(cache: Path) -> None:
 def test_only_mixtures_that_auto_chooses_are_kept(cache: Path) -> None:
     Upscaler(engine="openvino", restore=0.3).upscale(LR)
     assert not files(cache)
-    Upscaler(engine="openvino", restore=0.5).upscale(LR)
+    Upscaler(engine="openvino", restore=1.0).upscale(LR)
     assert len(files(cache)) == 1
 
 
