@@ -107,6 +107,11 @@ def test_stdin_and_stdout(
     errors = [line for line in capsysbinary.readouterr().err.decode().splitlines() if "error" in line]
     assert errors[0].startswith("srgan: error: stdin is no image")
     assert errors[1].startswith("srgan: error: stdout.jpg: the image has transparency")
+    monkeypatch.setattr("sys.__stdout__", None)  # as after `>&-`
+    assert upscale(small_file, "in/a.png", "-o", "-") == 1
+    assert capsysbinary.readouterr().err.splitlines()[-1].startswith(b"srgan: error: - is stdout, which is closed;")
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
     shards = [upscale(small_file, "in/a.png", "-o", "-", "--shard", shard) for shard in ("1/2", "2/2")]
     assert shards == [0, 0] and capsysbinary.readouterr().out.count(b"\x89PNG") == 1
 
@@ -248,7 +253,7 @@ def test_provenance(folder: Path, small: Weights, small_file: Path, capsys: pyte
 def test_info_of_weights(small: Weights, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(small_file)]) == 0
     output = capsys.readouterr().out
-    assert small.sha256 in output and "reach" in output and "10 pixels" in output and "recipe" in output
+    assert small.sha256 in output and "receptive_field" in output and "10 pixels" in output and "recipe" in output
     assert main(["info", "nonesuch"]) == 2
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from srgan.errors import ImageError
-from srgan.image import files
+from srgan.image import encode, files
 from srgan.image.files import ImageBytes, Limits, Metadata
 from tests.image import corpus
 
@@ -216,7 +216,7 @@ def test_image_bytes(tmp_path: Path) -> None:
 
 
 def test_check_target(tmp_path: Path) -> None:
-    check = files.check_target
+    check = encode.check_target
     check(tmp_path / "a.PNG", height=9, width=9, alpha=True)
     with pytest.raises(ImageError, match="transparency"):
         check(tmp_path / "a.jpg", height=9, width=9, alpha=True)

@@ -243,7 +243,10 @@ def test_cancel(page: Page, served: Running, image_file: Callable[..., Path], mo
     assert served.metric("srgan_pictures_total") == finished
     page["again"].click()
     page.done()
-    assert page["after-name"].text.startswith(f"texture {auto_texture(0.0):g}, restore ") and not page["again"].is_displayed()
+    assert (
+        page["after-name"].text.startswith(f"texture {auto_texture(0.0):g}, restore ")
+        and not page["again"].is_displayed()
+    )
 
 
 def test_a_service_that_went_away(page: Page, image_file: Callable[..., Path]) -> None:

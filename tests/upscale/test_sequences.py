@@ -71,6 +71,14 @@ def test_several_images_into_a_format_that_holds_one(tmp_path: Path, upscaler: U
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif", "a.tif"]
 
 
+def test_refused_page_is_named(tmp_path: Path, upscaler: Upscaler) -> None:
+    first, other = Image.fromarray(STILLS[0]), Image.fromarray(np.ones((9, 8), np.float32))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[first, other])
+    with pytest.raises(ImageError, match=r"^page 3 of .*a\.tif holds 1 b-w channels of type float"):
+        upscaler.upscale_file(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
 def test_messages_name_the_target(tmp_path: Path, upscaler: Upscaler, caplog: pytest.LogCaptureFixture) -> None:
     source = animated(tmp_path / "a.gif", [0, 1], comment=b"hello")
     deep = tmp_path / "deep folder" / ("x" * 200)

@@ -77,7 +77,7 @@ def describe_weights(name_or_path: str) -> dict[str, str]:
         "sha256": generator.sha256,
         **{name: str(value) for name, value in dataclasses.asdict(generator.config).items()},
         "parameters": f"{parameters:,}",
-        "reach": f"{receptive_field(generator.config).total} pixels",
+        "receptive_field": f"{receptive_field(generator.config).total} pixels",
     }
     return facts | {name: value for name, value in generator.metadata.items() if name != "config"}
 
@@ -88,5 +88,5 @@ def describe_image(path: Path) -> dict[str, str]:
 
     height, width = size(path)
     provenance = read_provenance(path)
-    facts = {"kind": "picture", "file": str(path), "height": str(height), "width": str(width)}
+    facts = {"kind": "image", "file": str(path), "height": str(height), "width": str(width)}
     return facts | {"made_by_srgan": "no" if provenance is None else "yes", **(provenance or {})}

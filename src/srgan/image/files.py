@@ -30,7 +30,7 @@ from srgan.image.decode import (
     to_grey_or_rgb,
     uint8_from_uint16,
 )
-from srgan.image.encode import OUTPUT_SUFFIXES, check_target, depth_warning, encode, fit_metadata, save
+from srgan.image.encode import OUTPUT_SUFFIXES, depth_warning, encode, fit_metadata, save
 from srgan.image.metadata import Metadata
 from srgan.image.source import (
     DEFAULT_LIMITS,
@@ -51,7 +51,6 @@ __all__ = [
     "ImageBytes",
     "Limits",
     "Metadata",
-    "check_target",
     "depth_warning",
     "encode_image",
     "find_images",

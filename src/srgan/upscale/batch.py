@@ -16,8 +16,7 @@ from srgan.fs import atomic_path, printable
 from srgan.image import animation
 from srgan.image.alpha import AlphaMode
 from srgan.image.decode import is_animated, is_lossless, pages
-from srgan.image.encode import check_target, fit_metadata, format_name, holds_alpha, write_error
-from srgan.image.files import depth_warning
+from srgan.image.encode import check_target, depth_warning, fit_metadata, format_name, holds_alpha, write_error
 from srgan.image.source import DEFAULT_LIMITS, Source, format_of, name_of
 from srgan.image.stream import ImageReader, ImageWriter
 from srgan.upscale import sequences

@@ -11,6 +11,7 @@ import numpy as np
 from srgan.errors import ImageError
 from srgan.fs import printable
 from srgan.image.animation import WRITERS, Animation, Frame
+from srgan.image.source import name_of
 from srgan.image.stream import ImageReader, ImageWriter
 from srgan.image.tiff_tags import append_page
 from srgan.upscale.strength import Strength
@@ -100,7 +101,7 @@ def upscale_pages(
     common: dict[str, str] = {}
     page_file = target.with_suffix(".page.tmp")
     for number, page in enumerate(pages):
-        with ImageReader(source, scratch=target.parent, page=page, bleed=options.alpha == "bleed") as reader:
+        with _open_page(source, page, scratch=target.parent, bleed=options.alpha == "bleed") as reader:
             size = options.scale * reader.height, options.scale * reader.width
             with ImageWriter(
                 page_file if number else target,
@@ -128,3 +129,12 @@ def upscale_pages(
             finally:
                 page_file.unlink()
     return common
+
+
+def _open_page(source: Source, page: int, *, scratch: Path, bleed: bool) -> ImageReader:
+    try:
+        return ImageReader(source, scratch=scratch, page=page, bleed=bleed)
+    except ImageError as error:
+        if not str(error).startswith(name_of(source)):  # about the scratch folder
+            raise
+        raise ImageError(f"page {page + 1} of {error}") from None
