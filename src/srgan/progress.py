@@ -6,11 +6,14 @@ import contextlib
 import logging
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 log = logging.getLogger("srgan")
 
+OnProgress = Callable[[int, int], None]
+"""Called with (LR pixels done, LR pixels in all) after each sub-tile; an exception that it raises stops the work."""
 LINE_INTERVAL = 10.0
 """Seconds between two lines where stderr is not a terminal."""
 BAR_DELAY = 0.5

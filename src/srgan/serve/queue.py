@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from srgan.progress import OnProgress
 from srgan.serve.problems import Problem
 
 T = TypeVar("T")
-Progress = Callable[[int, int], None]
-Job = Callable[[Progress], T]
+Job = Callable[[OnProgress], T]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,10 +22,11 @@ from srgan.image.encode import SUFFIX_OF
 from srgan.image.files import ImageBytes, Limits
 from srgan.image.source import format_of, open_bytes
 from srgan.image.tiff_tags import full_pages
+from srgan.progress import OnProgress
 from srgan.serve.http import LOCALLY, BodyReader
 from srgan.serve.models import ModelPool, UpscaleParams
 from srgan.serve.problems import Problem
-from srgan.serve.queue import JobQueue, Progress, ServeLimits
+from srgan.serve.queue import JobQueue, ServeLimits
 from srgan.upscale.batch import FileOptions, upscale_file
 
 SUFFIXES = {name: SUFFIX_OF[name] for name in ("png", "jpeg", "webp", "tiff", "avif")}
@@ -98,7 +99,7 @@ class Service:
         *,
         on_position: Callable[[int], None] = lambda before: None,
         on_start: Callable[[], None] = lambda: None,
-        progress: Progress = lambda done, total: None,
+        progress: OnProgress = lambda done, total: None,
     ) -> Upscaled:
         """The larger image; the worker's thread calls `on_start`, then `progress`."""
         # A damaged or too large image is refused by its header, without waiting.
@@ -106,7 +107,7 @@ class Service:
         queue = self.small if pixels <= SMALL_PIXELS else self.large
         arrived = started = time.monotonic()
 
-        def job(check: Progress) -> tuple[bytes, str, dict[str, str]]:
+        def job(check: OnProgress) -> tuple[bytes, str, dict[str, str]]:
             nonlocal started
             started = time.monotonic()
 
@@ -151,7 +152,7 @@ def count_pixels(source: ImageBytes, limits: Limits) -> int:
 
 
 def upscale_bytes(
-    upscaler: Upscaler, source: ImageBytes, pixels: int, params: UpscaleParams, progress: Progress
+    upscaler: Upscaler, source: ImageBytes, pixels: int, params: UpscaleParams, progress: OnProgress
 ) -> tuple[bytes, str, dict[str, str]]:
     """The bytes that `srgan upscale` writes, their file ending, and their provenance. Raises ImageError."""
     kind = format_of(source).lower()

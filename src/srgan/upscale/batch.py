@@ -19,9 +19,9 @@ from srgan.image.decode import is_animated, is_lossless, pages
 from srgan.image.encode import check_target, depth_warning, fit_metadata, format_name, holds_alpha, write_error
 from srgan.image.source import DEFAULT_LIMITS, Source, format_of, name_of
 from srgan.image.stream import ImageReader, ImageWriter
+from srgan.progress import OnProgress
 from srgan.upscale import sequences
 from srgan.upscale.inputs import UpscaleTask
-from srgan.upscale.tiled import Progress
 
 if TYPE_CHECKING:
     from srgan.upscale.upscaler import Upscaler
@@ -137,7 +137,7 @@ class FileTask:
         same = format_of(self.source) == format_name(self.target) or self._animation is not None
         return same and is_lossless(self.source)
 
-    def compute(self, upscaler: Upscaler, progress: Progress | None = None) -> dict[str, str]:
+    def compute(self, upscaler: Upscaler, progress: OnProgress | None = None) -> dict[str, str]:
         """Upscale, tile by tile, into a raw file beside the output; several images into a whole file.
 
         Returns the provenance; of several pages what they have in common.
@@ -159,7 +159,7 @@ class FileTask:
             log.warning("%s: %s", printable(self.name), rounded)
         return provenance
 
-    def _compute_several(self, upscaler: Upscaler, several: Path, progress: Progress) -> dict[str, str]:
+    def _compute_several(self, upscaler: Upscaler, several: Path, progress: OnProgress) -> dict[str, str]:
         options, frames = self.options, self._animation
         if frames is None:
             return sequences.upscale_pages(
@@ -201,7 +201,7 @@ def upscale_file(
     source: Source,
     target: Path,
     options: FileOptions,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     *,
     name: Path | None = None,
 ) -> dict[str, str]:

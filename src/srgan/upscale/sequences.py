@@ -14,8 +14,9 @@ from srgan.image.animation import WRITERS, Animation, Frame
 from srgan.image.source import name_of
 from srgan.image.stream import ImageReader, ImageWriter
 from srgan.image.tiff_tags import append_page
+from srgan.progress import OnProgress
 from srgan.upscale.strength import Strength
-from srgan.upscale.tiled import ArrayRegions, Progress, write_to_array
+from srgan.upscale.tiled import ArrayRegions, write_to_array
 
 if TYPE_CHECKING:
     from srgan.image.metadata import Metadata
@@ -29,7 +30,7 @@ def upscale_animation(
     animation: Animation,
     target: Path,
     options: FileOptions,
-    progress: Progress,
+    progress: OnProgress,
     *,
     file: Source,
     name: Path,
@@ -90,7 +91,7 @@ def upscale_pages(
     pages: list[int],
     target: Path,
     options: FileOptions,
-    progress: Progress,
+    progress: OnProgress,
     *,
     name: Path,
 ) -> dict[str, str]:

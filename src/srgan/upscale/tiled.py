@@ -14,6 +14,7 @@ from srgan.errors import ImageError, SrganError
 from srgan.image.alpha import bleed_colour, local_range
 from srgan.image.resize import bicubic
 from srgan.model.config import ReceptiveField
+from srgan.progress import OnProgress
 from srgan.upscale.engine import Engine, Nchw, OutOfMemory
 from srgan.upscale.flat import FlatMap, blend, flat_map, is_grey
 from srgan.upscale.tile_plan import BORDER, SMALLEST_TILE, Box, TilePlan, cheapest_grid, whole
@@ -21,8 +22,6 @@ from srgan.upscale.tile_plan import BORDER, SMALLEST_TILE, Box, TilePlan, cheape
 log = logging.getLogger("srgan")
 
 Pixels = NDArray[Any]
-Progress = Callable[[int, int], None]
-"""Called with (LR pixels done, LR pixels in all) after each sub-tile; an exception that it raises stops the work."""
 WriteBox = Callable[[int, int, Pixels, Pixels | None], None]
 """Takes a finished rectangle of the output, in any order and possibly more than once: top, left, colour or grey, alpha."""
 PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
@@ -58,7 +57,7 @@ class TileJob:
     margin: int
     """LR pixels that a tile computes beyond its edges, for the resize from the model's scale to `scale`."""
     self_ensemble: bool
-    progress: Progress
+    progress: OnProgress
 
 
 def upscale_tiles(job: TileJob, source: ImageRegions, write: WriteBox, plan: TilePlan) -> None:

@@ -18,6 +18,7 @@ from srgan.image.source import ImageBytes, Source
 from srgan.model import weights as weights_module
 from srgan.model.config import receptive_field
 from srgan.model.weights import Weights
+from srgan.progress import OnProgress
 from srgan.upscale.choose import choose_engine
 from srgan.upscale.engine import DeviceLost, Engine, EngineName, Precision
 from srgan.upscale.mixture import TEXTURES, auto_texture, check_mixture, is_automatic, mixture
@@ -27,7 +28,6 @@ from srgan.upscale.tiled import (
     ArrayRegions,
     ImageRegions,
     Pixels,
-    Progress,
     TileJob,
     WriteBox,
     check_pixels,
@@ -110,7 +110,7 @@ class Upscaler:
         *,
         scale: int = 4,
         alpha: AlphaMode = "bleed",
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
     ) -> Pixels:
         """(H, W), (H, W, 3) or (H, W, 4), or the image of a file (its path or bytes) -> the same kind, `scale` times larger.
 
@@ -144,7 +144,7 @@ class Upscaler:
         provenance: bool = True,
         quality: int | None = None,
         alpha: AlphaMode = "bleed",
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
     ) -> None:
         """The image of one file (animations and pages too), `scale` times larger, as another file. Raises ImageError."""
         from srgan.upscale.batch import FileOptions, upscale_file
@@ -164,7 +164,7 @@ class Upscaler:
         scale: int = 4,
         file: Source | None = None,
         strength: Strength | None = None,
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
     ) -> dict[str, str]:
         """Upscale `source` tile by tile into `write`, in bounded memory.
 
