@@ -171,6 +171,18 @@ def test_png_of_one_frame_is_a_still_if_the_frame_is_its_image(stand_in: bool) -
         assert files.read_image(held(one)).pixels.tobytes() == STILLS[0].tobytes()
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_icc_lab_is_read(dtype: Any) -> None:
+    array = corpus.smooth(3, height=12, width=16)
+    lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    values = np.asarray(ImageCms.applyTransform(Image.fromarray(array), lab)) ^ np.array([0, 128, 128], np.uint8)
+    file = io.BytesIO()
+    tifffile.imwrite(file, values.astype(dtype) * (256 if dtype == np.uint16 else 1), photometric="icclab")
+    image = files.read_image(held(file.getvalue()))
+    assert image.pixels.dtype == np.uint16
+    assert np.abs(image.pixels / 257 - array).max() < 8  # Lab's steps are coarse
+
+
 def test_lab_of_8_bits_is_read() -> None:
     array = corpus.smooth(3, height=12, width=16)
     lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")

@@ -30,7 +30,7 @@ from srgan.image.source import (
     reason,
     webp_chunks,
 )
-from srgan.image.tiff_tags import full_pages, has_separate_tiles
+from srgan.image.tiff_tags import full_pages, has_separate_tiles, is_icc_lab
 
 log = logging.getLogger("srgan")
 
@@ -107,9 +107,20 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
             return pillow.load(source, kind, limits, warn=warn, page=page)
         raise ImageError(f"{name_of(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
     limits.check(source, image.height, image.width)
+    if kind == "TIFF" and image.interpretation == "multiband" and image.bands == 3:
+        with open_bytes(source) as file:
+            return _from_icc_lab(image) if is_icc_lab(file, page) else image
     if isinstance(complete, ImageBytes) and complete is not source and warn and _lacks_pixels(complete.data[:-2]):
         raise ImageError(f"{name_of(source)} is a damaged or unusual JPEG: its last pixels are missing.")
     return image
+
+
+def _from_icc_lab(image: Any) -> Any:
+    """16-bit sRGB. Of 8 bits L is 0..255 and a, b are 128 + value; of 16 bits 256 times as much. Adobe Photoshop TIFF notes."""
+    unit = 256 if image.format == "ushort" else 1
+    lightness = 100 / (65280 if unit == 256 else 255)
+    lab = image.linear([lightness, 1 / unit, 1 / unit], [0, -128, -128]).copy(interpretation="lab")
+    return lab.icc_export(output_profile="srgb", intent="relative", depth=16)
 
 
 def only_page(source: Source, limits: Limits) -> int:

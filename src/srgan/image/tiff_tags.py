@@ -30,7 +30,7 @@ _WIDTH, _HEIGHT = 0x100, 0x101
 _SUBFILE = 0x00FE
 _PLACES = (0x0111, 0x0144)
 """Offsets of strips and of tiles."""
-_PLANAR, _TILE_WIDTH = 0x011C, 0x0142
+_PHOTOMETRIC, _PLANAR, _TILE_WIDTH = 0x0106, 0x011C, 0x0142
 _ON_A_MAP = (0x830E, 0x8482, 0x85D8)
 """ModelPixelScale, ModelTiepoint, ModelTransformation. OGC GeoTIFF 1.1."""
 _DROPPED = (0xA002, 0xA003, 0xA005)
@@ -76,6 +76,11 @@ def is_on_a_map(file: BinaryIO, page: int = 0) -> bool:
 def has_separate_tiles(file: BinaryIO, page: int = 0) -> bool:
     """Whether a page is tiled channel by channel, which libvips does not read."""
     return _value(file, page, _PLANAR) == b"\2\0" and _value(file, page, _TILE_WIDTH) is not None
+
+
+def is_icc_lab(file: BinaryIO, page: int = 0) -> bool:
+    """Whether a page holds Lab as ICC profiles encode it (PhotometricInterpretation 9), of which libvips tells nothing."""
+    return _value(file, page, _PHOTOMETRIC) == b"\t\0"
 
 
 def _value(file: BinaryIO, page: int, wanted: int) -> bytes | None:
