@@ -108,7 +108,7 @@ def test_stdin_and_stdout(
     assert errors[0].startswith("srgan: error: stdin is no image")
     assert errors[1].startswith("srgan: error: stdout.jpg: the image has transparency")
     monkeypatch.setattr("sys.__stdout__", None)  # as after `>&-`
-    assert upscale(small_file, "in/a.png", "-o", "-") == 1
+    assert upscale(small_file, "in/a.png", "-o", "-") == 2
     assert capsysbinary.readouterr().err.splitlines()[-1].startswith(b"srgan: error: - is stdout, which is closed;")
     monkeypatch.undo()
     monkeypatch.chdir(folder)

@@ -124,9 +124,7 @@ def _files_for_pipes(settings: UpscaleSettings) -> Iterator[UpscaleSettings]:
         raise UsageError("- for stdin or stdout is for one image; give one path, no folder and no pattern.")
     stdout = sys.stdout
     if to_stdout and sys.__stdout__ is None:  # closed when Python started; cli.py then opens the null device
-        error = UsageError("- is stdout, which is closed; redirect it into a file, or give a file with -o.")
-        error.exit_code = 1
-        raise error
+        raise UsageError("- is stdout, which is closed; redirect it into a file, or give a file with -o.")
     if to_stdout and stdout.isatty():
         raise UsageError("an image is not written to a terminal; redirect stdout, or give a file with -o.")
     with tempfile.TemporaryDirectory(prefix="srgan-") as folder, contextlib.ExitStack() as silent:
