@@ -59,7 +59,7 @@ class Data:
     pack: Path | None = None
     """File of packed images, shared by several runs; `srgan data pack -o` makes it, else training does. Default: data.pack in the run's folder."""
     workers: int = 2
-    """Threads that decode images: when packing, or at every step with --loader files."""
+    """Threads that decode images: when packing, or at every step with --loader files. On a GPU, processes that degrade crops."""
 
     @property
     def root(self) -> Path:
