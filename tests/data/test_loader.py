@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from srgan.data.loader import (
     choose_source,
     gather,
     loader,
+    prepare_batch,
     signed_from_uint8,
     unit_from_uint8,
 )
@@ -125,11 +127,14 @@ def test_any_order_of_steps_and_prefetch(packed: PackedImages) -> None:
         assert torch.equal(a.hr, b.hr)
 
 
-def test_processes_prepare_the_same_batches(packed: PackedImages) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("in_files", [False, True])
+def test_processes_prepare_the_same_batches(packed: PackedImages, pairs: list[Pair], in_files: bool) -> None:
+    images = open_image_files(pairs, min_side=32) if in_files else packed
     sampler = dataclasses.replace(SAMPLER, degrade=True)
-    one = loader(packed, sampler, device=CPU)
-    several = ProcessLoader(one.prepare, one.finish, workers=2)
-    for step in (4, 5, 6, 7, 5, 6):  # a run that returns to a checkpoint
+    one = loader(images, sampler, device=CPU)
+    several = ProcessLoader(partial(prepare_batch, images, sampler, None), one.finish, workers=2)
+    for step in (4, 5, 6, 5, 6):  # a run that returns to a checkpoint
         for a, b in zip(one(step), several(step), strict=True):
             assert torch.equal(a, b)
     one.close()

@@ -6,7 +6,7 @@ The crops come from the device's memory, from packed images or from files: the s
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -126,6 +126,7 @@ class ProcessLoader(Loader):
     """The batch of a step, as `Loader` gives it, prepared by several processes: PyTorch's workers."""
 
     def __init__(self, prepare: Callable[[int], Any], finish: Callable[[Any], Batch], *, workers: int) -> None:
+        """`prepare` can be pickled."""
         super().__init__(prepare, finish)
         self.workers = workers
         self.expected = -1
@@ -134,18 +135,17 @@ class ProcessLoader(Loader):
     def __call__(self, step: int) -> Batch:
         """The batch of `step`; any step but the one after the last starts the processes anew."""
         if step != self.expected:
-            steps = range(step, sys.maxsize)
-            # Forked processes share the memory-mapped images.
-            self.prepared = iter(
-                DataLoader(
-                    _Steps(self.prepare),
-                    sampler=steps,
-                    batch_size=None,
-                    num_workers=self.workers,
-                    pin_memory=torch.cuda.is_available(),
-                    multiprocessing_context="fork",
-                )
+            # Not forked: a lock that another thread holds at a fork is never opened in the child.
+            batches = DataLoader(
+                _Steps(self.prepare),
+                sampler=range(step, sys.maxsize),
+                batch_size=None,
+                num_workers=self.workers,
+                pin_memory=torch.cuda.is_available(),
+                multiprocessing_context="spawn",
+                worker_init_fn=_leave_signals_to_the_parent,
             )
+            self.prepared = iter(batches)
         self.expected = step + 1
         return self.finish(next(self.prepared))
 
@@ -153,6 +153,12 @@ class ProcessLoader(Loader):
         """Stop the processes."""
         self.prepared = iter(())
         super().close()
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    for name in ("SIGINT", "SIGHUP"):  # which a terminal sends to all processes; Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 class _Steps(Dataset[Any]):
@@ -194,22 +200,25 @@ def loader(
         return Loader(partial(crop_offsets, images, sampler, device), DeviceImages(images, sampler.crop, device))
     pool = ThreadPoolExecutor(workers, "decoder") if source == "files" else None
 
-    # A thread degrades slower than a GPU trains.
-    in_processes = device.type == "cuda" and sampler.degrade and "fork" in multiprocessing.get_all_start_methods()
-
     def prepare(step: int) -> Batch:
-        lr, hr = gather(images, sampler.crops(images, step), sampler.crop, pool)
-        lr = sampler.degraded(lr, step)
-        batch = Batch(torch.from_numpy(lr).permute(0, 3, 1, 2), torch.from_numpy(hr).permute(0, 3, 1, 2))
-        pin = device.type == "cuda" and not in_processes
-        return Batch(*(t.pin_memory() for t in batch)) if pin else batch
+        batch = prepare_batch(images, sampler, pool, step)
+        return Batch(*(t.pin_memory() for t in batch)) if device.type == "cuda" else batch
 
     def finish(batch: Batch) -> Batch:
         return Batch(*(t.to(device, non_blocking=True) for t in batch))
 
-    if in_processes:
-        return ProcessLoader(prepare, finish, workers=workers)
+    if device.type == "cuda" and sampler.degrade:  # a thread degrades slower than a GPU trains
+        return ProcessLoader(partial(prepare_batch, images, sampler, None), finish, workers=workers)
     return Loader(prepare, finish, depth=2 if pool else 1, close=pool.shutdown if pool else lambda: None)
+
+
+def prepare_batch(
+    images: PackedImages | ImageFiles, sampler: CropSampler, pool: ThreadPoolExecutor | None, step: int
+) -> Batch:
+    """The batch of a step on the CPU, its LRs degraded if the sampler says so."""
+    lr, hr = gather(images, sampler.crops(images, step), sampler.crop, pool)
+    lr = sampler.degraded(lr, step)
+    return Batch(torch.from_numpy(lr).permute(0, 3, 1, 2), torch.from_numpy(hr).permute(0, 3, 1, 2))
 
 
 def gather(

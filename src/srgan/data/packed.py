@@ -100,6 +100,9 @@ class PackedImages:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_packed, (self.path,)  # a process maps the file anew
+
     @property
     def megapixels(self) -> float:
         """Of all HRs together."""

@@ -6,16 +6,14 @@ import numbers
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 from srgan.errors import UsageError
 from srgan.model import weights as weights_module
 from srgan.model.weights import Weights
 
 CORNERS = ("srresnet", "srgan", "photo", "photo-gan")
 """Exact and crisp for clean images; exact and crisp for compressed and noisy ones."""
-TEXTURES = {0.0: 0.8, 1.0: 0.75}
-"""Strength of restoration -> texture that `auto` takes, after Kodak24 and by eye (docs/log.md)."""
+AUTO_TEXTURE = 0.8
+"""The texture of `auto`: more is further from the truth and looks no more natural (docs/results.md)."""
 
 
 def mixture(restore: float, texture: float) -> Weights:
@@ -42,14 +40,9 @@ def check_mixture(model: object, *, texture: object, restore: object, unset: str
             raise UsageError(f"{name} is {kinds} from 0 to 1, got {share!r}.")
 
 
-def auto_texture(restore: float) -> float:
-    """The texture that suits a strength: straight lines between TEXTURES."""
-    return float(np.interp(restore, list(TEXTURES), list(TEXTURES.values())))
-
-
 def is_automatic(restore: float, texture: float) -> bool:
     """Whether `auto` can choose this point, so that its compiled graphs are worth keeping on disk."""
-    return TEXTURES.get(restore) == texture
+    return restore in (0.0, 1.0) and texture == AUTO_TEXTURE
 
 
 @cache

@@ -21,7 +21,7 @@ from srgan.model.weights import Weights
 from srgan.progress import OnProgress
 from srgan.upscale.choose import choose_engine
 from srgan.upscale.engine import DeviceLost, Engine, EngineName, Precision
-from srgan.upscale.mixture import TEXTURES, auto_texture, check_mixture, is_automatic, mixture
+from srgan.upscale.mixture import AUTO_TEXTURE, check_mixture, is_automatic, mixture
 from srgan.upscale.strength import Strength, strength_of
 from srgan.upscale.tile_plan import TilePlan, bytes_from_text, free_memory, plan_tiles
 from srgan.upscale.tiled import (
@@ -188,7 +188,7 @@ class Upscaler:
             self._leave_gpu(error)
             return self.upscale_into(source, write, scale=scale, file=file, strength=strength, progress=progress)
         # Engines keep their activations for the next image; those of several mixtures share one memory.
-        if len(self._models) > 1 and plan.tail_pixels * model.engine.tail_bytes > self.memory // len(TEXTURES):
+        if len(self._models) > 1 and plan.tail_pixels * model.engine.tail_bytes > self.memory // 2:
             model.engine.release()
         return provenance | {"scale": str(scale), "tiles": f"{plan.grid.rows}x{plan.grid.columns}"}
 
@@ -227,22 +227,23 @@ class Upscaler:
             return self._named, self._describe(self._named)
         model = self._mixture(strength.restore)
         return model, self._describe(model) | {
-            "texture": f"{self._texture(strength.restore):g}",
+            "texture": f"{self._texture:g}",
             "restore": f"{strength.restore:g}",
             "restore_reason": strength.reason,
         }
 
     def _mixture(self, restore: float) -> _Model:
         """The model of a strength; loaded once."""
-        texture = self._texture(restore)
+        texture = self._texture
         with self._lock:
             if (restore, texture) not in self._models:
                 model = self._load(mixture(restore, texture), cache=is_automatic(restore, texture))
                 self._models[restore, texture] = model
             return self._models[restore, texture]
 
-    def _texture(self, restore: float) -> float:
-        return auto_texture(restore) if self.texture == "auto" else self.texture
+    @property
+    def _texture(self) -> float:
+        return AUTO_TEXTURE if self.texture == "auto" else self.texture
 
     def _load(self, weights: Weights, *, path: Path | None = None, cache: bool = False) -> _Model:
         cache = cache or (path is None and weights.name in weights_module.packaged())
