@@ -171,16 +171,31 @@ def test_png_of_one_frame_is_a_still_if_the_frame_is_its_image(stand_in: bool) -
         assert files.read_image(held(one)).pixels.tobytes() == STILLS[0].tobytes()
 
 
+@pytest.mark.parametrize("photometric", ["icclab", "cielab"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_icc_lab_is_read(dtype: Any) -> None:
-    array = corpus.smooth(3, height=12, width=16)
+def test_lab_with_alpha_is_read(dtype: Any, photometric: Any) -> None:
+    array, alpha = corpus.smooth(3, height=12, width=16), np.eye(12, 16, dtype=dtype) * np.iinfo(dtype).max
+    array[:2] = 255
     lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
-    values = np.asarray(ImageCms.applyTransform(Image.fromarray(array), lab)) ^ np.array([0, 128, 128], np.uint8)
+    values = np.asarray(ImageCms.applyTransform(Image.fromarray(array), lab)).astype(dtype) << np.iinfo(dtype).bits - 8
+    if photometric == "icclab":
+        values[..., 1:] ^= 1 << np.iinfo(dtype).bits - 1
+    elif dtype == np.uint16:
+        values[..., 0] += values[..., 0] >> 8  # full range
     file = io.BytesIO()
-    tifffile.imwrite(file, values.astype(dtype) * (256 if dtype == np.uint16 else 1), photometric="icclab")
+    tifffile.imwrite(file, np.dstack([values, alpha]), photometric=photometric, extrasamples=["unassalpha"])
     image = files.read_image(held(file.getvalue()))
-    assert image.pixels.dtype == np.uint16
+    assert image.pixels.dtype == np.uint16 and image.alpha is not None
+    np.testing.assert_array_equal(image.alpha > 0, np.eye(12, 16))
     assert np.abs(image.pixels / 257 - array).max() < 8  # Lab's steps are coarse
+    assert image.pixels[0].min() > 254 * 257
+
+
+def test_tiff_in_ycbcr_is_read() -> None:
+    array, file = corpus.smooth(3, height=12, width=16), io.BytesIO()
+    values = np.asarray(Image.fromarray(array).convert("YCbCr"))
+    tifffile.imwrite(file, values, photometric="ycbcr", subsampling=(1, 1), compression="zlib")
+    assert np.abs(files.read_image(held(file.getvalue())).pixels.astype(int) - array).max() < 4
 
 
 def test_lab_of_8_bits_is_read() -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from srgan.errors import ImageError
 from srgan.image import pillow
-from srgan.image.colour import nclx_of
+from srgan.image.colour import nclx_of, srgb_from_lab
 from srgan.image.source import (
     ImageBytes,
     Limits,
@@ -30,7 +30,7 @@ from srgan.image.source import (
     reason,
     webp_chunks,
 )
-from srgan.image.tiff_tags import full_pages, has_separate_tiles, is_icc_lab
+from srgan.image.tiff_tags import colours, full_pages, has_separate_tiles
 
 log = logging.getLogger("srgan")
 
@@ -107,9 +107,11 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
             return pillow.load(source, kind, limits, warn=warn, page=page)
         raise ImageError(f"{name_of(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
     limits.check(source, image.height, image.width)
-    if kind == "TIFF" and image.interpretation == "multiband" and image.bands == 3:
+    if kind == "TIFF" and image.interpretation in ("multiband", "srgb") and image.bands in (3, 4):
         with open_bytes(source) as file:
-            return _from_icc_lab(image) if is_icc_lab(file, page) else image
+            space = colours(file, page)
+        if space:
+            return _from_ycbcr(image) if space == "YCbCr" else _from_icc_lab(image)
     if isinstance(complete, ImageBytes) and complete is not source and warn and _lacks_pixels(complete.data[:-2]):
         raise ImageError(f"{name_of(source)} is a damaged or unusual JPEG: its last pixels are missing.")
     return image
@@ -118,9 +120,19 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
 def _from_icc_lab(image: Any) -> Any:
     """16-bit sRGB. Of 8 bits L is 0..255 and a, b are 128 + value; of 16 bits 256 times as much. Adobe Photoshop TIFF notes."""
     unit = 256 if image.format == "ushort" else 1
-    lightness = 100 / (65280 if unit == 256 else 255)
-    lab = image.linear([lightness, 1 / unit, 1 / unit], [0, -128, -128]).copy(interpretation="lab")
-    return lab.icc_export(output_profile="srgb", intent="relative", depth=16)
+    lab = image.extract_band(0, n=3).linear(
+        [100 / (65280 if unit == 256 else 255), 1 / unit, 1 / unit], [0, -128, -128]
+    )
+    alpha = [image[3] if unit == 256 else (image[3] * 257).cast("ushort")] if image.bands == 4 else []
+    return srgb_from_lab(lab.copy(interpretation="lab")).bandjoin(alpha)
+
+
+def _from_ycbcr(image: Any) -> Any:
+    """RGB of full-range YCbCr; libvips itself converts subsampled ones, and adds alpha. ITU-T T.871, section 7."""
+    if image.bands == 4:
+        return image.extract_band(0, n=3)
+    matrix = [[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]]
+    return image.linear(1, [0, -128, -128]).recomb(matrix).rint().cast("uchar").copy(interpretation="srgb")
 
 
 def only_page(source: Source, limits: Limits) -> int:
@@ -249,10 +261,8 @@ def to_grey_or_rgb(image: Any, source: Source) -> Any:
     if image.interpretation == "cmyk" and bands == 4 and image.format in ("uchar", "ushort"):
         return to_srgb(image)
     if image.interpretation in ("lab", "labs") and bands == 3:
-        image = image.colourspace("rgb16")
-        if field(image, "icc-profile-data") is not None:
-            image = image.copy()
-            image.remove("icc-profile-data")
+        alpha = [image[3].cast("short").copy(format="ushort")] if image.bands == 4 else []
+        image = srgb_from_lab(image.extract_band(0, n=3).colourspace("lab")).bandjoin(alpha)
     known = (image.interpretation in _GREY and bands == 1) or (image.interpretation in _COLOUR and bands == 3)
     if not known or image.format not in ("uchar", "ushort"):
         raise ImageError(

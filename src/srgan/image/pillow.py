@@ -14,6 +14,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from srgan.errors import ImageError
+from srgan.image.colour import srgb_from_lab
 from srgan.image.source import Limits, Source, boxes, colour_boxes, name_of, open_bytes, reason
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _array(image: Any, kind: str, source: Source) -> NDArray[Any]:
         scaled = np.asarray(image).astype(np.float32) * np.array([100 / 255, 1, 1], np.float32)
         scaled[..., 1:] = np.asarray(image)[..., 1:].view(np.int8)
         lab = pyvips.Image.new_from_array(scaled, interpretation="lab")
-        return np.asarray(lab.icc_export(output_profile="srgb", intent="relative", depth=16).numpy())
+        return np.asarray(srgb_from_lab(lab).numpy())
     if image.mode == "F":
         raise ImageError(f"{name_of(source)} holds numbers of type float; srgan takes 8 or 16 bits. Convert it first.")
     if image.mode.startswith("I"):

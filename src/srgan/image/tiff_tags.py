@@ -8,7 +8,7 @@ import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4} | dict.fromkeys(
     (16, 17, 18), 8
@@ -30,7 +30,7 @@ _WIDTH, _HEIGHT = 0x100, 0x101
 _SUBFILE = 0x00FE
 _PLACES = (0x0111, 0x0144)
 """Offsets of strips and of tiles."""
-_PHOTOMETRIC, _PLANAR, _TILE_WIDTH = 0x0106, 0x011C, 0x0142
+_COMPRESSION, _PHOTOMETRIC, _PLANAR, _TILE_WIDTH = 0x0103, 0x0106, 0x011C, 0x0142
 _ON_A_MAP = (0x830E, 0x8482, 0x85D8)
 """ModelPixelScale, ModelTiepoint, ModelTransformation. OGC GeoTIFF 1.1."""
 _DROPPED = (0xA002, 0xA003, 0xA005)
@@ -78,9 +78,12 @@ def has_separate_tiles(file: BinaryIO, page: int = 0) -> bool:
     return _value(file, page, _PLANAR) == b"\2\0" and _value(file, page, _TILE_WIDTH) is not None
 
 
-def is_icc_lab(file: BinaryIO, page: int = 0) -> bool:
-    """Whether a page holds Lab as ICC profiles encode it (PhotometricInterpretation 9), of which libvips tells nothing."""
-    return _value(file, page, _PHOTOMETRIC) == b"\t\0"
+def colours(file: BinaryIO, page: int = 0) -> Literal["YCbCr", "ICCLab"] | None:
+    """What a page's values are, where libvips does not tell: YCbCr without JPEG, Lab as ICC profiles encode it."""
+    kind = _value(file, page, _PHOTOMETRIC)
+    if kind == b"\6\0" and _value(file, page, _COMPRESSION) not in (b"\6\0", b"\7\0"):
+        return "YCbCr"
+    return "ICCLab" if kind == b"\t\0" else None
 
 
 def _value(file: BinaryIO, page: int, wanted: int) -> bytes | None:
