@@ -37,7 +37,7 @@ _MODULES_OF_EXTRA = {
     "web": ("fastapi", "prometheus_client", "python_multipart", "starlette", "uvicorn"),
     "export": ("onnx", "onnxruntime"),
     "gpu": ("ncnn",),
-    "cluster": ("ray", "pyarrow"),
+    "cluster": ("ray",),
 }
 _LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
 _OF_THE_MACHINE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE})

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,13 +15,13 @@ import pytest
 
 from srgan.cli import main
 from srgan.commands.upscale import _with_address
-from srgan.errors import ImageError, UsageError
+from srgan.errors import ImageError, SrganError, UsageError
 from srgan.image import files
 from srgan.model import weights
 from srgan.upscale.batch import FileOptions
 from srgan.upscale.inputs import UpscaleTask
 from srgan.upscale.openvino import OpenVinoEngine
-from srgan.upscale.ray import Actor, Row, StopCheck, StopFlag, actors_and_resources
+from srgan.upscale.ray import Actor, actors_and_resources
 from srgan.upscale.upscaler import Upscaler
 
 QUICK = {"engine": "openvino", "precision": "fp32", "threads": 1}
@@ -109,25 +107,6 @@ def test_plain_command_loads_no_ray(folder: Path, small_file: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-class LocalHandle:
-    """Stands for the handle of an actor that is no process of its own."""
-
-    def __init__(self, of: object) -> None:
-        self._of = of
-
-    def __getattr__(self, name: str) -> Any:
-        return SimpleNamespace(remote=getattr(self._of, name))
-
-
-@pytest.fixture
-def stop_flag(monkeypatch: pytest.MonkeyPatch) -> StopFlag:
-    """With a Ray that calls at once."""
-    context = SimpleNamespace(get_actor_id=lambda: "me")
-    near = SimpleNamespace(get=lambda value: value, get_runtime_context=lambda: context)
-    monkeypatch.setitem(sys.modules, "ray", near)
-    return StopFlag()
-
-
 @pytest.fixture
 def tasks(folder: Path) -> list[UpscaleTask]:
     return [
@@ -136,23 +115,17 @@ def tasks(folder: Path) -> list[UpscaleTask]:
     ]
 
 
-def answers(actor: Actor, tasks: list[UpscaleTask]) -> list[Row]:
-    rows = actor({"task": [pickle.dumps(task) for task in tasks]})["row"]
-    return [pickle.loads(row) for row in rows]
-
-
-def actor(stop_flag: StopFlag, model: Path, folder: Path, **arguments: Any) -> Actor:
-    return Actor(LocalHandle(stop_flag), {"model": str(model), **QUICK, **arguments}, FileOptions(), folder)
+def actor(model: Path, folder: Path, **arguments: Any) -> Actor:
+    return Actor({"model": str(model), **QUICK, **arguments}, FileOptions(), folder)
 
 
 def test_actor_returns_failures(
-    stop_flag: StopFlag, tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    rows = answers(actor(stop_flag, small_file, folder), tasks)
-    assert [row[0] for row in rows] == tasks
-    assert [type(row[1]) for row in rows] == [type(None), type(None), ImageError]
-    assert files.size(folder / "out/a.png") == (36, 56) and stop_flag.stop() == 0
+    errors, _ = actor(small_file, folder).upscale(tasks)
+    assert [type(error) for error in errors] == [type(None), type(None), ImageError]
+    assert files.size(folder / "out/a.png") == (36, 56)
 
 
 def test_threads_of_the_engine(small_file: Path) -> None:
@@ -162,41 +135,41 @@ def test_threads_of_the_engine(small_file: Path) -> None:
 
 
 def test_finished_images_are_not_repeated(
-    stop_flag: StopFlag, tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     (folder / "out").mkdir()
     tasks[0].target.write_text("done")
-    assert [row[1] for row in answers(actor(stop_flag, small_file, folder), tasks[:2])] == [None, None]
+    assert actor(small_file, folder).upscale(tasks[:2]) == ([None, None], [])
     assert tasks[0].target.read_text() == "done" and tasks[1].target.exists()
 
 
 def test_actor_that_cannot_start(
-    stop_flag: StopFlag, tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     for wrong, message in (
-        (actor(stop_flag, folder / "nonesuch.safetensors", folder), "nonesuch"),
-        (actor(stop_flag, small_file, folder / "nowhere"), "start in a folder that all nodes share"),
-        (actor(stop_flag, small_file, folder, precision="int8"), "no int8 ranges"),
+        (actor(folder / "nonesuch.safetensors", folder), "nonesuch"),
+        (actor(small_file, folder / "nowhere"), "start in a folder that all nodes share"),
+        (actor(small_file, folder, precision="int8"), "no int8 ranges"),
     ):
-        ((task, error, _),) = answers(wrong, tasks)
-        assert task is None and message in str(error)
+        with pytest.raises(SrganError, match=message):
+            wrong.upscale([])
 
 
-def test_stop_flag_leaves_nothing_behind(
-    stop_flag: StopFlag, tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_stopped_actor_leaves_nothing_behind(
+    tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def closing(self: Upscaler, *_: object, progress: Any, **__: object) -> None:
-        assert stop_flag.stop() == 1
+    def stopping(self: Upscaler, *_: object, progress: Any, **__: object) -> None:
+        working.stop()
         progress(1, 2)
+        raise AssertionError("not reached")
 
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(Upscaler, "upscale_into", closing)
-    monkeypatch.setattr(StopCheck, "INTERVAL", 0.0)
-    working = actor(stop_flag, small_file, folder)
-    assert answers(working, tasks) == [(None, None, [])] and stop_flag.stop() == 0
-    assert answers(working, tasks) == [(None, None, [])]
+    monkeypatch.setattr(Upscaler, "upscale_into", stopping)
+    working = actor(small_file, folder)
+    working.upscale(tasks)
+    working.upscale(tasks)
     assert not [path for path in (folder / "out").rglob("*") if path.is_file()]
 
 

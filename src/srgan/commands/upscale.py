@@ -189,16 +189,22 @@ def _upscale(settings: UpscaleSettings, todo: list[UpscaleTask]) -> dict[Upscale
     names = ("model", "texture", "restore", "engine", "precision", "memory", "device", "self_ensemble")
     arguments: dict[str, Any] = {name: getattr(settings, name) for name in names}
     on_done = _print_path()
-    if settings.ray is not None:
-        from srgan.upscale.ray import upscale_on_ray
-
-        with contextlib.redirect_stdout(sys.stderr):  # Ray's messages
-            return upscale_on_ray(
-                todo, arguments, options, address=settings.ray, actors=settings.ray_actors, on_done=on_done
-            )
-    from srgan.upscale.upscaler import Upscaler
-
     with Progress("upscaling", len(todo), unit="image") as bar:
+        if settings.ray is not None:
+            from srgan.upscale.ray import upscale_on_ray
+
+            with contextlib.redirect_stdout(sys.stderr):  # Ray's messages
+                return upscale_on_ray(
+                    todo,
+                    arguments,
+                    options,
+                    address=settings.ray,
+                    actors=settings.ray_actors,
+                    on_done=on_done,
+                    on_progress=bar.update,
+                )
+        from srgan.upscale.upscaler import Upscaler
+
         return upscale_files(
             Upscaler(**arguments),
             todo,

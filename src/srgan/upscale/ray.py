@@ -1,19 +1,14 @@
-"""`srgan upscale --ray`: a list of images, distributed by Ray Data to the actors of a cluster."""
+"""`srgan upscale --ray`: a list of images, distributed to the actors of a Ray cluster."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import pickle
-import queue
 import signal
 import socket
 import threading
-import time
-import traceback
-import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,97 +35,40 @@ _ENVIRONMENT = {
     "RAY_ENABLE_AUTO_CONNECT": "0",  # no second Ray for calls after the end
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray's internals stay off stderr
 }
-Row = tuple[UpscaleTask | None, Exception | None, list[str]]
-"""An image, why it failed, messages for the user. Without an image: why this actor can do none."""
-
-
-class StopFlag:
-    """Knows which actors are busy, and whether all should stop; itself an actor, one in a run."""
-
-    def __init__(self) -> None:
-        self._busy: set[str] = set()
-        self._stopped = False
-
-    def may_continue(self, actor: str) -> bool:
-        """Whether this actor may begin, or continue; if so, it counts as busy."""
-        if not self._stopped:
-            self._busy.add(actor)
-        return not self._stopped
-
-    def leave(self, actor: str) -> None:
-        """This actor has finished what it began, or removed it."""
-        self._busy.discard(actor)
-
-    def stop(self) -> int:
-        """Ask all to stop; returns how many are still busy."""
-        self._stopped = True
-        return len(self._busy)
-
-
-class StopCheck:
-    """Called with progress: stops the batch, as Ctrl-C does, when the stop flag is set; asks once a second."""
-
-    INTERVAL = 1.0
-
-    def __init__(self, may_continue: Callable[[], bool]) -> None:
-        self._may_continue, self._last_check = may_continue, time.monotonic()
-
-    def __call__(self, done: float, task: UpscaleTask) -> None:
-        """Raise KeyboardInterrupt when the actor should stop."""
-        if time.monotonic() - self._last_check >= self.INTERVAL:
-            self._last_check = time.monotonic()
-            if not self._may_continue():
-                raise KeyboardInterrupt
-
-
-class MessageCollector(logging.Handler):
-    """Collects an actor's warnings, for the driver to log."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the message."""
-        self._messages.append(record.getMessage())
-
-    def take(self) -> list[str]:
-        """The messages since the last call."""
-        messages, self._messages = self._messages, []
-        return messages
 
 
 class Actor:
-    """One engine; each call upscales a part of the list."""
+    """One engine; each call of `upscale` takes a part of the list."""
 
-    def __init__(
-        self, stop_flag: Any, upscaler_arguments: Mapping[str, Any], options: FileOptions, folder: Path
-    ) -> None:
-        import ray
-
-        self._get, self._stop_flag, self._name = ray.get, stop_flag, ray.get_runtime_context().get_actor_id()
+    def __init__(self, upscaler_arguments: Mapping[str, Any], options: FileOptions, folder: Path) -> None:
         self._upscaler_arguments, self._options, self._folder = upscaler_arguments, options, folder
-        self._messages = MessageCollector()
-        log.addHandler(self._messages)
+        self._stopped = threading.Event()
+        self._warnings = _Warnings()
+        log.addHandler(self._warnings)
 
-    def __call__(self, part: Mapping[str, Any]) -> dict[str, list[bytes]]:
-        """{"task": pickled tasks} -> {"row": pickled rows}."""
-        rows: list[Row] = [(None, None, [])]
-        if self._may_continue():
-            try:
-                rows = self._upscale([pickle.loads(task) for task in part["task"]])
-            except KeyboardInterrupt:
-                pass  # the stop flag
-            except (SrganError, ModuleNotFoundError) as error:
-                rows = [(None, error, [])]
-            except Exception:
-                rows = [(None, RuntimeError(traceback.format_exc()), [])]
-            finally:
-                self._get(self._stop_flag.leave.remote(self._name))
-        return {"row": [pickle.dumps(row) for row in rows]}
+    def stop(self) -> None:
+        """Let `upscale`, in another thread, remove what it began and return."""
+        self._stopped.set()
 
-    def _may_continue(self) -> bool:
-        return bool(self._get(self._stop_flag.may_continue.remote(self._name)))
+    def upscale(self, tasks: Sequence[UpscaleTask]) -> tuple[list[SrganError | None], list[str]]:
+        """Why each image failed, and the warnings for the user. Raises what `Upscaler` raises."""
+        upscaler = self._upscaler
+        # What exists was finished before an actor died.
+        todo = [task for task in tasks if self._options.overwrite or not task.target.exists()]
+        failures: dict[UpscaleTask, SrganError] = {}
+        try:
+            if todo:
+                failures = upscale_files(
+                    upscaler, todo, self._options, on_done=lambda path: None, on_progress=self._check
+                )
+        except KeyboardInterrupt:
+            pass  # `stop`
+        messages, self._warnings.messages = self._warnings.messages, []
+        return [failures.get(task) for task in tasks], messages
+
+    def _check(self, done: float, task: UpscaleTask) -> None:
+        if self._stopped.is_set():
+            raise KeyboardInterrupt
 
     @cached_property
     def _upscaler(self) -> Upscaler:
@@ -143,16 +81,16 @@ class Actor:
             ) from None
         return Upscaler(**self._upscaler_arguments)
 
-    def _upscale(self, tasks: Sequence[UpscaleTask]) -> list[Row]:
-        # What exists was finished before an actor died.
-        todo = [task for task in tasks if self._options.overwrite or not task.target.exists()]
-        failures: dict[UpscaleTask, SrganError] = {}
-        upscaler = self._upscaler
-        if todo:
-            check = StopCheck(self._may_continue)
-            failures = upscale_files(upscaler, todo, self._options, on_done=lambda path: None, on_progress=check)
-        messages = [self._messages.take(), *([] for _ in tasks[1:])]
-        return [(task, failures.get(task), lines) for task, lines in zip(tasks, messages, strict=True)]
+
+class _Warnings(logging.Handler):
+    """Collects an actor's warnings, for the driver to log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
 
 
 def actors_and_resources(
@@ -183,52 +121,67 @@ def upscale_on_ray(
     address: str,
     actors: int | None,
     on_done: Callable[[Path], None],
+    on_progress: Callable[[int], None],
 ) -> dict[UpscaleTask, SrganError]:
     """Upscale all files by `Upscaler(**upscaler_arguments)` in each actor; returns those that failed, and why.
 
-    `on_done` is called with each finished file. Raises what `Upscaler` raises, and UsageError where Ray cannot be
-    reached or stops.
+    `on_done` is called with each finished file, `on_progress` with the number of images that are done or have failed.
+    Raises what `Upscaler` raises, and UsageError where Ray cannot be reached or stops.
     """
     ray = _connect(address)
-    pending = {task.target: task for task in tasks}
-    failures: dict[UpscaleTask, SrganError] = {}
-    logged: set[str] = set()
     engine, precision = upscaler_arguments["engine"], upscaler_arguments["precision"]
     gpu = engine == "pytorch" or (engine == "auto" and precision not in ("fp32", "int8"))
+    failures: dict[UpscaleTask, SrganError] = {}
+    logged: set[str] = set()
+    running: dict[Any, tuple[Any, Sequence[UpscaleTask]]] = {}
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         count, resources = actors_and_resources(nodes, actors, gpu=gpu)
-        threads = int(resources["num_cpus"]) if "num_cpus" in resources else None
-        arguments = {
-            "upscaler_arguments": {**upscaler_arguments, "threads": threads},
-            "options": options,
-            "folder": Path.cwd(),
-        }
-        # In parts first; then one by one what died with its actor.
-        for part in (max(1, min(MAX_PART, len(tasks) // (8 * count))), 1):
-            with contextlib.closing(_rows(ray, list(pending.values()), part, count, resources, arguments)) as rows:
-                for task, error, messages in rows:
-                    for message in messages:
-                        if message not in logged:
-                            logged.add(message)
-                            log.warning(message)
-                    if task is None and error is not None:
-                        raise error
-                    if task is None or pending.pop(task.target, None) is None:
-                        continue
-                    if isinstance(error, SrganError):
-                        failures[task] = error
-                    else:
-                        on_done(task.target)
-            if not pending:
-                break
+        arguments = {**upscaler_arguments, "threads": resources.get("num_cpus")}
+        remote = ray.remote(max_concurrency=2, max_restarts=-1, max_task_retries=RETRIES, **resources)(Actor)
+        size = max(1, min(MAX_PART, len(tasks) // (8 * count)))
+        parts = deque(tasks[start : start + size] for start in range(0, len(tasks), size))
+        # An empty part at first: where a cluster is busy, some actors may start late, or never.
+        for actor in [remote.remote(arguments, options, Path.cwd()) for _ in range(count)]:
+            running[actor.upscale.remote([])] = actor, []
+        left = len(tasks)
+        while left:
+            (answer, *_), _ = ray.wait(list(running))
+            actor, part = running.pop(answer)
+            try:
+                errors, messages = ray.get(answer)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            except ray.exceptions.RayError:  # the actor died too often
+                reason = "every actor that was given it died, for example for lack of memory."
+                errors, messages = [ImageError(f"{printable(task.source)}: {reason}") for task in part], []
+                if len(part) > 1:
+                    parts.extend([task] for task in part)
+                    part = []
+            if parts:
+                following = parts.popleft()
+                running[actor.upscale.remote(following)] = actor, following
+            # What the part was.
+            for message in messages:
+                if message not in logged:
+                    logged.add(message)
+                    log.warning(message)
+            for task, fault in zip(part, errors, strict=False):
+                if fault is None:
+                    on_done(task.target)
+                else:
+                    failures[task] = fault
+            left -= len(part)
+            on_progress(len(tasks) - left)
     except ray.exceptions.RayError as error:
         raise UsageError(f"Ray stopped: {_last_line(error)}") from error
     finally:
+        busy = {answer: actor for answer, (actor, part) in running.items() if part}
+        for actor in busy.values():
+            actor.stop.remote()
+        if busy:
+            ray.wait(list(busy), num_returns=len(busy), timeout=CLEANUP_SECONDS)
         ray.shutdown()
-    for task in pending.values():
-        reason = f"{printable(task.source)}: every actor that was given it died, for example for lack of memory."
-        failures[task] = ImageError(reason)
     return failures
 
 
@@ -237,7 +190,6 @@ def _connect(address: str) -> Any:
     if address != "local":  # a cluster that is gone would be asked for many minutes
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
     import ray
-    import ray.data
 
     handler = signal.getsignal(signal.SIGTERM)  # Ray replaces it by its own
     dashboard = False if address == "local" else None
@@ -255,68 +207,6 @@ def _connect(address: str) -> Any:
         finally:
             signal.signal(signal.SIGTERM, handler)
     return ray
-
-
-def _rows(
-    ray: Any,
-    tasks: Sequence[UpscaleTask],
-    part: int,
-    actors: int,
-    resources: Mapping[str, float],
-    arguments: Mapping[str, Any],
-) -> Generator[Row]:
-    """The actors' rows as they come. Ray Data runs in another thread, because it kills the actors when interrupted.
-
-    When closed early, it waits until the actors have removed what they began.
-    """
-    # Ray Data over the pickled tasks, with the actors as its pool.
-    quiet = not log.isEnabledFor(logging.INFO)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = not quiet
-    context.enable_rich_progress_bars, context.use_ray_tqdm = True, False  # bars of what is installed
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR if quiet else logging.INFO)
-    context.max_errored_blocks = -1  # of an actor that died too often; what it had stays pending
-    stop_flag = ray.remote(num_cpus=0)(StopFlag).remote()
-    parts = -(-len(tasks) // part)
-    dataset = ray.data.from_items([{"task": pickle.dumps(task)} for task in tasks], override_num_blocks=parts)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # max_task_retries has no other way in, and Ray 2.64 warns about this one
-        dataset = dataset.map_batches(
-            Actor,
-            fn_constructor_kwargs={**arguments, "stop_flag": stop_flag},
-            batch_size=len(tasks) // parts,
-            compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
-            max_task_retries=RETRIES,
-            **resources,
-        )
-    # A thread that reads the rows; None is the end.
-    rows: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    stopped = threading.Event()
-
-    def read() -> None:
-        try:
-            for row in dataset.iter_rows():
-                rows.put(pickle.loads(row["row"]))
-                if stopped.is_set():
-                    break
-            rows.put(None)
-        except BaseException as error:
-            rows.put(error)
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        while (row := rows.get()) is not None:
-            if isinstance(row, BaseException):
-                raise row
-            yield row
-    finally:
-        end = time.monotonic() + CLEANUP_SECONDS
-        while reader.is_alive() and ray.get(stop_flag.stop.remote()) and time.monotonic() < end:
-            time.sleep(0.1)
-        stopped.set()
-        reader.join(CLEANUP_SECONDS / 6)
 
 
 def _last_line(error: Exception) -> str:
