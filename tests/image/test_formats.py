@@ -245,9 +245,8 @@ def test_animations_are_written(tmp_path: Path, suffix: str, plays: int) -> None
         xmp=corpus.XMP,
         jpeg_comments=b"\xff\xfe\0\x07hello" if suffix == ".gif" else None,
     )
-    writer = WRITERS[suffix](
-        tmp_path / f"a{suffix}", height=12, width=16, plays=plays, metadata=metadata, quality=None, lossless=True
-    )
+    path, form = tmp_path / f"a{suffix}", {"quality": None, "lossless": True}
+    writer = WRITERS[suffix](path, name=path, height=12, width=16, plays=plays, metadata=metadata, **form)
     arrays = [np.asarray(still) for still in STILLS]
     for number, alpha in enumerate([None, hard, None]):
         assert (

@@ -84,7 +84,7 @@ class AnimationWriter:
         self,
         path: Path,
         *,
-        name: Path | None = None,
+        name: Path,
         height: int,
         width: int,
         plays: int,
@@ -92,10 +92,8 @@ class AnimationWriter:
         quality: int | None,
         lossless: bool,
     ) -> None:
-        self._path, self._height, self._width, self._plays = path, height, width, plays
-        self._name = name or path
-        self._metadata = metadata
-        self._quality, self._lossless = quality, lossless
+        self._path, self._name, self._height, self._width, self._plays = path, name, height, width, plays
+        self._metadata, self._quality, self._lossless = metadata, quality, lossless
         self._frames: list[tuple[int, int]] = []  # offset and length of each encoded frame
         self._file: BinaryIO = path.open("w+b")
         self._alpha = False

@@ -107,7 +107,7 @@ class Service:
         queue = self.small if pixels <= SMALL_PIXELS else self.large
         arrived = started = time.monotonic()
 
-        def job(check: OnProgress) -> tuple[bytes, str, dict[str, str]]:
+        def job(check: OnProgress) -> tuple[bytes, Path, dict[str, str]]:
             nonlocal started
             started = time.monotonic()
 
@@ -119,12 +119,11 @@ class Service:
             on_start()
             return upscale_bytes(self.pool.upscaler(params, queue.name), source, pixels, params, between_tiles)
 
-        data, suffix, provenance = await queue.run(job, on_position=on_position)
+        data, name, provenance = await queue.run(job, on_position=on_position)
 
         seconds = {"wait": started - arrived, "work": time.monotonic() - started}
         self.metrics.upscaled(seconds)
-        headers = _headers(provenance, seconds, f"{Path(source.name).stem}_x{params.scale}{suffix}")
-        return Upscaled(data=data, media_type=MEDIA_TYPES[suffix], headers=headers)
+        return Upscaled(data=data, media_type=MEDIA_TYPES[name.suffix], headers=_headers(provenance, seconds, name))
 
     def _yield_to_small_jobs(self, queue: JobQueue) -> None:
         end = time.monotonic() + YIELD_SECONDS
@@ -153,25 +152,28 @@ def count_pixels(source: ImageBytes, limits: Limits) -> int:
 
 def upscale_bytes(
     upscaler: Upscaler, source: ImageBytes, pixels: int, params: UpscaleParams, progress: OnProgress
-) -> tuple[bytes, str, dict[str, str]]:
-    """The bytes that `srgan upscale` writes, their file ending, and their provenance. Raises ImageError."""
+) -> tuple[bytes, Path, dict[str, str]]:
+    """The bytes that `srgan upscale` writes, the name of the file, and its provenance. Raises ImageError."""
     kind = format_of(source).lower()
     with files.memory_folder(16 * params.scale**2 * pixels) as folder:
         named = ImageBytes(data=source.data, name=f"image{SUFFIXES.get(kind, f'.{kind}')}")
         suffix = SUFFIXES[params.format] if params.format else files.result_suffix(named)
-        target = folder / f"image{suffix}"
-        name = Path(f"{Path(source.name).stem}_x{params.scale}{suffix}")
+        name = Path(_safe(f"{Path(source.name).stem}_x{params.scale}{suffix}"))
         options = FileOptions(scale=params.scale, provenance=params.provenance, alpha=params.alpha)
-        provenance = upscale_file(upscaler, source, target, options, progress, name=name)
-        return target.read_bytes(), suffix, provenance
+        provenance = upscale_file(upscaler, source, folder / name, options, progress)
+        return (folder / name).read_bytes(), name, provenance
 
 
-def _headers(provenance: dict[str, str], seconds: dict[str, float], name: str) -> dict[str, str]:
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)[-100:]
+def _safe(name: str) -> str:
+    """The end of somebody else's name, as a file and a header may have it."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)[-100:]
+
+
+def _headers(provenance: dict[str, str], seconds: dict[str, float], name: Path) -> dict[str, str]:
     return {
         **{header: provenance[key] for header, (key, _) in HEADERS.items() if key in provenance},
         "Server-Timing": ", ".join(f"{what};dur={1000 * value:.1f}" for what, value in seconds.items()),
-        "Content-Disposition": f'inline; filename="{safe}"',
+        "Content-Disposition": f'inline; filename="{name}"',
         "Cache-Control": "no-store",
     }
 

@@ -47,10 +47,8 @@ class FileTask:
     Nothing is left behind unless `finish` succeeds.
     """
 
-    def __init__(self, source: Source, target: Path, options: FileOptions, *, name: Path | None = None) -> None:
+    def __init__(self, source: Source, target: Path, options: FileOptions) -> None:
         self.source, self.target, self.options = source, target, options
-        self.name = name or target
-        """What messages call the target."""
         self._files = contextlib.ExitStack()
         self._pages: list[int] = []
         self._animation: animation.Animation | None = None
@@ -65,12 +63,12 @@ class FileTask:
         try:
             exists = self.target.exists()
         except OSError as error:  # a name that is too long
-            raise write_error(self.name, error) from None
+            raise write_error(self.target, error) from None
         if exists:
             if not self.options.overwrite:
-                raise ImageError(f"{printable(self.name)} exists; --overwrite replaces it.")
+                raise ImageError(f"{printable(self.target)} exists; --overwrite replaces it.")
             if isinstance(self.source, Path) and self.source.exists() and self.target.samefile(self.source):
-                raise UsageError(f"{printable(self.name)} is the input itself; give another name with -o.")
+                raise UsageError(f"{printable(self.target)} is the input itself; give another name with -o.")
         try:
             self._pages = pages(self.source, DEFAULT_LIMITS)
             if is_animated(self.source, DEFAULT_LIMITS):
@@ -88,17 +86,17 @@ class FileTask:
         self._animation = frames = animation.Animation(self.source)
         if self.target.suffix.lower() not in animation.WRITERS:
             raise ImageError(
-                f"{name_of(self.source)} is an animation of {frames.count} frames, which {printable(self.name)} "
+                f"{name_of(self.source)} is an animation of {frames.count} frames, which {printable(self.target)} "
                 "cannot hold. Write WebP or GIF."
             )
         scale = self.options.scale
-        check_target(self.name, height=scale * frames.height, width=scale * frames.width, alpha=True)
+        check_target(self.target, height=scale * frames.height, width=scale * frames.width, alpha=True)
         self._several = self._temporary_file()
 
     def _open_pages(self) -> None:
         if self.target.suffix.lower() not in (".tif", ".tiff"):
             raise ImageError(
-                f"{name_of(self.source)} has {len(self._pages)} pages, which {printable(self.name)} cannot hold. "
+                f"{name_of(self.source)} has {len(self._pages)} pages, which {printable(self.target)} cannot hold. "
                 "Write TIFF."
             )
         self._several = self._temporary_file()
@@ -118,7 +116,6 @@ class FileTask:
         height, width = scale * reader.height, scale * reader.width
         writer = ImageWriter(
             self.target,
-            name=self.name,
             height=height,
             width=width,
             channels=reader.channels,
@@ -147,7 +144,7 @@ class FileTask:
             try:
                 return self._compute_several(upscaler, self._several, progress or (lambda done, total: None))
             except OSError as error:  # a full disk
-                raise write_error(self.name, error) from None
+                raise write_error(self.target, error) from None
         assert self._reader is not None and self._writer is not None, "compute comes after open"
         provenance = upscaler.upscale_into(
             self._reader, self._writer.write_box, scale=scale, file=self.source, progress=progress
@@ -156,27 +153,28 @@ class FileTask:
             self._provenance = provenance
         rounded = depth_warning(self.target, self._reader.dtype)
         if rounded:
-            log.warning("%s: %s", printable(self.name), rounded)
+            log.warning("%s: %s", printable(self.target), rounded)
         return provenance
 
     def _compute_several(self, upscaler: Upscaler, several: Path, progress: OnProgress) -> dict[str, str]:
         options, frames = self.options, self._animation
         if frames is None:
             return sequences.upscale_pages(
-                upscaler, self.source, self._pages, several, options, progress, name=self.name
+                upscaler, self.source, self._pages, several, options, progress, name=self.target
             )
-        metadata = frames.metadata.enlarged(options.scale, options.scale * frames.height, options.scale * frames.width)
-        return sequences.upscale_animation(
-            upscaler,
-            frames,
+        height, width = options.scale * frames.height, options.scale * frames.width
+        writer = animation.WRITERS[self.target.suffix.lower()](
             several,
-            options,
-            progress,
-            file=self.source,
-            name=self.name,
-            metadata=fit_metadata(self.name, metadata),
+            name=self.target,
+            height=height,
+            width=width,
+            plays=frames.plays,
+            metadata=fit_metadata(self.target, frames.metadata.enlarged(options.scale, height, width)),
+            quality=options.quality,
             lossless=self._lossless(),
         )
+        with contextlib.closing(writer):
+            return sequences.upscale_animation(upscaler, frames, self.source, writer, options, progress)
 
     def finish(self) -> None:
         """Encode, flush to disk, put in place."""
@@ -189,7 +187,7 @@ class FileTask:
                 with atomic_path(self.target, overwrite=self.options.overwrite) as path:
                     self._several.replace(path)
             except OSError as error:
-                raise write_error(self.name, error) from None
+                raise write_error(self.target, error) from None
 
     def close(self) -> None:
         """Remove what is not finished."""
@@ -197,16 +195,10 @@ class FileTask:
 
 
 def upscale_file(
-    upscaler: Upscaler,
-    source: Source,
-    target: Path,
-    options: FileOptions,
-    progress: OnProgress | None = None,
-    *,
-    name: Path | None = None,
+    upscaler: Upscaler, source: Source, target: Path, options: FileOptions, progress: OnProgress | None = None
 ) -> dict[str, str]:
-    """All three steps of one file; returns the provenance. Raises ImageError, UsageError, which call the target `name`."""
-    task = FileTask(source, target, options, name=name).open()
+    """All three steps of one file; returns the provenance. Raises ImageError, UsageError."""
+    task = FileTask(source, target, options).open()
     try:
         provenance = task.compute(upscaler, progress)
         task.finish()

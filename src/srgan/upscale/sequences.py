@@ -10,7 +10,7 @@ import numpy as np
 
 from srgan.errors import ImageError
 from srgan.fs import printable
-from srgan.image.animation import WRITERS, Animation, Frame
+from srgan.image.animation import Animation, AnimationWriter, Frame
 from srgan.image.source import name_of
 from srgan.image.stream import ImageReader, ImageWriter
 from srgan.image.tiff_tags import append_page
@@ -19,7 +19,6 @@ from srgan.upscale.strength import Strength
 from srgan.upscale.tiled import ArrayRegions, write_to_array
 
 if TYPE_CHECKING:
-    from srgan.image.metadata import Metadata
     from srgan.image.source import Source
     from srgan.upscale.batch import FileOptions
     from srgan.upscale.upscaler import Upscaler
@@ -28,61 +27,43 @@ if TYPE_CHECKING:
 def upscale_animation(
     upscaler: Upscaler,
     animation: Animation,
-    target: Path,
+    file: Source,
+    writer: AnimationWriter,
     options: FileOptions,
     progress: OnProgress,
-    *,
-    file: Source,
-    name: Path,
-    metadata: Metadata,
-    lossless: bool,
 ) -> dict[str, str]:
     """Upscale each different frame once, all with the strength of the first. Raises ImageError.
 
-    `file`: what the animation is read from; `name`: what messages call `target`, with its suffix. Returns the provenance.
+    `file`: what the animation is read from. Returns the provenance.
     """
-    scale = options.scale
-    height, width = scale * animation.height, scale * animation.width
+    height, width = options.scale * animation.height, options.scale * animation.width
     size = animation.height * animation.width
     computed: dict[bytes, int] = {}
     strength: Strength | None = None
     provenance: dict[str, str] = {}
-    writer = WRITERS[(name or target).suffix.lower()](
-        target,
-        name=name,
-        height=height,
-        width=width,
-        plays=animation.plays,
-        metadata=metadata,
-        quality=options.quality,
-        lossless=lossless,
-    )
-    try:
-        for number, frame in enumerate(animation):
-            alpha = b"" if frame.alpha is None else frame.alpha.tobytes()
-            digest = hashlib.sha256(frame.pixels.tobytes() + alpha).digest()
-            if digest in computed:
-                writer.repeat(computed[digest], frame.milliseconds)
-                continue
-            larger = Frame(
-                pixels=np.empty((height, width, 3), np.uint8),
-                alpha=None if frame.alpha is None else np.empty((height, width), np.uint8),
-                milliseconds=frame.milliseconds,
-            )
-            regions = ArrayRegions(frame.pixels, frame.alpha, bleed=options.alpha == "bleed")
-            strength = strength or upscaler.strength(regions, file)  # another one for each frame would flicker
-            provenance = upscaler.upscale_into(
-                regions,
-                write_to_array(larger.pixels, larger.alpha),
-                scale=scale,
-                strength=strength,
-                progress=lambda done, _, before=number: progress(before * size + done, animation.count * size),  # type: ignore[misc]
-            )
-            computed[digest] = writer.add(larger, provenance if options.provenance else None)
-        writer.finish()
-        return provenance
-    finally:
-        writer.close()
+    for number, frame in enumerate(animation):
+        alpha = b"" if frame.alpha is None else frame.alpha.tobytes()
+        digest = hashlib.sha256(frame.pixels.tobytes() + alpha).digest()
+        if digest in computed:
+            writer.repeat(computed[digest], frame.milliseconds)
+            continue
+        larger = Frame(
+            pixels=np.empty((height, width, 3), np.uint8),
+            alpha=None if frame.alpha is None else np.empty((height, width), np.uint8),
+            milliseconds=frame.milliseconds,
+        )
+        regions = ArrayRegions(frame.pixels, frame.alpha, bleed=options.alpha == "bleed")
+        strength = strength or upscaler.strength(regions, file)  # another one for each frame would flicker
+        provenance = upscaler.upscale_into(
+            regions,
+            write_to_array(larger.pixels, larger.alpha),
+            scale=options.scale,
+            strength=strength,
+            progress=lambda done, _, before=number: progress(before * size + done, animation.count * size),  # type: ignore[misc]
+        )
+        computed[digest] = writer.add(larger, provenance if options.provenance else None)
+    writer.finish()
+    return provenance
 
 
 def upscale_pages(
