@@ -21,7 +21,7 @@ from srgan.fs import printable
 log = logging.getLogger("srgan")
 
 T = TypeVar("T")
-RETIRED: Mapping[str, None] = {"graph": None, "quiet": None, "fetch": None, "evaluate": None}
+RETIRED: Mapping[str, None] = {"graph": None, "quiet": None}
 """Settings of earlier versions: files that hold them are accepted, the values are ignored."""
 MAX_CHARACTERS = 30_000
 """Of a settings file; PyYAML takes a second for so many when they are nested."""

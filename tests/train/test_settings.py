@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from srgan import config
+from srgan.commands.train import Pipeline, parse_command
 from srgan.errors import SettingsError
 from srgan.train import recipes
 from srgan.train.settings import FREE_TO_CHANGE, TrainSettings, changed
@@ -21,6 +24,12 @@ def test_a_settings_file_of_the_first_edition_loads() -> None:
     before = config.to_mapping(recipes.best()) | {"graph": True, "quiet": False, "seed": 7, "texture_weight": "2e-1"}
     settings = config.from_mapping(recipes.paper(), before, where="settings.yaml")
     assert settings == config.replace(recipes.best(), seed=7, texture_weight=0.2)
+
+
+def test_a_run_of_an_earlier_version_downloads_nothing_when_resumed(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("fetch: true\nevaluate: true\nseed: 3\n")
+    command = parse_command(["--output", str(tmp_path), "--resume"])
+    assert (command.run.seed, command.pipeline) == (3, Pipeline())
 
 
 def test_free_to_change_are_settings() -> None:

@@ -86,15 +86,6 @@ def test_zero_is_a_step() -> None:
         assert low <= 0 <= high and places == pytest.approx(round(places), abs=1e-3)
 
 
-def test_first_edition_key_is_read(model: Path, ranges: int8.Int8Ranges) -> None:
-    """Files of the first edition call `psnr_drop` "lost"."""
-    import safetensors.numpy
-
-    metadata = {"srgan.int8": "1", "sha256": ranges.sha256, "lost": "0.02"}
-    safetensors.numpy.save_file(dict(ranges.tensors), int8.path_beside(model), metadata)
-    assert int8.read(int8.path_beside(model)).psnr_drop == 0.02
-
-
 def test_write_and_read(model: Path, small: Weights, ranges: int8.Int8Ranges) -> None:
     result = int8.ranges_for(weights_module.read(model), model)
     assert result is not None and result.psnr_drop == ranges.psnr_drop and result.sha256 == small.sha256

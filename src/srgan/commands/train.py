@@ -88,7 +88,9 @@ def parse_command(argv: list[str]) -> TrainCommand:
     start = _layered(layers)
     folder = RunFolder(Path(named.output)) if named.output else RunFolder.of(start)
     if (named.resume or named.fetch) and folder.settings.exists():
-        start = _layered([layers[0], (str(folder.settings), config.read_yaml(folder.settings)), layers[1]])
+        # Of a run, earlier versions kept what this command did beside the training too.
+        own = {n: value for n, value in config.read_yaml(folder.settings).items() if n not in Pipeline.__annotations__}
+        start = _layered([layers[0], (str(folder.settings), own), layers[1]])
     return flags.parse(start, argv, prog="srgan train", description=DESCRIPTION)
 
 

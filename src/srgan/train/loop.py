@@ -45,8 +45,8 @@ def run_steps(
     every: Reports,
     stop_requested: Callable[[], bool] = lambda: False,
     ranks: Ranks = ALONE,
-) -> int:
-    """Train `phase` from step `start` (updates already done) to `stop`; returns the updates done.
+) -> None:
+    """Train `phase` from step `start` (updates already done) to `stop`.
 
     `batches(i)` gives the batch of step i, from 0. The last step reports, validates and saves, whatever the intervals. Only
     the main rank has a recorder. After every step `stop_requested` is called, which must answer the same on all ranks; when
@@ -85,8 +85,7 @@ def run_steps(
                     recorder.save(phase, done)
                 ranks.barrier()
         if stopping:
-            return done
-    return max(start, stop)
+            return
 
 
 class FiniteWatch:

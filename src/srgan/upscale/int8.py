@@ -99,8 +99,7 @@ def read(path: Path) -> Int8Ranges:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
         if metadata.get("srgan.int8") != FORMAT:
             raise WeightsError(f"{path} holds no int8 ranges of this version: srgan.int8 is not {FORMAT}.")
-        # Files of the first edition call it "lost".
-        psnr_drop = float(metadata["psnr_drop"] if "psnr_drop" in metadata else metadata["lost"])
+        psnr_drop = float(metadata["psnr_drop"])
         return Int8Ranges(tensors=tensors, sha256=metadata["sha256"], psnr_drop=psnr_drop, metadata=metadata)
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as int8 ranges: {error}.") from error
