@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from srgan.data.crops import Crops, apply_symmetry
+from srgan.data.crops import apply_symmetry
 from srgan.data.image_files import ImageFiles, lr_from_hr_region, open_image_files
 from srgan.data.loader import (
     CropSampler,
@@ -23,8 +23,6 @@ from srgan.data.loader import (
     gather,
     loader,
     prepare_batch,
-    signed_from_uint8,
-    unit_from_uint8,
 )
 from srgan.data.packed import PackedImages, pack_images
 from srgan.data.pairs import Pair
@@ -98,15 +96,6 @@ def test_lr_of_a_region_is_part_of_the_whole_lr(data: st.DataObject) -> None:
     top, left = data.draw(st.integers(0, height // 4 - side)), data.draw(st.integers(0, width // 4 - side))
     whole = resize.downscaled(hr)
     assert np.array_equal(lr_from_hr_region(hr, top, left, side), whole[top : top + side, left : left + side])
-
-
-@pytest.mark.parametrize("world", [2, 3, 7])
-def test_ranks_split_the_batch(packed: PackedImages, world: int) -> None:
-    whole = SAMPLER.crops(packed, 11)
-    ranks = [dataclasses.replace(SAMPLER, rank=r, world_size=world).crops(packed, 11) for r in range(world)]
-    together = Crops(*(np.concatenate(values) for values in zip(*ranks, strict=True)))
-    for values, expected in zip(together, whole, strict=True):
-        assert np.array_equal(values, expected)
 
 
 def test_any_order_of_steps_and_prefetch(packed: PackedImages) -> None:
@@ -185,10 +174,3 @@ def test_fingerprint_of_files(tmp_path: Path) -> None:
     assert made().fingerprint == first
     files.write_array(tmp_path / "a.png", np.zeros((64, 64, 3), np.uint8))
     assert made().fingerprint != first
-
-
-def test_ranges() -> None:
-    levels = torch.tensor([0, 51, 255], dtype=torch.uint8)
-    assert unit_from_uint8(levels).tolist() == pytest.approx([0.0, 0.2, 1.0])
-    assert signed_from_uint8(levels).tolist() == pytest.approx([-1.0, -0.6, 1.0])
-    assert signed_from_uint8(levels, torch.float64).dtype == torch.float64
