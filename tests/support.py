@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from srgan.model.config import GeneratorConfig, tensor_shapes
+from srgan.model.vgg import LAYERS
 from srgan.model.weights import Tensors, Weights, content_hash
 
 
@@ -26,3 +27,14 @@ def random_weights(config: GeneratorConfig | None = None, seed: int = 0) -> Weig
         tensors[name] = value.astype(np.float32)
     sha256 = content_hash(tensors, config)
     return Weights(tensors=tensors, config=config, metadata={}, name=f"random-{seed}", sha256=sha256)
+
+
+def random_vgg() -> Tensors:
+    """VGG19 with random kernels that keep the size of what passes through."""
+    rng = np.random.default_rng(0)
+    tensors: Tensors = {}
+    for name, _, shape in LAYERS.values():
+        deviation = np.float32((2 / (9 * shape[1])) ** 0.5)
+        tensors[f"{name}.weight"] = rng.standard_normal(shape, dtype=np.float32) * deviation
+        tensors[f"{name}.bias"] = rng.standard_normal(shape[0], dtype=np.float32) / 10
+    return tensors

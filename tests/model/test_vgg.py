@@ -7,20 +7,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from srgan.model.vgg import LAYERS, VGG19
+from srgan.model.vgg import VGG19
 from tests.model import numpy_networks
+from tests.support import random_vgg
 
 
 @pytest.fixture(scope="module")
 def tensors() -> dict[str, NDArray[np.float32]]:
-    """VGG19 with random kernels that keep the size of what passes through."""
-    rng = np.random.default_rng(0)
-    made = {}
-    for layer in LAYERS.values():
-        deviation = np.float32((2 / (9 * layer.shape[1])) ** 0.5)
-        made[f"{layer.name}.weight"] = rng.standard_normal(layer.shape, dtype=np.float32) * deviation
-        made[f"{layer.name}.bias"] = rng.standard_normal(layer.shape[0], dtype=np.float32)
-    return made
+    return random_vgg()
 
 
 def test_agrees_with_numpy_at_every_layer_that_is_asked_for(tensors: dict[str, NDArray[np.float32]]) -> None:

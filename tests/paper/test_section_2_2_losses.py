@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,23 +17,14 @@ from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator
 from srgan.model.vgg import LAYERS, VGG19
 from srgan.train.settings import LossWeights
-
-
-def _random_vgg(layer: str) -> VGG19:
-    rng = np.random.default_rng(0)
-    tensors = {}
-    for name, _, shape in list(LAYERS.values())[: list(LAYERS).index(layer) + 1]:
-        deviation = np.float32((2 / (9 * shape[1])) ** 0.5)
-        tensors[f"{name}.weight"] = rng.standard_normal(shape, dtype=np.float32) * deviation
-        tensors[f"{name}.bias"] = np.zeros(shape[0], np.float32)
-    return VGG19(tensors, layers=(layer,))
+from tests.support import random_vgg
 
 
 def test_equation_5_reads_the_map_before_the_ith_pooling_after_the_jth_relu() -> None:
     """phi_22: convolution 4 of 16; phi_54: the last one; neither is ever negative, both are often zero."""
     assert list(LAYERS).index("22") == 3
     assert list(LAYERS).index("54") == 15
-    features = _random_vgg("22")(torch.rand(1, 3, 24, 24) * 2 - 1)["22"]
+    features = VGG19(random_vgg(), layers=("22",))(torch.rand(1, 3, 24, 24) * 2 - 1)["22"]
     assert features.shape == (1, 128, 12, 12)  # halved once: before the second pooling, not after
     assert features.min() == 0
     assert 0.1 < (features == 0).float().mean() < 0.9
@@ -51,7 +41,7 @@ def test_equation_5_is_a_mean_of_squares_with_features_rescaled_by_1_over_12_75(
 
 def test_the_content_loss_reaches_every_parameter_of_the_generator() -> None:
     generator = Generator(GeneratorConfig(blocks=2, width=8))
-    vgg = _random_vgg("22")
+    vgg = VGG19(random_vgg(), layers=("22",))
     hr_signed = torch.rand(2, 3, 32, 32) * 2 - 1
     content = losses.content(vgg(generator(torch.rand(2, 3, 8, 8)))["22"], vgg(hr_signed)["22"])
     content.backward()

@@ -20,6 +20,7 @@ import requests
 from srgan.image.files import Image, encode_image
 from srgan.serve.service import SUFFIXES
 from tests.commands.test_serve import Process
+from tests.image.corpus import chunk
 from tests.serve.conftest import by_command, drawn, file_bytes
 
 SECONDS, WARM = 60, 20
@@ -52,10 +53,6 @@ def images() -> dict[str, bytes]:
 
 def bomb(side: int = 60_000) -> bytes:
     """A PNG of some kilobytes that would unfold to gigabytes."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     rows = zlib.compress(bytes(20_000_000), 9)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")

@@ -19,6 +19,7 @@ from srgan.model.generator import Generator, init_weights
 from srgan.train import phases
 from srgan.train.phases import Phase, adversarial, pretraining
 from srgan.train.settings import TrainSettings
+from tests.train.small import assert_same
 
 CPU = torch.device("cpu")
 SETTINGS = TrainSettings.flat(blocks=1, width=8, crop=32, batch_size=4, content="mse", ema=0.9, device="cpu")
@@ -47,11 +48,6 @@ def after(one: Phase, steps: int = 3, device: torch.device = CPU) -> dict[str, T
     for step in range(steps):
         one.step(step, Batch(*(tensor.to(device) for tensor in batch(step))), 1e-3)
     return one.state_dict()
-
-
-def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
-    assert one.keys() == other.keys()
-    assert not [name for name in one if not torch.equal(one[name], other[name])]
 
 
 def test_a_failing_compiler_is_an_error_that_names_no_compile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from srgan.errors import SettingsError
@@ -17,10 +17,11 @@ from srgan.model import losses
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import FEATURE_SCALES, Discriminator, FeatureDiscriminator
 from srgan.model.generator import Generator, init_weights
-from srgan.model.vgg import LAYERS, VGG19
+from srgan.model.vgg import VGG19
 from srgan.train import recipes, steps
 from srgan.train.settings import LossWeights, TrainSettings
 from srgan.train.steps import AdversarialNets, Shift
+from tests.support import random_vgg
 from tests.train.small import assert_same, last_state, train
 
 CPU = torch.device("cpu")
@@ -30,15 +31,8 @@ NO_WEIGHTS = dict.fromkeys((field.name for field in dataclasses.fields(LossWeigh
 
 @pytest.fixture(scope="module")
 def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A VGG19 of random kernels that keep the strength of what they are given."""
-    rng = torch.Generator().manual_seed(0)
-    tensors = {}
-    for layer in LAYERS.values():
-        fan_in = layer.shape[1] * 9
-        tensors[f"{layer.name}.weight"] = torch.randn(layer.shape, generator=rng) * (2 / fan_in) ** 0.5
-        tensors[f"{layer.name}.bias"] = torch.zeros(layer.shape[0])
     target = tmp_path_factory.mktemp("vgg") / "vgg19.safetensors"
-    save_file(tensors, target)
+    save_file(random_vgg(), target)
     return target
 
 
