@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -18,7 +17,7 @@ from srgan.data.catalogue import CATALOGUE, Dataset, pixel_digest
 from srgan.image import resize
 from tests.data.scenes import scene
 from tests.data.servers import Site, serving
-from tests.data.test_fetch import png, zipped
+from tests.data.test_fetch import place_div2k, png
 from tests.train.small import SMALL
 
 _DRIVER = """
@@ -52,33 +51,6 @@ KILLS = (
 )
 
 
-def _div2k(site: Site, tmp_path: Path) -> Dataset:
-    """Four training pictures and one to validate on."""
-    pictures = {"train": range(1, 5), "valid": range(801, 802)}
-    route = []
-    for item in CATALOGUE["div2k"].sources[0]:
-        hrs = {n: resize.cropped(scene(n)) for n in pictures["train" if "train" in item.name else "valid"]}
-        members = {
-            f"{item.folder}/{n:04d}{'' if item.folder.endswith('_HR') else 'x4'}.png": png(
-                hr if item.folder.endswith("_HR") else resize.downscaled(hr), tmp_path
-            )
-            for n, hr in hrs.items()
-        }
-        body = site.files[f"/{item.name}"] = zipped(members)
-        digest = "sha256:" + hashlib.sha256(body).hexdigest()
-        route.append(
-            replace(
-                item,
-                urls=(site.url(f"/{item.name}"),),
-                length=len(body),
-                unpacked=len(body),
-                digest=digest,
-                images=len(hrs),
-            )
-        )
-    return replace(CATALOGUE["div2k"], sources=(tuple(route),))
-
-
 def _test_set(site: Site, tmp_path: Path, name: str, seed: int) -> tuple[Dataset, list[str]]:
     """A test set of one picture, and its digest."""
     known = CATALOGUE[name]
@@ -92,7 +64,7 @@ def _test_set(site: Site, tmp_path: Path, name: str, seed: int) -> tuple[Dataset
 @pytest.mark.slow
 def test_killed_at_every_stage_and_finished(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as site:
-        table = {"div2k": _div2k(site, tmp_path)}
+        table = {"div2k": place_div2k(site, tmp_path, hosts=("",))}
         known_digests = {}
         for seed, name in enumerate(("set5", "set14", "bsd100"), 200):
             table[name], known_digests[CATALOGUE[name].title] = _test_set(site, tmp_path, name, seed)

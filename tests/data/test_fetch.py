@@ -47,32 +47,27 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **sets: Dataset) -> Non
     monkeypatch.setenv("SRGAN_CATALOGUE", str(tmp_path / "table.json"))
 
 
+def place_div2k(site: Site, folder: Path, hosts: tuple[str, ...] = ("/official", "/mirror")) -> Dataset:
+    """A DIV2K of three and one pictures at each host of a site."""
+    route = []
+    for item in CATALOGUE["div2k"].sources[0]:
+        hrs = {n: resize.cropped(scene(n)) for n in ((1, 2, 3) if "train" in item.name else (801,))}
+        if item.folder.endswith("_HR"):
+            members = {f"{item.folder}/{n:04d}.png": png(hr, folder) for n, hr in hrs.items()}
+        else:
+            members = {f"{item.folder}/{n:04d}x4.png": png(resize.downscaled(hr), folder) for n, hr in hrs.items()}
+        paths = [f"{host}/{item.name}" for host in hosts]
+        body = zipped(members)
+        site.files |= dict.fromkeys(paths, body)
+        size, digest = len(body), "sha256:" + hashlib.sha256(body).hexdigest()
+        urls = tuple(map(site.url, paths))
+        route.append(replace(item, urls=urls, length=size, unpacked=size, digest=digest, images=len(hrs)))
+    return replace(CATALOGUE["div2k"], sources=(tuple(route),))
+
+
 @pytest.fixture
 def div2k(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """A site with a DIV2K of three and one pictures, at an official address and at a mirror."""
-    members: dict[str, dict[str, bytes]] = {}
-    for split, numbers in (("train", (1, 2, 3)), ("valid", (801,))):
-        hrs = {n: resize.cropped(scene(n % 7)) for n in numbers}
-        members[f"DIV2K_{split}_HR"] = {f"DIV2K_{split}_HR/{n:04d}.png": png(p, tmp_path) for n, p in hrs.items()}
-        lr = f"DIV2K_{split}_LR_bicubic/X4"
-        members[lr] = {f"{lr}/{n:04d}x4.png": png(resize.downscaled(p), tmp_path) for n, p in hrs.items()}
-    route = []
-    for official, folder in zip(CATALOGUE["div2k"].sources[0], ("", "", "", ""), strict=True):
-        folder = official.folder
-        body = zipped(members[folder])
-        for host in ("/official", "/mirror"):
-            site.files[f"{host}/{official.name}"] = body
-        route.append(
-            replace(
-                official,
-                urls=tuple(site.url(f"{host}/{official.name}") for host in ("/official", "/mirror")),
-                length=len(body),
-                unpacked=len(body),
-                digest="sha256:" + hashlib.sha256(body).hexdigest(),
-                images=len(members[folder]),
-            )
-        )
-    use(monkeypatch, tmp_path, div2k=replace(CATALOGUE["div2k"], sources=(tuple(route),)))
+    use(monkeypatch, tmp_path, div2k=place_div2k(site, tmp_path))
     return site
 
 
@@ -154,7 +149,7 @@ def test_lr_of_another_kernel_is_refused(div2k: Site, tmp_path: Path, monkeypatc
     """The archive has the hash of the table, and yet not the right content."""
     table = json.loads((tmp_path / "table.json").read_text())
     item = table["div2k"]["sources"][0][1]
-    body = zipped({f"{item['folder']}/0801x4.png": png(resize.cropped(scene(801 % 7))[::4, ::4], tmp_path)})
+    body = zipped({f"{item['folder']}/0801x4.png": png(resize.cropped(scene(801))[::4, ::4], tmp_path)})
     item.update(length=len(body), digest="sha256:" + hashlib.sha256(body).hexdigest())
     div2k.files["/official/" + item["name"]] = body
     (tmp_path / "table.json").write_text(json.dumps(table))
