@@ -1,10 +1,9 @@
-"""The page in Debian's headless Chromium: apt-get install chromium chromium-driver."""
+"""The page in headless Chromium."""
 
 from __future__ import annotations
 
 import io
 import json
-import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,16 +20,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from srgan.image.files import Image, ImageBytes, read_rgb8, write_image
 from srgan.upscale.mixture import AUTO_TEXTURE
+from tests.browser import start_browser
 from tests.serve.conftest import Gate, Running, by_command, drawn, until
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no Chromium: apt-get install chromium chromium-driver"
-)
-FLAGS = (
-    "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
-    "disable-component-update disable-sync hide-scrollbars"
-).split()
 
 
 class Page:
@@ -87,22 +78,11 @@ class Page:
         return file.name, file.read_bytes()
 
 
-def start_browser(profile: Path, downloads: Path) -> webdriver.Chrome:
-    """Headless Chromium that keeps a log of what it asks for."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"user-data-dir={profile}"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
-    return browser
-
-
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[webdriver.Chrome, Path]]:
     downloads = tmp_path_factory.mktemp("downloads")
-    browser = start_browser(tmp_path_factory.mktemp("chromium"), downloads)
+    browser = start_browser(tmp_path_factory.mktemp("chromium"))
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
     yield browser, downloads
     browser.quit()
 
