@@ -129,16 +129,24 @@ def test_our_fault_is_said_to_be_ours(
     assert "this is a bug in srgan. Please report it" in err and __version__ in err
 
 
+_NO_MEMORY = "no memory is left ("
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
         (PermissionError(errno.EACCES, "Permission denied", "results/a.json"), "results/a.json: Permission denied."),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device."),
         (IsADirectoryError(errno.EISDIR, "Is a directory", "runs/one"), "runs/one: Is a directory."),
+        (
+            ImportError("lib.so: failed to map segment from shared object"),
+            _NO_MEMORY + "failed to map segment from shared object).",
+        ),
+        (MemoryError(), _NO_MEMORY + "out of memory)."),
     ],
 )
 def test_a_machine_without_room_or_permission_is_not_our_fault(
-    error: OSError, said: str, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    error: Exception, said: str, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     command(raising(error))
     assert cli.main(["info"]) == 2

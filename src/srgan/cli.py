@@ -9,6 +9,7 @@ import importlib
 import io
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from types import FrameType
 
 from srgan import __version__
 from srgan.errors import SrganError, UsageError, missing_extra
+from srgan.fs import printable
 from srgan.progress import MessageHandler
 
 log = logging.getLogger("srgan")
@@ -40,10 +42,17 @@ _MODULES_OF_EXTRA = {
     "cluster": ("ray",),
 }
 _LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
-_OF_THE_MACHINE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE})
+_OF_THE_MACHINE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOMEM}
+)
 """OSErrors that no other code turned into a sentence: no permission, no space."""
 _OF_A_NAME = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO})
 """OSErrors that a file's name explains: a folder is there, the name is too long, its disk is damaged."""
+_NO_MEMORY = re.compile(
+    r"failed to map segment|(cannot|can't|unable to|tried to) allocate|out of memory|bad_alloc|start new thread",
+    re.IGNORECASE,
+)
+"""How libraries, the loader of libraries and PyTorch say it."""
 
 
 class Terminated(BaseException):
@@ -97,6 +106,9 @@ def _unexpected(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE | (_OF_A_NAME if error.filename else set()):
         where = f"{error.filename}: " if error.filename else ""
         log.error(f"error: {where}{error.strerror}.")
+        return 2
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        log.error(f"error: no memory is left ({printable(str(error).strip().rpartition(': ')[2] or 'out of memory')}).")
         return 2
     import traceback
 
