@@ -30,7 +30,7 @@ from srgan.model import weights
 from srgan.serve.models import ModelPool, UpscaleParams
 from srgan.serve.problems import STATUSES, problem_from_error
 from srgan.serve.service import count_pixels
-from srgan.upscale.mixture import AUTO_TEXTURE, CORNERS
+from srgan.upscale.mixture import AUTO_TEXTURES, CORNERS
 from tests.serve.conftest import Gate, Running, by_command, drawn, file_bytes, until
 
 SECONDS = 60
@@ -141,7 +141,8 @@ def test_headers_and_provenance(running: Running, image_file: Callable[..., Path
     assert provenance is not None and provenance["sha256"] == sha256
     headers = post(running, encode_image(Image(pixels=drawn(40, 40)), ".jpg", quality=50)).headers
     assert (
-        headers["X-Srgan-Texture"] == f"{AUTO_TEXTURE:g}" and "JPEG, quality about" in headers["X-Srgan-Restore-Reason"]
+        headers["X-Srgan-Texture"] == f"{AUTO_TEXTURES[0]:g}"
+        and "JPEG, quality about" in headers["X-Srgan-Restore-Reason"]
     )
     assert post(running, data, restore="0.5").headers["X-Srgan-Restore"] == "0.5"
     target.write_bytes(post(running, data, provenance="false").content)

@@ -19,7 +19,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from srgan.image.files import Image, ImageBytes, read_rgb8, write_image
-from srgan.upscale.mixture import AUTO_TEXTURE
+from srgan.upscale.mixture import AUTO_TEXTURES
 from tests.browser import start_browser
 from tests.serve.conftest import Gate, Running, by_command, drawn, until
 
@@ -170,7 +170,7 @@ def test_another_texture_shows_a_tile_first(
     assert not page["tile"].is_displayed()
     assert page.download()[1] == by_command(source, source.with_name("o.png"), "--texture", "0.35")
     page["texture-auto"].click()
-    page.until(lambda: page["texture-value"].text == f"{AUTO_TEXTURE:g}")
+    page.until(lambda: page["texture-value"].text == f"{AUTO_TEXTURES[0]:g}")
 
 
 def test_auto_shows_what_was_chosen(page: Page, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_auto_shows_what_was_chosen(page: Page, tmp_path: Path) -> None:
     assert reason.startswith("(JPEG, quality about ") and page["text"].text.endswith(f"restore {strength} {reason}")
     page.set_range("restore", 0.6)
     assert not page["restore-auto"].is_selected()
-    page.until(lambda: page["after-name"].text == f"texture {AUTO_TEXTURE:g}, restore 0.6")
+    page.until(lambda: page["after-name"].text == f"texture {AUTO_TEXTURES[0]:g}, restore 0.6")
     assert page.download()[1] == by_command(source, source.with_name("o.jpg"), "--restore", "0.6")
 
 
@@ -224,7 +224,8 @@ def test_cancel(page: Page, served: Running, image_file: Callable[..., Path], mo
     page["again"].click()
     page.done()
     assert (
-        page["after-name"].text.startswith(f"texture {AUTO_TEXTURE:g}, restore ") and not page["again"].is_displayed()
+        page["after-name"].text.startswith(f"texture {AUTO_TEXTURES[0]:g}, restore ")
+        and not page["again"].is_displayed()
     )
 
 

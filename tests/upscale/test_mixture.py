@@ -11,7 +11,7 @@ from PIL import Image
 from srgan import Upscaler
 from srgan.image.files import read_provenance
 from srgan.model import weights
-from srgan.upscale.mixture import AUTO_TEXTURE, CORNERS, is_automatic, mixture
+from srgan.upscale.mixture import AUTO_TEXTURES, CORNERS, is_automatic, mixture
 from tests.images import decoded, encoded, photo
 
 
@@ -29,9 +29,11 @@ def test_mixture_is_bilinear_without_batchnorm() -> None:
         np.testing.assert_allclose(tensor, expected, atol=1e-5)
 
 
-def test_graphs_of_the_two_automatic_mixtures_are_kept() -> None:
-    points = [(0.0, AUTO_TEXTURE), (1.0, AUTO_TEXTURE), (0.5, AUTO_TEXTURE), (1.0, 0.5)]
-    assert [is_automatic(*point) for point in points] == [True, True, False, False]
+def test_graphs_of_the_automatic_mixtures_are_kept() -> None:
+    most, less = AUTO_TEXTURES
+    kept = [(0.0, most), (1.0, most), (1.0, less), (1.0, 0.0)]
+    assert all(is_automatic(*point) for point in kept)
+    assert not any(is_automatic(*point) for point in [(0.5, most), (1.0, 0.5), (0.0, less), (0.0, 0.0)])
 
 
 def test_bytes_are_upscaled_as_the_file_is(tmp_path: Path) -> None:
@@ -45,7 +47,7 @@ def test_bytes_are_upscaled_as_the_file_is(tmp_path: Path) -> None:
 
 def test_clean_images_are_not_restored() -> None:
     pixels = photo(40, 48)
-    default, clean = Upscaler(engine="openvino"), Upscaler(texture=AUTO_TEXTURE, restore=0.0, engine="openvino")
+    default, clean = Upscaler(engine="openvino"), Upscaler(texture=AUTO_TEXTURES[0], restore=0.0, engine="openvino")
     assert np.array_equal(default.upscale(pixels), clean.upscale(pixels))
 
 
@@ -57,7 +59,7 @@ def test_each_file_gets_its_own_strength(tmp_path: Path) -> None:
         upscaler.upscale_file(file, tmp_path / f"{quality}.png")
         provenance = read_provenance(tmp_path / f"{quality}.png")
         assert provenance is not None and provenance["restore"] == restore
-        assert provenance["texture"] == f"{AUTO_TEXTURE:g}"
+        assert provenance["texture"] in {f"{texture:g}" for texture in AUTO_TEXTURES[: 1 + (restore == "1")]}
         if restore == "1":
             assert provenance["restore_reason"].startswith("JPEG, quality about") and provenance["model"] != "srgan"
             expected = Upscaler(restore=1.0, engine="openvino").upscale(file)

@@ -11,9 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from srgan.image.resize import cropped, downscaled
+from srgan import Upscaler
+from srgan.image.resize import bicubic, cropped, downscaled
 from srgan.image.source import ImageBytes
-from srgan.upscale.strength import jpeg_quality, once_jpeg_quality, strength_of, webp_quantiser
+from srgan.upscale.mixture import AUTO_TEXTURES
+from srgan.upscale.strength import (
+    Window,
+    jpeg_quality,
+    once_jpeg_quality,
+    strength_of,
+    texture_of,
+    webp_quantiser,
+)
 from srgan.upscale.tiled import ArrayRegions
 from tests.images import decoded, encoded, photo
 
@@ -113,3 +122,21 @@ def test_webp_quantiser_grows_as_quality_falls() -> None:
     assert all(value is not None for value in told) and told == sorted(told)  # type: ignore[type-var]
     assert webp_quantiser(encoded(photo(), "WEBP", lossless=True)) is None
     assert webp_quantiser(encoded(photo())) is None
+
+
+@pytest.mark.parametrize(("gained", "changed", "expected"), [(4, 3, 0), (3, 4, 1), (0, 0, 0)])
+def test_texture_changes_no_more_than_the_network_gained(gained: float, changed: float, expected: int) -> None:
+    def upscale(window: Window, texture: float) -> Window:
+        exact = bicubic(window, 4 * window.shape[0], 4 * window.shape[1]) + gained
+        return exact - (changed if texture else 0)
+
+    assert texture_of(ArrayRegions(photo(64, 80)), upscale) == AUTO_TEXTURES[expected]
+    assert texture_of(ArrayRegions(photo(8, 8)), upscale) == AUTO_TEXTURES[0], "too small to tell"
+
+
+def test_fine_grain_gets_less_texture() -> None:
+    grain = np.random.default_rng(1).integers(60, 200, (64, 64, 3), np.uint8)
+    file, upscaler = encoded(grain, quality=50), Upscaler(engine="openvino")
+    assert upscaler.strength(ArrayRegions(decoded(file)), file).texture == AUTO_TEXTURES[1]
+    chosen = Upscaler(texture=0.9, engine="openvino").strength(ArrayRegions(decoded(file)), file)
+    assert (chosen.restore, chosen.texture) == (1, 0.9)

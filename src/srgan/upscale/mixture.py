@@ -12,8 +12,11 @@ from srgan.model.weights import Weights
 
 CORNERS = ("srresnet", "srgan", "photo", "photo-gan")
 """Exact and crisp for clean images; exact and crisp for compressed and noisy ones."""
-AUTO_TEXTURE = 0.8
-"""The texture of `auto`: more is further from the truth and looks no more natural (docs/results.md)."""
+AUTO_TEXTURES = (0.8, 0.6)
+"""The textures of `auto`: more than the first is further from the truth and looks no more natural (docs/results.md).
+
+The second is for restored images that the first would leave further from the truth than bicubic.
+"""
 
 
 def mixture(restore: float, texture: float) -> Weights:
@@ -41,8 +44,8 @@ def check_mixture(model: object, *, texture: object, restore: object, unset: str
 
 
 def is_automatic(restore: float, texture: float) -> bool:
-    """Whether `auto` can choose this point, so that its compiled graphs are worth keeping on disk."""
-    return restore in (0.0, 1.0) and texture == AUTO_TEXTURE
+    """Whether `auto` can need this point, so that its compiled graphs are worth keeping on disk."""
+    return texture == AUTO_TEXTURES[0] if restore == 0 else restore == 1 and texture in (0.0, *AUTO_TEXTURES)
 
 
 @cache

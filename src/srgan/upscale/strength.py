@@ -1,4 +1,4 @@
-"""Whether an image was compressed or is noisy, so that it comes out better restored.
+"""Whether an image was compressed or is noisy, so that it comes out better restored, and how much texture it bears.
 
 A JPEG says so itself, in its quantisation tables, and a lossy WebP in its frame header.
 For all others, and for what happened to an image before it was saved, the pixels say it: JPEG leaves the coefficients
@@ -7,13 +7,15 @@ of its 8 x 8 blocks at multiples of its steps, wherever the blocks begin, and no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srgan.image.resize import bicubic
 from srgan.image.source import Source, jpeg_segments, open_bytes, webp_chunks
+from srgan.upscale.mixture import AUTO_TEXTURES
 from srgan.upscale.tiled import PEAKS, ImageRegions
 
 JPEG_QUALITY = 96
@@ -25,9 +27,13 @@ NOISE_SIGMA = 2.5
 
 _SIDE = 256
 """Side of the windows that are looked at; a whole image would cost more than it tells."""
+_TEXTURE_SIDE = 32
+"""Side of those that are upscaled to choose the texture."""
 _SMALLEST = 24
 """Shortest side of an image that tells anything: three blocks."""
 _WINDOWS = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
+Window = NDArray[np.float32]
+"""Pixels (h, w, 3) in 0..255."""
 _BLOCK = np.arange(8)
 _DCT = (
     np.cos((2 * _BLOCK[None] + 1) * _BLOCK[:, None] * np.pi / 16) * np.where(_BLOCK, 0.5, 0.125**0.5)[:, None]
@@ -40,10 +46,11 @@ _Y = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True, kw_only=True)
 class Strength:
-    """How strongly to restore an image, 0 to 1, and why: "JPEG, quality about 52", "noise, sigma about 5"."""
+    """How strongly to restore an image, 0 to 1, and why: "JPEG, quality about 52"; and its texture, 0 to 1."""
 
     restore: float
     reason: str
+    texture: float = AUTO_TEXTURES[0]
 
 
 def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
@@ -71,7 +78,25 @@ def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
     return Strength(restore=0.0, reason="clean")
 
 
-def once_jpeg_quality(windows: Sequence[NDArray[np.float32]]) -> float | None:
+def texture_of(image: ImageRegions, upscale: Callable[[Window, float], Window]) -> float:
+    """One of `AUTO_TEXTURES`: the first where it is expected to be closer to the truth than bicubic, else the second.
+
+    `upscale(window, texture)` makes (h, w, 3) in 0..255 four times larger. With texture 0 that is about the mean of
+    all images that the input may come from. Any other image's expected squared error is larger than that one's by the
+    squared distance between the two. So texture may change the pixels as much as bicubic differs from texture 0.
+    """
+    windows = _windows(image, side=_TEXTURE_SIDE)
+    exact = [upscale(window, 0.0) for window in windows]
+
+    def distance(images: Sequence[Window]) -> float:
+        return sum(float(np.square((a - b)[4:-4, 4:-4] @ _Y).mean()) for a, b in zip(images, exact, strict=True))
+
+    gained = distance([bicubic(window, 4 * window.shape[0], 4 * window.shape[1]) for window in windows])
+    most, less = AUTO_TEXTURES
+    return most if distance([upscale(window, most) for window in windows]) <= gained else less
+
+
+def once_jpeg_quality(windows: Sequence[Window]) -> float | None:
     """The quality of the JPEG that these pixels once were, its blocks at any place; None for others.
 
     `windows`: (h, w, 3) in 0..255, their corners at multiples of 8. Follows Fan and de Queiroz (2003): the steps show
@@ -92,7 +117,7 @@ def once_jpeg_quality(windows: Sequence[NDArray[np.float32]]) -> float | None:
     return quality(ratios) if len(ratios) > 3 else None
 
 
-def noise_sigma(windows: Sequence[NDArray[np.float32]]) -> float:
+def noise_sigma(windows: Sequence[Window]) -> float:
     """The standard deviation of the noise, in 8-bit levels: where the image is flattest; 0 where texture may be all.
 
     Colour noise is measured between red and green, where images have little detail. Noise that is alike in all channels
@@ -113,9 +138,9 @@ def noise_sigma(windows: Sequence[NDArray[np.float32]]) -> float:
     return float(high) if high > 2.2 and high > 0.75 * mid else 0.0
 
 
-def _windows(image: ImageRegions) -> list[NDArray[np.float32]]:
-    """Up to five windows (h, w, 3) in 0..255, the middle and the corners, at multiples of 8; none of a tiny image."""
-    height, width = min(_SIDE, image.height), min(_SIDE, image.width)
+def _windows(image: ImageRegions, side: int = _SIDE) -> list[Window]:
+    """Up to five windows, the middle and the corners, at multiples of 8; none of a tiny image."""
+    height, width = min(side, image.height), min(side, image.width)
     if min(height, width) < _SMALLEST:
         return []
     places = [(int(y * (image.height - height)) // 8 * 8, int(x * (image.width - width)) // 8 * 8) for y, x in _WINDOWS]

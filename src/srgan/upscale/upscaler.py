@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -21,8 +22,8 @@ from srgan.model.weights import Weights
 from srgan.progress import OnProgress
 from srgan.upscale.choose import choose_engine
 from srgan.upscale.engine import DeviceLost, Engine, EngineName, Precision
-from srgan.upscale.mixture import AUTO_TEXTURE, check_mixture, is_automatic, mixture
-from srgan.upscale.strength import Strength, strength_of
+from srgan.upscale.mixture import AUTO_TEXTURES, check_mixture, is_automatic, mixture
+from srgan.upscale.strength import Strength, Window, strength_of, texture_of
 from srgan.upscale.tile_plan import TilePlan, bytes_from_text, free_memory, plan_tiles
 from srgan.upscale.tiled import (
     ArrayRegions,
@@ -200,10 +201,26 @@ class Upscaler:
             model.engine.release()
 
     def strength(self, source: ImageRegions, file: Source | None = None) -> Strength:
-        """How strongly an image is restored, and why; `file`: what it was decoded from."""
-        if self._named is not None or self.restore != "auto":
-            return Strength(restore=0.0 if self.restore == "auto" else float(self.restore), reason="chosen")
-        return strength_of(source, file)
+        """How strongly an image is restored, and why, and its texture; `file`: what it was decoded from."""
+        if self._named is not None:
+            return Strength(restore=0.0, reason="chosen")
+        strength = (
+            strength_of(source, file)
+            if self.restore == "auto"
+            else Strength(restore=float(self.restore), reason="chosen")
+        )
+        if self.texture != "auto":
+            return replace(strength, texture=self.texture)
+        if strength.restore == 0:
+            return strength
+
+        def upscale(window: Window, texture: float) -> Window:
+            sr = np.empty((4 * window.shape[0], 4 * window.shape[1], 3), np.float32)
+            regions = ArrayRegions(window / np.float32(255))
+            self.upscale_into(regions, write_to_array(sr), strength=replace(strength, texture=texture))
+            return sr * np.float32(255)
+
+        return replace(strength, texture=texture_of(source, upscale))
 
     def _load_models(self) -> None:
         """The named model; or that of a clean image: other mixtures are loaded when an image needs them."""
@@ -211,7 +228,10 @@ class Upscaler:
         self._named = None
         if self._model is not None:
             self._named = self._load(_read_weights(self._model), path=_own_file(self._model))
-        self._first = self._named or self._mixture(0.0 if self.restore == "auto" else self.restore)
+        self._first = self._named or self._mixture(
+            0.0 if self.restore == "auto" else self.restore,
+            AUTO_TEXTURES[0] if self.texture == "auto" else self.texture,
+        )
 
     def _leave_gpu(self, error: DeviceLost) -> None:
         """Go on with the CPU, if the GPU was chosen by itself."""
@@ -225,25 +245,20 @@ class Upscaler:
         """The model for a strength, and what an image's provenance says of it."""
         if self._named is not None:
             return self._named, self._describe(self._named)
-        model = self._mixture(strength.restore)
+        model = self._mixture(strength.restore, strength.texture)
         return model, self._describe(model) | {
-            "texture": f"{self._texture:g}",
+            "texture": f"{strength.texture:g}",
             "restore": f"{strength.restore:g}",
             "restore_reason": strength.reason,
         }
 
-    def _mixture(self, restore: float) -> _Model:
+    def _mixture(self, restore: float, texture: float) -> _Model:
         """The model of a strength; loaded once."""
-        texture = self._texture
         with self._lock:
             if (restore, texture) not in self._models:
                 model = self._load(mixture(restore, texture), cache=is_automatic(restore, texture))
                 self._models[restore, texture] = model
             return self._models[restore, texture]
-
-    @property
-    def _texture(self) -> float:
-        return AUTO_TEXTURE if self.texture == "auto" else self.texture
 
     def _load(self, weights: Weights, *, path: Path | None = None, cache: bool = False) -> _Model:
         cache = cache or (path is None and weights.name in weights_module.packaged())
