@@ -40,6 +40,7 @@ def test_free_to_change_are_settings() -> None:
     ("values", "words"),
     [
         ({"batch_size": 0}, "batch_size is a whole number of at least 1, got 0"),
+        ({"width": 4096}, "width is a whole number from 1 to 1024, got 4096"),
         ({"crop": 40}, "crop is a multiple of 16"),
         ({"grid_weight": -1.0}, "grid_weight is a number of at least 0, got -1"),
         ({"content_weight": float("nan")}, "content_weight is a number of at least 0, got nan"),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from srgan import config
 from srgan.errors import SettingsError
+from srgan.model.config import GeneratorConfig
 
 Decay = Literal["none", "half", "cosine"]
 
@@ -169,7 +170,10 @@ class Networks:
     """VGG19's weights: a file made by `srgan data fetch vgg19`, Keras's "notop" file, or unpacked Caffe convolutions. Default: the file below <data>/vgg19."""
 
     def __post_init__(self) -> None:
-        _check_at_least(self, 1, "blocks", "width")
+        try:
+            GeneratorConfig(blocks=self.blocks, width=self.width)
+        except ValueError as error:
+            raise SettingsError(f"{error}.") from None
         _check_fraction(self, "ema")
 
 
