@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from srgan.errors import DataError, SrganError
-from srgan.fs import FileLock, atomic_path, atomic_write, check_free_space, printable
+from srgan.fs import FileLock, atomic_path, atomic_write, check_free_space, may_replace, printable
 
 HOLD = """
 import sys, pathlib
@@ -39,6 +39,27 @@ def test_atomic_path_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
         temporary.write_bytes(b"half")
         raise RuntimeError
     assert target.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_device_or_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    atomic_write(pipe, b"content")
+    assert os.read(reader, 100) == b"content" and pipe.is_fifo()
+    with pytest.raises(FileExistsError, match="device or a pipe"), atomic_path(pipe):
+        pass
+    os.close(reader)
+    atomic_write(Path("/dev/null"), b"content")
+    assert not Path("/dev/null").is_file()
+
+
+def test_only_a_file_of_the_same_kind_may_be_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    for content, expected in ((None, True), (b"", True), (b"{}", True), (b"\x89PNG", False)):
+        if content is not None:
+            target.write_bytes(content)
+        assert may_replace(target, b"{") == expected
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
@@ -86,8 +107,9 @@ def test_disk_without_locks_gives_one_warning(
 
 def test_lock_in_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SrganError, match="cannot be written"), FileLock(tmp_path / "file" / "lock"):
-        pass
+    for folder in (tmp_path / "file", Path("/proc")):
+        with pytest.raises(SrganError, match="cannot be written"), FileLock(folder / "lock"):
+            pass
 
 
 def test_printable() -> None:

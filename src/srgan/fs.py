@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -38,9 +39,29 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Put `content` at `path`: a reader or a power cut sees the old file or the new one. Raises OSError."""
+    """Put `content` at `path`: a reader or a power cut sees the old file or the new one. Raises OSError.
+
+    A device or a pipe, such as /dev/stdout, is written to and not replaced.
+    """
+    if _is_device(path):
+        path.write_bytes(content)
+        return
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def _is_device(path: Path) -> bool:
+    # /dev/stdout and /dev/fd/3 are links that may lead to a file.
+    named = re.match(r"/(dev(?!/shm)|proc)/", os.path.abspath(path))  # noqa: PTH100  (no link is followed)
+    return path.exists() and not path.is_dir() and (named is not None or not path.is_file())
+
+
+def may_replace(path: Path, start: bytes) -> bool:
+    """Whether there is no file at `path`, an empty one, or one that begins as those which are written there."""
+    if not path.is_file() or _is_device(path):
+        return True
+    with path.open("rb") as file:
+        return file.read(len(start)) in (b"", start)
 
 
 @contextlib.contextmanager
@@ -50,6 +71,8 @@ def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     Otherwise the file is removed. A symbolic link at `path` is replaced, not followed. Raises OSError; without
     `overwrite` FileExistsError for a file that another process has put there meanwhile.
     """
+    if _is_device(path):
+        raise FileExistsError(errno.EEXIST, "it is a device or a pipe", str(path))
     # The name is short: the target's may already fill the 255 bytes that a filesystem allows.
     temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -120,6 +143,7 @@ class FileLock:
         self._lock = filelock.FileLock(self._path, blocking=self._busy is None, fallback_to_soft=False)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o666))  # filelock tries for ever where it cannot
             self._lock.acquire()
         except filelock.Timeout:
             raise self._error(str(self._busy)) from None

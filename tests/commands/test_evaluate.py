@@ -124,6 +124,8 @@ def test_own_images(model: Path, tmp_path: Path, capsys: CAP) -> None:
     assert cli.main([*argv, "set5"]) == 2
     out, err = capsys.readouterr()
     assert "babyx4.png is 10x11, but" in err and out == ""
+    (tmp_path / "a.json").write_bytes(b"\x89PNG")
+    assert cli.main([*argv, "set5"]) == 2 and "a.json is there and holds no JSON" in capsys.readouterr().err
 
 
 def test_jpeg_goes_before_model_and_bicubic(model: Path, small: Path, tmp_path: Path, capsys: CAP) -> None:

@@ -111,6 +111,9 @@ def test_several_runs(tmp_path: Path) -> None:
     text = Page(page).text
     assert "two/paper: srgan" in text and "0.0003" in text and text.index("learning_rate") < text.index("batch_size")
     assert [run["name"] for run in numbers(page)] == ["one/paper", "two/paper"]
+    (tmp_path / "package.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"package\.json is there and is no report"):
+        write([first], tmp_path / "package.html")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 4, 12])

@@ -17,7 +17,7 @@ from srgan.errors import DataError, UsageError
 from srgan.evaluate import table
 from srgan.evaluate.scoring import OnImage, SetScores, evaluate, evaluate_images, scorable
 from srgan.evaluate.table import Evaluated, Table
-from srgan.fs import atomic_write, printable
+from srgan.fs import atomic_write, may_replace, printable
 from srgan.image.files import read_array
 from srgan.image.metrics import NiqeModel, bicubic_x4, read_niqe_model
 from srgan.image.source import ImageBytes
@@ -99,6 +99,8 @@ def _check(settings: EvaluateSettings) -> None:
         if blocked:
             advice = "give a file in a folder that you may write to"
             raise UsageError(f"--json {printable(settings.json)} cannot be written: {advice}.")
+        if not may_replace(settings.json, b"{"):
+            raise UsageError(f"--json {printable(settings.json)} is there and holds no JSON; give another name.")
 
 
 def _model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Evaluated, Scorer]:

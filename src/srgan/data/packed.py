@@ -346,5 +346,5 @@ def _refuse_foreign_files(target: Path) -> None:
     """Raises DataError where `target` or its index exists and is not ours."""
     if index_path(target).exists():
         read_index(target)
-    elif target.exists() and not has_first_format(target):
+    elif target.exists() and not (target.is_file() and has_first_format(target)):
         raise DataError(f"{target} exists and holds no packed images; it stays as it is. Choose another name.")

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from srgan import __version__, config
 from srgan.errors import DataError, UsageError
-from srgan.fs import atomic_write, printable
+from srgan.fs import atomic_write, may_replace, printable
 from srgan.report import charts
 from srgan.report.run_log import (
     SCORES,
@@ -93,6 +93,9 @@ def write(folders: Sequence[Path], output: Path | None = None) -> Path:
     target = output or (folders[0] if len(folders) == 1 else folders[0].resolve().parent) / "report.html"
     if target.suffix not in (".html", ".htm"):
         raise UsageError(f"-o {printable(target)}: the page's name ends in .html.")
+    for path, start in ((target, b"<!"), (target.with_suffix(".json"), b'{"srgan.report"')):
+        if output and not may_replace(path, start):
+            raise UsageError(f"{printable(path)} is there and is no report; give another name with -o.")
     logs = [read_run(folder) for folder in folders]
     names = [log.name for log in logs]
     if len(set(names)) < len(names):
