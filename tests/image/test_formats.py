@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import zlib
@@ -98,6 +99,15 @@ def test_jpeg_without_its_last_pixels() -> None:
     for lost in (4, 5, 10, 20, 60, 200):
         with pytest.raises(ImageError, match=r"its last pixels are missing|damaged"):
             files.read_image(held(data[:-lost]))
+
+
+def test_cut_progressive_jpeg_is_refused_or_named(caplog: pytest.LogCaptureFixture) -> None:
+    data = corpus.pillow(Image.fromarray(corpus.smooth(3, height=96, width=80)), "JPEG", progressive=True)
+    for lost in range(60, len(data) // 2, 20):
+        caplog.clear()
+        with contextlib.suppress(ImageError):
+            files.read_image(held(data[:-lost]))
+        assert "the file may be cut" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "BigTIFF"])

@@ -162,8 +162,11 @@ def _with_end_mark(source: Source, warn: bool) -> Source:
 def _lacks_pixels(data: bytes) -> bool:
     """Whether the pixels of a JPEG depend on what follows its data. libvips takes rows without data where they are the last."""
     ends = b"\xff\xd9", b"\x5a" * 64 + b"\xff\xd9"
-    images = [pyvips.Image.jpegload_buffer(data + end, access="sequential", fail_on="none") for end in ends]
-    return bool((images[0] != images[1]).max())
+    try:
+        images = [pyvips.Image.jpegload_buffer(data + end, access="sequential", fail_on="none") for end in ends]
+        return bool((images[0] != images[1]).max())
+    except pyvips.Error:  # a progressive one that is cut in a table
+        return True
 
 
 @contextlib.contextmanager
