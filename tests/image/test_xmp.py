@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srgan.image.xmp import enlarged
+from srgan.image.xmp import enlarged, in_utf8
 
 HEAD = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
 NAMES = {
@@ -72,6 +72,12 @@ def test_elements(before: str, after: str) -> None:
 def test_other_prefixes_mean_the_same() -> None:
     xmp = packet(' q:FullPanoWidthPixels="3"').replace(b"xmlns:pano", b"xmlns:q")
     assert b'q:FullPanoWidthPixels="12"' in enlarged(xmp, 4, 96, 128)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be", "utf-32-le", "utf-32"])
+def test_packet_in_another_encoding(encoding: str) -> None:
+    text = packet("", "<dc:title>é🎉</dc:title>").decode()
+    assert in_utf8(text.encode(encoding)) == text.encode()
 
 
 @given(st.binary(max_size=300))

@@ -172,6 +172,8 @@ def encode(
     check_target(name, height=image.height, width=image.width, alpha=image.bands in (2, 4))
     options = _options(form, image, quality, lossless, name)
     xmp = with_provenance(metadata.xmp, provenance) if provenance else metadata.xmp
+    if provenance and metadata.xmp and b"</rdf:RDF>" not in metadata.xmp:
+        log.warning("%s: the image's XMP is no RDF; it is left out.", printable(name))
     if form is _JPEG and len(xmp or b"") > _XMP_LIMIT:
         log.warning("%s: its XMP leaves no room for srgan's provenance.", printable(name))
         xmp = metadata.xmp

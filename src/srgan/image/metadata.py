@@ -70,7 +70,7 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
     """The metadata of a file, from its libvips image; text, colour tags and a TIFF's EXIF from the file."""
     exif, iptc, text, comments = field(image, "exif-data"), field(image, "iptc-data"), None, None
     has_density = (image.xres, image.yres) != (1.0, 1.0)
-    kind, xmp = format_of(source), field(image, "xmp-data")
+    kind, xmp = format_of(source), xmp_packets.in_utf8(field(image, "xmp-data") or b"") or None
     icc = sound_profile(field(image, "icc-profile-data"))
     with open_bytes(source) as file:
         if kind == "TIFF":

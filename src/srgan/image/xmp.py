@@ -41,6 +41,15 @@ _TAG = re.compile(rb"<(?:[^\"'>]|\"[^\"]*\"|'[^']*')*>")
 _ATTRIBUTE = re.compile(rb"(\s+)([\w.-]+):([\w.-]+)(\s*=\s*)(\"[^\"]*\"|'[^']*')")
 
 
+def in_utf8(xmp: bytes) -> bytes:
+    """The packet in UTF-8, of one in UTF-16 or UTF-32. XMP specification, part 1, section 7.1."""
+    for name in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be") if b"\0" in xmp[:8] else ():
+        text = xmp.decode(name, "ignore").lstrip("\ufeff")
+        if text.startswith(("<?x", "<x:", "<rdf:")):
+            return text.rstrip("\0").encode()
+    return xmp
+
+
 def upright(xmp: bytes) -> bytes:
     """The packet with an orientation of 1 where it states another."""
     return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
@@ -125,7 +134,7 @@ def _is_edited(name: str) -> bool:
 def with_provenance(xmp: bytes | None, provenance: Mapping[str, str]) -> bytes:
     """An XMP packet that says `provenance` (keys: letters, digits, _) after what it held before.
 
-    A packet that is not UTF-8 RDF cannot be added to and gives way to a new one.
+    A packet that is no RDF cannot be added to and gives way to a new one.
     """
     packet = _OURS.sub(b"", xmp) if xmp else _PACKET
     head, end, tail = packet.rpartition(b"</rdf:RDF>")
