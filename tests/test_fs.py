@@ -68,12 +68,13 @@ def test_flush_or_rename_that_fails_keeps_the_old_file(
     step: str, fault: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise fault
+        raise type(fault)(*fault.args)
 
     atomic_write(tmp_path / "a", b"old")
     monkeypatch.setattr(os if step == "fsync" else Path, step, fail)
-    with pytest.raises(type(fault)):
+    with pytest.raises(type(fault)) as raised:
         atomic_write(tmp_path / "a", b"new")
+    assert getattr(raised.value, "filename", str(tmp_path / "a")) == str(tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
 
 
@@ -120,5 +121,5 @@ def test_printable() -> None:
 
 def test_free_space(tmp_path: Path) -> None:
     check_free_space(tmp_path / "not" / "yet", 1, "The pack")
-    with pytest.raises(DataError, match=r"^The pack needs 1000000000\.00 GB in .*, where .* GB are free\.$"):
+    with pytest.raises(DataError, match=r"^The pack needs 1000000000\.00 GB in .*, where .* are free\.$"):
         check_free_space(tmp_path, 10**18, "The pack", error=DataError)

@@ -75,13 +75,17 @@ def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         raise FileExistsError(errno.EEXIST, "it is a device or a pipe", str(path))
     # The name is short: the target's may already fill the 255 bytes that a filesystem allows.
     temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         if overwrite or not _linked(temporary, path):
             temporary.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)  # nobody knows the other
+        raise
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -121,9 +125,11 @@ def check_free_space(folder: Path, needed_bytes: int, what: str, *, error: type[
     except OSError as fault:
         raise error(f"{printable(folder)} cannot be used: {fault.strerror or fault}.") from None
     if free < needed_bytes:
-        raise error(
-            f"{what} needs {needed_bytes / 1e9:.2f} GB in {printable(folder)}, where {free / 1e9:.2f} GB are free."
-        )
+        raise error(f"{what} needs {_size(needed_bytes)} in {printable(folder)}, where {_size(free)} are free.")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.2f} MB"
 
 
 class FileLock:

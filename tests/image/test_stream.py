@@ -165,10 +165,10 @@ def test_writer_left_early_leaves_nothing(tmp_path: Path, error: type[BaseExcept
 def test_full_disk_is_said_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 599))
-    with pytest.raises(ImageError, match=r"needs 0\.00 GB in"):
+    with pytest.raises(ImageError, match=r"needs 0\.00 MB in"):
         ImageWriter(tmp_path / "a.png", height=10, width=10, channels=3, dtype=np.uint8)
     files.write_array(tmp_path / "b.png", np.zeros((30, 30), np.uint8))
-    with pytest.raises(ImageError, match=r"needs 0\.00 GB"):
+    with pytest.raises(ImageError, match=r"needs 0\.00 MB"):
         ImageReader(tmp_path / "b.png", scratch=tmp_path, memory=0)
     assert leftovers(tmp_path) == []
 
