@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,20 @@ def test_png_of_one_frame_is_a_still_if_the_frame_is_its_image(stand_in: bool) -
     assert is_animated(held(data), DEFAULT_LIMITS) and is_animated(held(one), DEFAULT_LIMITS) == stand_in
     if not stand_in:
         assert files.read_image(held(one)).pixels.tobytes() == STILLS[0].tobytes()
+
+
+def test_alpha_that_is_zero_everywhere_in_a_tga_is_none() -> None:
+    values = np.dstack([np.asarray(STILLS[0]), np.zeros((12, 16), np.uint8)])
+    image = files.read_image(held(corpus.pillow(Image.fromarray(values), "TGA"), "a.tga"))
+    assert image.alpha is None and image.pixels.tobytes() == STILLS[0].tobytes()
+
+
+def test_cmyk_of_a_psd_is_converted_as_that_of_a_tiff() -> None:
+    cmyk = STILLS[0].convert("CMYK")
+    header = b"8BPS" + struct.pack(">H6xHIIHHIIIH", 1, 4, 12, 16, 8, 4, 0, 0, 0, 0)
+    data = header + (255 - np.asarray(cmyk).transpose(2, 0, 1)).tobytes()
+    expected = files.read_image(held(corpus.pillow(cmyk, "TIFF"))).pixels
+    np.testing.assert_array_equal(files.read_image(held(data)).pixels, expected)
 
 
 @pytest.mark.parametrize("photometric", ["icclab", "cielab"])

@@ -80,7 +80,10 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0
         if warn and kind == "JPEG2000" and array.dtype == np.uint8 and (bits := _jp2_bits(source)) > 8:
             log.warning("%s: 8 of its %d bits are read.", name_of(source), bits)
         count = getattr(image, "n_frames", 1)
-        info = dict(image.info) if image.mode != "LAB" else {}  # its profile is of Lab too
+        info, is_cmyk = (
+            dict(image.info) if image.mode != "LAB" else {},
+            image.mode == "CMYK",
+        )  # Lab's profile is of Lab too
     fields = {"icc-profile-data": info.get("icc_profile"), "exif-data": info.get("exif"), "xmp-data": info.get("xmp")}
     if kind == "JPEG2000":
         fields |= _jp2_fields(source)
@@ -88,7 +91,8 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0
     if kind == "TIFF":
         vips.set_type(pyvips.GValue.gint_type, "n-pages", count)
     deep, bands = array.dtype == np.uint16, 1 if array.ndim == 2 else array.shape[2]
-    vips = vips.copy(interpretation=("grey16" if deep else "b-w") if bands < 3 else ("rgb16" if deep else "srgb"))
+    names = ("grey16", "rgb16") if deep else ("b-w", "cmyk" if is_cmyk else "srgb")
+    vips = vips.copy(interpretation=names[bands >= 3])
     for name, block in fields.items():
         if isinstance(block, bytes) and block:
             vips.set_type(pyvips.GValue.blob_type, name, block)
@@ -107,7 +111,7 @@ def _heif_array(image: Any) -> NDArray[Any]:
 
 
 def _array(image: Any, kind: str, source: Source) -> NDArray[Any]:
-    """(H, W[, 2..4]), uint8 or uint16. Raises ImageError for other types of numbers."""
+    """(H, W[, 2..4]), uint8 or uint16; CMYK stays. Raises ImageError for other types of numbers."""
     if kind == "PPM" and image.mode == "RGB" and (values := _deep_ppm(image)) is not None:
         return values
     if image.mode == "LAB":
@@ -123,7 +127,9 @@ def _array(image: Any, kind: str, source: Source) -> NDArray[Any]:
     transparent = image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
     grey = image.mode in ("1", "L", "LA", "La")
     mode = ("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")
-    array: NDArray[Any] = np.asarray(image.convert(mode))
+    array: NDArray[Any] = np.asarray(image if image.mode == "CMYK" else image.convert(mode))
+    if kind in ("BMP", "TGA") and transparent and not array[..., -1].any():  # as viewers do: the byte is unused
+        array = array[..., 0] if grey else array[..., :3]
     return array
 
 
