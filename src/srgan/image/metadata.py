@@ -103,12 +103,13 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
 
 
 def sound_profile(icc: bytes | None) -> bytes | None:
-    """The profile, or None where its header or table of tags is wrong: no reader uses it, some writers fail.
+    """The profile, without what follows it, or None where its header or table of tags is wrong: no reader uses it.
 
     ICC.1:2022, sections 7.2 and 7.3.
     """
-    if icc is None or len(icc) < 132 or icc[36:40] != b"acsp" or len(icc) != int.from_bytes(icc[:4], "big"):
+    if icc is None or len(icc) < 132 or icc[36:40] != b"acsp" or len(icc) < int.from_bytes(icc[:4], "big"):
         return None
+    icc = icc[: int.from_bytes(icc[:4], "big")]
     table = icc[132 : 132 + 12 * int.from_bytes(icc[128:132], "big")]
     if len(table) != 12 * int.from_bytes(icc[128:132], "big"):
         return None
