@@ -52,7 +52,7 @@ def generated(lr_unit: Array, tensors: Mapping[str, NDArray[np.float32]], config
         if layer.kind == "conv":
             y = convolution(x, t[f"{layer.name}.weight"], t.get(f"{layer.name}.bias"))
         elif layer.kind == "norm":
-            y = normalised(x, t, layer.name)
+            y = normalised(x, t, layer.name) if f"{layer.name}.weight" in t else x  # folded
         elif layer.kind == "prelu":
             y = leaky(x, t[f"{layer.name}.weight"][:, None, None])
         elif layer.kind == "add":

@@ -7,11 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from scipy.signal import correlate2d
 
 from srgan.model.config import GeneratorConfig
 from srgan.upscale.engine import OutOfMemory
 from srgan.upscale.openvino import OpenVinoEngine, kernel_before_shuffle, out_of_memory_named
+from tests.model.numpy_networks import convolution, shuffled
 from tests.support import random_weights
 
 CONFIGS = [
@@ -44,21 +44,9 @@ def test_kernel_before_shuffle(size: int) -> None:
     random = np.random.default_rng(size)
     kernel = random.standard_normal((2, 3, size, size)).astype(np.float32)
     maps = random.standard_normal((12, 6, 7)).astype(np.float32)
-    after = _correlated(_shuffled(maps), kernel)
-    before = _shuffled(_correlated(maps, kernel_before_shuffle(kernel)))
+    after = convolution(shuffled(maps), kernel)
+    before = shuffled(convolution(maps, kernel_before_shuffle(kernel)))
     np.testing.assert_allclose(before, after, rtol=0, atol=1e-6 * np.abs(after).max())
-
-
-def _correlated(maps: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """A zero-padded convolution layer, (C, H, W) and (O, C, k, k) -> (O, H, W)."""
-    return np.stack([sum(correlate2d(m, k, "same") for m, k in zip(maps, one, strict=True)) for one in kernel])
-
-
-def _shuffled(maps: np.ndarray) -> np.ndarray:
-    """The sub-pixel shuffle of Shi et al. 2016: (4 C, H, W) -> (C, 2 H, 2 W)."""
-    channels, height, width = maps.shape
-    parts = maps.reshape(channels // 4, 2, 2, height, width)
-    return parts.transpose(0, 3, 1, 4, 2).reshape(channels // 4, 2 * height, 2 * width)
 
 
 @pytest.mark.parametrize(
