@@ -118,9 +118,12 @@ class ScratchTiff(Scratch):
 class PixelsInMemory:
     """As `ScratchTiff`, without a file: importing tifffile and writing a file take longer than upscaling a small image."""
 
-    def __init__(self, shape: Shape, dtype: Any) -> None:
-        self.shape, self.dtype = shape, np.dtype(dtype)
-        self._array = np.zeros(shape, dtype)
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.shape, self.dtype, self._array = array.shape, array.dtype, array
+
+    def read(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
+        """A view of the rectangle."""
+        return self._array[top : top + height, left : left + width]
 
     def write(self, top: int, left: int, array: NDArray[Any]) -> None:
         """Put a rectangle (h, w, C) at its place."""
@@ -131,7 +134,8 @@ class PixelsInMemory:
         return pyvips.Image.new_from_array(self._array)
 
     def close(self) -> None:
-        """Do nothing."""
+        """Free the memory."""
+        self._array = np.empty(0, self.dtype)
 
 
 class ImageReader:
@@ -162,16 +166,16 @@ class ImageReader:
         self.has_alpha = image.bands in (2, 4)
         self.dtype = np.dtype(np.uint8 if image.format == "uchar" else np.uint16)
         self.metadata = metadata_of(image, source, page)
-        self._array: NDArray[Any] | None = None
-        self._scratch: Scratch | None = None
+        self._pixels: Scratch | PixelsInMemory
         shape = (*self._stored, int(image.bands))
         image = with_timeout(image, limits.seconds)
         try:
             with complete_tiles(header):
                 if scratch is None or np.prod(shape, dtype=np.int64) * self.dtype.itemsize <= memory:
-                    self._array = np.frombuffer(image.write_to_memory(), self.dtype).reshape(shape)
+                    array = np.frombuffer(image.write_to_memory(), self.dtype)
+                    self._pixels = PixelsInMemory(array.reshape(shape))
                 else:
-                    self._scratch = _decode_to_disk(image, source, scratch, shape, self.dtype)
+                    self._pixels = _decode_to_disk(image, source, scratch, shape, self.dtype)
         except pyvips.Error as error:
             raise decode_error(source, error, limits) from None
 
@@ -186,12 +190,7 @@ class ImageReader:
     def _rectangle(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
         """(h, w, bands) of the upright image."""
         y, x, h, w = stored_region(self._orientation, self._stored, top, left, height, width)
-        if self._scratch is not None:
-            part = self._scratch.read(y, x, h, w)
-        else:
-            assert self._array is not None, "the reader is closed"
-            part = self._array[y : y + h, x : x + w]
-        return apply_orientation(part, self._orientation)
+        return apply_orientation(self._pixels.read(y, x, h, w), self._orientation)
 
     def region(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
         """Colour (h, w) or (h, w, 3) of a rectangle inside the image."""
@@ -213,9 +212,7 @@ class ImageReader:
 
     def close(self) -> None:
         """Free the memory or the scratch file."""
-        self._array = None
-        if self._scratch is not None:
-            self._scratch.close()
+        self._pixels.close()
 
     def __enter__(self) -> Self:
         return self
@@ -281,7 +278,7 @@ class ImageWriter:
         check_free_space(self._target.parent, 2 * raw, printable(self._name), error=ImageError)
         self._scratch: ScratchTiff | PixelsInMemory
         if raw <= memory:
-            self._scratch = PixelsInMemory(shape, dtype)
+            self._scratch = PixelsInMemory(np.zeros(shape, dtype))
             return
         try:
             self._scratch = ScratchTiff(self._target.parent, shape, dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -123,17 +124,11 @@ def covered(size: int, count: int, halo: int) -> int:
 
 def _fewest(size: int, halo: int, limit: int, smallest: int) -> int | None:
     """The fewest even parts of `size` whose windows are at most `limit` long."""
-    most = max(size // smallest, 1)
-    if _window(size, most, halo) > limit:
+    counts = range(1, max(size // smallest, 1) + 1)
+    if _window(size, counts[-1], halo) > limit:
         return None
-    low, high = 1, most
-    while low < high:
-        middle = (low + high) // 2
-        if _window(size, middle, halo) <= limit:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    fits = bisect_left(counts, True, hi=len(counts) - 1, key=lambda count: _window(size, count, halo) <= limit)
+    return counts[fits]
 
 
 SMALLEST_TILE = 16
