@@ -43,8 +43,6 @@ class Actor:
     def __init__(self, upscaler_arguments: Mapping[str, Any], options: FileOptions, folder: Path) -> None:
         self._upscaler_arguments, self._options, self._folder = upscaler_arguments, options, folder
         self._stopped = threading.Event()
-        self._warnings = _Warnings()
-        log.addHandler(self._warnings)
 
     def stop(self) -> None:
         """Let `upscale`, in another thread, remove what it began and return."""
@@ -52,19 +50,22 @@ class Actor:
 
     def upscale(self, tasks: Sequence[UpscaleTask]) -> tuple[list[SrganError | None], list[str]]:
         """Why each image failed, and the warnings for the user. Raises what `Upscaler` raises."""
-        upscaler = self._upscaler
-        # What exists was finished before an actor died.
-        todo = [task for task in tasks if self._options.overwrite or not task.target.exists()]
         failures: dict[UpscaleTask, SrganError] = {}
+        warnings = _Warnings()
+        log.addHandler(warnings)
         try:
+            upscaler = self._upscaler
+            # What exists was finished before an actor died.
+            todo = [task for task in tasks if self._options.overwrite or not task.target.exists()]
             if todo:
                 failures = upscale_files(
                     upscaler, todo, self._options, on_done=lambda path: None, on_progress=self._check
                 )
         except KeyboardInterrupt:
             pass  # `stop`
-        messages, self._warnings.messages = self._warnings.messages, []
-        return [failures.get(task) for task in tasks], messages
+        finally:
+            log.removeHandler(warnings)
+        return [failures.get(task) for task in tasks], warnings.messages
 
     def _check(self, done: float, task: UpscaleTask) -> None:
         if self._stopped.is_set():
