@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from srgan.model.config import GeneratorConfig, tensor_shapes
@@ -38,3 +40,8 @@ def random_vgg() -> Tensors:
         tensors[f"{name}.weight"] = rng.standard_normal(shape, dtype=np.float32) * deviation
         tensors[f"{name}.bias"] = rng.standard_normal(shape[0], dtype=np.float32) / 10
     return tensors
+
+
+def resident_bytes() -> int:
+    """Memory of this process, on Linux."""
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,21 +69,17 @@ def test_sigterm_finishes_running_jobs_and_refuses_waiting_ones(start: Callable[
     # Wide enough that the image takes some seconds, in several tiles.
     folder = write_models(tmp_path, GeneratorConfig(blocks=2, width=32))
     served = start("--model", str(folder / "srgan.safetensors"), "--memory", "30MB")
-    data, answers = file_bytes(320, 320), []
-
-    def post() -> None:
-        headers = {"Content-Type": "image/png"}
-        answers.append(requests.post(f"{served.url}/v1/upscale", data=data, headers=headers, timeout=120))
-
-    clients = [threading.Thread(target=post) for _ in range(3)]
-    for client in clients:
-        client.start()
-    busy = {"srgan_jobs_running 1.0", "srgan_jobs_waiting 2.0"}
-    while not busy <= {*requests.get(f"{served.url}/metrics", timeout=60).text.splitlines()}:
-        time.sleep(0.02)
-    assert served.end(signal.SIGTERM) == 143
-    for client in clients:
-        client.join()
+    data, headers = file_bytes(320, 320), {"Content-Type": "image/png"}
+    with ThreadPoolExecutor(3) as pool:
+        clients = [
+            pool.submit(requests.post, f"{served.url}/v1/upscale", data=data, headers=headers, timeout=120)
+            for _ in range(3)
+        ]
+        busy = {"srgan_jobs_running 1.0", "srgan_jobs_waiting 2.0"}
+        while not busy <= {*requests.get(f"{served.url}/metrics", timeout=60).text.splitlines()}:
+            time.sleep(0.02)
+        assert served.end(signal.SIGTERM) == 143
+    answers = [client.result() for client in clients]
     assert sorted(answer.status_code for answer in answers) == [200, 503, 503]
     refused = next(answer for answer in answers if answer.status_code == 503)
     assert "shutting down" in refused.json()["detail"] and "Retry-After" in refused.headers

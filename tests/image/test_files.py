@@ -6,7 +6,7 @@ import io
 import itertools
 import os
 import struct
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from srgan.errors import ImageError
 from srgan.image import encode, files
 from srgan.image.files import ImageBytes, Limits, Metadata
 from tests.image import corpus
+from tests.support import resident_bytes
 
 EXACT = {case.name: case for case in corpus.exact()}
 LOSSY = {case.name: case for case in corpus.lossy()}
@@ -284,31 +285,20 @@ def test_other_loaders_are_blocked(tmp_path: Path) -> None:
 
 def test_threads(tmp_path: Path) -> None:
     pictures = [corpus.smooth(3, height=60 + i, width=90) for i in range(8)]
-    wrong: list[int] = []
 
-    def work(i: int) -> None:
-        for _ in range(5):
-            files.write_array(tmp_path / f"{i}.png", pictures[i])
-            if not np.array_equal(files.read_image(tmp_path / f"{i}.png").pixels, pictures[i]):
-                wrong.append(i)
+    def comes_back(i: int) -> bool:
+        files.write_array(tmp_path / f"{i % 8}.png", pictures[i % 8])
+        return np.array_equal(files.read_image(tmp_path / f"{i % 8}.png").pixels, pictures[i % 8])
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong and len(list(tmp_path.iterdir())) == 8
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(comes_back, range(40)))
+    assert len(list(tmp_path.iterdir())) == 8
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_memory_stays_flat(tmp_path: Path) -> None:
-    statm = Path("/proc/self/statm")
-    if not statm.exists():
-        pytest.skip("no /proc here")
     pixels = np.random.default_rng(0).integers(0, 256, (500, 600, 3), dtype=np.uint8)
     damaged = placed(tmp_path, "damaged.png", files.encode_image(files.Image(pixels=pixels), ".png")[:400_000])
-
-    def resident() -> int:
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1_000_000
 
     def loop(times: int) -> None:
         for _ in range(times):
@@ -318,9 +308,9 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
                 files.read_image(damaged)
 
     loop(10)
-    before = resident()
+    before = resident_bytes()
     loop(40)
-    assert resident() - before < 15  # each decoded picture has 0.9 MB
+    assert resident_bytes() - before < 15_000_000  # each decoded picture has 0.9 MB
 
 
 @pytest.mark.parametrize(("depth", "alpha"), list(itertools.product(DEPTHS, [False, True])))

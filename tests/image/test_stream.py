@@ -7,8 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,28 +126,13 @@ def test_boxes_in_any_order(tmp_path_factory: pytest.TempPathFactory, data: Any)
 def test_threads(tmp_path: Path) -> None:
     pixels = corpus.smooth(3, height=64, width=96)
     with ImageWriter(tmp_path / "a.png", height=64, width=96, channels=3, dtype=np.uint8, memory=0) as writer:
-        work = [
-            threading.Thread(target=lambda x=x: writer.write_box(0, x, pixels[:, x : x + 8])) for x in range(0, 96, 8)
-        ]
-        for thread in work:
-            thread.start()
-        for thread in work:
-            thread.join()
+        with ThreadPoolExecutor(12) as pool:
+            list(pool.map(lambda x: writer.write_box(0, x, pixels[:, x : x + 8]), range(0, 96, 8)))
         writer.finish()
-    wrong: list[int] = []
-    with ImageReader(tmp_path / "a.png", scratch=tmp_path, memory=0) as source:
-
-        def look(x: int) -> None:
-            for _ in range(20):
-                if not np.array_equal(source.region(5, x, 50, 8), pixels[5:55, x : x + 8]):
-                    wrong.append(x)
-
-        work = [threading.Thread(target=look, args=(x,)) for x in range(0, 96, 8)]
-        for thread in work:
-            thread.start()
-        for thread in work:
-            thread.join()
-    assert not wrong
+    with ImageReader(tmp_path / "a.png", scratch=tmp_path, memory=0) as source, ThreadPoolExecutor(12) as pool:
+        places = [*range(0, 96, 8)] * 20
+        for x, region in zip(places, pool.map(lambda x: source.region(5, x, 50, 8), places), strict=True):
+            np.testing.assert_array_equal(region, pixels[5:55, x : x + 8])
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

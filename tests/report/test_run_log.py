@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from srgan.errors import DataError
 from srgan.report.run_log import Sample, read_run, seconds, state
 from tests.report.runs import START, write_evaluation, write_run
 
@@ -20,11 +19,6 @@ def test_whole_run(tmp_path: Path) -> None:
     assert len(run.validations["adversarial"]) == 8
     assert run.samples[0] == Sample(phase="pretrain", step=50, path=path)
     assert (run.settings["batch_size"], state(run), run.notes) == (16, "finished", [])
-
-
-def test_folder_without_journal_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not a run's folder"):
-        read_run(tmp_path)
 
 
 def test_half_a_line_is_left_out(tmp_path: Path) -> None:

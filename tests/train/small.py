@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,6 +21,12 @@ SMALL = (
 def train(output: Path, *more: str) -> int:
     """`srgan train` with small settings, in this process and in an empty working folder; the exit code."""
     return main([*SMALL, "--output", str(output), *more])
+
+
+def journal(output: Path, kind: str) -> list[dict[str, Any]]:
+    """The lines of one kind in a run's journal."""
+    lines = map(json.loads, (output / "journal.jsonl").read_text().splitlines())
+    return [line for line in lines if line["kind"] == kind]
 
 
 def last_state(output: Path) -> dict[str, torch.Tensor]:

@@ -16,9 +16,11 @@ import pytest
 from srgan.cli import main
 from srgan.image import files
 from srgan.model import weights
+from srgan.model.config import GeneratorConfig
 from srgan.train import checkpoints, steps
+from srgan.train.folder import RunFolder
 from tests.support import random_weights
-from tests.train.small import SMALL, assert_same, last_state, train
+from tests.train.small import SMALL, assert_same, journal, last_state, train
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +53,8 @@ def test_the_folder_holds_what_the_docs_list(undisturbed: Path) -> None:
 
 
 def test_the_journal_tells_losses_speed_and_health(undisturbed: Path) -> None:
-    lines = [json.loads(line) for line in (undisturbed / "journal.jsonl").read_text().splitlines()]
-    assert lines[0]["kind"] == "warning" and "scikit-image" in lines[0]["text"]
-    reports = [line for line in lines if line["kind"] == "report"]
+    assert "scikit-image" in journal(undisturbed, "warning")[0]["text"]
+    reports = journal(undisturbed, "report")
     assert [(r["phase"], r["step"]) for r in reports] == [
         ("pretrain", 3),
         ("pretrain", 6),
@@ -63,9 +64,9 @@ def test_the_journal_tells_losses_speed_and_health(undisturbed: Path) -> None:
     health = reports[-1]["health"]
     assert {"d_real", "d_fake", "d_accuracy", "content_to_adversarial", "bn_gap", "checkerboard"} == health.keys()
     assert 0 < health["d_real"] < 1 and health["content_to_adversarial"] > 0
-    (start,) = [line for line in lines if line["kind"] == "start"]
+    (start,) = journal(undisturbed, "start")
     assert start["data"]["pictures"] == 4 and start["versions"]["torch"]
-    assert lines[-1]["kind"] == "end" and lines[-1]["state"] == "done"
+    assert journal(undisturbed, "end")[-1]["state"] == "done"
 
 
 def test_a_generator_describes_itself(undisturbed: Path) -> None:
@@ -122,9 +123,9 @@ def test_a_signal_saves_and_says_how_to_resume(tmp_path: Path, number: int, code
     )  # a run started by nohup ignores SIGHUP, and so would its children
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     signal.signal(number, inherited)
-    journal = tmp_path / "run" / "journal.jsonl"
+    lines = tmp_path / "run" / "journal.jsonl"
     deadline = time.monotonic() + 120
-    while not (journal.exists() and '"report"' in journal.read_text()) and time.monotonic() < deadline:
+    while not (lines.exists() and '"report"' in lines.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
     try:
@@ -135,7 +136,7 @@ def test_a_signal_saves_and_says_how_to_resume(tmp_path: Path, number: int, code
     assert "srgan train --resume --output run" in said and "Traceback" not in said
     newest = checkpoints.read(checkpoints.list_checkpoints(tmp_path / "run/checkpoints")[0])
     assert newest.step >= 3
-    assert json.loads(journal.read_text().splitlines()[-1])["state"] == "stopped"
+    assert [line["state"] for line in journal(tmp_path / "run", "end")] == ["stopped"]
 
 
 def test_resume_refuses_settings_that_would_change_the_result(
@@ -224,7 +225,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     run = tmp_path / names[0]
     words = ["--data", str(data.parent), "--phase", "pretrain", "--pretrain-steps", "2"]
     assert train(run, *words) == 0
-    (start,) = [line for line in map(json.loads, (run / "journal.jsonl").open()) if line["kind"] == "start"]
+    (start,) = journal(run, "start")
     assert start["data"]["pictures"] == 1 and r"bad\udce9.png" in start["data"]["left_out"][0]
     assert train(run, *words, "--resume") == 0
 
@@ -237,8 +238,6 @@ def test_resume_refuses_a_folder_with_other_files(tmp_path: Path, capsys: pytest
 
 
 def test_two_runs_cannot_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from srgan.train.folder import RunFolder
-
     (tmp_path / "run").mkdir()
     with RunFolder(tmp_path / "run").lock():
         assert train(tmp_path / "run") == 2
@@ -257,19 +256,17 @@ def test_adversarial_alone_from_a_file(undisturbed: Path, tmp_path: Path) -> Non
 
 
 def test_init_of_another_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from srgan.model.config import GeneratorConfig
-
     other = random_weights(GeneratorConfig(blocks=2, width=4))
     weights.write(tmp_path / "other.safetensors", other.tensors, config=other.config, metadata={})
     assert train(tmp_path / "run", "--init", str(tmp_path / "other.safetensors")) == 2
     assert "blocks=2" in capsys.readouterr().err
 
 
-def test_content_vgg54_without_vgg19_says_where_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_content_vgg54_without_vgg19_says_where_to_get_it(
+    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--recipe", "paper", "--content", "vgg54", "--phase", "adversarial"]
-    start = random_weights(_tiny())
-    weights.write(tmp_path / "start.safetensors", start.tensors, config=start.config, metadata={})
-    assert train(tmp_path / "run", *words, "--init", str(tmp_path / "start.safetensors")) == 2
+    assert train(tmp_path / "run", *words, "--init", str(undisturbed / "srresnet.safetensors")) == 2
     assert "srgan data fetch vgg19" in capsys.readouterr().err
 
 
@@ -282,15 +279,8 @@ def test_a_real_vgg19_and_real_pictures(data: Path, tmp_path: Path) -> None:
     vgg = next((data / "vgg19").glob("*.npz"))
     words = ["--content", "vgg54", "--vgg", str(vgg), "--data", str(few), "--pretrain-steps", "2", "--train-steps", "2"]
     assert train(tmp_path / "run", *words) == 0
-    lines = [json.loads(line) for line in (tmp_path / "run/journal.jsonl").read_text().splitlines()]
-    last = [line for line in lines if line["kind"] == "report"][-1]
+    last = journal(tmp_path / "run", "report")[-1]
     assert last["phase"] == "adversarial" and 0.01 < last["loss"]["content"] < 10
-
-
-def _tiny():  # type: ignore[no-untyped-def]
-    from srgan.model.config import GeneratorConfig
-
-    return GeneratorConfig(blocks=1, width=4)
 
 
 def test_frozen_batchnorm_keeps_the_statistics_of_its_first_generator(
@@ -303,8 +293,7 @@ def test_frozen_batchnorm_keeps_the_statistics_of_its_first_generator(
         after = weights.read(tmp_path / "run" / f"{name}.safetensors").tensors
         kept = {key for key in before if np.array_equal(before[key], after[key])}
         assert kept == {key for key in before if ".running_" in key}
-    lines = map(json.loads, (tmp_path / "run/journal.jsonl").read_text().splitlines())
-    assert {line["health"]["bn_gap"] for line in lines if line["kind"] == "report"} == {0.0}
+    assert {line["health"]["bn_gap"] for line in journal(tmp_path / "run", "report")} == {0.0}
     assert train(tmp_path / "other", "--freeze-batchnorm") == 2
     assert "name one with init (srresnet, or a .safetensors file)" in capsys.readouterr().err
 
@@ -319,8 +308,7 @@ def test_bf16_validates_like_fp32(tmp_path: Path) -> None:
             "--checkpoint-interval 20 --crop 48 --ema 0 --pretrain-learning-rate 3e-5"
         ).split()
         assert train(tmp_path / precision, *more, "--precision", precision) == 0
-        lines = map(json.loads, (tmp_path / precision / "journal.jsonl").read_text().splitlines())
-        return float([line["scores"]["psnr_y"] for line in lines if line["kind"] == "validation"][-1])
+        return float(journal(tmp_path / precision, "validation")[-1]["scores"]["psnr_y"])
 
     fp32, bf16 = validated("fp32"), validated("bf16")
     assert fp32 > 25 and fp32 != bf16

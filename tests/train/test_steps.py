@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from srgan.train import recipes, steps
 from srgan.train.settings import LossWeights, TrainSettings
 from srgan.train.steps import AdversarialNets, Shift
 from tests.support import random_vgg
-from tests.train.small import assert_same, last_state, train
+from tests.train.small import assert_same, journal, last_state, train
 
 CPU = torch.device("cpu")
 OFF = torch.autocast("cpu", enabled=False)
@@ -94,9 +93,8 @@ def test_each_loss_weight_changes_the_gradient_and_shows_in_the_journal(
         return
     monkeypatch.chdir(tmp_path)
     assert train(tmp_path / "run", "--phase", "both", "--grid-weight", "1") == 0
-    lines = [json.loads(line) for line in (tmp_path / "run/journal.jsonl").read_text().splitlines()]
-    reports = [line for line in lines if line["kind"] == "report" and line["phase"] == "adversarial"]
-    assert {"content", "adversarial", *reported} <= reports[-1]["loss"].keys()
+    last = journal(tmp_path / "run", "report")[-1]
+    assert last["phase"] == "adversarial" and {"content", "adversarial", *reported} <= last["loss"].keys()
 
 
 def test_the_texture_loss_adds_its_own_gradient(vgg: VGG19) -> None:
