@@ -173,6 +173,7 @@ def test_paths_stand_above_a_bar_of_the_same_terminal(
         (["in/a.png", "--quality", "400", "-o", "b.jpg"], "quality is 400"),
         (["in/z.png"], "is no image"),
         (["in/a.png", "--quality", "90", "--lossless"], "give one of them"),
+        (["in/a.png", "--lossless", "-o", "b.jpg"], "jpg always loses something"),
     ],
 )
 def test_mistakes_are_sentences(

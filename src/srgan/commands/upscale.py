@@ -156,6 +156,9 @@ def _check(settings: UpscaleSettings) -> None:
         raise UsageError("srgan upscale takes at least one image, folder or glob; --help lists the options.")
     if settings.lossless and settings.quality is not None:
         raise UsageError("--quality makes a result lossy and --lossless does not; give one of them.")
+    chosen = settings.format or Path(settings.output or "").suffix.lower()[1:]
+    if settings.lossless and chosen in ("jpg", "jpeg", "jpe", "jfif", "gif"):
+        raise UsageError(f"--lossless is for WebP and AVIF; {chosen} always loses something. PNG and TIFF never do.")
     if settings.ray is not None and not _ADDRESS.fullmatch(settings.ray):
         raise UsageError(f"--ray is local, auto or HOST:PORT; got '{settings.ray}'.")
     if settings.ray is not None and settings.ray.startswith("ray://"):
