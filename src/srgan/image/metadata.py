@@ -93,7 +93,7 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
     return Metadata(
         icc=icc or (tag.profile(grey=image.bands < 3) if tag else None),
         exif=edited_exif(exif) if exif else None,
-        xmp=xmp_packets.upright(xmp) if xmp and (orientation_of(image) != 1 or kind == "HEIC") else xmp,
+        xmp=xmp_packets.upright(xmp) if xmp and (orientation_of(image) != 1 or kind in ("HEIC", "AVIF")) else xmp,
         iptc=iptc_records(iptc) if iptc else None,
         density=(float(image.xres), float(image.yres)) if has_density else None,
         png_text=text,
