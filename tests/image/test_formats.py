@@ -165,6 +165,15 @@ def test_animations_are_read(form: str) -> None:
         Animation(source, Limits(pixels=100))
 
 
+@pytest.mark.parametrize("form", ["WebP", "PNG"])
+def test_frames_are_turned_upright(form: str) -> None:
+    options: dict[str, Any] = {"exif": b"Exif\0\0" + corpus.exif(6)} | ({"lossless": True} if form == "WebP" else {})
+    animation = Animation(held(corpus.pillow(STILLS[0], form, save_all=True, append_images=STILLS[1:], **options)))
+    assert (animation.height, animation.width) == (16, 12)
+    for frame, still in zip(animation, STILLS, strict=True):
+        np.testing.assert_array_equal(frame.pixels, np.rot90(np.asarray(still), -1))
+
+
 def test_stand_in_image_of_a_png_is_no_frame() -> None:
     data = corpus.pillow(STILLS[0], "PNG", save_all=True, append_images=STILLS[1:], default_image=True)
     frames = list(Animation(held(data)))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError
 from srgan.fs import printable
 from srgan.image import pillow
-from srgan.image.decode import open_image
+from srgan.image.decode import apply_orientation, open_image, orientation_of
 from srgan.image.encode import encode
 from srgan.image.metadata import Metadata, gif_colours_end, gif_extensions, metadata_of
 from srgan.image.source import DEFAULT_LIMITS, Limits, Source, format_of, name_of
@@ -40,7 +40,9 @@ class Animation:
 
     def __init__(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> None:
         first = open_image(source, limits)
-        self.height, self.width = int(first.height), int(first.width)
+        self._orientation = orientation_of(first)
+        stored = int(first.height), int(first.width)
+        self.height, self.width = stored[::-1] if self._orientation >= 5 else stored
         self.metadata = metadata_of(first, source)
         self._source, self._limits, self._kind = source, limits, format_of(source)
         with self._opened() as image:
@@ -62,7 +64,7 @@ class Animation:
         with self._opened() as image:
             for number in range(self._first, self._first + self.count):
                 image.seek(number)
-                array = np.asarray(image.convert("RGBA"))
+                array = apply_orientation(np.asarray(image.convert("RGBA")), self._orientation)
                 alpha = None if (array[..., 3] == 255).all() else np.ascontiguousarray(array[..., 3])
                 duration = float(image.info.get("duration") or 0)
                 milliseconds = round(duration) if math.isfinite(duration) and duration > 0 else 0
