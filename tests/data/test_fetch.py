@@ -163,7 +163,7 @@ def test_full_disk(div2k: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         free = 1000
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
-    with pytest.raises(DataError, match=r"needs .* GB"):
+    with pytest.raises(DataError, match=r"needs .* MB"):
         fetch("div2k", tmp_path / "data")
     assert div2k.requests == []
 
