@@ -170,7 +170,7 @@ function finish(item) {
     if (value) chosen[knob.toLowerCase()] = { value, reason: reason && reason !== "chosen" ? `(${reason})` : "" };
   }
   const words = Object.entries(chosen).map(([knob, { value }]) => `${knob} ${value}`).join(", ");
-  if (chosen.restore?.reason) item.restore = chosen.restore.value;
+  for (const knob of about.knobs) if (chosen[knob] && $(`${knob}-auto`).checked) (item.known ??= {})[knob] = chosen[knob].value;
   item.view ??= blob;
   item.result = { blob, name, chosen, label: words || headers["X-Srgan-Model"], address: URL.createObjectURL(blob) };
   const text = `${(blob.size / 1e6).toFixed(2)} MB in ${seconds.toFixed(1)} s` +
@@ -269,8 +269,9 @@ function preview() {
   $("tile").hidden = true;
   if (!canvas) return;
   const item = shown, settings = query(), name = label();
-  // What was read from the file is not in the tile's pixels.
-  const known = item.restore && !model().model && $("restore-auto").checked ? { restore: item.restore } : {};
+  // What auto chose for the whole image: the tile's pixels tell less.
+  const automatic = model().model ? [] : about.knobs.filter((name) => item.known?.[name] && $(`${name}-auto`).checked);
+  const known = Object.fromEntries(automatic.map((name) => [name, item.known[name]]));
   requestPreview({
     lr: canvas, times: scale(), settings, query: query({ format: "png", provenance: "false", ...known }),
     isCurrent: () => item === shown && settings === query() && !["done", "failed"].includes(item.state),
