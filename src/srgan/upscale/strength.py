@@ -29,6 +29,8 @@ _SIDE = 256
 """Side of the windows that are looked at; a whole image would cost more than it tells."""
 _TEXTURE_SIDE = 32
 """Side of those that are upscaled to choose the texture."""
+_TOLERANCE = 1.1
+"""How much more than bicubic's distance texture may change, about 0.1 dB of the whole error."""
 _SMALLEST = 24
 """Shortest side of an image that tells anything: three blocks."""
 _WINDOWS = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
@@ -93,7 +95,7 @@ def texture_of(image: ImageRegions, upscale: Callable[[Window, float], Window]) 
 
     gained = distance([bicubic(window, 4 * window.shape[0], 4 * window.shape[1]) for window in windows])
     most, less = AUTO_TEXTURES
-    return most if distance([upscale(window, most) for window in windows]) <= gained else less
+    return most if distance([upscale(window, most) for window in windows]) <= _TOLERANCE * gained else less
 
 
 def once_jpeg_quality(windows: Sequence[Window]) -> float | None:
