@@ -35,8 +35,9 @@ def main(argv: list[str]) -> int:
     from srgan.image.files import read_provenance
 
     upscaler = Upscaler(path)
+    pairs = test_pairs(Path("data"), "Set14")
     RESULTS.mkdir(exist_ok=True)
-    for pair in test_pairs(Path("data"), "Set14"):
+    for pair in pairs:
         if pair.lr is None:
             raise ImageError(f"{pair.hr} has no LR image; put Set14 into data/Set14/image_SRF_4.")
         target = RESULTS / f"{pair.lr.stem}.png"

@@ -243,7 +243,7 @@ def test_a_missing_extra_is_named_with_the_command_that_brings_it(
     code = f"import sys; sys.modules[{module!r}] = None\nfrom srgan.cli import main; sys.exit(main({argv!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.rstrip().endswith(f"not installed. Install it with: uv sync --extra {extra}")
+    assert done.stderr.rstrip().endswith(f"not installed. Install it with: uv sync --inexact --extra {extra}")
     assert len(done.stderr.strip().splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.safetensors"]
 

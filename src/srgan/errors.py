@@ -48,5 +48,5 @@ class Diverged(SrganError):
 def missing_extra(extra: str, what: str) -> MissingExtra:
     """The error for a missing extra; `what` needs it. Names the command that installs it."""
     checkout = (Path(__file__).parents[2] / "pyproject.toml").is_file()
-    command = f"uv sync --extra {extra}" if checkout else f'pip install "srgan[{extra}]"'
+    command = f"uv sync --inexact --extra {extra}" if checkout else f'pip install "srgan[{extra}]"'
     return MissingExtra(f"{what} needs the extra '{extra}', which is not installed. Install it with: {command}")

@@ -243,9 +243,9 @@ def upscale_files(
         try:
             file = opening.result()
             made_by = file.compute(upscaler, lambda done, total: on_progress(index + done / total, task))
-            if "restore_reason" in made_by and made_by["restore"] != "0":
+            if made_by.get("restore_reason", "chosen") != "chosen" and made_by["restore"] != "0":
                 log.info(
-                    "%s: restore %s: %s", printable(task.source.name), made_by["restore"], made_by["restore_reason"]
+                    "%s: restore %s: %s", printable(task.source), made_by["restore"], made_by["restore_reason"]
                 )
             return file
         except (SrganError, OSError) as error:
