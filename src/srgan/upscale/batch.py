@@ -244,9 +244,7 @@ def upscale_files(
             file = opening.result()
             made_by = file.compute(upscaler, lambda done, total: on_progress(index + done / total, task))
             if made_by.get("restore_reason", "chosen") != "chosen" and made_by["restore"] != "0":
-                log.info(
-                    "%s: restore %s: %s", printable(task.source), made_by["restore"], made_by["restore_reason"]
-                )
+                log.info("%s: restore %s: %s", printable(task.source), made_by["restore"], made_by["restore_reason"])
             return file
         except (SrganError, OSError) as error:
             fail(task, error)
