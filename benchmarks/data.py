@@ -20,6 +20,7 @@ from srgan import config, flags
 from srgan.data.image_files import open_image_files
 from srgan.data.loader import CropSampler, gather, loader
 from srgan.data.pairs import Pair
+from srgan.fs import atomic_write
 
 TURN = 0.5
 """Seconds of one turn, at least."""
@@ -44,6 +45,7 @@ class DataBench:
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     settings = flags.parse(DataBench, argv, prog="srgan bench data", description=__doc__ or "")
+    flags.check_json(settings.json)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         rates = measure(settings, Path(folder))
@@ -53,7 +55,8 @@ def main(argv: list[str]) -> int:
         table.add_row(name, f"{rate:,.0f}", f"{rate / slowest:,.1f}x")
     Console(file=sys.stdout, width=100).print(table)
     if settings.json:
-        settings.json.write_text(json.dumps({"settings": config.to_mapping(settings), "crops_per_s": rates}, indent=1))
+        text = json.dumps({"settings": config.to_mapping(settings), "crops_per_s": rates}, indent=1)
+        atomic_write(settings.json, f"{text}\n".encode())
     return 0
 
 

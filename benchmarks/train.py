@@ -21,6 +21,7 @@ from benchmarks import contest, plain_loop
 from benchmarks.contest import Measured, Step
 from srgan import config, flags
 from srgan.data.loader import CropSampler, loader
+from srgan.fs import atomic_write
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, init_weights
 from srgan.train import phases as training_phases
@@ -74,12 +75,14 @@ class TrainBench:
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     settings = flags.parse(TrainBench, argv, prog="srgan bench train", description=__doc__ or "")
+    flags.check_json(settings.json)
     phases = ("pretrain", "adversarial") if settings.phase == "both" else (settings.phase,)
     with tempfile.TemporaryDirectory() as folder:
         found = {name: measured(name, settings, Path(folder)) for name in phases}
     show(found)
     if settings.json:
-        settings.json.write_text(json.dumps({"settings": config.to_mapping(settings), "phases": found}, indent=1))
+        text = json.dumps({"settings": config.to_mapping(settings), "phases": found}, indent=1)
+        atomic_write(settings.json, f"{text}\n".encode())
     return 0
 
 

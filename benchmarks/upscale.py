@@ -21,6 +21,7 @@ from tests.support import random_weights
 
 from srgan import __version__, flags
 from srgan.config import to_mapping
+from srgan.fs import atomic_write
 from srgan.image.metrics import psnr, shave, y_from_image
 from srgan.model import weights
 from srgan.model.config import multiply_adds
@@ -158,6 +159,7 @@ class Row:
 def main(argv: list[str]) -> int:
     """Run the bench; the table goes to stdout."""
     settings: BenchSettings = flags.parse(BenchSettings, argv, prog="srgan bench upscale", description=DESCRIPTION)
+    flags.check_json(settings.json)
     generator = random_weights() if settings.model == "random" else weights.read(settings.model)
     path = None if settings.model == "random" else weights.find_model(settings.model)
     runs = {name: run for name in settings.only if (run := RIVALS[name](generator, path)) is not None}
@@ -172,7 +174,7 @@ def main(argv: list[str]) -> int:
     report = _report(rows, rate, generator, settings)
     print(table(report))
     if settings.json is not None:
-        settings.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        atomic_write(settings.json, f"{json.dumps(report, indent=2)}\n".encode())
     return 0
 
 

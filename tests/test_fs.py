@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from srgan.errors import DataError, SrganError
-from srgan.fs import FileLock, atomic_path, atomic_write, check_free_space, may_replace, printable
+from srgan.fs import FileLock, atomic_path, atomic_write, atomic_write_all, check_free_space, may_replace, printable
 
 HOLD = """
 import sys, pathlib
@@ -52,6 +52,17 @@ def test_device_or_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     os.close(reader)
     atomic_write(Path("/dev/null"), b"content")
     assert not Path("/dev/null").is_file()
+
+
+def test_files_that_belong_together_are_written_all_or_none(tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    b.mkdir()
+    with pytest.raises(IsADirectoryError):
+        atomic_write_all({a: b"1", b: b"2"})
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    b.rmdir()
+    atomic_write_all({a: b"1", b: b"2"})
+    assert a.read_bytes() + b.read_bytes() == b"12" and len(list(tmp_path.iterdir())) == 2
 
 
 def test_only_a_file_of_the_same_kind_may_be_replaced(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, overload
 
 from srgan import config
-from srgan.errors import SettingsError
+from srgan.errors import SettingsError, UsageError
+from srgan.fs import is_device, may_replace, printable
 
 T = TypeVar("T")
 _LEAST_COLUMNS = 40
@@ -171,3 +172,21 @@ def _value(word: str, hint: Any) -> Any:
     if hint not in (int, float, str, Path) or (hint in (int, float) and "_" in word):
         raise ValueError
     return hint(word)
+
+
+def check_json(path: Path | None) -> None:
+    """Refuse, before the work, a --json that could not be written after it or would replace another file. Raises UsageError."""
+    import tempfile
+
+    if path is None:
+        return
+    try:
+        if not is_device(path):
+            tempfile.TemporaryFile(dir=path.absolute().parent).close()
+        blocked = path.is_dir()
+    except OSError:
+        blocked = True
+    if blocked:
+        raise UsageError(f"--json {printable(path)} cannot be written: give a file in a folder that you may write to.")
+    if not may_replace(path, b"{"):
+        raise UsageError(f"--json {printable(path)} is there and holds no JSON; give another name.")

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,14 +43,15 @@ def atomic_write(path: Path, content: bytes) -> None:
 
     A device or a pipe, such as /dev/stdout, is written to and not replaced.
     """
-    if _is_device(path):
+    if is_device(path):
         path.write_bytes(content)
         return
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
-def _is_device(path: Path) -> bool:
+def is_device(path: Path) -> bool:
+    """Whether a device or a pipe is there, which is written to and never replaced."""
     # /dev/stdout and /dev/fd/3 are links that may lead to a file.
     named = re.match(r"/(dev(?!/shm)|proc)/", os.path.abspath(path))  # noqa: PTH100  (no link is followed)
     return path.exists() and not path.is_dir() and (named is not None or not path.is_file())
@@ -58,10 +59,17 @@ def _is_device(path: Path) -> bool:
 
 def may_replace(path: Path, start: bytes) -> bool:
     """Whether there is no file at `path`, an empty one, or one that begins as those which are written there."""
-    if not path.is_file() or _is_device(path):
+    if not path.is_file() or is_device(path):
         return True
     with path.open("rb") as file:
         return file.read(len(start)) in (b"", start)
+
+
+def atomic_write_all(contents: Mapping[Path, bytes]) -> None:
+    """Put each content at its path, in order; where one cannot be written, none. Raises OSError."""
+    with contextlib.ExitStack() as stack:
+        for path, content in reversed(list(contents.items())):
+            stack.enter_context(atomic_path(path)).write_bytes(content)
 
 
 @contextlib.contextmanager
@@ -71,8 +79,10 @@ def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     Otherwise the file is removed. A symbolic link at `path` is replaced, not followed. Raises OSError; without
     `overwrite` FileExistsError for a file that another process has put there meanwhile.
     """
-    if _is_device(path):
+    if is_device(path):
         raise FileExistsError(errno.EEXIST, "it is a device or a pipe", str(path))
+    if path.is_dir() and not path.is_symlink():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
     # The name is short: the target's may already fill the 255 bytes that a filesystem allows.
     temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
     try:

@@ -17,6 +17,15 @@ def test_a_bench_needs_a_known_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--help"]) == 0
 
 
+@pytest.mark.parametrize("name", ["upscale", "train", "data"])
+def test_json_that_cannot_be_written_is_refused_before_measuring(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", name, "--json", str(tmp_path / "no" / "a.json")]) == 2
+    out, err = capsys.readouterr()
+    assert "a.json cannot be written" in err and out == ""
+
+
 def test_bench_data_writes_every_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "data.json"
     assert main(["bench", "data", "--seconds", "0", "--pictures", "2", "--json", str(target)]) == 0

@@ -169,3 +169,4 @@ def test_misuse_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "taken.html").mkdir()
     with pytest.raises(DataError, match="cannot be written"):
         write([folder], tmp_path / "taken.html")
+    assert not (tmp_path / "taken.json").exists()

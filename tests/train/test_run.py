@@ -175,6 +175,12 @@ def test_adversarial_follows_in_the_same_folder(
     assert train(run, "--phase", "adversarial") == 2  # it is there
     assert train(run, "--phase", "pretrain", "--resume") == 2
     assert "is in its adversarial phase" in capsys.readouterr().err
+    # A finished run writes its best generator anew where it was deleted.
+    for lost in run.glob("*.safetensors"):
+        lost.unlink()
+    assert train(run, "--phase", "adversarial", "--resume") == 0
+    assert weights.read(run / "srgan.safetensors").metadata["step"] == "4"
+    assert journal(run, "event")[-2]["text"].startswith("Validation, psnr_y in dB: srgan ")
 
 
 def test_what_a_resumed_run_may_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

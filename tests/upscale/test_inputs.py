@@ -168,6 +168,14 @@ def test_shards_split_without_loss_or_overlap(count: int) -> None:
     assert min(map(len, shards)) > 200 / count / 2
 
 
+def test_a_shard_says_how_many_images_are_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, "a.png")
+    caplog.set_level("INFO", "srgan")
+    for shard in ("1/2", "2/2"):
+        find_inputs([tmp_path], None, scale=4, format="png", shard=shard)
+    assert sorted(caplog.messages) == ["shard 1/2: 0 of 1 images", "shard 2/2: 1 of 1 images"]
+
+
 def test_only_files_of_the_shard_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each machine of a job array would otherwise read the headers of all images."""
     touch(tmp_path, *(f"{index}.png" for index in range(30)))

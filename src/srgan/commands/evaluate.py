@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from srgan import flags
-from srgan.data.folders import set_name_of, test_pairs
+from srgan.data.folders import TEST_SETS, set_name_of, test_pairs
 from srgan.data.pairs import Pair, match_results
 from srgan.errors import DataError, UsageError
 from srgan.evaluate import table
 from srgan.evaluate.scoring import OnImage, SetScores, evaluate, evaluate_images, scorable
 from srgan.evaluate.table import Evaluated, Table
-from srgan.fs import atomic_write, may_replace, printable
+from srgan.fs import atomic_write
 from srgan.image.files import read_array
 from srgan.image.metrics import NiqeModel, bicubic_x4, read_niqe_model
 from srgan.image.source import ImageBytes
@@ -89,18 +88,12 @@ def _check(settings: EvaluateSettings) -> None:
     if not settings.sets:
         raise UsageError("--sets names no test set; give one or more, such as: --sets Set5 Set14 BSD100")
     if not settings.data.is_dir():
-        raise DataError(f"there is no data folder {settings.data}; give --data DIR, the one that holds Set5, Set14 ...")
-    if settings.json is not None:
-        try:
-            tempfile.TemporaryFile(dir=settings.json.absolute().parent).close()
-            blocked = settings.json.is_dir()
-        except OSError:
-            blocked = True
-        if blocked:
-            advice = "give a file in a folder that you may write to"
-            raise UsageError(f"--json {printable(settings.json)} cannot be written: {advice}.")
-        if not may_replace(settings.json, b"{"):
-            raise UsageError(f"--json {printable(settings.json)} is there and holds no JSON; give another name.")
+        fetch = " ".join(name.lower() for name in settings.sets if name in TEST_SETS) or "set5"
+        raise DataError(
+            f"there is no data folder {settings.data}; give --data DIR, the one that holds {', '.join(settings.sets)}, or "
+            f"run: srgan data fetch {fetch}"
+        )
+    flags.check_json(settings.json)
 
 
 def _model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Evaluated, Scorer]:

@@ -12,7 +12,7 @@ from srgan import __version__, flags
 from srgan.errors import UsageError
 from srgan.export import formats, parity
 from srgan.export.formats import SUFFIXES, Format
-from srgan.fs import atomic_write
+from srgan.fs import atomic_write_all
 from srgan.model import weights
 from srgan.model.weights import Weights
 from srgan.upscale.mixture import check_mixture, mixture
@@ -100,8 +100,7 @@ def export(source: Weights, settings: ExportSettings, target: Path) -> None:
     }
     files = exported.files(target, metadata)
     target.parent.mkdir(parents=True, exist_ok=True)
-    for path, content in files.items():
-        atomic_write(path, content)
+    atomic_write_all(files)
     size = sum(map(len, files.values())) / 1e6
     compared = "; ".join(map(str, differences))
     log.info(f"{target}: {size:.2f} MB. Difference from the source, in levels of 255: {compared}.")

@@ -11,7 +11,7 @@ from typing import Any
 from srgan.evaluate.scoring import SetScores
 from srgan.image.metrics import Scores
 
-PROTOCOL = "srgan-1: x4, 8-bit pictures, Y = BT.601 in 16..235 unrounded, 4 px shaved, mean over pictures"
+PROTOCOL = "srgan-1: x4, 8-bit images, Y = BT.601 in 16..235 unrounded, 4 px shaved, mean over images"
 
 COUNTS = {"Set5": 5, "Set14": 14, "BSD100": 100}
 """Images in each set."""

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from srgan import __version__, config
 from srgan.errors import DataError, UsageError
-from srgan.fs import atomic_write, may_replace, printable
+from srgan.fs import atomic_write_all, may_replace, printable
 from srgan.report import charts
 from srgan.report.run_log import (
     SCORES,
@@ -112,8 +112,8 @@ def write(folders: Sequence[Path], output: Path | None = None) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(document, ensure_ascii=False, allow_nan=False)
-        atomic_write(target.with_suffix(".json"), f"{text}\n".encode(errors="replace"))
-        atomic_write(target, render(runs).encode(errors="replace"))
+        numbers = f"{text}\n".encode(errors="replace")
+        atomic_write_all({target.with_suffix(".json"): numbers, target: render(runs).encode(errors="replace")})
     except OSError as error:
         raise DataError(f"the report {printable(target)} cannot be written: {error.strerror}.") from error
     return target

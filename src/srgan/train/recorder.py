@@ -133,7 +133,9 @@ class Recorder:
         """Best scores and rollbacks as at the checkpoint, or at the beginning."""
         empty: Mapping[str, Any] = {"best": {}, "rollbacks": 0}
         metadata = checkpoint.metadata if checkpoint is not None else empty
-        self.best, self.rollbacks = dict(metadata["best"]), int(metadata["rollbacks"])
+        # A best score holds as long as its generator is there.
+        self.best = {name: score for name, score in metadata["best"].items() if self.folder.best(name).exists()}
+        self.rollbacks = int(metadata["rollbacks"])
         if metadata.get("validation", self.validation_digest) != self.validation_digest:
             log.warning("The validation images are not those of the checkpoint: the best generator is chosen anew.")
             self.best = {}
@@ -239,6 +241,8 @@ class Recorder:
         paths = {phase: self.folder.best(phase) for phase in phases if self.folder.best(phase).exists()}
         best = {phase: json.loads(weights.read(path).metadata["scores"]) for phase, path in paths.items()}
         ours = {phase: scores["psnr_y"] for phase, scores in best.items() if "psnr_y" in scores}
+        if not ours:
+            return
         values = ", ".join(f"{NETWORK[phase]} {value:.2f}" for phase, value in ours.items())
         self.journal.event(f"Validation, psnr_y in dB: {values}, bicubic {bicubic:.2f}.")
         advice = {
@@ -265,7 +269,7 @@ class Recorder:
             "phase": phase.name,
             "step": str(step),
             "version": __version__,
-            "data": f"{len(self.images.names)} pictures, {self.images.fingerprint[:16]}",
+            "data": f"{len(self.images.names)} images, {self.images.fingerprint[:16]}",
             "scores": config.to_json({name: round(value, 4) for name, value in scores.items()}),
             "settings": config.to_json(_portable(self.settings)),
         }

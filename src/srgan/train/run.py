@@ -189,6 +189,8 @@ def _run_phase(
             stop_requested=stop.requested,
             ranks=ranks,
         )
+    if job.recorder is not None and own is not None and start >= steps and not job.folder.best(name).exists():
+        job.recorder.validate(phase, start)  # finished earlier, and its best generator is gone
     return phase
 
 

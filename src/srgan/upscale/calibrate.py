@@ -109,7 +109,7 @@ def calibrate(
             "version": __version__,
             "fp32": ", ".join(fp32_layers),
             "calibration": f"{len(crops)} crops",
-            "validation": f"{len(pairs)} pictures",
+            "validation": f"{len(pairs)} images",
         }
         if best is None or psnr_drop < best.psnr_drop:
             best = dataclasses.replace(ranges, psnr_drop=round(psnr_drop, 4), metadata=metadata)

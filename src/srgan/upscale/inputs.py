@@ -78,6 +78,8 @@ def find_inputs(
     single = len(paths) == 1 and not is_several(paths[0])
     # Of a job array, only this machine's: no other file is opened.
     mine = [image for image in images.values() if shard is None or in_shard(image[1], shard)]
+    if shard is not None:
+        log.info("shard %s: %d of %d images", shard, len(mine), len(images))
     chosen = mine if single else _without_results(mine)
     if target is not None and folder is None:
         count = len(chosen if shard is None else images)
