@@ -1,7 +1,5 @@
 """Headless Chromium for the tests of pages: apt-get install chromium chromium-driver."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

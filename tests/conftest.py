@@ -1,7 +1,5 @@
 """Fixtures shared by all tests: where the shared data lies, and what is made from it once."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Images that the tests make, as arrays and as files in memory."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What several rooms' tests and the benchmarks share."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

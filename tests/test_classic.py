@@ -1,7 +1,5 @@
 """The three classic commands as their users type them: data/ in, outputs/, models/ and results/ out."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -75,7 +73,7 @@ def copy(trained: Path, tmp_path: Path) -> Path:
 # --- what they write
 
 
-def test_train_writes_the_classic_places(trained: Path) -> None:
+def test_train_writes_the_classic_places(trained):
     outputs = trained / "outputs"
     assert weights.read(outputs / "srresnet_final.safetensors").config == GeneratorConfig(blocks=1)
     assert {path.name for path in (outputs / "generators").iterdir()} == {
@@ -92,7 +90,7 @@ def test_train_writes_the_classic_places(trained: Path) -> None:
     assert "models/srgan_final.safetensors" in (trained / "train.py.out").read_text()
 
 
-def test_infer_writes_a_picture_per_lr_under_its_name(trained: Path) -> None:
+def test_infer_writes_a_picture_per_lr_under_its_name(trained):
     results = trained / "results"
     assert {p.name for p in results.glob("*.png")} == {"img_003_SRF_4_LR.png", "img_009_SRF_4_LR.png"}
     for path in results.glob("*.png"):
@@ -101,7 +99,7 @@ def test_infer_writes_a_picture_per_lr_under_its_name(trained: Path) -> None:
     assert files.read_array(results / "img_003_SRF_4_LR.png").ndim == 2, "grey in, grey out"
 
 
-def test_test_prints_what_it_writes(trained: Path) -> None:
+def test_test_prints_what_it_writes(trained):
     def refuse(word: str) -> float:
         raise AssertionError(f"{word} is not JSON")
 
@@ -116,7 +114,7 @@ def test_test_prints_what_it_writes(trained: Path) -> None:
         assert printed == pytest.approx([scores[column] for column in rows["Set14"]], abs=1e-4)
 
 
-def test_an_equal_image_scores_inf(trained: Path, tmp_path: Path) -> None:
+def test_an_equal_image_scores_inf(trained, tmp_path):
     folder = copy(trained, tmp_path)
     shutil.copy(folder / "data/Set14/image_SRF_4/img_009_SRF_4_HR.png", folder / "results/img_009_SRF_4_LR.png")
     assert run("python test.py", folder).returncode == 0
@@ -127,7 +125,7 @@ def test_an_equal_image_scores_inf(trained: Path, tmp_path: Path) -> None:
 # --- going on, and once more
 
 
-def test_train_refuses_to_overwrite_and_resume_goes_on(trained: Path, tmp_path: Path) -> None:
+def test_train_refuses_to_overwrite_and_resume_goes_on(trained, tmp_path):
     folder = copy(trained, tmp_path)
     refused = run(f"python train.py {QUICK}", folder)
     assert refused.returncode == 2
@@ -143,7 +141,7 @@ def test_train_refuses_to_overwrite_and_resume_goes_on(trained: Path, tmp_path: 
     assert weights.read(folder / "models/srgan_final.safetensors").sha256 == after != before
 
 
-def test_infer_takes_a_step_and_replaces_only_its_own(trained: Path, tmp_path: Path) -> None:
+def test_infer_takes_a_step_and_replaces_only_its_own(trained, tmp_path):
     folder = copy(trained, tmp_path)
     before = (folder / "results/img_009_SRF_4_LR.png").read_bytes()
     again = run("python infer.py --infer_model srresnet --infer_step 2", folder)
@@ -156,7 +154,7 @@ def test_infer_takes_a_step_and_replaces_only_its_own(trained: Path, tmp_path: P
     assert (folder / "results/img_009_SRF_4_LR.png").read_bytes() == mine
 
 
-def test_a_missing_model_names_what_there_is(trained: Path) -> None:
+def test_a_missing_model_names_what_there_is(trained):
     refused = run("python infer.py --infer_model srresnet --infer_step 7", trained)
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
     assert "srresnet_0000007.safetensors does not exist" in refused.stderr and "steps 2, 3" in refused.stderr
@@ -183,7 +181,7 @@ def test_a_missing_model_names_what_there_is(trained: Path) -> None:
         ("test.py", "Test set Set14: there is no data/Set14"),
     ],
 )
-def test_misuse_is_a_sentence_and_2(line: str, sentence: str, tmp_path: Path) -> None:
+def test_misuse_is_a_sentence_and_2(line, sentence, tmp_path):
     (tmp_path / "data/DIV2K").mkdir(parents=True)
     (tmp_path / "data/vgg19").mkdir()
     (tmp_path / "data/vgg19/vgg19.npz").touch()
@@ -193,13 +191,13 @@ def test_misuse_is_a_sentence_and_2(line: str, sentence: str, tmp_path: Path) ->
     assert not (tmp_path / "models").exists() and not (tmp_path / "results").exists()
 
 
-def test_train_needs_vgg19_before_it_starts(tmp_path: Path) -> None:
+def test_train_needs_vgg19_before_it_starts(tmp_path):
     (tmp_path / "data/DIV2K").mkdir(parents=True)
     refused = run("python train.py", tmp_path)
     assert refused.returncode == 2 and "srgan data fetch vgg19 --to data" in refused.stderr
 
 
-def test_test_without_results_says_what_makes_them(data: Path, tmp_path: Path) -> None:
+def test_test_without_results_says_what_makes_them(data, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/Set14").symlink_to(data / "Set14")
     refused = run("python test.py", tmp_path)
@@ -210,7 +208,7 @@ def test_test_without_results_says_what_makes_them(data: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_the_commands_with_the_networks_and_batches_of_their_defaults(data: Path, tmp_path: Path) -> None:
+def test_the_commands_with_the_networks_and_batches_of_their_defaults(data, tmp_path):
     """Sixteen blocks, batches of 16, all of Set14; only the numbers of steps are small."""
     div2k(tmp_path, data, count=17, side=480)
     (tmp_path / "data/Set14").symlink_to(data / "Set14")

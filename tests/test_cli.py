@@ -1,7 +1,5 @@
 """The command line: exit codes, guesses, missing extras, and whose fault it was."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os
@@ -11,7 +9,6 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -48,7 +45,7 @@ def raising(error: BaseException) -> Callable[[list[str]], object]:
     return main
 
 
-def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_command(capsys):
     assert cli.main(["--help"]) == 0
     out, err = capsys.readouterr()
     assert not err
@@ -56,25 +53,25 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.count("[needs the extra") == sum(extra is not None for _, extra in cli.COMMANDS.values())
 
 
-def test_no_command_shows_the_list_but_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_command_shows_the_list_but_is_an_error(capsys):
     assert cli.main([]) == 2
     assert "usage: srgan COMMAND" in capsys.readouterr().out
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"srgan {__version__}\n"
 
 
 @pytest.mark.parametrize(("typed", "guess"), [("upscal", "upscale"), ("evalute", "evaluate")])
-def test_an_unknown_command_is_guessed(typed: str, guess: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_is_guessed(typed, guess, capsys):
     assert cli.main([typed]) == 2
     err = capsys.readouterr().err
     assert f"no command '{typed}'" in err and f"Did you mean '{guess}'?" in err
     assert len(err.splitlines()) == 1
 
 
-def test_a_far_off_command_is_not_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_far_off_command_is_not_guessed(capsys):
     assert cli.main(["xyz"]) == 2
     assert "Did you mean" not in capsys.readouterr().err
 
@@ -88,16 +85,14 @@ def test_a_far_off_command_is_not_guessed(capsys: pytest.CaptureFixture[str]) ->
     ],
     ids=["picture", "diverged", "ctrl-c"],
 )
-def test_one_sentence_and_an_exit_code(
-    error: BaseException, code: int, said: str, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_sentence_and_an_exit_code(error, code, said, command, capsys):
     command(raising(error))
     assert cli.main(["info"]) == code
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"{said}\n")
 
 
-def test_a_command_gets_its_arguments_and_gives_its_code(command: Callable[..., None]) -> None:
+def test_a_command_gets_its_arguments_and_gives_its_code(command):
     command(lambda argv: 0 if argv == ["a", "--b", "c"] else 1)
     assert cli.main(["info", "a", "--b", "c"]) == 0
     command(lambda argv: 2)
@@ -107,7 +102,7 @@ def test_a_command_gets_its_arguments_and_gives_its_code(command: Callable[..., 
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_signals(number: int, code: int, command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+def test_signals(number, code, command, capsys):
     def main(argv: list[str]) -> int:
         os.kill(os.getpid(), number)
         time.sleep(5)
@@ -119,9 +114,7 @@ def test_signals(number: int, code: int, command: Callable[..., None], capsys: p
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), ModuleNotFoundError("no 'srgan.lost'", name="srgan.lost")])
-def test_our_fault_is_said_to_be_ours(
-    error: Exception, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_our_fault_is_said_to_be_ours(error, command, capsys):
     command(raising(error))
     assert cli.main(["info"]) == 1
     err = capsys.readouterr().err
@@ -145,9 +138,7 @@ _NO_MEMORY = "no memory is left ("
         (MemoryError(), _NO_MEMORY + "out of memory)."),
     ],
 )
-def test_a_machine_without_room_or_permission_is_not_our_fault(
-    error: Exception, said: str, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_machine_without_room_or_permission_is_not_our_fault(error, said, command, capsys):
     command(raising(error))
     assert cli.main(["info"]) == 2
     assert capsys.readouterr().err == f"srgan: error: {said}\n"
@@ -156,7 +147,7 @@ def test_a_machine_without_room_or_permission_is_not_our_fault(
         assert cli.main(["info"]) == 1
 
 
-def test_the_option_parser_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_option_parser_ends_with_2(capsys):
     assert cli.main(["upscale", "--modell", "srgan", "x.png"]) == 2
     err = capsys.readouterr().err
     assert "--modell" in err and "Traceback" not in err
@@ -179,7 +170,7 @@ sys.exit(exit_code_of(work, []))
 @pytest.mark.parametrize(
     "gone", ["stdout", "stderr", "stdout closed", "stderr closed", "stdout full", "ascii", "plain C"]
 )
-def test_no_stream_stops_the_work(gone: str, tmp_path: Path) -> None:
+def test_no_stream_stops_the_work(gone, tmp_path):
     """A reader that left (`| head -0`), a closed descriptor (`>&-`), a full disk, an encoding without a name's letters."""
     read, write = os.pipe() if "full" not in gone else (0, os.open("/dev/full", os.O_WRONLY))
     if read:
@@ -206,7 +197,7 @@ def test_no_stream_stops_the_work(gone: str, tmp_path: Path) -> None:
         assert done.stderr == b"srgan: message\n" * 3 + lost * ("full" in gone)
 
 
-def test_quiet_and_verbose(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_and_verbose(command, capsys):
     def talk(argv: list[str]) -> None:
         print(argv)
         for level in ("debug", "info", "warning"):
@@ -220,7 +211,7 @@ def test_quiet_and_verbose(command: Callable[..., None], capsys: pytest.CaptureF
     assert not logging.getLogger("srgan").handlers
 
 
-def test_ignored_hangup_stays_ignored(command: Callable[..., None]) -> None:
+def test_ignored_hangup_stays_ignored(command):
     """`nohup srgan ...`."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     command(lambda argv: os.kill(os.getpid(), signal.SIGHUP))
@@ -235,9 +226,7 @@ def test_ignored_hangup_stays_ignored(command: Callable[..., None]) -> None:
         ("onnx", ["export", "tiny.safetensors", "-o", "tiny.onnx"], "export"),
     ],
 )
-def test_a_missing_extra_is_named_with_the_command_that_brings_it(
-    module: str, argv: list[str], extra: str, tmp_path: Path
-) -> None:
+def test_a_missing_extra_is_named_with_the_command_that_brings_it(module, argv, extra, tmp_path):
     tiny = random_weights(GeneratorConfig(blocks=1, width=4))
     weights.write(tmp_path / "tiny.safetensors", tiny.tensors, config=tiny.config, metadata={})
     code = f"import sys; sys.modules[{module!r}] = None\nfrom srgan.cli import main; sys.exit(main({argv!r}))"
@@ -249,7 +238,7 @@ def test_a_missing_extra_is_named_with_the_command_that_brings_it(
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_every_command_explains_itself_and_can_be_quiet(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_explains_itself_and_can_be_quiet(name, capsys):
     assert cli.main([name, "--help"]) == 0
     out, err = capsys.readouterr()
     assert f"srgan {name}" in out and not err

@@ -1,7 +1,5 @@
 """Settings: flags, YAML and back, and the sentence for each mistake."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,23 +89,23 @@ def yaml_file(tmp_path: Path, text: str | bytes) -> Path:
 
 @given(oven=OVENS)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_yaml_round_trip(tmp_path: Path, oven: Oven) -> None:
+def test_yaml_round_trip(tmp_path, oven):
     path = yaml_file(tmp_path, to_yaml(oven))
     assert from_mapping(Oven(), read_yaml(path), where="run.yaml") == oven
 
 
-def test_yaml_is_flat_and_in_the_order_of_the_fields() -> None:
+def test_yaml_is_flat_and_in_the_order_of_the_fields():
     lines = to_yaml(Oven(names=())).splitlines()
     assert [line.partition(":")[0] for line in lines] == [field.name for field in dataclasses.fields(Oven)]
 
 
-def test_1e_4_is_a_number_although_yaml_reads_a_text(tmp_path: Path) -> None:
+def test_1e_4_is_a_number_although_yaml_reads_a_text(tmp_path):
     values = read_yaml(yaml_file(tmp_path, "learning-rate: 1e-4\n"))
     assert values == {"learning-rate": "1e-4"}
     assert from_mapping(Oven(learning_rate=0.5), values, where="run.yaml").learning_rate == 1e-4
 
 
-def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+def test_an_empty_file_changes_nothing(tmp_path):
     assert read_yaml(yaml_file(tmp_path, "# nothing\n")) == {}
 
 
@@ -129,7 +127,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     ],
     ids=["list", "text", "number", "broken", "alias", "code", "bytes", "huge", "deep", "nested", "date", "twice"],
 )
-def test_what_is_no_settings_file(text: str | bytes, sentence: str, tmp_path: Path) -> None:
+def test_what_is_no_settings_file(text, sentence, tmp_path):
     path = yaml_file(tmp_path, text)
     with pytest.raises(SettingsError, match=sentence) as error:
         read_yaml(path)
@@ -137,7 +135,7 @@ def test_what_is_no_settings_file(text: str | bytes, sentence: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["absent.yaml", "."])
-def test_a_file_that_cannot_be_read(name: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read(name, tmp_path):
     with pytest.raises(SettingsError, match="cannot be read"):
         read_yaml(tmp_path / name)
 
@@ -145,11 +143,11 @@ def test_a_file_that_cannot_be_read(name: str, tmp_path: Path) -> None:
 # --- mappings
 
 
-def test_keys_with_hyphen_or_underscore() -> None:
+def test_keys_with_hyphen_or_underscore():
     assert from_mapping(Oven(), {"train-steps": 1, "learning_rate": 0}, where="x").train_steps == 1
 
 
-def test_an_unknown_key_names_the_nearest() -> None:
+def test_an_unknown_key_names_the_nearest():
     with pytest.raises(
         SettingsError, match=r"run\.yaml: there is no setting 'learning_rat'\. Did you mean 'learning_rate'\?"
     ):
@@ -180,24 +178,24 @@ def test_an_unknown_key_names_the_nearest() -> None:
         ({"learning_rate": 2}, "run.yaml: learning_rate is at most 1"),
     ],
 )
-def test_wrong_types_and_values(values: dict[str, object], sentence: str) -> None:
+def test_wrong_types_and_values(values, sentence):
     with pytest.raises(SettingsError) as error:
         mapped(**values)
     assert sentence in str(error.value)
 
 
-def test_what_is_not_wrong() -> None:
+def test_what_is_not_wrong():
     assert mapped(learning_rate=0, data=None, names=["a"]) == Oven(learning_rate=0.0, names=("a",))
     assert type(mapped(learning_rate=0).learning_rate) is float
     assert mapped(data="d").data == Path("d")
 
 
-def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_is_expanded(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert mapped(data="~/photos").data == Path("/home/me/photos")
 
 
-def test_retired_settings_are_ignored_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_retired_settings_are_ignored_and_named_once(caplog):
     caplog.set_level("INFO", "srgan")
     assert from_mapping(Kitchen(), {"graph": True, "quiet": "yes", "train_steps": 3}, where="old.yaml") == Kitchen(
         oven=Oven(train_steps=3)
@@ -205,7 +203,7 @@ def test_retired_settings_are_ignored_and_named_once(caplog: pytest.LogCaptureFi
     assert caplog.messages == ["old.yaml: no longer used and ignored: graph, quiet."]
 
 
-def test_plain_values_and_json() -> None:
+def test_plain_values_and_json():
     oven = Oven(data=Path("d"), names=("a",))
     assert to_mapping(oven)["data"] == "d" and to_mapping(oven)["names"] == ["a"]
     assert to_json({"b": Path("ü"), "a": (1, 2)}) == '{"a": [1, 2], "b": "ü"}'
@@ -215,14 +213,14 @@ def test_plain_values_and_json() -> None:
 
 
 @given(oven=OVENS)
-def test_groups_are_flat_files(oven: Oven) -> None:
+def test_groups_are_flat_files(oven):
     kitchen = Kitchen(oven=oven, fan=Fan(speed=0.5))
     flat = to_mapping(kitchen)
     assert list(flat) == [*(field.name for field in dataclasses.fields(Oven)), "speed", "guests"]
     assert from_mapping(Kitchen(), flat, where="run.yaml") == kitchen
 
 
-def test_replace_by_flat_names() -> None:
+def test_replace_by_flat_names():
     assert replace(Kitchen(), speed=3.0, guests=1) == Kitchen(fan=Fan(speed=3.0), guests=1)
     with pytest.raises(TypeError, match="spead"):
         replace(Kitchen(), spead=3.0)

@@ -1,7 +1,5 @@
 """README and docs: every command in them parses, the quick ones run, every link leads somewhere."""
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import itertools
@@ -134,7 +132,7 @@ def classic(name: str) -> ModuleType:
     return module
 
 
-def test_there_are_commands_on_every_page_that_should_have_some() -> None:
+def test_there_are_commands_on_every_page_that_should_have_some():
     """Guards the reading itself: a block that is not found is not checked."""
     pages = {command.place.partition(":")[0] for command in COMMANDS}
     assert {"README.md", "quickstart.md", "upscaling.md", "training.md", "evaluation.md"} <= pages
@@ -148,7 +146,7 @@ def test_there_are_commands_on_every_page_that_should_have_some() -> None:
 
 @pytest.mark.usefixtures("parse_only")
 @pytest.mark.parametrize("command", COMMANDS, ids=[command.place for command in COMMANDS])
-def test_a_documented_command_parses(command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_documented_command_parses(command, tmp_path, capsys):
     program, *argv = command.words
     for i, word in enumerate(argv):
         if word == "--config":
@@ -167,9 +165,7 @@ def test_a_documented_command_parses(command: Command, tmp_path: Path, capsys: p
 
 
 @pytest.mark.parametrize("command", INLINE, ids=[command.place for command in INLINE])
-def test_an_inline_command_names_commands_and_options_that_exist(
-    command: Command, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_inline_command_names_commands_and_options_that_exist(command, capsys):
     _, name, *rest = command.words
     assert name in cli.COMMANDS
     below = [rest.pop(0)] if name in ("data", "bench") and rest and rest[0].isalpha() and rest[0].islower() else []
@@ -180,7 +176,7 @@ def test_an_inline_command_names_commands_and_options_that_exist(
         assert {option.replace("_", "-").rstrip(".,)") for option in options} <= known
 
 
-def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quickstart_runs(tmp_path, monkeypatch):
     """Every `srgan upscale` and `srgan info` of docs/quickstart.md but those that need a cluster, in order, with tiny models."""
     models = tmp_path / "models"
     models.mkdir()
@@ -207,7 +203,7 @@ def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "python"], ids=lambda b: f"{b.page}:{b.line}")
-def test_python_in_the_docs_imports_what_exists(block: Block) -> None:
+def test_python_in_the_docs_imports_what_exists(block):
     for node in ast.walk(ast.parse(block.text)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "srgan":
             assert {alias.name for alias in node.names} <= names_of(node.module or "")
@@ -228,7 +224,7 @@ def names_of(module: str) -> set[str]:
     return found
 
 
-def test_the_names_of_the_api_exist() -> None:
+def test_the_names_of_the_api_exist():
     text = (ROOT / "docs/upscaling.md").read_text(encoding="utf-8")
     found = re.findall(r"`srgan\.([a-z_.]+)\.([A-Za-z_0-9]+)(?:\(|`)", text)
     assert len(found) >= 7
@@ -237,7 +233,7 @@ def test_the_names_of_the_api_exist() -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.exists()], ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_lead_somewhere(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"[a-z]+:", target):
@@ -250,7 +246,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.exists()], ids=lambda page: page.name)
-def test_nothing_is_left_to_fill_in(page: Path) -> None:
+def test_nothing_is_left_to_fill_in(page):
     gaps = r"^RESULTS$|RESULTS_TABLE|\bSIZE_[A-Z]+|\bTODO\b|\bFIXME\b|\bXXX\b|/(?:root|home/\w+)/"
     assert not re.findall(gaps, page.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
@@ -261,7 +257,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_paper_s_tests_and_files_exist() -> None:
+def test_the_paper_s_tests_and_files_exist():
     """Every test and every source file that docs/paper.md names."""
     text = (ROOT / "docs/paper.md").read_text(encoding="utf-8")
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
@@ -272,7 +268,7 @@ def test_the_paper_s_tests_and_files_exist() -> None:
     assert not [n for n in files_named if not (ROOT / n).exists() and not (ROOT / "src/srgan" / n).exists()]
 
 
-def test_the_example_adds_a_loss_in_three_edits(tmp_path: Path) -> None:
+def test_the_example_adds_a_loss_in_three_edits(tmp_path):
     """The diffs of docs/development.md, applied to a copy of the source, give a flag, a loss and a line in the journal."""
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     edits = re.findall(
@@ -291,7 +287,7 @@ def test_the_example_adds_a_loss_in_three_edits(tmp_path: Path) -> None:
     assert '"edges"' in (tmp_path / "run/journal.jsonl").read_text()
 
 
-def test_one_version_everywhere() -> None:
+def test_one_version_everywhere():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)

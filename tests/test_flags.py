@@ -1,7 +1,5 @@
 """Flags: every type, groups, mistakes; the plain reader and tyro agree."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +50,7 @@ def parse(*argv: str) -> Oven:
     return flags.parse(Oven, argv, prog="oven", description="An oven.")
 
 
-def test_every_type() -> None:
+def test_every_type():
     words = "a.png b.png -o c --train-steps 3 --quality 9 --content mse --scale 2 --dark --no-light --speed 0.5"
     oven = Oven(
         dishes=(Path("a.png"), Path("b.png")),
@@ -70,7 +68,7 @@ def test_every_type() -> None:
     assert parse("a", "--names", "x", "y") == Oven(dishes=(Path("a"),), names=("x", "y"))
 
 
-def test_an_instance_gives_the_defaults() -> None:
+def test_an_instance_gives_the_defaults():
     start = Oven(dishes=(Path("a"),), train_steps=99, dark=True)
     assert flags.parse(start, ["--no-dark"], prog="oven", description="") == Oven(dishes=(Path("a"),), train_steps=99)
 
@@ -83,7 +81,7 @@ WORDS = st.sampled_from(
 
 @given(st.lists(WORDS, max_size=5))
 @settings(max_examples=100, deadline=None)
-def test_what_the_plain_reader_takes_tyro_takes_too(argv: list[str]) -> None:
+def test_what_the_plain_reader_takes_tyro_takes_too(argv):
     try:
         plain = flags._parse_plain(Oven, argv)
     except SettingsError:  # a field's own check; tyro shows the same sentence
@@ -97,7 +95,7 @@ def test_what_the_plain_reader_takes_tyro_takes_too(argv: list[str]) -> None:
 
 
 @pytest.mark.parametrize("argv", [["--train-stepz", "3"], ["-x"]])
-def test_wrong_flags_leave_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_flags_leave_with_2(argv, capsys):
     with pytest.raises(SystemExit) as end:
         parse("a", *argv)
     assert end.value.code == 2
@@ -114,18 +112,18 @@ def test_wrong_flags_leave_with_2(argv: list[str], capsys: pytest.CaptureFixture
         ([""], "a name is empty"),
     ],
 )
-def test_wrong_values_are_one_sentence(argv: list[str], sentence: str) -> None:
+def test_wrong_values_are_one_sentence(argv, sentence):
     with pytest.raises(SettingsError, match=sentence):
         parse("a", *argv)
 
 
-def test_a_misspelt_flag_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_misspelt_flag_is_guessed(capsys):
     with pytest.raises(SystemExit):
         parse("--train-step", "3")
     assert "--train-steps" in capsys.readouterr().err
 
 
-def test_help_shows_docstrings_by_group(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_docstrings_by_group(capsys):
     with pytest.raises(SystemExit) as end:
         parse("--help")
     assert end.value.code == 0
@@ -134,14 +132,14 @@ def test_help_shows_docstrings_by_group(capsys: pytest.CaptureFixture[str]) -> N
     assert "--fan" not in shown and "-o" in shown and "--quiet" in shown
 
 
-def test_help_fits_the_narrowest_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_fits_the_narrowest_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "3")
     with pytest.raises(SystemExit):
         parse("--help")
     assert "--train-steps" in capsys.readouterr().out and os.environ["COLUMNS"] == "3"
 
 
-def test_a_fields_own_check(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fields_own_check(capsys):
     with pytest.raises(SettingsError, match="speed is at least 0, got inf"):
         parse("a", "--speed", "inf")
     with pytest.raises((SystemExit, SettingsError)) as end:  # tyro shows a ValueError itself

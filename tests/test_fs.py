@@ -1,7 +1,5 @@
 """Atomic files, locks between processes, printable text, free space."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os
@@ -23,7 +21,7 @@ with FileLock(pathlib.Path(sys.argv[1])):
 """
 
 
-def test_atomic_write_replaces_and_leaves_nothing(tmp_path: Path) -> None:
+def test_atomic_write_replaces_and_leaves_nothing(tmp_path):
     target = tmp_path / ("x" * 251 + ".yml")  # 255 bytes, the longest name
     atomic_write(target, b"old")
     atomic_write(target, b"new")
@@ -31,7 +29,7 @@ def test_atomic_write_replaces_and_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
-def test_atomic_path_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
+def test_atomic_path_that_fails_keeps_the_old_file(tmp_path):
     target = tmp_path / "a"
     target.write_bytes(b"old")
     with pytest.raises(RuntimeError), atomic_path(target) as temporary:
@@ -41,7 +39,7 @@ def test_atomic_path_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
     assert target.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_device_or_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+def test_device_or_pipe_is_written_to_and_stays(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -54,7 +52,7 @@ def test_device_or_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     assert not Path("/dev/null").is_file()
 
 
-def test_files_that_belong_together_are_written_all_or_none(tmp_path: Path) -> None:
+def test_files_that_belong_together_are_written_all_or_none(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     b.mkdir()
     with pytest.raises(IsADirectoryError):
@@ -65,7 +63,7 @@ def test_files_that_belong_together_are_written_all_or_none(tmp_path: Path) -> N
     assert a.read_bytes() + b.read_bytes() == b"12" and len(list(tmp_path.iterdir())) == 2
 
 
-def test_only_a_file_of_the_same_kind_may_be_replaced(tmp_path: Path) -> None:
+def test_only_a_file_of_the_same_kind_may_be_replaced(tmp_path):
     target = tmp_path / "a"
     for content, expected in ((None, True), (b"", True), (b"{}", True), (b"\x89PNG", False)):
         if content is not None:
@@ -75,9 +73,7 @@ def test_only_a_file_of_the_same_kind_may_be_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-def test_flush_or_rename_that_fails_keeps_the_old_file(
-    step: str, fault: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flush_or_rename_that_fails_keeps_the_old_file(step, fault, tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise type(fault)(*fault.args)
 
@@ -89,7 +85,7 @@ def test_flush_or_rename_that_fails_keeps_the_old_file(
     assert (tmp_path / "a").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_lock_held_by_another_process(tmp_path: Path) -> None:
+def test_lock_held_by_another_process(tmp_path):
     lock = tmp_path / "new" / ".lock"
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -104,9 +100,7 @@ def test_lock_held_by_another_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_disk_without_locks_gives_one_warning(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_disk_without_locks_gives_one_warning(number, tmp_path, monkeypatch, caplog):
     def flock(*_: object) -> None:
         raise OSError(number, "no locks here")
 
@@ -117,20 +111,20 @@ def test_disk_without_locks_gives_one_warning(
     assert "has no file locks" in caplog.text
 
 
-def test_lock_in_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+def test_lock_in_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", Path("/proc")):
         with pytest.raises(SrganError, match="cannot be written"), FileLock(folder / "lock"):
             pass
 
 
-def test_printable() -> None:
+def test_printable():
     assert printable("a\x1b[1m\nb\udcff\u202e") == r"a\x1b[1m\nb\udcff\u202e"
     assert printable("x" * 201) == "x" * 200 + "..."
     assert printable(Path("d" * 300) / "name.png").endswith("/name.png")
 
 
-def test_free_space(tmp_path: Path) -> None:
+def test_free_space(tmp_path):
     check_free_space(tmp_path / "not" / "yet", 1, "The pack")
     with pytest.raises(DataError, match=r"^The pack needs 1000000000\.00 GB in .*, where .* are free\.$"):
         check_free_space(tmp_path, 10**18, "The pack", error=DataError)

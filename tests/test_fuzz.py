@@ -1,7 +1,5 @@
 """A sample of scripts/fuzz-inputs, and what it has found."""
 
-from __future__ import annotations
-
 import importlib.machinery
 import subprocess
 import sys
@@ -19,7 +17,7 @@ from srgan.train import recipes
 ROOT = Path(__file__).parents[1]
 
 
-def test_a_sample_of_hostile_inputs_is_taken_or_refused() -> None:
+def test_a_sample_of_hostile_inputs_is_taken_or_refused():
     numbers = [
         "--images",
         "100",
@@ -38,7 +36,7 @@ def test_a_sample_of_hostile_inputs_is_taken_or_refused() -> None:
     assert done.returncode == 0 and done.stdout.count("refused") == 3, done.stdout + done.stderr
 
 
-def test_the_fuzzer_knows_a_fault(tmp_path: Path) -> None:
+def test_the_fuzzer_knows_a_fault(tmp_path):
     loader = importlib.machinery.SourceFileLoader("fuzz_inputs", str(ROOT / "scripts" / "fuzz-inputs"))
     fuzz: Any = types.ModuleType(loader.name)
     fuzz.__file__ = loader.path
@@ -81,7 +79,7 @@ def test_the_fuzzer_knows_a_fault(tmp_path: Path) -> None:
         'recipe: ["\\e[31m"]',
     ],
 )
-def test_nasty_settings_are_one_short_sentence(tmp_path: Path, text: str) -> None:
+def test_nasty_settings_are_one_short_sentence(tmp_path, text):
     path = tmp_path / "run.yaml"
     path.write_text(text)
     with pytest.raises(SettingsError) as caught:

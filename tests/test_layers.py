@@ -73,12 +73,12 @@ def below(name: str, parents: tuple[str, ...]) -> bool:
     return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
 
 
-def test_an_import_points_down() -> None:
+def test_an_import_points_down():
     between = [(a, b) for a, b in OURS if a and room(a) != room(b) and room(b) not in LEVELS[0]]
     assert not [(a, b) for a, b in between if not level(b) < level(a)]
 
 
-def test_no_circles() -> None:
+def test_no_circles():
     remaining = {a: {b for x, b in OURS if x == a} - {a} for a in MODULES if a}  # "" is for users alone
     while leaves := [name for name, targets in remaining.items() if not targets & remaining.keys()]:
         for name in leaves:
@@ -86,13 +86,13 @@ def test_no_circles() -> None:
     assert not remaining
 
 
-def test_only_these_import_torch() -> None:
+def test_only_these_import_torch():
     wrong = [a for a, b in EDGES if room(b) == "torch" and (not below(a, TORCH_ALLOWED) or below(a, TORCH_FREE))]
     assert not wrong
     assert not [a for a, b in EDGES if room(b) == "torchvision"]
 
 
-def test_the_scan_sees_imports_in_functions_and_of_submodules() -> None:
+def test_the_scan_sees_imports_in_functions_and_of_submodules():
     tree = ast.parse("from srgan import config\ndef f():\n    import torch.nn\n    from srgan.image import files")
     assert sorted(imports(tree)) == ["srgan.config", "srgan.image.files", "torch.nn"]
     assert ("upscale.pytorch", "torch") in EDGES
@@ -113,13 +113,13 @@ def test_the_scan_sees_imports_in_functions_and_of_submodules() -> None:
     ],
     ids=["import srgan", "srgan --help", "upscale", "evaluate, data"],
 )
-def test_nothing_heavy_is_loaded_before_it_is_needed(code: str, light: tuple[str, ...]) -> None:
+def test_nothing_heavy_is_loaded_before_it_is_needed(code, light):
     script = f"{code}\nimport sys\nprint('LOADED', *(name for name in {light} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].strip() == "LOADED"
 
 
-def test_help_takes_less_than_half_a_second_of_cpu() -> None:
+def test_help_takes_less_than_half_a_second_of_cpu():
     """CPU time of the child, so that a busy machine is no failure; the least of three."""
     seconds = []
     for _ in range(3):

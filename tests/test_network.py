@@ -1,11 +1,8 @@
 """No entry point opens a socket or writes into HOME unasked: the README and SECURITY promise it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,7 +27,7 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_no_network_call_and_nothing_in_home(name: str, tmp_path: Path) -> None:
+def test_no_network_call_and_nothing_in_home(name, tmp_path):
     home, work = tmp_path / "home", tmp_path / "work"
     home.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -46,7 +43,7 @@ def test_no_network_call_and_nothing_in_home(name: str, tmp_path: Path) -> None:
     assert not [path for path in home.rglob("*") if path.is_file()]
 
 
-def test_the_block_notices_a_call(tmp_path: Path) -> None:
+def test_the_block_notices_a_call(tmp_path):
     code = BLOCKED + "import urllib.request; urllib.request.urlopen('http://localhost:9')"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert "NETWORK CALL" in done.stderr

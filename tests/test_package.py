@@ -1,7 +1,5 @@
 """The wheel, as others get it: built, installed into an empty environment, used without a network."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -55,7 +53,7 @@ def offline(command: list[str], folder: Path) -> subprocess.CompletedProcess[str
     return subprocess.run([*unshare, *command], cwd=folder, env=alone(**dead), capture_output=True, text=True)
 
 
-def test_the_wheel_holds_the_whole_package(wheel: Path) -> None:
+def test_the_wheel_holds_the_whole_package(wheel):
     """Every file below src/srgan, so that no line of .gitignore hides one; nothing else."""
     source = ROOT / "src"
     ours = {
@@ -68,7 +66,7 @@ def test_the_wheel_holds_the_whole_package(wheel: Path) -> None:
     assert {"srgan/py.typed", "srgan/serve/static/page.html", "srgan/report/report.html.j2", *MODELS} <= inside
 
 
-def test_the_core_asks_for_no_pytorch(wheel: Path) -> None:
+def test_the_core_asks_for_no_pytorch(wheel):
     archive = zipfile.ZipFile(wheel)
     (metadata,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
     needs = [line.removeprefix("Requires-Dist: ") for line in metadata.splitlines() if line.startswith("Requires-Dist")]
@@ -78,7 +76,7 @@ def test_the_core_asks_for_no_pytorch(wheel: Path) -> None:
     assert f"\nVersion: {__version__}\n" in metadata and "\nLicense-Expression: MIT\n" in metadata
 
 
-def test_pip_installs_no_pytorch(environment: Path) -> None:
+def test_pip_installs_no_pytorch(environment):
     listed = subprocess.run([environment / "bin/pip", "list"], check=True, capture_output=True, text=True, env=alone())
     names = {line.split()[0].lower() for line in listed.stdout.splitlines()[2:]}
     assert {"srgan", "openvino", "pyvips"} <= names
@@ -86,7 +84,7 @@ def test_pip_installs_no_pytorch(environment: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["srgan", "srresnet"])
-def test_it_upscales_with_the_network_off(model: str, environment: Path, tmp_path: Path) -> None:
+def test_it_upscales_with_the_network_off(model, environment, tmp_path):
     y, x = np.mgrid[0:24, 0:32]
     pixels = np.stack([10 * y, 8 * x, 255 - 4 * (x + y)], axis=2).astype(np.uint8)
     files.write_array(tmp_path / "small.png", pixels)
@@ -100,14 +98,14 @@ def test_it_upscales_with_the_network_off(model: str, environment: Path, tmp_pat
     assert np.corrcoef(means.ravel(), pixels.ravel())[0, 1] > 0.95, "the picture is not that picture, larger"
 
 
-def test_what_the_core_lacks_is_named(environment: Path, tmp_path: Path) -> None:
+def test_what_the_core_lacks_is_named(environment, tmp_path):
     done = offline([str(environment / "bin/srgan"), "train", "--recipe", "quick"], tmp_path)
     assert done.returncode == 2 and 'pip install "srgan[train]"' in done.stderr
     done = offline([str(environment / "bin/python"), "-m", "srgan", "serve"], tmp_path)
     assert done.returncode == 2 and 'pip install "srgan[web]"' in done.stderr
 
 
-def test_its_types_are_seen(environment: Path, tmp_path: Path) -> None:
+def test_its_types_are_seen(environment, tmp_path):
     (tmp_path / "use.py").write_text("from srgan import Upscaler\nreveal_type(Upscaler().describe())\n")
     seen = subprocess.run(
         [sys.executable, "-m", "mypy", "--python-executable", str(environment / "bin/python"), "use.py"],

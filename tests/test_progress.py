@@ -1,7 +1,5 @@
 """Progress: lines elsewhere, a bar on a terminal, nothing when quiet; messages outlive their reader."""
 
-from __future__ import annotations
-
 import logging
 import os
 import pty
@@ -36,7 +34,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_lines(caplog: pytest.LogCaptureFixture) -> None:
+def test_lines(caplog):
     caplog.set_level("INFO", "srgan")
     with Progress("training", 5000) as bar:
         bar.update(2500, "loss 0.1")
@@ -53,7 +51,7 @@ def test_lines(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
-def test_no_line_before_its_time(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_line_before_its_time(caplog):
     caplog.set_level("INFO", "srgan")
     with Progress("training", 10) as bar:
         bar.update(5)
@@ -61,18 +59,18 @@ def test_no_line_before_its_time(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_nothing_when_quiet(caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_when_quiet(caplog):
     caplog.set_level(logging.WARNING, "srgan")
     with Progress("training", 10) as bar:
         bar.update(5)
     assert not caplog.messages
 
 
-def test_clock() -> None:
+def test_clock():
     assert [clock(seconds) for seconds in (0.4, 75, 3675)] == ["0:00", "1:15", "1:01:15"]
 
 
-def test_bar_on_a_terminal_and_one_that_goes_away() -> None:
+def test_bar_on_a_terminal_and_one_that_goes_away():
     ours, theirs = pty.openpty()
     process = subprocess.Popen([sys.executable, "-c", BAR], stderr=theirs)
     os.close(theirs)

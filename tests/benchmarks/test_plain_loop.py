@@ -1,7 +1,5 @@
 """The plain loop computes what ours does, so that the two may be compared."""
 
-from __future__ import annotations
-
 import copy
 import functools
 
@@ -45,7 +43,7 @@ def batch(step: int) -> Batch:
 
 
 @pytest.mark.parametrize("name", ["pretrain", "adversarial"])
-def test_loss_curves_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_curves_agree(name, monkeypatch):
     """fp32, same seed and crops: 1e-5 at the first step, 2 % at the fiftieth."""
     features = Features()
     generator = Generator(GeneratorConfig(blocks=2, width=16))

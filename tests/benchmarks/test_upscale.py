@@ -1,7 +1,5 @@
 """`srgan bench upscale`: every contestant computes the same image, and the figures are about it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -26,7 +24,7 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "m.safetensors"
 
 
-def test_the_table_and_the_figures(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_and_the_figures(model, tmp_path, capsys):
     target = tmp_path / "b.json"
     arguments = f"--model {model} --side 24 --seconds 0 --no-memory --json {target}".split()
     assert main(["bench", "upscale", *arguments]) == 0
@@ -40,7 +38,7 @@ def test_the_table_and_the_figures(model: Path, tmp_path: Path, capsys: pytest.C
     assert all(name in capsys.readouterr().out for name in list(rows)[:1])
 
 
-def test_a_wrong_contestant_would_show() -> None:
+def test_a_wrong_contestant_would_show():
     runs = {upscale.BASE: lambda lr: lr, "wrong": lambda lr: lr + (lr == lr.max()).astype(np.uint8) * 7}
     rows, _ = upscale.measured(runs, np.arange(16, dtype=np.uint8).reshape(4, 4), 0.0)
     assert [row.levels for row in rows] == [0, 7] and rows[1].different == 1 / 16

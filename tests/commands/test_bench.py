@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from benchmarks.contest import step_flop
@@ -10,7 +9,7 @@ from srgan.cli import main
 from srgan.model.generator import Generator
 
 
-def test_a_bench_needs_a_known_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bench_needs_a_known_name(capsys):
     assert main(["bench", "trian"]) == 2 and main(["bench"]) == 2
     said = capsys.readouterr().err
     assert "there is no benchmark 'trian'" in said and "srgan bench train" in said
@@ -18,15 +17,13 @@ def test_a_bench_needs_a_known_name(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["upscale", "train", "data"])
-def test_json_that_cannot_be_written_is_refused_before_measuring(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_that_cannot_be_written_is_refused_before_measuring(name, tmp_path, capsys):
     assert main(["bench", name, "--json", str(tmp_path / "no" / "a.json")]) == 2
     out, err = capsys.readouterr()
     assert "a.json cannot be written" in err and out == ""
 
 
-def test_bench_data_writes_every_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_data_writes_every_way(tmp_path, capsys):
     target = tmp_path / "data.json"
     assert main(["bench", "data", "--seconds", "0", "--pictures", "2", "--json", str(target)]) == 0
     rates = json.loads(target.read_text())["crops_per_s"]
@@ -36,7 +33,7 @@ def test_bench_data_writes_every_way(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
-def test_bench_train_measures_both_loops_in_turns(tmp_path: Path) -> None:
+def test_bench_train_measures_both_loops_in_turns(tmp_path):
     target = tmp_path / "train.json"
     small = "--phase pretrain --blocks 1 --crop 32 --batch-size 2 --seconds 0 --turn 0 --pictures 2 --device cpu"
     assert main(["bench", "train", *small.split(), "--json", str(target)]) == 0
@@ -46,7 +43,7 @@ def test_bench_train_measures_both_loops_in_turns(tmp_path: Path) -> None:
         assert 0 <= found["loops"][loop]["data_wait"] <= 1 and found["loops"][loop]["peak_mb"] > 10
 
 
-def test_flop_of_a_pretraining_step_are_those_of_the_paper_s_network() -> None:
+def test_flop_of_a_pretraining_step_are_those_of_the_paper_s_network():
     """Three passes over the multiplications of figure 4, less the gradient of the input of the first layer."""
     small, large = 24 * 24, 96 * 96
     head, tail = 3 * 64 * 81 * small, 64 * 3 * 81 * large

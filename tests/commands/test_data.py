@@ -1,7 +1,5 @@
 """`srgan data`: what it prints, and its sentences on misuse."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_pack(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pack(folder, capsys):
     assert main(["data", "pack", str(folder)]) == 0
     output = capsys.readouterr()
     assert "3 images" in output.out and "1 skipped" in output.out
@@ -31,7 +29,7 @@ def test_pack(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(open_packed(folder / "x" / "y.pack")) == 4
 
 
-def test_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check(folder, capsys):
     assert main(["data", "check", str(folder)]) == 0
     output = capsys.readouterr().out
     header, training, *_ = output.splitlines()
@@ -42,7 +40,7 @@ def test_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "not usable: 1 problem to fix" in capsys.readouterr().out
 
 
-def test_long_lists_are_cut_without_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_lists_are_cut_without_all(folder, capsys):
     for n in range(30):
         files.write_array(folder / f"t{n}.png", np.full((9, 9, 3), n, np.uint8))
     main(["data", "check", str(folder)])
@@ -62,24 +60,18 @@ def test_long_lists_are_cut_without_all(folder: Path, capsys: pytest.CaptureFixt
         (["pack", "nowhere"], "No data folder nowhere"),
     ],
 )
-def test_misuse_is_a_sentence(
-    argv: list[str],
-    said: str,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_misuse_is_a_sentence(argv, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["data", *argv]) == 2
     error = capsys.readouterr().err
     assert error.startswith("srgan: error: ") and said in error and "Traceback" not in error
 
 
-def test_unwritable_target(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unwritable_target(folder, capsys):
     assert main(["data", "pack", str(folder), "-o", str(folder / "1.png" / "x.pack")]) == 2
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help(capsys):
     assert main(["data", "--help"]) == 0
     assert "srgan data fetch SET" in capsys.readouterr().out

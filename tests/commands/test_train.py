@@ -1,7 +1,5 @@
 """`srgan train --fetch`: from an empty folder to a report, killed at every stage once (issue 6)."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -62,7 +60,7 @@ def _test_set(site: Site, tmp_path: Path, name: str, seed: int) -> tuple[Dataset
 
 
 @pytest.mark.slow
-def test_killed_at_every_stage_and_finished(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_at_every_stage_and_finished(data, tmp_path, monkeypatch):
     with serving() as site:
         table = {"div2k": place_div2k(site, tmp_path, hosts=("",))}
         known_digests = {}

@@ -1,7 +1,5 @@
 """Images like photographs, made from seeds."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np

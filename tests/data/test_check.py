@@ -1,7 +1,5 @@
 """What `data check` finds: damage, pairs that do not fit, leaks into test sets."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +39,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_sound_folder(root: Path) -> None:
+def test_sound_folder(root):
     report = check(root)
     assert report.usable and report.findings == []
     assert [(g.role, len(g.pairs), g.lr) for g in report.groups] == [
@@ -53,7 +51,7 @@ def test_sound_folder(root: Path) -> None:
     assert report.groups[0].megapixels == pytest.approx(pixels / 1e6)
 
 
-def test_findings_that_are_not_fatal(root: Path) -> None:
+def test_findings_that_are_not_fatal(root):
     put(root / "train/small.png", scene(30)[:90])
     put(root / "train/grey.png", scene(31)[..., 0])
     shutil.copy(root / "train/1.png", root / "train/again.png")
@@ -64,7 +62,7 @@ def test_findings_that_are_not_fatal(root: Path) -> None:
     assert "1.png has the same pixels as" in texts(report, "duplicate")[0]
 
 
-def test_damaged_images(root: Path) -> None:
+def test_damaged_images(root):
     whole = (root / "train/0.png").read_bytes()
     (root / "train/cut.png").write_bytes(whole[: len(whole) // 2])
     (root / "train/text.png").write_text("no image")
@@ -74,7 +72,7 @@ def test_damaged_images(root: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", [10, 20])
-def test_leaks(root: Path, seed: int) -> None:
+def test_leaks(root, seed):
     put(root / "train/deep/innocent.jpg", half(scene(seed))[:, ::-1])
     report = check(root)
     assert not report.usable
@@ -82,13 +80,13 @@ def test_leaks(root: Path, seed: int) -> None:
     assert "deep/innocent.jpg shows the same image as" in text and ("10.png" if seed == 10 else "img_001") in text
 
 
-def test_leaks_into_sets_elsewhere(root: Path, tmp_path: Path) -> None:
+def test_leaks_into_sets_elsewhere(root, tmp_path):
     mine = put(tmp_path / "mine/a.png", scene(21)).parent
     assert check(mine).usable, "nothing to compare with"
     assert len(texts(check(mine, against=root), "leak")) == 1
 
 
-def test_unpaired_and_mispaired(tmp_path: Path) -> None:
+def test_unpaired_and_mispaired(tmp_path):
     hr_folder, lr_folder = tmp_path / "DIV2K/DIV2K_train_HR", tmp_path / "DIV2K/DIV2K_train_LR_bicubic/X4"
     hrs = {n: resize.bicubic(scene(n), 152, 160) for n in range(1, 6)}
     for n, hr in hrs.items():
@@ -111,20 +109,20 @@ def test_unpaired_and_mispaired(tmp_path: Path) -> None:
     assert "0004x4.png is off by up to" in texts(report, "lr")[0]
 
 
-def test_a_test_set_alone(root: Path) -> None:
+def test_a_test_set_alone(root):
     report = check(root / "Set5")
     assert report.usable and [g.role for g in report.groups] == ["test Set5"]
     assert "nothing to train on" in texts(report, "note")[0]
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_nothing_there(tmp_path):
     with pytest.raises(DataError, match="No images"):
         check(tmp_path)
     with pytest.raises(DataError, match="No data folder"):
         check(tmp_path / "nowhere")
 
 
-def test_leaks_in_the_shared_data(data: Path, tmp_path: Path) -> None:
+def test_leaks_in_the_shared_data(data, tmp_path):
     """A few of the shared training pictures beside two test sets; the whole of them in the slow test below."""
     for name in ("Set5", "Set14"):
         (tmp_path / name).symlink_to(data / name)
@@ -142,7 +140,7 @@ def test_leaks_in_the_shared_data(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_shared_data_is_clean(data: Path) -> None:
+def test_the_shared_data_is_clean(data):
     report = check(data)
     assert report.usable and report.findings == []
     assert [len(g.pairs) for g in report.groups] == [592, 24, 5, 14, 100]
@@ -167,7 +165,7 @@ DISGUISES: dict[str, Callable[[Pixels], Pixels]] = {
 
 
 @pytest.mark.parametrize("disguise", DISGUISES)
-def test_the_same_image_in_disguise(disguise: str) -> None:
+def test_the_same_image_in_disguise(disguise):
     known = [thumbnail(scene(seed)) for seed in range(12)]
     hidden = [thumbnail(DISGUISES[disguise](scene(seed))) for seed in (3, 7)]
     others = [thumbnail(scene(seed)) for seed in range(100, 110)]
@@ -175,7 +173,7 @@ def test_the_same_image_in_disguise(disguise: str) -> None:
     assert [match[:2] for match in same_images(others + hidden, known)] == [(10, 3), (11, 7)]
 
 
-def test_other_images() -> None:
+def test_other_images():
     left = [thumbnail(scene(seed)) for seed in range(40)]
     right = [thumbnail(scene(seed)) for seed in range(40, 80)]
     flat = [np.full((SIDE, SIDE), level, np.uint8) for level in (0, 255)]

@@ -1,7 +1,5 @@
 """Crops as a function of (seed, phase, step), inside their images, uniform, and paired."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,7 +32,7 @@ def same(a: Crops, b: Crops) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_same_arguments_same_crops() -> None:
+def test_same_arguments_same_crops():
     first = sample(step=1234)
     np.random.default_rng(0).random(100)
     sample(step=1)
@@ -44,18 +42,18 @@ def test_same_arguments_same_crops() -> None:
 FROZEN = [[0, 2, 4, 3], [0, 20, 23, 6], [25, 3, 32, 0], [0, 3, 4, 7]]
 
 
-def test_frozen_crops() -> None:
+def test_frozen_crops():
     """Frozen values: a change here breaks the resume of every run that is on disk."""
     found = sample(seed=7, step=1234)
     assert [values.tolist() for values in found] == FROZEN
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"phase": "adversarial"}, {"phase": "sample"}, {"step": 2}])
-def test_each_key_matters(change: dict[str, Any]) -> None:
+def test_each_key_matters(change):
     assert not same(sample(**change), sample())
 
 
-def test_distinct_images() -> None:
+def test_distinct_images():
     """Section 3.2: "16 random 96 x 96 HR sub images of distinct training images"."""
     for step in range(200):
         assert len(set(sample(step=step, batch=5).image.tolist())) == 5
@@ -69,9 +67,7 @@ def test_distinct_images() -> None:
     seed=st.integers(0, 2**40),
     step=st.integers(0, 2**31),
 )
-def test_batchlie_inside_their_images(
-    sizes: list[tuple[int, int]], crop: int, batch: int, seed: int, step: int
-) -> None:
+def test_batchlie_inside_their_images(sizes, crop, batch, seed, step):
     heights, widths = np.array(sizes).T
     found = sample(heights=heights, widths=widths, crop=crop, batch=batch, seed=seed, step=step)
     assert all(len(values) == batch and values.dtype == np.int64 for values in found)
@@ -81,7 +77,7 @@ def test_batchlie_inside_their_images(
     assert ((found.symmetry >= 0) & (found.symmetry < 8)).all()
 
 
-def test_uniform() -> None:
+def test_uniform():
     """Chi-square with 4,000 draws over k values: above k - 1 + 5 standard deviations would be no chance."""
     all_of = [sample(step=step, batch=4, heights=np.full(6, 28), widths=np.full(6, 30)) for step in range(1000)]
     for values, k in (("image", 6), ("top", 5), ("left", 7), ("symmetry", 8)):
@@ -91,17 +87,17 @@ def test_uniform() -> None:
         assert chi_square < k - 1 + 5 * np.sqrt(2 * (k - 1)), values
 
 
-def test_an_image_of_the_crop_size_has_one_place() -> None:
+def test_an_image_of_the_crop_size_has_one_place():
     found = sample(heights=np.full(3, 24), widths=np.full(3, 24))
     assert not found.top.any() and not found.left.any()
 
 
-def test_a_small_image_is_named() -> None:
+def test_a_small_image_is_named():
     with pytest.raises(DataError, match="image 1 is 23x40 in LR pixels, smaller than the crop of 24"):
         sample(heights=np.array([30, 40]), widths=np.array([30, 23]))
 
 
-def test_the_eight_symmetries() -> None:
+def test_the_eight_symmetries():
     """All differ, each is a rotation or a mirror image of the square, and corners go where they should."""
     square = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
     apply_all = {apply_symmetry(square, n).tobytes() for n in range(8)}
@@ -114,7 +110,7 @@ def test_the_eight_symmetries() -> None:
 
 
 @pytest.mark.parametrize(("batch", "world"), [(16, 2), (16, 4), (7, 3), (5, 5)])
-def test_ranks_together_make_the_batch(batch: int, world: int) -> None:
+def test_ranks_together_make_the_batch(batch, world):
     images = SimpleNamespace(heights=4 * HEIGHTS, widths=4 * WIDTHS)
     samplers = [
         CropSampler(seed=3, phase="adversarial", batch=batch, crop=96, rank=rank, world_size=world)
@@ -125,7 +121,7 @@ def test_ranks_together_make_the_batch(batch: int, world: int) -> None:
     assert same(Crops(*(np.concatenate(values) for values in zip(*parts, strict=True))), whole)
 
 
-def test_crop_and_its_lr_meet() -> None:
+def test_crop_and_its_lr_meet():
     """Images whose pixels say where they are: each LR pixel meets the 4 x 4 block of its HR, however turned."""
     y, x = np.mgrid[0:40, 0:33]
     lrs = [np.stack([y, x, np.full_like(y, n)], axis=2).astype(np.uint8) for n in range(5)]

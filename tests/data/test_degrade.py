@@ -1,7 +1,5 @@
 """Degraded LR crops: a function of seed, phase, step and index alone; each kind of damage shows."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np
@@ -22,21 +20,21 @@ def lr() -> NDArray[np.uint8]:
     return np.stack([np.roll(waves, i, 1) for i in range(8)]).clip(0, 255).astype(np.uint8)
 
 
-def test_same_arguments_same_crops(lr: NDArray[np.uint8]) -> None:
+def test_same_arguments_same_crops(lr):
     a = degrade_batch(lr, seed=3, phase="pretrain", step=7)
     assert np.array_equal(a, degrade_batch(lr, seed=3, phase="pretrain", step=7))
     for other in ({"seed": 4}, {"phase": "adversarial"}, {"step": 8}):
         named = {"seed": 3, "phase": "pretrain", "step": 7} | other
-        assert not np.array_equal(a, degrade_batch(lr, **named))  # type: ignore[arg-type]
+        assert not np.array_equal(a, degrade_batch(lr, **named))
 
 
-def test_ranks_together_make_the_batch_of_one_process(lr: NDArray[np.uint8]) -> None:
+def test_ranks_together_make_the_batch_of_one_process(lr):
     whole = degrade_batch(lr, seed=0, phase="pretrain", step=1)
     parts = [degrade_batch(lr[i : i + 4], seed=0, phase="pretrain", step=1, first=i) for i in (0, 4)]
     assert np.array_equal(whole, np.concatenate(parts))
 
 
-def test_one_in_five_stays_untouched(lr: NDArray[np.uint8]) -> None:
+def test_one_in_five_stays_untouched(lr):
     same = [
         np.array_equal(a, b)
         for step in range(100)
@@ -45,19 +43,19 @@ def test_one_in_five_stays_untouched(lr: NDArray[np.uint8]) -> None:
     assert 0.16 < np.mean(same) < 0.27
 
 
-def test_colours_stay_on_average(lr: NDArray[np.uint8]) -> None:
+def test_colours_stay_on_average(lr):
     """No damage adds brightness or a tint."""
     crops = np.concatenate([degrade_batch(lr, seed=0, phase="pretrain", step=step) for step in range(50)])
     assert np.abs(crops.mean((0, 1, 2)) - lr.mean((0, 1, 2))).max() < 1.0
 
 
-def test_jpeg_is_pillows(lr: NDArray[np.uint8]) -> None:
+def test_jpeg_is_pillows(lr):
     file = io.BytesIO()
     Image.fromarray(lr[0]).save(file, "JPEG", quality=40, subsampling=2)
     assert np.array_equal(degrade.jpeg(lr[0], 40), np.asarray(Image.open(file)))
 
 
-def test_blur_of_a_constant_is_the_constant_and_of_a_point_is_a_gaussian() -> None:
+def test_blur_of_a_constant_is_the_constant_and_of_a_point_is_a_gaussian():
     assert np.allclose(degrade._blur(np.full((9, 9, 3), 7, np.float32), 0.8), 7)
     point = np.zeros((21, 21, 1), np.float32)
     point[10, 10] = 1
@@ -68,6 +66,6 @@ def test_blur_of_a_constant_is_the_constant_and_of_a_point_is_a_gaussian() -> No
 
 
 @pytest.mark.parametrize("side", [8, 24, 100])
-def test_any_size(side: int) -> None:
+def test_any_size(side):
     crops = np.random.default_rng(0).integers(0, 256, (6, side, side + 3, 3), dtype=np.uint8)
     assert degrade_batch(crops, seed=0, phase="validation", step=0).shape == crops.shape

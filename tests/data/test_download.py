@@ -1,7 +1,5 @@
 """Downloads from a server that breaks off, lies, redirects or is gone."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 
@@ -30,7 +28,7 @@ def whole(target: Path) -> None:
 
 @pytest.mark.parametrize("digest", [DIGEST, "md5:" + hashlib.md5(BODY).hexdigest(), ""])
 @pytest.mark.parametrize("length", [len(BODY), 0])
-def test_one_request_on_a_good_day(site: Site, target: Path, digest: str, length: int) -> None:
+def test_one_request_on_a_good_day(site, target, digest, length):
     download(
         [site.url("/a/file.zip")],
         target,
@@ -44,7 +42,7 @@ def test_one_request_on_a_good_day(site: Site, target: Path, digest: str, length
 
 
 @pytest.mark.parametrize("digest", [DIGEST, ""])
-def test_resume_after_breaks(site: Site, target: Path, digest: str) -> None:
+def test_resume_after_breaks(site, target, digest):
     site.moods["/a/file.zip"] += [
         breaking_off(1_000_000),
         status(503, Retry_After="0"),
@@ -55,7 +53,7 @@ def test_resume_after_breaks(site: Site, target: Path, digest: str) -> None:
     assert [r for _, r in site.requests] == ["", "bytes=1000000-", "bytes=1000000-", "bytes=1500000-"]
 
 
-def test_resume_in_a_later_call(site: Site, target: Path) -> None:
+def test_resume_in_a_later_call(site, target):
     site.moods["/a/file.zip"] += [breaking_off(1_234_567)] + [status(503)] * 3
     with pytest.raises(DataError, match=r"answered 503.*The bytes so far are kept"):
         download([site.url("/a/file.zip")], target)
@@ -64,28 +62,28 @@ def test_resume_in_a_later_call(site: Site, target: Path) -> None:
     assert site.requests[-1][1] == "bytes=1234567-"
 
 
-def test_resume_at_a_mirror_with_a_digest(site: Site, target: Path) -> None:
+def test_resume_at_a_mirror_with_a_digest(site, target):
     site.moods["/a/file.zip"] += [breaking_off(1_000_000), status(404)]
     download([site.url("/a/file.zip"), site.url("/b/file.zip")], target, digest=DIGEST)
     whole(target)
     assert site.requests[-1] == ("/b/file.zip", "bytes=1000000-")
 
 
-def test_restart_at_a_mirror_without_a_digest(site: Site, target: Path) -> None:
+def test_restart_at_a_mirror_without_a_digest(site, target):
     site.moods["/a/file.zip"] += [breaking_off(1_000_000), status(404)]
     download([site.url("/a/file.zip"), site.url("/b/file.zip")], target)
     whole(target)
     assert site.requests[-1] == ("/b/file.zip", "")
 
 
-def test_restart_when_the_file_changed(site: Site, target: Path) -> None:
+def test_restart_when_the_file_changed(site, target):
     site.moods["/a/file.zip"] += [lambda answer, body: answer.honest(b"old" * 500_000, send=1_000_000)]
     download([site.url("/a/file.zip")], target)
     whole(target)
     assert site.requests[-1][1] == "bytes=1000000-", "asked to go on, with If-Range, and got the new file whole"
 
 
-def test_server_without_ranges(site: Site, target: Path) -> None:
+def test_server_without_ranges(site, target):
     site.ranges = False
     site.moods["/a/file.zip"] += [breaking_off(1_000_000)]
     download([site.url("/a/file.zip")], target, digest=DIGEST)
@@ -93,7 +91,7 @@ def test_server_without_ranges(site: Site, target: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [404, 403, 410])
-def test_gone_is_not_asked_twice(site: Site, target: Path, code: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_gone_is_not_asked_twice(site, target, code, caplog):
     site.moods["/a/file.zip"] += [status(code)] * 9
     urls = [site.url("/a/file.zip"), site.url("/b/file.zip")]
     download(urls, target, digest=DIGEST)
@@ -102,7 +100,7 @@ def test_gone_is_not_asked_twice(site: Site, target: Path, code: int, caplog: py
     assert len(caplog.records) == 1 and str(code) in caplog.text
 
 
-def test_wrong_bytes_are_deleted(site: Site, target: Path) -> None:
+def test_wrong_bytes_are_deleted(site, target):
     site.moods["/a/file.zip"] += [sending(BODY[:-1] + b"!")] * 9
     urls = [site.url("/a/file.zip"), site.url("/b/file.zip")]
     download(urls, target, digest=DIGEST)
@@ -110,7 +108,7 @@ def test_wrong_bytes_are_deleted(site: Site, target: Path) -> None:
     assert site.requests[-1] == ("/b/file.zip", ""), "nothing of the wrong file is gone on with"
 
 
-def test_wrong_length_is_refused_first(site: Site, target: Path) -> None:
+def test_wrong_length_is_refused_first(site, target):
     site.moods["/a/file.zip"] += [sending(b"<html>moved</html>")] * 9
     with pytest.raises(DataError, match=r"offers 18 bytes instead of 3,000,000"):
         download([site.url("/a/file.zip")], target, digest=DIGEST, length=len(BODY))
@@ -119,7 +117,7 @@ def test_wrong_length_is_refused_first(site: Site, target: Path) -> None:
 
 @pytest.mark.parametrize("told", [len(BODY) + 100, len(BODY) - 100])
 @pytest.mark.parametrize("digest", [DIGEST, ""])
-def test_lies_about_the_length(site: Site, target: Path, told: int, digest: str) -> None:
+def test_lies_about_the_length(site, target, told, digest):
     """With a digest no lie passes; without one the longer lie shows, and the shorter is left to the content."""
     site.moods["/a/file.zip"] += [lying(told)] * 99
     if told < len(BODY) and not digest:
@@ -131,7 +129,7 @@ def test_lies_about_the_length(site: Site, target: Path, told: int, digest: str)
     assert not target.exists() and len(site.requests) < 20
 
 
-def test_redirects(site: Site, target: Path) -> None:
+def test_redirects(site, target):
     site.moods["/old"] += [status(302, Location=site.url("/a/file.zip"))]
     download([site.url("/old")], target, digest=DIGEST)
     whole(target)
@@ -143,7 +141,7 @@ def test_redirects(site: Site, target: Path) -> None:
             download([site.url(path)], target, digest=DIGEST)
 
 
-def test_never_from_https_to_http() -> None:
+def test_never_from_https_to_http():
     import urllib.request
 
     request = urllib.request.Request("https://example.org/a")
@@ -151,24 +149,24 @@ def test_never_from_https_to_http() -> None:
         module._SafeRedirects().redirect_request(request, None, 302, "", {}, "http://example.org/a")
 
 
-def test_nobody_there(site: Site, target: Path) -> None:
+def test_nobody_there(site, target):
     with pytest.raises(DataError, match=r"file.zip could not be downloaded \(http://127.0.0.1:9/x: no answer"):
         download(["http://127.0.0.1:9/x"], target)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "x", "ftp://127.0.0.1/x"])
-def test_only_http(target: Path, url: str) -> None:
+def test_only_http(target, url):
     with pytest.raises(DataError, match="not an http address"):
         download([url], target)
 
 
-def test_unknown_length_is_bounded(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_length_is_bounded(site, target, monkeypatch):
     monkeypatch.setattr(module, "MAX_UNKNOWN_LENGTH", 1_000_000)
 
     def endless(answer: object, body: bytes) -> None:
-        answer.send_response(200)  # type: ignore[attr-defined]
-        answer.end_headers()  # type: ignore[attr-defined]
-        answer.wfile.write(body)  # type: ignore[attr-defined]
+        answer.send_response(200)
+        answer.end_headers()
+        answer.wfile.write(body)
 
     site.moods["/a/file.zip"] += [endless] * 9
     with pytest.raises(DataError, match="more than 1,000,000 bytes for a small file"):

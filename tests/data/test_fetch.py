@@ -1,7 +1,5 @@
 """Data sets from a local server: from nothing, stopped at every stage, from mirrors, with wrong content."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -71,7 +69,7 @@ def div2k(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return site
 
 
-def test_div2k(div2k: Site, tmp_path: Path) -> None:
+def test_div2k(div2k, tmp_path):
     root = tmp_path / "data"
     places = fetch("div2k", root)
     assert [p.relative_to(root).as_posix() for p in places] == [
@@ -88,7 +86,7 @@ def test_div2k(div2k: Site, tmp_path: Path) -> None:
     assert len(div2k.requests) == asked
 
 
-def test_stopped_at_every_stage(div2k: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_at_every_stage(div2k, tmp_path, monkeypatch):
     """Stops at the first progress of each download, each unpacking and each verification; then resumes."""
     root, titles, update = tmp_path / "data", [], Progress.update
 
@@ -97,7 +95,7 @@ def test_stopped_at_every_stage(div2k: Site, tmp_path: Path, monkeypatch: pytest
             titles.append(bar._title)
             if len(set(titles)) == at:
                 raise KeyboardInterrupt
-            update(bar, *args, **options)  # type: ignore[arg-type]
+            update(bar, *args, **options)
 
         return stopping
 
@@ -117,7 +115,7 @@ def test_stopped_at_every_stage(div2k: Site, tmp_path: Path, monkeypatch: pytest
     assert len(whole) == 4, "no archive was fetched from its start twice"
 
 
-def test_first_address_down(div2k: Site, tmp_path: Path) -> None:
+def test_first_address_down(div2k, tmp_path):
     for path in list(div2k.files):
         if path.startswith("/official"):
             div2k.moods[path] += [status(404)] * 5
@@ -125,13 +123,13 @@ def test_first_address_down(div2k: Site, tmp_path: Path) -> None:
     assert len(training_pairs(tmp_path / "data")) == 3
 
 
-def test_nobody_answers(div2k: Site, tmp_path: Path) -> None:
+def test_nobody_answers(div2k, tmp_path):
     div2k.files.clear()
     with pytest.raises(DataError, match=r"DIV2K could not be fetched.*404.*put the file at"):
         fetch("div2k", tmp_path / "data")
 
 
-def test_existing_files_are_verified_and_kept(div2k: Site, tmp_path: Path) -> None:
+def test_existing_files_are_verified_and_kept(div2k, tmp_path):
     root = tmp_path / "data"
     fetch("div2k", root)
     shutil.rmtree(root / ".fetch")
@@ -145,7 +143,7 @@ def test_existing_files_are_verified_and_kept(div2k: Site, tmp_path: Path) -> No
     assert len(list((root / "DIV2K/DIV2K_train_HR").iterdir())) == 2
 
 
-def test_lr_of_another_kernel_is_refused(div2k: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lr_of_another_kernel_is_refused(div2k, tmp_path, monkeypatch):
     """The archive has the hash of the table, and yet not the right content."""
     table = json.loads((tmp_path / "table.json").read_text())
     item = table["div2k"]["sources"][0][1]
@@ -158,7 +156,7 @@ def test_lr_of_another_kernel_is_refused(div2k: Site, tmp_path: Path, monkeypatc
     assert not (tmp_path / "data" / "DIV2K").exists(), "nothing unverified is put in its place"
 
 
-def test_full_disk(div2k: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk(div2k, tmp_path, monkeypatch):
     class Usage:
         free = 1000
 
@@ -187,7 +185,7 @@ def set5(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     originals[2] = np.repeat(originals[2][..., :1], 3, axis=2)
     cropped = [resize.cropped(p) for p in originals]
     monkeypatch.setitem(DIGESTS, "Set5", tuple(pixel_digest(p) for p in cropped))
-    monkeypatch.setitem(GREY, "Set5", frozenset({3}))  # type: ignore[arg-type]
+    monkeypatch.setitem(GREY, "Set5", frozenset({3}))
     cropped[2] = cropped[2][..., 0]
     for n, hr in enumerate(cropped, 1):
         for kind, pixels in (("HR", hr), ("LR", resize.downscaled(hr))):
@@ -204,7 +202,7 @@ def set5(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return site
 
 
-def test_test_set_image_by_image(set5: Site, tmp_path: Path) -> None:
+def test_test_set_image_by_image(set5, tmp_path):
     set5.moods["/raw/Set5/image_SRF_4/img_002_SRF_4_HR.png"] += [status(503), breaking_off(100)]
     (place,) = fetch("set5", tmp_path / "data")
     assert len(list(place.iterdir())) == 10
@@ -212,9 +210,9 @@ def test_test_set_image_by_image(set5: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trouble", [status(404), sending(b"<html>moved</html>")])
-def test_test_set_from_the_mirror_is_the_same(set5: Site, tmp_path: Path, trouble: object) -> None:
+def test_test_set_from_the_mirror_is_the_same(set5, tmp_path, trouble):
     (first,) = fetch("set5", tmp_path / "one")
-    set5.moods["/raw/Set5/image_SRF_4/img_004_SRF_4_HR.png"] += [trouble] * 9  # type: ignore[list-item]
+    set5.moods["/raw/Set5/image_SRF_4/img_004_SRF_4_HR.png"] += [trouble] * 9
     (second,) = fetch("set5", tmp_path / "two")
     names = sorted(p.name for p in first.iterdir())
     assert names == sorted(p.name for p in second.iterdir())
@@ -222,7 +220,7 @@ def test_test_set_from_the_mirror_is_the_same(set5: Site, tmp_path: Path, troubl
         assert np.array_equal(files.read_array(first / name), files.read_array(second / name)), name
 
 
-def test_another_image_in_a_test_set_is_refused(set5: Site, tmp_path: Path) -> None:
+def test_another_image_in_a_test_set_is_refused(set5, tmp_path):
     other = resize.cropped(scene(50))
     set5.files["/raw/Set5/image_SRF_4/img_001_SRF_4_HR.png"] = png(other, tmp_path)
     del set5.files["/benchmark.tar"]
@@ -231,7 +229,7 @@ def test_another_image_in_a_test_set_is_refused(set5: Site, tmp_path: Path) -> N
     assert not (tmp_path / "data/Set5").exists()
 
 
-def test_models(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+def test_models(site, tmp_path, monkeypatch, data):
     weights = b"\x89HDF\r\n\x1a\n" + bytes(1000)
     site.files["/vgg.h5"] = weights
     site.files["/niqe.npz"] = (data / "niqe/niqe_pris_params.npz").read_bytes()
@@ -247,7 +245,7 @@ def test_models(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dat
     assert fetch("niqe", tmp_path) == [tmp_path / "niqe/niqe_pris_params.npz"]
 
 
-def test_unknown_set_and_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_set_and_table(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="no set 'set6'; known are div2k, set5"):
         fetch("set6", tmp_path)
     (tmp_path / "t.json").write_text("[]")
@@ -256,7 +254,7 @@ def test_unknown_set_and_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         fetch("set5", tmp_path)
 
 
-def test_the_table() -> None:
+def test_the_table():
     """Every address is http, every archive has a hash and a length, and what the issue fixes is there."""
     for known in CATALOGUE.values():
         for route in known.sources:
@@ -274,7 +272,7 @@ def test_the_table() -> None:
 
 
 @pytest.mark.parametrize("name", ["Set5", "Set14"])
-def test_the_shared_test_sets_verify(data: Path, name: str) -> None:
+def test_the_shared_test_sets_verify(data, name):
     module.verify_test_set(name, data / name / "image_SRF_4", len(DIGESTS[name]))
 
 
@@ -287,7 +285,7 @@ def zip_of(tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
     return make
 
 
-def test_unpack_takes_the_images_of_one_folder(zip_of: Callable[[dict[str, bytes]], Path], tmp_path: Path) -> None:
+def test_unpack_takes_the_images_of_one_folder(zip_of, tmp_path):
     names = (
         "HR/1.png",
         "HR/.2.png",
@@ -304,7 +302,7 @@ def test_unpack_takes_the_images_of_one_folder(zip_of: Callable[[dict[str, bytes
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
-def test_unpack_takes_no_links_and_devices(tmp_path: Path, kind: bytes) -> None:
+def test_unpack_takes_no_links_and_devices(tmp_path, kind):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         link = tarfile.TarInfo("./HR/1.png")
         link.type, link.linkname = kind, "/etc/passwd"
@@ -316,7 +314,7 @@ def test_unpack_takes_no_links_and_devices(tmp_path: Path, kind: bytes) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["2.png"]
 
 
-def test_damaged_archive(zip_of: Callable[[dict[str, bytes]], Path], tmp_path: Path) -> None:
+def test_damaged_archive(zip_of, tmp_path):
     archive = zip_of({"HR/1.png": b"x" * 1000})
     archive.write_bytes(archive.read_bytes().replace(b"x" * 10, b"y" * 10, 1))
     with pytest.raises(DataError, match="is damaged"):
@@ -324,7 +322,7 @@ def test_damaged_archive(zip_of: Callable[[dict[str, bytes]], Path], tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-def test_an_archive_without_a_digest_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_without_a_digest_is_refused(tmp_path, monkeypatch):
     (file, *_), *_ = CATALOGUE["div2k"].sources
     use(monkeypatch, tmp_path, div2k=replace(CATALOGUE["div2k"], sources=((replace(file, digest=""),),)))
     with pytest.raises(DataError, match=r"X4\.zip has no digest"):

@@ -1,10 +1,7 @@
 """Batches: the sampled crops, the same from memory, from packed images and from files."""
 
-from __future__ import annotations
-
 import dataclasses
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,7 +50,7 @@ def packed(pairs: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> Packe
     return pack_images(pairs, tmp_path_factory.mktemp("pack") / "p.pack", min_side=32)
 
 
-def test_a_batch_is_the_crops_crops_apply_symmetry(packed: PackedImages) -> None:
+def test_a_batch_is_the_crops_crops_apply_symmetry(packed):
     crops = SAMPLER.crops(packed, 5)
     assert len(set(crops.symmetry.tolist())) > 2, "the case needs several turns"
     batches = loader(packed, SAMPLER, device=CPU)
@@ -68,7 +65,7 @@ def test_a_batch_is_the_crops_crops_apply_symmetry(packed: PackedImages) -> None
         assert np.array_equal(lr[i].permute(1, 2, 0).numpy(), expected)
 
 
-def test_same_crops_from_all_three_sources(packed: PackedImages, pairs: list[Pair]) -> None:
+def test_same_crops_from_all_three_sources(packed, pairs):
     in_files = open_image_files(pairs, min_side=32)
     assert in_files.names == packed.names and in_files.skipped == packed.skipped
     three = [
@@ -88,7 +85,7 @@ def test_same_crops_from_all_three_sources(packed: PackedImages, pairs: list[Pai
 
 
 @given(st.data())
-def test_lr_of_a_region_is_part_of_the_whole_lr(data: st.DataObject) -> None:
+def test_lr_of_a_region_is_part_of_the_whole_lr(data):
     height, width = data.draw(st.integers(6, 30)) * 4, data.draw(st.integers(6, 30)) * 4
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     hr = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -98,7 +95,7 @@ def test_lr_of_a_region_is_part_of_the_whole_lr(data: st.DataObject) -> None:
     assert np.array_equal(lr_from_hr_region(hr, top, left, side), whole[top : top + side, left : left + side])
 
 
-def test_any_order_of_steps_and_prefetch(packed: PackedImages) -> None:
+def test_any_order_of_steps_and_prefetch(packed):
     batches = loader(packed, SAMPLER, device=CPU)
     prepared: list[int] = []
     inner = batches.prepare
@@ -118,7 +115,7 @@ def test_any_order_of_steps_and_prefetch(packed: PackedImages) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("in_files", [False, True])
-def test_processes_prepare_the_same_batches(packed: PackedImages, pairs: list[Pair], in_files: bool) -> None:
+def test_processes_prepare_the_same_batches(packed, pairs, in_files):
     images = open_image_files(pairs, min_side=32) if in_files else packed
     sampler = dataclasses.replace(SAMPLER, degrade=True)
     one = loader(images, sampler, device=CPU)
@@ -130,12 +127,12 @@ def test_processes_prepare_the_same_batches(packed: PackedImages, pairs: list[Pa
     several.close()
 
 
-def test_automatic_source_without_a_gpu(packed: PackedImages, pairs: list[Pair]) -> None:
+def test_automatic_source_without_a_gpu(packed, pairs):
     assert choose_source("auto", packed, CPU) == "mapped" and choose_source("device", packed, CPU) == "device"
     assert choose_source("auto", open_image_files(pairs, min_side=32), CPU) == "files"
 
 
-def test_damaged_or_changed_files_are_named(tmp_path: Path) -> None:
+def test_damaged_or_changed_files_are_named(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "a.png"
     files.write_array(path, rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
@@ -154,7 +151,7 @@ def test_damaged_or_changed_files_are_named(tmp_path: Path) -> None:
         open_image_files([Pair(name="a.png", hr=path, lr=None)], min_side=32)
 
 
-def test_files_that_would_stop_at_their_first_crop_are_left_out(tmp_path: Path) -> None:
+def test_files_that_would_stop_at_their_first_crop_are_left_out(tmp_path):
     image = Image.new("RGB", (96, 96))
     image.save(tmp_path / "a.png")
     image.save(tmp_path / "b.gif", save_all=True, append_images=[Image.new("RGB", (96, 96), "red")])
@@ -164,7 +161,7 @@ def test_files_that_would_stop_at_their_first_crop_are_left_out(tmp_path: Path) 
     assert found.names == ("a.png",) and "frames" in found.skipped[0] and "float" in found.skipped[1]
 
 
-def test_fingerprint_of_files(tmp_path: Path) -> None:
+def test_fingerprint_of_files(tmp_path):
     def made() -> ImageFiles:
         return open_image_files([Pair(name="a.png", hr=tmp_path / "a.png", lr=None)], min_side=32)
 

@@ -1,7 +1,5 @@
 """Packed images: exact pixels, resume after a kill, changed sources, other people's files."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -49,7 +47,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     decode = module._decode
 
-    def recorded(pair, min_side):  # type: ignore[no-untyped-def]
+    def recorded(pair, min_side):
         names.append(pair.name)
         return decode(pair, min_side)
 
@@ -57,7 +55,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_every_image_and_its_exact_bicubic(root: Path, tmp_path: Path) -> None:
+def test_every_image_and_its_exact_bicubic(root, tmp_path):
     packed = pack(root, tmp_path / "p.pack")
     assert packed.names == tuple(f"{n}.png" for n in range(5)) and packed.skipped == ()
     assert not packed.pixels.flags.writeable and packed.pixels.dtype == np.uint8
@@ -70,13 +68,13 @@ def test_every_image_and_its_exact_bicubic(root: Path, tmp_path: Path) -> None:
         assert np.array_equal(packed.lr(index), resize.downscaled(hr))
 
 
-def test_lr_files_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_lr_files_are_taken_as_they_are(tmp_path):
     write(tmp_path / "HR/a.png", image(1))
     lr = write(tmp_path / "LR/a.png", image(2, 25, 33))
     assert np.array_equal(pack(tmp_path, tmp_path / "p.pack").lr(0), lr)
 
 
-def test_images_of_all_kinds(tmp_path: Path) -> None:
+def test_images_of_all_kinds(tmp_path):
     root = tmp_path / "images"
     odd = write(root / "odd.png", image(1, 103, 133))
     grey = write(root / "grey.png", image(2, channels=1)[..., 0])
@@ -94,7 +92,7 @@ def test_images_of_all_kinds(tmp_path: Path) -> None:
         assert sum(name in sentence for sentence in packed.skipped) == 1
 
 
-def test_a_name_that_is_not_utf8(root: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8(root, tmp_path):
     (root / "4.png").rename(root / os.fsdecode(b"4\xff.png"))
     packed = pack(root, tmp_path / "p.pack")
     assert len(packed) == 5 and packed.skipped == ()
@@ -102,27 +100,27 @@ def test_a_name_that_is_not_utf8(root: Path, tmp_path: Path) -> None:
     assert pack(root, tmp_path / "p.pack").fingerprint == packed.fingerprint
 
 
-def test_no_usable_image(tmp_path: Path) -> None:
+def test_no_usable_image(tmp_path):
     write(tmp_path / "d/a.png", image(1, 8, 8))
     with pytest.raises(DataError, match=r"None of the 1 images can be used; the first: .*a\.png is 8x8"):
         pack(tmp_path / "d", tmp_path / "p.pack")
     assert not list(tmp_path.glob("p.pack")) and not list(tmp_path.glob("p.pack.json"))
 
 
-def test_mismatched_pair(tmp_path: Path) -> None:
+def test_mismatched_pair(tmp_path):
     write(tmp_path / "HR/a.png", image(1))
     write(tmp_path / "LR/a.png", image(1, 25, 32))
     with pytest.raises(DataError, match=r"LR.a\.png is 32x25, but .*HR.a\.png / 4 is 33x25"):
         pack(tmp_path, tmp_path / "p.pack")
 
 
-def test_unchanged_images_are_not_packed_again(root: Path, tmp_path: Path, decoded: list[str]) -> None:
+def test_unchanged_images_are_not_packed_again(root, tmp_path, decoded):
     first = pack(root, tmp_path / "p.pack")
     assert len(decoded) == 5
     assert pack(root, tmp_path / "p.pack").fingerprint == first.fingerprint and len(decoded) == 5
 
 
-def test_changed_images_are_packed_again(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_changed_images_are_packed_again(root, tmp_path, caplog):
     caplog.set_level("INFO", "srgan")
     first = pack(root, tmp_path / "p.pack")
     write(root / "2.png", image(99))
@@ -135,7 +133,7 @@ def test_changed_images_are_packed_again(root: Path, tmp_path: Path, caplog: pyt
     assert np.array_equal(first.hr(0), image(0)), "a file that is open keeps its pixels"
 
 
-def test_fingerprint_depends_on_content_alone(root: Path, tmp_path: Path) -> None:
+def test_fingerprint_depends_on_content_alone(root, tmp_path):
     first = pack(root, tmp_path / "p.pack", workers=1)
     for path in root.iterdir():
         os.utime(path, (1, 1))
@@ -143,7 +141,7 @@ def test_fingerprint_depends_on_content_alone(root: Path, tmp_path: Path) -> Non
     assert pack(moved, tmp_path / "q.pack", workers=4).fingerprint == first.fingerprint
 
 
-def test_fingerprint_of_srgan_1(tmp_path: Path) -> None:
+def test_fingerprint_of_srgan_1(tmp_path):
     """Recorded with commit fe23f6d: checkpoints hold it."""
     y, x = np.mgrid[0:101, 0:98]
     a = np.stack([x * 2, y * 2, (x * y) % 256], 2).astype(np.uint8)
@@ -172,7 +170,7 @@ def packing(root: Path, target: Path, stop_at: str = "") -> subprocess.Popen[byt
     return subprocess.Popen([sys.executable, "-c", _PACK, str(root), str(target), stop_at])
 
 
-def test_resume_after_a_kill(root: Path, tmp_path: Path, decoded: list[str]) -> None:
+def test_resume_after_a_kill(root, tmp_path, decoded):
     target, index = tmp_path / "p.pack", tmp_path / "p.pack.json"
     process = packing(root, target, stop_at="3.png")
     while not index.exists() or len(json.loads(index.read_text())["images"]) < 3:
@@ -191,9 +189,7 @@ def test_resume_after_a_kill(root: Path, tmp_path: Path, decoded: list[str]) -> 
 
 
 @pytest.mark.parametrize("change", ["source", "pixels", "min_side"])
-def test_what_a_kill_left_may_be_outdated(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
+def test_what_a_kill_left_may_be_outdated(root, tmp_path, monkeypatch, change):
     decode = module._decode
     with monkeypatch.context() as patch:
         patch.setattr(module, "_decode", lambda pair, n: decode(pair, n) if pair.name < "3" else 1 / 0)
@@ -210,7 +206,7 @@ def test_what_a_kill_left_may_be_outdated(
         assert np.array_equal(packed.hr(n), expected)
 
 
-def test_a_pack_of_srgan_1_is_rebuilt(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pack_of_srgan_1_is_rebuilt(root, tmp_path, caplog):
     caplog.set_level("INFO", "srgan")
     (tmp_path / "data.pack").write_bytes(b"SRGANPK1" + bytes(500))
     with pytest.raises(DataError, match="packed by an earlier srgan"):
@@ -219,7 +215,7 @@ def test_a_pack_of_srgan_1_is_rebuilt(root: Path, tmp_path: Path, caplog: pytest
     assert "packed by an earlier srgan" in caplog.text
 
 
-def test_another_file_is_never_replaced(root: Path, tmp_path: Path) -> None:
+def test_another_file_is_never_replaced(root, tmp_path):
     (tmp_path / "mine.txt").write_text("dear")
     with pytest.raises(DataError, match=r"mine\.txt exists and holds no packed images"):
         pack(root, tmp_path / "mine.txt")
@@ -229,26 +225,26 @@ def test_another_file_is_never_replaced(root: Path, tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").read_text() == "dear" and "mine" in (tmp_path / "p.pack.json").read_text()
 
 
-def test_two_processes_pack_once(root: Path, tmp_path: Path) -> None:
+def test_two_processes_pack_once(root, tmp_path):
     both = [packing(root, tmp_path / "p.pack") for _ in range(2)]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     assert len(open_packed(tmp_path / "p.pack")) == 5
 
 
 @pytest.mark.parametrize("keep", [0, 7, 1000, -100])
-def test_a_cut_file_is_refused(root: Path, tmp_path: Path, keep: int) -> None:
+def test_a_cut_file_is_refused(root, tmp_path, keep):
     pack(root, tmp_path / "p.pack")
     (tmp_path / "p.pack").write_bytes((tmp_path / "p.pack").read_bytes()[:keep])
     with pytest.raises(DataError, match="cut off"):
         open_packed(tmp_path / "p.pack")
 
 
-def test_missing_file(tmp_path: Path) -> None:
+def test_missing_file(tmp_path):
     with pytest.raises(DataError, match=r"There is no .*p\.pack"):
         open_packed(tmp_path / "p.pack")
 
 
-def test_full_disk(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk(root, tmp_path, monkeypatch):
     class Usage:
         free = 1000
 
@@ -258,7 +254,7 @@ def test_full_disk(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not (tmp_path / "p.pack").exists()
 
 
-def test_the_shared_test_pairs(data: Path, tmp_path: Path) -> None:
+def test_the_shared_test_pairs(data, tmp_path):
     for kind in ("HR", "LR"):
         for n in (1, 2, 3):
             source = data / "Set14/image_SRF_4" / f"img_00{n}_SRF_4_{kind}.png"

@@ -1,7 +1,5 @@
 """The files of test sets in all known layouts, and the results that belong to them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +22,13 @@ def named(pairs: list[Pair]) -> list[tuple[str, str, str | None]]:
 
 
 @pytest.mark.parametrize(("name", "count"), [("Set5", 5), ("Set14", 14), ("BSD100", 100), ("bsd100", 100)])
-def test_the_papers_sets(data: Path, name: str, count: int) -> None:
+def test_the_papers_sets(data, name, count):
     pairs = folders.test_pairs(data, name)
     assert len(pairs) == count
     assert named(pairs)[0] == ("img_001", "img_001_SRF_4_HR.png", "img_001_SRF_4_LR.png")
 
 
-def test_images_of_other_methods_are_ignored(tmp_path: Path) -> None:
+def test_images_of_other_methods_are_ignored(tmp_path):
     folder = tmp_path / "Set14" / "image_SRF_4"
     stem = "img_001_SRF_4_"
     put(folder, *(f"{stem}{kind}.png" for kind in ("HR", "LR", "SRCNN", "bicubic", "ScSR", "glasner")))
@@ -45,7 +43,7 @@ def test_images_of_other_methods_are_ignored(tmp_path: Path) -> None:
         ("Set14", "baboon_HR.png", "baboon_LR.png"),
     ],
 )
-def test_letter_case_and_bare_folders(tmp_path: Path, home: str, hr: str, lr: str) -> None:
+def test_letter_case_and_bare_folders(tmp_path, home, hr, lr):
     put(tmp_path / home, hr)
     put(tmp_path / home, hr[:3] + lr[3:])
     assert [(h, q) for _, h, q in named(folders.test_pairs(tmp_path, "Set14"))] == [(hr, hr[:3] + lr[3:])]
@@ -60,25 +58,25 @@ def test_letter_case_and_bare_folders(tmp_path: Path, home: str, hr: str, lr: st
         ("DIV2K_valid", "DIV2K/DIV2K_valid_HR", "DIV2K/DIV2K_valid_LR_bicubic/X4", "x4"),
     ],
 )
-def test_layouts_of_others(tmp_path: Path, name: str, hr: str, lr: str, mark: str) -> None:
+def test_layouts_of_others(tmp_path, name, hr, lr, mark):
     put(tmp_path / hr, "b.png", "a.png")
     put(tmp_path / lr, f"a{mark}.png", f"b{mark}.png")
     pairs = folders.test_pairs(tmp_path, name)
     assert named(pairs) == [("a", "a.png", f"a{mark}.png"), ("b", "b.png", f"b{mark}.png")]
 
 
-def test_a_plain_folder_has_no_lrs(tmp_path: Path) -> None:
+def test_a_plain_folder_has_no_lrs(tmp_path):
     put(tmp_path / "valid" / "Kodak24", "kodim02.png", "kodim01.png")
     pairs = folders.test_pairs(tmp_path, "Kodak24")
     assert named(pairs) == [("kodim01", "kodim01.png", None), ("kodim02", "kodim02.png", None)]
 
 
-def test_the_folder_itself_is_the_set(tmp_path: Path) -> None:
+def test_the_folder_itself_is_the_set(tmp_path):
     put(tmp_path / "Set5" / "image_SRF_4", "img_001_SRF_4_HR.png", "img_001_SRF_4_LR.png")
     assert len(folders.test_pairs(tmp_path / "Set5", "Set5")) == 1
 
 
-def test_missing_set(tmp_path: Path) -> None:
+def test_missing_set(tmp_path):
     with pytest.raises(DataError, match=r"there is no .*Set5; looked for .*image_SRF_4.*srgan data fetch set5"):
         folders.test_pairs(tmp_path, "Set5")
     put(tmp_path / "Set14" / "image_SRF_2", "img_001_SRF_2_HR.png", "img_001_SRF_2_LR.png")
@@ -88,7 +86,7 @@ def test_missing_set(tmp_path: Path) -> None:
         folders.test_pairs(tmp_path, "Urban")
 
 
-def test_incomplete_or_doubled_set(tmp_path: Path) -> None:
+def test_incomplete_or_doubled_set(tmp_path):
     put(tmp_path / "Set5", "a_HR.png", "b_HR.png", "a_LR.png")
     with pytest.raises(DataError, match=r"b_HR.png has no LR"):
         folders.test_pairs(tmp_path, "Set5")
@@ -105,7 +103,7 @@ def three(tmp_path: Path) -> list[Pair]:
 
 
 @pytest.mark.parametrize("ending", [".png", "_SRF_4_LR.png", "_x4.webp", "x4.png", "-sr.PNG", "_SRF_4_SRGAN.png"])
-def test_results_are_found_by_name(tmp_path: Path, three: list[Pair], ending: str) -> None:
+def test_results_are_found_by_name(tmp_path, three, ending):
     folder = tmp_path / "results"
     put(folder, *(f"{pair.name.upper()}{ending}" for pair in three), "other.png", "metrics.png")
     (folder / "metrics.json").write_text("{}")
@@ -115,7 +113,7 @@ def test_results_are_found_by_name(tmp_path: Path, three: list[Pair], ending: st
     }
 
 
-def test_the_result_of_the_right_size(tmp_path: Path, three: list[Pair]) -> None:
+def test_the_result_of_the_right_size(tmp_path, three):
     folder = tmp_path / "results"
     put(folder, "img_1_SR.png", "img_1_HR.png")
     put(folder, "img_1_LR.png", side=2)
@@ -125,7 +123,7 @@ def test_the_result_of_the_right_size(tmp_path: Path, three: list[Pair]) -> None
         match_results(folder, three[:1])
 
 
-def test_missing_results(tmp_path: Path, three: list[Pair]) -> None:
+def test_missing_results(tmp_path, three):
     folder = tmp_path / "results"
     with pytest.raises(DataError, match=r"results is not a folder"):
         match_results(folder, three)

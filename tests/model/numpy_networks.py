@@ -1,7 +1,5 @@
 """The networks once more, in NumPy alone: what the PyTorch ones must agree with."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

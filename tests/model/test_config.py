@@ -1,7 +1,5 @@
 """The one description of the generator: its layers, its reach and its parameters, counted by hand."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +15,7 @@ CONFIGS = st.builds(
 )
 
 
-def test_reach_of_the_default() -> None:
+def test_reach_of_the_default():
     """Body: 4 (head, 9x9) + 2 x 16 (blocks) + 1 (trunk) = 37; tail: 1 + 1/2 + 4/4 = 2.5; together 39.5."""
     assert receptive_field(GeneratorConfig()) == (40, 37, 3)
 
@@ -30,12 +28,12 @@ def test_reach_of_the_default() -> None:
         (GeneratorConfig(width=8), (40, 37, 3)),
     ],
 )
-def test_reach_of_others(config: GeneratorConfig, expected: tuple[int, int, int]) -> None:
+def test_reach_of_others(config, expected):
     assert receptive_field(config) == expected
 
 
 @given(CONFIGS)
-def test_layers_are_a_computation(config: GeneratorConfig) -> None:
+def test_layers_are_a_computation(config):
     """Every layer takes what an earlier one made, with as many maps as that one gives; names are unique."""
     made = {"input": config.channels}
     for layer in generator_layers(config):
@@ -63,6 +61,6 @@ def test_layers_are_a_computation(config: GeneratorConfig) -> None:
         ({"tail": "tanh"}, "tail is 'linear'.*not supported.*got 'tanh'"),
     ],
 )
-def test_what_is_no_generator(wrong: dict[str, object], sentence: str) -> None:
+def test_what_is_no_generator(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
-        GeneratorConfig(**wrong)  # type: ignore[arg-type]
+        GeneratorConfig(**wrong)

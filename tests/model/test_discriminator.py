@@ -1,9 +1,5 @@
 """The discriminator: agreement with NumPy, its crop, logits."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +11,7 @@ from tests.model import numpy_networks
 
 
 @pytest.mark.parametrize("crop", [16, 32, 48])
-def test_agrees_with_numpy(crop: int) -> None:
+def test_agrees_with_numpy(crop):
     torch.manual_seed(crop)
     network = Discriminator(crop=crop, width=3).double()
     for _ in range(3):  # statistics other than 0 and 1
@@ -28,7 +24,7 @@ def test_agrees_with_numpy(crop: int) -> None:
         np.testing.assert_allclose(network(signed).numpy(), np.stack(expected), rtol=1e-9, atol=1e-12)
 
 
-def test_logits_are_not_probabilities() -> None:
+def test_logits_are_not_probabilities():
     network = Discriminator(crop=16, width=2).eval()
     with torch.no_grad():
         network.dense[2].bias.fill_(7.5)
@@ -43,7 +39,7 @@ def _maps(n: int, crop: int) -> dict[str, torch.Tensor]:
     }
 
 
-def test_features_every_place_of_phi_44_has_a_logit_from_each_map_and_sees_what_lies_around_it() -> None:
+def test_features_every_place_of_phi_44_has_a_logit_from_each_map_and_sees_what_lies_around_it():
     torch.manual_seed(0)
     network, maps = FeatureDiscriminator(width=4).double(), _maps(2, 96)
     shape = (2, len(FEATURE_SCALES), 12, 12)
@@ -63,7 +59,7 @@ def test_features_every_place_of_phi_44_has_a_logit_from_each_map_and_sees_what_
         assert not moved.any()
 
 
-def test_features_hundreds_of_levels_reach_the_small_convolutions_as_ones(vgg19_file: Path, data: Path) -> None:
+def test_features_hundreds_of_levels_reach_the_small_convolutions_as_ones(vgg19_file, data):
     vgg = VGG19(vgg19_file, layers=tuple(FEATURE_SCALES))
     squares: dict[str, list[float]] = {layer: [] for layer in FEATURE_SCALES}
     for path in sorted((data / "valid/Kodak24").glob("*.png"))[:8]:

@@ -1,7 +1,5 @@
 """The PyTorch generator: the one description of its layers, an independent implementation, its edges."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -24,7 +22,7 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
-def test_tensors_are_those_of_the_one_description_in_order(config: GeneratorConfig) -> None:
+def test_tensors_are_those_of_the_one_description_in_order(config):
     tensors = tensors_from_generator(Generator(config))
     assert [(name, tensor.shape) for name, tensor in tensors.items()] == list(tensor_shapes(config).items())
 
@@ -42,7 +40,7 @@ def test_tensors_are_those_of_the_one_description_in_order(config: GeneratorConf
     width=st.integers(1, 9),
     seed=st.integers(0, 2**16),
 )
-def test_agrees_with_numpy(config: GeneratorConfig, height: int, width: int, seed: int) -> None:
+def test_agrees_with_numpy(config, height, width, seed):
     random = random_weights(config, seed)
     lr_unit = np.random.default_rng(seed).random((3, height, width))
     generator = generator_from_weights(random).double()
@@ -53,7 +51,7 @@ def test_agrees_with_numpy(config: GeneratorConfig, height: int, width: int, see
     np.testing.assert_allclose(sr, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_weights_go_in_and_come_out_unchanged() -> None:
+def test_weights_go_in_and_come_out_unchanged():
     random = random_weights(SMALL)
     tensors = tensors_from_generator(generator_from_weights(random))
     assert list(tensors) == list(random.tensors)
@@ -61,7 +59,7 @@ def test_weights_go_in_and_come_out_unchanged() -> None:
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown", "another shape"])
-def test_tensors_that_do_not_fit_are_not_passed_over(change: str) -> None:
+def test_tensors_that_do_not_fit_are_not_passed_over(change):
     """`strict=False`, and dropping what does not match, load half a network and say nothing."""
     state = Generator(SMALL).state_dict()
     taken = state.pop("trunk.bn.running_mean")
@@ -74,7 +72,7 @@ def test_tensors_that_do_not_fit_are_not_passed_over(change: str) -> None:
 
 
 @pytest.mark.parametrize("config", [GeneratorConfig(blocks=16, width=2), GeneratorConfig(blocks=3, width=2, scale=2)])
-def test_a_pixel_reaches_exactly_as_far_as_the_layers_say(config: GeneratorConfig) -> None:
+def test_a_pixel_reaches_exactly_as_far_as_the_layers_say(config):
     """With every kernel positive nothing cancels: an SR pixel sees the LR pixels within reach, no others."""
     generator = generator_from_weights(_positive(config)).double()
     total, side = receptive_field(config).total, 2 * receptive_field(config).total + 7
@@ -93,7 +91,7 @@ def test_a_pixel_reaches_exactly_as_far_as_the_layers_say(config: GeneratorConfi
     assert np.array_equal(seen, seen.T)
 
 
-def test_features_reach_37_pixels() -> None:
+def test_features_reach_37_pixels():
     generator = generator_from_weights(_positive(GeneratorConfig(blocks=16, width=2))).double()
     lr_unit = torch.full((1, 3, 81, 81), 0.5, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(generator.features(lr_unit)[0, :, 40, 40].sum(), lr_unit)
@@ -101,7 +99,7 @@ def test_features_reach_37_pixels() -> None:
     assert (rows[0], rows[-1]) == (3, 77)
 
 
-def test_frozen_batchnorm_trains_as_it_evaluates() -> None:
+def test_frozen_batchnorm_trains_as_it_evaluates():
     generator = generator_from_weights(random_weights(SMALL)).double().train()
     freeze_batchnorm(generator)
     before = tensors_from_generator(generator)
@@ -113,7 +111,7 @@ def test_frozen_batchnorm_trains_as_it_evaluates() -> None:
     assert not Generator(SMALL).batchnorm_frozen, "another generator is not frozen"
 
 
-def test_folded_is_the_same_function_without_batchnorm() -> None:
+def test_folded_is_the_same_function_without_batchnorm():
     random = random_weights(SMALL)
     whole, folded = (generator_from_weights(random, folded=folded).double() for folded in (False, True))
     assert not [layer for layer in folded.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
@@ -122,7 +120,7 @@ def test_folded_is_the_same_function_without_batchnorm() -> None:
         torch.testing.assert_close(folded(lr_unit), whole(lr_unit), rtol=1e-6, atol=1e-6)
 
 
-def test_traces_whole_for_any_size() -> None:
+def test_traces_whole_for_any_size():
     """No branch on data and no fixed size: one graph, which torch.compile and the exporters need."""
     generator = generator_from_weights(random_weights(SMALL))
     traced = torch.fx.symbolic_trace(generator)

@@ -1,7 +1,5 @@
 """What a network starts from: a function of the seed, of the documented size; ICNR without a checkerboard."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -19,7 +17,7 @@ def _started(seed: int, icnr: bool = False) -> Generator:
     return generator
 
 
-def test_is_a_function_of_the_seed_alone() -> None:
+def test_is_a_function_of_the_seed_alone():
     first = tensors_from_generator(_started(3))
     torch.manual_seed(99)
     torch.rand(5)
@@ -28,7 +26,7 @@ def test_is_a_function_of_the_seed_alone() -> None:
     assert not np.array_equal(first["head.conv.weight"], other["head.conv.weight"])
 
 
-def test_leaves_the_global_generator_of_random_numbers_alone() -> None:
+def test_leaves_the_global_generator_of_random_numbers_alone():
     generator = Generator(SMALL)
     before = torch.get_rng_state()
     init_weights(generator, seed=1)
@@ -36,7 +34,7 @@ def test_leaves_the_global_generator_of_random_numbers_alone() -> None:
 
 
 @pytest.mark.parametrize("network", [Generator(SMALL), Discriminator(crop=32, width=8)], ids=["G", "D"])
-def test_weights_fill_their_interval_and_constants_stay(network: torch.nn.Module) -> None:
+def test_weights_fill_their_interval_and_constants_stay(network):
     init_weights(network, seed=0)
     for name, tensor in network.named_parameters():
         if tensor.dim() >= 2:
@@ -50,7 +48,7 @@ def test_weights_fill_their_interval_and_constants_stay(network: torch.nn.Module
                 assert torch.all(tensor == value), name
 
 
-def test_icnr_starts_as_nearest_neighbour_enlargement() -> None:
+def test_icnr_starts_as_nearest_neighbour_enlargement():
     features = torch.rand(1, 8, 5, 6, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for stage in _started(0, icnr=True).up:

@@ -1,7 +1,5 @@
 """The losses: known answers, properties, and agreement with the paper's formulas in NumPy."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -24,7 +22,7 @@ pictures = hnp.arrays(
 
 
 @given(pictures, pictures)
-def test_pixel_losses_are_means_over_everything(a: np.ndarray, b: np.ndarray) -> None:
+def test_pixel_losses_are_means_over_everything(a, b):
     b = np.resize(b, a.shape)
     sr, hr = torch.from_numpy(a), torch.from_numpy(b)
     assert losses.pixel_mse(sr, hr).item() == pytest.approx(((a - b) ** 2).mean(), abs=1e-12)
@@ -32,7 +30,7 @@ def test_pixel_losses_are_means_over_everything(a: np.ndarray, b: np.ndarray) ->
     assert losses.pixel_mse(sr, hr) == losses.pixel_mse(hr, sr)
 
 
-def test_content_sends_no_gradient_to_the_photograph() -> None:
+def test_content_sends_no_gradient_to_the_photograph():
     sr, hr = (torch.ones(1, 2, 2, 2, requires_grad=True) for _ in range(2))
     losses.content(sr, 3 * hr).backward()
     assert sr.grad is not None
@@ -41,13 +39,13 @@ def test_content_sends_no_gradient_to_the_photograph() -> None:
 
 
 @given(logits)
-def test_adversarial_is_the_mean_of_minus_log_probability(values: np.ndarray) -> None:
+def test_adversarial_is_the_mean_of_minus_log_probability(values):
     expected = np.mean([-math.log(1 / (1 + math.exp(-value))) for value in values.ravel()])
     assert losses.adversarial(torch.from_numpy(values)).item() == pytest.approx(expected, rel=1e-6, abs=1e-8)
 
 
 @given(logits, logits)
-def test_discriminator_is_binary_cross_entropy(real: np.ndarray, fake: np.ndarray) -> None:
+def test_discriminator_is_binary_cross_entropy(real, fake):
     a, b = torch.from_numpy(real), torch.from_numpy(fake)
     entropy = torch.nn.functional.binary_cross_entropy_with_logits
     expected = entropy(a, torch.ones_like(a)) + entropy(b, torch.zeros_like(b))
@@ -58,7 +56,7 @@ def test_discriminator_is_binary_cross_entropy(real: np.ndarray, fake: np.ndarra
     "loss", [losses.adversarial, lambda x: losses.discriminator(-x, x), lambda x: losses.discriminator(x, -x)]
 )
 @pytest.mark.parametrize("value", [-1e4, 1e4])
-def test_extreme_logits_stay_finite(loss, value: float) -> None:  # type: ignore[no-untyped-def]
+def test_extreme_logits_stay_finite(loss, value):
     x = torch.tensor([[value]], requires_grad=True)
     result: Tensor = loss(x)
     result.backward()
@@ -68,13 +66,13 @@ def test_extreme_logits_stay_finite(loss, value: float) -> None:  # type: ignore
 
 
 @given(pictures)
-def test_total_variation_is_the_mean_length_of_the_gradient(a: np.ndarray) -> None:
+def test_total_variation_is_the_mean_length_of_the_gradient(a):
     down, right = np.diff(a, axis=2)[..., :-1], np.diff(a, axis=3)[..., :-1, :]
     expected = np.hypot(down, right).mean()
     assert losses.total_variation(torch.from_numpy(a)).item() == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
-def test_total_variation_of_a_flat_picture_has_a_finite_gradient() -> None:
+def test_total_variation_of_a_flat_picture_has_a_finite_gradient():
     flat = torch.full((1, 3, 4, 4), 0.25, requires_grad=True)
     losses.total_variation(flat).backward()
     assert flat.grad is not None
@@ -93,7 +91,7 @@ def features(seed: int, side: int = 32) -> dict[str, Tensor]:
     }
 
 
-def test_texture_is_the_relative_error_of_each_patch_s_products() -> None:
+def test_texture_is_the_relative_error_of_each_patch_s_products():
     sr, hr = features(0), features(1)
     errors: dict[str, list[float]] = {name: [] for name in CHANNELS}
     for name in CHANNELS:
@@ -108,7 +106,7 @@ def test_texture_is_the_relative_error_of_each_patch_s_products() -> None:
     np.testing.assert_allclose(float(losses.texture(sr, hr)), wanted, rtol=1e-12)
 
 
-def test_texture_ignores_the_order_within_a_patch_and_not_the_patch() -> None:
+def test_texture_ignores_the_order_within_a_patch_and_not_the_patch():
     hr = features(0)
     turned = {name: m.unflatten(2, (2, -1)).flip(3).flatten(2, 3) for name, m in hr.items()}  # rows of each patch
     assert losses.texture(turned, hr) < 1e-20
@@ -116,21 +114,21 @@ def test_texture_ignores_the_order_within_a_patch_and_not_the_patch() -> None:
     assert losses.texture(exchanged, hr) > 1e-3
 
 
-def test_texture_of_black_is_finite_and_so_is_its_gradient() -> None:
+def test_texture_of_black_is_finite_and_so_is_its_gradient():
     black = {name: torch.zeros_like(m) for name, m in features(0).items()}
     sr = {name: torch.zeros_like(m).requires_grad_() for name, m in black.items()}
     loss = losses.texture(sr, black)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert loss == 0.0 and all(torch.isfinite(m.grad).all() for m in sr.values() if m.grad is not None)
 
 
-def test_texture_gives_hr_no_gradient() -> None:
+def test_texture_gives_hr_no_gradient():
     sr, hr = ({name: m.requires_grad_() for name, m in features(seed).items()} for seed in (0, 1))
-    losses.texture(sr, hr).backward()  # type: ignore[no-untyped-call]
+    losses.texture(sr, hr).backward()
     assert all(m.grad is None for m in hr.values()) and all(m.grad is not None for m in sr.values())
 
 
-def test_grid_ignores_errors_that_do_not_depend_on_the_place_in_an_lr_pixel() -> None:
+def test_grid_ignores_errors_that_do_not_depend_on_the_place_in_an_lr_pixel():
     rng = torch.Generator().manual_seed(0)
     hr = torch.rand(2, 3, 96, 96, generator=rng)
     coarse = torch.rand(2, 3, 24, 24, generator=rng).repeat_interleave(4, 2).repeat_interleave(4, 3)
@@ -143,7 +141,7 @@ def test_grid_ignores_errors_that_do_not_depend_on_the_place_in_an_lr_pixel() ->
 
 
 @pytest.mark.parametrize("side", [16, 32, 96])
-def test_grid_is_the_variance_of_a_pattern_wherever_it_lies(side: int) -> None:
+def test_grid_is_the_variance_of_a_pattern_wherever_it_lies(side):
     hr = torch.rand(1, 3, side, side, dtype=torch.float64)
     for row, column in ((0, 0), (3, 1)):
         pattern = torch.zeros_like(hr)

@@ -1,9 +1,6 @@
 """VGG19 from the files in which people have it, and the refusal of those that would train something else."""
 
-from __future__ import annotations
-
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -50,7 +47,7 @@ def _whole_model(layer: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("names", [_keras_1, _keras_2, _whole_model])
-def test_reads_keras_s_notop_file(tmp_path: Path, made_up: Tensors, names: Callable[[str], tuple[str, str]]) -> None:
+def test_reads_keras_s_notop_file(tmp_path, made_up, names):
     path = tmp_path / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
     with h5py.File(path, "w") as file:
         for block in range(1, 6):
@@ -63,7 +60,7 @@ def test_reads_keras_s_notop_file(tmp_path: Path, made_up: Tensors, names: Calla
     assert _same(read_vgg(path), made_up)
 
 
-def test_theano_s_order_of_axes_is_refused(tmp_path: Path) -> None:
+def test_theano_s_order_of_axes_is_refused(tmp_path):
     path = tmp_path / "vgg19_weights_th_dim_ordering_th_kernels_notop.h5"
     with h5py.File(path, "w") as file:
         for layer in LAYERS.values():
@@ -73,7 +70,7 @@ def test_theano_s_order_of_axes_is_refused(tmp_path: Path) -> None:
         read_vgg(path)
 
 
-def test_without_h5py_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_h5py_a_sentence(tmp_path, monkeypatch):
     path = tmp_path / "notop.h5"
     path.touch()
     monkeypatch.setitem(sys.modules, "h5py", None)
@@ -81,7 +78,7 @@ def test_without_h5py_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         read_vgg(path)
 
 
-def test_reads_npz_and_safetensors(tmp_path: Path, made_up: Tensors) -> None:
+def test_reads_npz_and_safetensors(tmp_path, made_up):
     np.savez_compressed(tmp_path / "vgg19.npz", **made_up)
     assert _same(read_vgg(tmp_path / "vgg19.npz"), made_up)
     save_file(made_up, tmp_path / "vgg19.safetensors")
@@ -89,7 +86,7 @@ def test_reads_npz_and_safetensors(tmp_path: Path, made_up: Tensors) -> None:
     (tmp_path / "vgg19.safetensors").unlink()  # 80 MB
 
 
-def test_reads_the_packed_file_as_the_unpacked_one(data: Path, vgg19_file: Path) -> None:
+def test_reads_the_packed_file_as_the_unpacked_one(data, vgg19_file):
     assert _same(read_vgg(data / "vgg19" / "vgg19_conv_caffe_bgr_compact.npz"), read_vgg(vgg19_file))
 
 
@@ -104,13 +101,13 @@ def _torchvision(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["vgg19-dcbb9e9d.pth", "vgg19.safetensors", "vgg19.npz"])
-def test_torchvision_s_network_is_recognised_and_refused(tmp_path: Path, name: str) -> None:
+def test_torchvision_s_network_is_recognised_and_refused(tmp_path, name):
     _torchvision(tmp_path / name)
     with pytest.raises(WeightsError, match=r"torchvision's VGG19.*ten times smaller.*Oxford \(Caffe\)"):
         read_vgg(tmp_path / name)
 
 
-def test_another_shape_a_missing_layer_and_nan_are_named(tmp_path: Path, made_up: Tensors) -> None:
+def test_another_shape_a_missing_layer_and_nan_are_named(tmp_path, made_up):
     path = tmp_path / "vgg.npz"
 
     def refused(tensors: Tensors) -> str:
@@ -126,7 +123,7 @@ def test_another_shape_a_missing_layer_and_nan_are_named(tmp_path: Path, made_up
     assert "conv1_1.bias holds NaN" in refused({**start, "conv1_1.bias": np.full(64, np.nan, np.float32)})
 
 
-def test_damaged_and_foreign_files_give_a_sentence(tmp_path: Path) -> None:
+def test_damaged_and_foreign_files_give_a_sentence(tmp_path):
     for name in ("a.h5", "a.npz", "a.safetensors"):
         (tmp_path / name).write_bytes(b"not at all" * 50)
         with pytest.raises(WeightsError, match="cannot be read as VGG19"):

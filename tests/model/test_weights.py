@@ -1,7 +1,5 @@
 """The weights file: what goes in comes out, and nothing else is taken for a generator."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os
@@ -39,7 +37,7 @@ def raw(path: Path, tensors: dict[str, NDArray[Any]], metadata: dict[str, str] |
 # --- there and back
 
 
-def test_round_trip(tmp_path: Path) -> None:
+def test_round_trip(tmp_path):
     read = weights.read(written(tmp_path / "mine.safetensors", step="7", recipe="quick"))
     assert read.config == SMALL and read.name == "mine" and read.sha256 == A.sha256
     assert read.metadata["step"] == "7" and read.metadata["srgan.format"] == "1"
@@ -49,13 +47,13 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("config", [GeneratorConfig(blocks=1, width=3, scale=2, slopes="layer"), GeneratorConfig()])
-def test_the_config_comes_back(config: GeneratorConfig, tmp_path: Path) -> None:
+def test_the_config_comes_back(config, tmp_path):
     path = tmp_path / "x.safetensors"
     weights.write(path, random_weights(config).tensors, config=config, metadata={})
     assert weights.read(path).config == config
 
 
-def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
+def test_half_precision_is_read_as_float32(tmp_path):
     half = {name: tensor.astype(np.float16) for name, tensor in A.tensors.items()}
     path = tmp_path / "half.safetensors"
     weights.write(path, half, config=SMALL, metadata={})
@@ -65,13 +63,13 @@ def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
     assert read.sha256 != A.sha256, "rounded values are another generator"
 
 
-def test_tensors_that_are_views_are_written_whole(tmp_path: Path) -> None:
+def test_tensors_that_are_views_are_written_whole(tmp_path):
     backwards = {name: np.asarray(np.asarray(t)[::-1].copy()[::-1]) for name, t in A.tensors.items()}
     weights.write(tmp_path / "v.safetensors", backwards, config=SMALL, metadata={})
     assert weights.read(tmp_path / "v.safetensors").sha256 == A.sha256
 
 
-def test_the_hash_is_of_the_generator_not_of_its_description(tmp_path: Path) -> None:
+def test_the_hash_is_of_the_generator_not_of_its_description(tmp_path):
     one = weights.read(written(tmp_path / "one.safetensors"))
     other = weights.read(written(tmp_path / "other.safetensors", recipe="best", scores="{}"))
     assert one.sha256 == other.sha256 == weights.content_hash(dict(reversed(A.tensors.items())), SMALL)
@@ -80,7 +78,7 @@ def test_the_hash_is_of_the_generator_not_of_its_description(tmp_path: Path) -> 
     assert weights.content_hash(A.tensors, dataclasses.replace(SMALL, slopes="layer")) != one.sha256
 
 
-def test_the_same_generator_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_generator_gives_the_same_bytes(tmp_path):
     one, other = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
     weights.write(one, A.tensors, config=SMALL, metadata={"a": "1", "b": "2"})
     weights.write(other, dict(reversed(A.tensors.items())), config=SMALL, metadata={"b": "2", "a": "1"})
@@ -103,7 +101,7 @@ def test_the_same_generator_gives_the_same_bytes(tmp_path: Path) -> None:
     ],
     ids=["shape", "extra", "missing", "nan", "infinity", "float64", "int32"],
 )
-def test_tensors_that_do_not_fit(change: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+def test_tensors_that_do_not_fit(change, sentence, tmp_path):
     tensors = {name: value for name, value in {**A.tensors, **change}.items() if value is not None}
     path = raw(tmp_path / "bad.safetensors", tensors)
     with pytest.raises(WeightsError, match=sentence) as error:
@@ -123,27 +121,27 @@ def test_tensors_that_do_not_fit(change: dict[str, Any], sentence: str, tmp_path
         ({"srgan.format": "1", "config": '{"depth": 3}'}, "'config' does not describe a generator"),
     ],
 )
-def test_metadata_of_somebody_else(metadata: dict[str, str], sentence: str, tmp_path: Path) -> None:
+def test_metadata_of_somebody_else(metadata, sentence, tmp_path):
     with pytest.raises(WeightsError, match=sentence):
         weights.read(raw(tmp_path / "other.safetensors", dict(A.tensors), metadata))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a file of tensors", b"\xff" * 64, b"\x80\x04pickle"])
-def test_what_is_no_safetensors_file(content: bytes, tmp_path: Path) -> None:
+def test_what_is_no_safetensors_file(content, tmp_path):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"not a readable \.safetensors file"):
         weights.read(path)
 
 
-def test_a_file_cut_short(tmp_path: Path) -> None:
+def test_a_file_cut_short(tmp_path):
     path = written(tmp_path / "x.safetensors")
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(WeightsError, match=r"not a readable \.safetensors file"):
         weights.read(path)
 
 
-def test_a_missing_model_says_what_there_is(tmp_path: Path) -> None:
+def test_a_missing_model_says_what_there_is(tmp_path):
     with pytest.raises(WeightsError, match="neither a file nor a packaged model") as error:
         weights.read("srgam")
     assert all(name in str(error.value) for name in weights.packaged())
@@ -152,14 +150,14 @@ def test_a_missing_model_says_what_there_is(tmp_path: Path) -> None:
 # --- writing
 
 
-def test_write_refuses_tensors_of_another_network(tmp_path: Path) -> None:
+def test_write_refuses_tensors_of_another_network(tmp_path):
     tensors = {name: tensor for name, tensor in A.tensors.items() if name != "trunk.bn.bias"}
     with pytest.raises(WeightsError, match=r"1 missing \['trunk\.bn\.bias'\]"):
         weights.write(tmp_path / "x.safetensors", tensors, config=SMALL, metadata={})
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = written(tmp_path / "x.safetensors")
     before = path.read_bytes()
 
@@ -172,7 +170,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert path.read_bytes() == before
 
 
-def test_write_into_a_missing_folder_is_a_sentence(tmp_path: Path) -> None:
+def test_write_into_a_missing_folder_is_a_sentence(tmp_path):
     with pytest.raises(WeightsError, match="could not be written: No such file"):
         written(tmp_path / "absent" / "x.safetensors")
 
@@ -181,7 +179,7 @@ def test_write_into_a_missing_folder_is_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("slopes", ["channel", "layer"])
-def test_folded_equals_unfolded(slopes: Any) -> None:
+def test_folded_equals_unfolded(slopes):
     """The folded tensors, through the layers without their norms, give the picture of the network with them."""
     one = random_weights(GeneratorConfig(blocks=2, width=4, slopes=slopes), seed=3)
     lr_unit = np.random.default_rng(0).random((3, 5, 7))
@@ -191,7 +189,7 @@ def test_folded_equals_unfolded(slopes: Any) -> None:
     assert np.abs(sr - expected).max() < 1e-5 * np.abs(expected).max()
 
 
-def test_mixture_of_two_and_of_one() -> None:
+def test_mixture_of_two_and_of_one():
     assert weights.mix([(A, 1.0), (B, 0.0)], "mixture") is A and weights.mix([(A, 0.0), (B, 1.0)], "mixture") is B
     quarter = weights.mix([(A, 0.75), (B, 0.25)], "mixture")
     folded, folded_a, folded_b = (weights.fold_batchnorm(each) for each in (quarter, A, B))
@@ -202,12 +200,12 @@ def test_mixture_of_two_and_of_one() -> None:
     assert quarter.sha256 not in (A.sha256, B.sha256) and quarter.name == "mixture"
 
 
-def test_different_networks_cannot_be_mixed() -> None:
+def test_different_networks_cannot_be_mixed():
     with pytest.raises(WeightsError, match="different networks"):
         weights.mix([(A, 0.5), (random_weights(GeneratorConfig(blocks=1, width=4)), 0.5)], "mixture")
 
 
-def test_sum_of_packaged_generators(tmp_path: Path) -> None:
+def test_sum_of_packaged_generators(tmp_path):
     file = tmp_path / "a + b - c.safetensors"
     weights.write(file, A.tensors, config=A.config, metadata={})
     assert weights.read_sum(str(file)).sha256 == A.sha256
@@ -221,5 +219,5 @@ def test_sum_of_packaged_generators(tmp_path: Path) -> None:
         weights.read_sum("photo + srgan-srresnet")
 
 
-def test_random_depends_on_its_seed_alone() -> None:
+def test_random_depends_on_its_seed_alone():
     assert random_weights(SMALL, seed=1).sha256 == A.sha256 != B.sha256

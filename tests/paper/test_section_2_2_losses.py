@@ -1,7 +1,5 @@
 """Section 2.2: the perceptual loss, and how large its parts are with the real VGG19 on real pictures."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from srgan.train.settings import LossWeights
 from tests.support import random_vgg
 
 
-def test_equation_5_reads_the_map_before_the_ith_pooling_after_the_jth_relu() -> None:
+def test_equation_5_reads_the_map_before_the_ith_pooling_after_the_jth_relu():
     """phi_22: convolution 4 of 16; phi_54: the last one; neither is ever negative, both are often zero."""
     assert list(LAYERS).index("22") == 3
     assert list(LAYERS).index("54") == 15
@@ -30,7 +28,7 @@ def test_equation_5_reads_the_map_before_the_ith_pooling_after_the_jth_relu() ->
     assert 0.1 < (features == 0).float().mean() < 0.9
 
 
-def test_equation_5_is_a_mean_of_squares_with_features_rescaled_by_1_over_12_75() -> None:
+def test_equation_5_is_a_mean_of_squares_with_features_rescaled_by_1_over_12_75():
     """Section 3.2: "equivalent to multiplying Equation 5 with a rescaling factor of about 0.006"."""
     rng = torch.Generator().manual_seed(0)
     sr, hr = (torch.rand(2, 7, 5, 6, generator=rng, dtype=torch.float64) for _ in range(2))
@@ -39,7 +37,7 @@ def test_equation_5_is_a_mean_of_squares_with_features_rescaled_by_1_over_12_75(
     assert pytest.approx(0.006, abs=0.0002) == 1 / 12.75**2
 
 
-def test_the_content_loss_reaches_every_parameter_of_the_generator() -> None:
+def test_the_content_loss_reaches_every_parameter_of_the_generator():
     generator = Generator(GeneratorConfig(blocks=2, width=8))
     vgg = VGG19(random_vgg(), layers=("22",))
     hr_signed = torch.rand(2, 3, 32, 32) * 2 - 1
@@ -50,7 +48,7 @@ def test_the_content_loss_reaches_every_parameter_of_the_generator() -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_the_adversarial_loss_reaches_every_parameter_of_the_generator() -> None:
+def test_the_adversarial_loss_reaches_every_parameter_of_the_generator():
     generator, discriminator = Generator(GeneratorConfig(blocks=2, width=8)), Discriminator(crop=32, width=4)
     losses.adversarial(discriminator(generator(torch.rand(2, 3, 8, 8)))).backward()
     for name, parameter in generator.named_parameters():
@@ -58,7 +56,7 @@ def test_the_adversarial_loss_reaches_every_parameter_of_the_generator() -> None
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_equation_2_is_least_where_the_discriminator_is_right() -> None:
+def test_equation_2_is_least_where_the_discriminator_is_right():
     right, wrong = torch.tensor([[4.0], [6.0]]), torch.tensor([[-4.0], [-6.0]])
     assert losses.discriminator(right, wrong) < 0.04
     assert losses.discriminator(wrong, right) > 9.9
@@ -67,12 +65,12 @@ def test_equation_2_is_least_where_the_discriminator_is_right() -> None:
     assert losses.discriminator(right, wrong).item() == pytest.approx(-equation_2.item(), rel=1e-6)
 
 
-def test_equation_3_weighs_the_adversarial_part_by_a_thousandth() -> None:
+def test_equation_3_weighs_the_adversarial_part_by_a_thousandth():
     weight = LossWeights().adversarial_weight
     assert losses.perceptual(torch.tensor(0.25), torch.tensor(8.0), weight).item() == pytest.approx(0.258)
 
 
-def test_equation_6_is_minus_log_d_not_log_1_minus_d() -> None:
+def test_equation_6_is_minus_log_d_not_log_1_minus_d():
     """At a confident discriminator, where the other form has no gradient left, this one is steepest."""
     assert losses.adversarial(torch.tensor([[0.0]])).item() == pytest.approx(math.log(2))
     logits = torch.tensor([[-20.0]], requires_grad=True)
@@ -99,9 +97,7 @@ def crops(data: Path) -> tuple[Tensor, Tensor]:
     return torch.stack(pairs[0]), torch.stack(pairs[1])
 
 
-def test_with_caffe_s_vgg19_the_parts_have_the_scale_that_the_paper_speaks_of(
-    crops: tuple[Tensor, Tensor], vgg19_file: Path
-) -> None:
+def test_with_caffe_s_vgg19_the_parts_have_the_scale_that_the_paper_speaks_of(crops, vgg19_file):
     """Section 3.2's "scale that is comparable to the MSE loss", within the ranges of docs/paper.md.
 
     The medians over the pictures lie inside, no picture is beyond by more than a factor of three.

@@ -1,7 +1,5 @@
 """Section 3.1: x4, scored on the y-channel with 4 pixels removed from each border; tables 1 and 2."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
@@ -17,11 +15,11 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
     return (hr + rng.integers(0, 9, hr.shape)).astype(np.uint8), hr
 
 
-def test_four_times_is_sixteen_times_the_pixels() -> None:
+def test_four_times_is_sixteen_times_the_pixels():
     assert GeneratorConfig().scale == 4
 
 
-def test_a_strip_of_exactly_four_pixels_does_not_count(pair: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_strip_of_exactly_four_pixels_does_not_count(pair):
     sr, hr = pair
     framed = np.zeros_like(sr)
     framed[4:-4, 4:-4] = sr[4:-4, 4:-4]
@@ -30,7 +28,7 @@ def test_a_strip_of_exactly_four_pixels_does_not_count(pair: tuple[np.ndarray, n
     assert score(framed, hr).psnr_y < score(sr, hr).psnr_y
 
 
-def test_only_the_y_channel_counts(pair: tuple[np.ndarray, np.ndarray]) -> None:
+def test_only_the_y_channel_counts(pair):
     """A red that is 2 too high and a green 1 too low leave Y almost alone (65.481 * 2 against 128.553)."""
     _, hr = pair
     tinted = hr + np.array([2, -1, 0])
@@ -39,7 +37,7 @@ def test_only_the_y_channel_counts(pair: tuple[np.ndarray, np.ndarray]) -> None:
     assert found.psnr_rgb < 47
 
 
-def test_tables_1_and_2() -> None:
+def test_tables_1_and_2():
     """(PSNR, SSIM) of SRResNet and SRGAN-VGG54 on Set5, Set14, BSD100, typed from the paper a second time."""
     table = {
         name: [tuple(PAPER[name][method].values()) for method in ("srresnet", "srgan", "bicubic", "nearest")]

@@ -1,7 +1,5 @@
 """Section 3.2: data ranges, crops, optimiser, schedule, alternation, and what is frozen when."""
 
-from __future__ import annotations
-
 import copy
 import math
 
@@ -38,9 +36,9 @@ class Watched(torch.optim.SGD):
         self.before: tuple[list[Tensor], list[Tensor]] = ([], [])
         self.steps = 0
 
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:
         self.gradients = [p.grad.clone() for p in self.network.parameters() if p.grad is not None]
-        self.before = tuple([p.detach().clone() for p in n.parameters()] for n in self.both)  # type: ignore[assignment]
+        self.before = tuple([p.detach().clone() for p in n.parameters()] for n in self.both)
         self.others_gradients = [p.grad for n in self.both if n is not self.network for p in n.parameters()]
         self.steps += 1
         super().step()
@@ -83,18 +81,18 @@ def _values(network: nn.Module) -> list[Tensor]:
     return [parameter.detach() for parameter in network.parameters()]
 
 
-def test_the_discriminator_s_step_leaves_the_generator_untouched(update: Update) -> None:
+def test_the_discriminator_s_step_leaves_the_generator_untouched(update):
     assert all(gradient is None for gradient in update.of_d.others_gradients)
     assert _same(update.of_g.before[0], _values(update.old_g))
     assert not _same(update.of_g.before[1], _values(update.old_d))  # by then it has learnt
 
 
-def test_the_generator_s_step_leaves_the_discriminator_untouched(update: Update) -> None:
+def test_the_generator_s_step_leaves_the_discriminator_untouched(update):
     assert _same(_values(update.discriminator), update.of_g.before[1])
     assert not _same(_values(update.generator), _values(update.old_g))
 
 
-def test_the_discriminator_goes_down_equation_2(update: Update) -> None:
+def test_the_discriminator_goes_down_equation_2(update):
     sr = update.old_g(update.lr_unit).detach()
     loss = losses.discriminator(update.old_d(update.hr_signed), update.old_d(sr))
     expected = torch.autograd.grad(loss, list(update.old_d.parameters()))
@@ -102,7 +100,7 @@ def test_the_discriminator_goes_down_equation_2(update: Update) -> None:
         assert torch.allclose(got, wanted, atol=1e-6)
 
 
-def test_the_generator_goes_down_equation_3_against_the_discriminator_just_updated(update: Update) -> None:
+def test_the_generator_goes_down_equation_3_against_the_discriminator_just_updated(update):
     sr = update.old_g(update.lr_unit)
     content = losses.content(_features(sr)["54"], _features(update.hr_signed)["54"])
     loss = content + 1e-3 * losses.adversarial(update.discriminator(sr))
@@ -112,16 +110,16 @@ def test_the_generator_goes_down_equation_3_against_the_discriminator_just_updat
     assert update.losses["content"].item() == pytest.approx(content.item(), rel=1e-5)
 
 
-def test_one_step_of_each_network_in_turn(update: Update) -> None:
+def test_one_step_of_each_network_in_turn(update):
     """ "We alternate updates to the generator and discriminator network, which is equivalent to k = 1"."""
     assert (update.of_d.steps, update.of_g.steps) == (1, 1)
 
 
-def test_the_discriminator_learns_again_after_the_generator_s_turn(update: Update) -> None:
+def test_the_discriminator_learns_again_after_the_generator_s_turn(update):
     assert all(parameter.requires_grad for parameter in update.discriminator.parameters())
 
 
-def test_pretraining_goes_down_equation_4() -> None:
+def test_pretraining_goes_down_equation_4():
     torch.manual_seed(0)
     generator = Generator(GeneratorConfig(blocks=1, width=4))
     old = copy.deepcopy(generator)
@@ -133,7 +131,7 @@ def test_pretraining_goes_down_equation_4() -> None:
         assert torch.allclose(got, wanted, atol=1e-6)
 
 
-def test_lr_is_scaled_to_0_1_and_hr_to_minus_1_1() -> None:
+def test_lr_is_scaled_to_0_1_and_hr_to_minus_1_1():
     every = torch.arange(256, dtype=torch.uint8)
     unit, signed = loader.unit_from_uint8(every), loader.signed_from_uint8(every)
     assert (unit[0], unit[-1], signed[0], signed[-1]) == (0, 1, -1, 1)
@@ -141,7 +139,7 @@ def test_lr_is_scaled_to_0_1_and_hr_to_minus_1_1() -> None:
     assert unit.dtype == signed.dtype == torch.float32
 
 
-def test_the_paper_s_recipe() -> None:
+def test_the_paper_s_recipe():
     paper = recipes.paper()
     schedule, weights, networks = paper.schedule, paper.losses, paper.networks
     assert (schedule.pretrain_steps, schedule.train_steps) == (1_000_000, 200_000)
@@ -153,7 +151,7 @@ def test_the_paper_s_recipe() -> None:
     assert (schedule.pretrain_optimizer, networks.freeze_batchnorm, networks.shift) == ("adam", False, False)
 
 
-def test_schedule_of_the_paper() -> None:
+def test_schedule_of_the_paper():
     """1e-4 for 1e6 updates; then 1e5 updates at 1e-4 and another 1e5 at 1e-5."""
     p = recipes.paper().schedule
 
@@ -168,14 +166,14 @@ def test_schedule_of_the_paper() -> None:
     assert [adversarial(step) for step in (100_000, 199_999)] == [pytest.approx(1e-5)] * 2
 
 
-def test_schedule_of_the_original_project_halves_at_the_floor_half() -> None:
+def test_schedule_of_the_original_project_halves_at_the_floor_half():
     d = recipes.div2k().schedule
     assert (d.pretrain_steps, d.train_steps) == (2286, 457)
     rates = [learning_rate(s, steps=457, peak=d.learning_rate, decay=d.decay, drop=d.drop) for s in (227, 228)]
     assert rates == [1e-4, 5e-5]
 
 
-def test_adam_with_beta_1_of_0_9() -> None:
+def test_adam_with_beta_1_of_0_9():
     paper = recipes.paper()
     optimizer = optimizers.adam(
         Generator(GeneratorConfig(blocks=1, width=2)), b1=paper.schedule.b1, b2=paper.schedule.b2
@@ -185,7 +183,7 @@ def test_adam_with_beta_1_of_0_9() -> None:
     assert optimizer.param_groups[0]["weight_decay"] == 0
 
 
-def test_adam_s_first_step_is_the_learning_rate() -> None:
+def test_adam_s_first_step_is_the_learning_rate():
     """Kingma & Ba: after one step m / sqrt(v) is the gradient's sign, so each parameter moves by the rate."""
     parameter = nn.Linear(1, 1, bias=False)
     nn.init.constant_(parameter.weight, 2.0)
@@ -196,7 +194,7 @@ def test_adam_s_first_step_is_the_learning_rate() -> None:
     assert parameter.weight.item() == pytest.approx(2.0 - 1e-3, abs=1e-6)
 
 
-def test_a_mini_batch_is_16_random_crops_of_distinct_pictures() -> None:
+def test_a_mini_batch_is_16_random_crops_of_distinct_pictures():
     heights = widths = np.full(40, 60)
     for step in range(50):
         planned = plan.crops(seed=0, phase="pretrain", step=step, batch=16, heights=heights, widths=widths)
@@ -205,7 +203,7 @@ def test_a_mini_batch_is_16_random_crops_of_distinct_pictures() -> None:
         assert planned.top.max() <= 60 - 24
 
 
-def test_in_evaluation_the_output_depends_on_the_input_alone() -> None:
+def test_in_evaluation_the_output_depends_on_the_input_alone():
     """ "During test time we turn batch-normalization update off"."""
     generator = Generator(GeneratorConfig(blocks=2, width=4))
     generator(torch.rand(4, 3, 8, 8))
@@ -221,7 +219,7 @@ def test_in_evaluation_the_output_depends_on_the_input_alone() -> None:
     assert all(torch.equal(state[name], tensor) for name, tensor in generator.state_dict().items())
 
 
-def test_the_moving_average_leans_on_the_past() -> None:
+def test_the_moving_average_leans_on_the_past():
     """mean <- decay * mean + (1 - decay) * weights; the other way round is a defect of a well-known code."""
     mean, network = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     nn.init.constant_(mean.weight, 1.0)

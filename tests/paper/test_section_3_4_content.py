@@ -1,7 +1,5 @@
 """Section 3.4 and table 1: which content losses there are, and what goes with them."""
 
-from __future__ import annotations
-
 from typing import get_args, get_type_hints
 
 import pytest
@@ -18,11 +16,11 @@ from srgan.train.settings import Losses, LossWeights
 OFF = torch.autocast("cpu", torch.bfloat16, enabled=False)
 
 
-def test_srgan_is_the_variant_with_vgg54() -> None:
+def test_srgan_is_the_variant_with_vgg54():
     assert recipes.paper().losses.content == "vgg54"
 
 
-def test_table_1_s_three_content_losses_can_be_chosen() -> None:
+def test_table_1_s_three_content_losses_can_be_chosen():
     assert set(get_args(get_type_hints(Losses)["content"])) == {"mse", "vgg22", "vgg54"}
 
 
@@ -41,13 +39,13 @@ def nets(vgg: steps.Features | None, seed: int = 0) -> steps.AdversarialNets:
     )
 
 
-def test_srgan_mse_has_the_pixels_as_content() -> None:
+def test_srgan_mse_has_the_pixels_as_content():
     sr, hr = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
     assert steps.content_loss(nets(None), "mse", sr, hr, sr, hr) == losses.pixel_mse(sr, hr)
 
 
 @pytest.mark.parametrize("layer", ["22", "54"])
-def test_content_is_equation_5_on_the_layer_that_was_asked_for(layer: str) -> None:
+def test_content_is_equation_5_on_the_layer_that_was_asked_for(layer):
     def features(signed: Tensor) -> dict[str, Tensor]:
         return {"22": 3 * signed, "54": 7 * signed}
 
@@ -67,7 +65,7 @@ def gradient(layer: str, **weights: float) -> Tensor:
 
 
 @pytest.mark.parametrize(("layer", "counts"), [("22", True), ("54", False)])
-def test_total_variation_goes_with_vgg22_alone(layer: str, counts: bool) -> None:
+def test_total_variation_goes_with_vgg22_alone(layer, counts):
     """The paper's weight is 2e-8; a heavy one here shows in the gradient where the loss takes part."""
 
     assert torch.equal(gradient(layer), gradient(layer, total_variation_weight=10.0)) is not counts

@@ -1,7 +1,5 @@
 """A run's folder as `srgan train` leaves it, made without training, for the report's tests."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

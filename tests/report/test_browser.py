@@ -1,10 +1,7 @@
 """The page in a browser: it fits a telephone, its slider works, and it asks for nothing. Skipped without Chromium."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from selenium import webdriver
@@ -42,7 +39,7 @@ def size(browser: webdriver.Chrome, width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_is_wider_than_the_screen(browser: webdriver.Chrome, page: str, width: int) -> None:
+def test_nothing_is_wider_than_the_screen(browser, page, width):
     size(browser, width)
     browser.get(page)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
@@ -50,7 +47,7 @@ def test_nothing_is_wider_than_the_screen(browser: webdriver.Chrome, page: str, 
     assert len(charts) > 20 and all(chart.size["height"] > 150 for chart in charts)
 
 
-def test_the_slider_shows_one_step_at_a_time(browser: webdriver.Chrome, page: str) -> None:
+def test_the_slider_shows_one_step_at_a_time(browser, page):
     size(browser, 1280)
     browser.get(page)
     first, second = browser.find_elements(By.CLASS_NAME, "time")
@@ -65,7 +62,7 @@ def test_the_slider_shows_one_step_at_a_time(browser: webdriver.Chrome, page: st
     assert figure.find_element(By.TAG_NAME, "img").get_property("naturalWidth") == 192
 
 
-def test_paper_shows_a_few_steps_of_each(browser: webdriver.Chrome, page: str) -> None:
+def test_paper_shows_a_few_steps_of_each(browser, page):
     browser.get(page)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
@@ -75,7 +72,7 @@ def test_paper_shows_a_few_steps_of_each(browser: webdriver.Chrome, page: str) -
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
-def test_dark_is_dark(browser: webdriver.Chrome, page: str) -> None:
+def test_dark_is_dark(browser, page):
     grounds = {}
     for scheme in ("light", "dark"):
         feature = {"name": "prefers-color-scheme", "value": scheme}
@@ -86,7 +83,7 @@ def test_dark_is_dark(browser: webdriver.Chrome, page: str) -> None:
     assert grounds["light"] > 700 and grounds["dark"] < 100
 
 
-def test_the_page_asks_for_nothing_and_complains_of_nothing(browser: webdriver.Chrome, page: str) -> None:
+def test_the_page_asks_for_nothing_and_complains_of_nothing(browser, page):
     browser.get_log("performance"), browser.get_log("browser")
     browser.get(page)
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
@@ -95,7 +92,7 @@ def test_the_page_asks_for_nothing_and_complains_of_nothing(browser: webdriver.C
     assert browser.get_log("browser") == []
 
 
-def test_a_page_of_one_run_opens_from_a_path_with_spaces(browser: webdriver.Chrome, tmp_path: Path) -> None:
+def test_a_page_of_one_run_opens_from_a_path_with_spaces(browser, tmp_path):
     target = write([write_run(tmp_path / "a run # 1", steps=80, every=10, sheets=False)])
     browser.get(target.as_uri())
     assert browser.title == "srgan: a run # 1"

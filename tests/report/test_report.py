@@ -1,7 +1,5 @@
 """The page and its numbers: self-contained, escaped, small, and readable for half a run."""
 
-from __future__ import annotations
-
 import json
 import re
 from html.parser import HTMLParser
@@ -52,7 +50,7 @@ def append(folder: Path, *lines: dict[str, Any]) -> None:
         journal.writelines(json.dumps(line) + "\n" for line in lines)
 
 
-def test_whole_run(tmp_path: Path) -> None:
+def test_whole_run(tmp_path):
     folder = write_run(tmp_path / "paper", steps=400)
     write_evaluation(folder)
     assert cli.main(["report", str(folder), "--quiet"]) == 0
@@ -67,7 +65,7 @@ def test_whole_run(tmp_path: Path) -> None:
     assert best["step"] == 350 and f"{best['scores']['psnr_y']:.2f}" in page.text
 
 
-def test_keys_of_report_json(tmp_path: Path) -> None:
+def test_keys_of_report_json(tmp_path):
     (run,) = numbers(write([write_run(tmp_path / "run", steps=80, every=10, sheets=False, phases=("pretrain",))]))
     assert list(run) == (
         "name state time phases validation best evaluation settings data hardware versions git warnings events "
@@ -78,14 +76,14 @@ def test_keys_of_report_json(tmp_path: Path) -> None:
     assert list(run["phases"]["pretrain"]) == phase.split(" ")
 
 
-def test_nothing_is_fetched(tmp_path: Path) -> None:
+def test_nothing_is_fetched(tmp_path):
     page = write([write_run(tmp_path / "paper", steps=80, every=10, phases=("pretrain",))])
     assert all(link.startswith(("data:", "#")) for link in Page(page).links)
     assert not re.search(r"https?:|@import|url\((?!#)|fetch\(|XMLHttp", page.read_text())
     assert "default-src 'none'" in page.read_text()
 
 
-def test_texts_from_files_are_escaped(tmp_path: Path) -> None:
+def test_texts_from_files_are_escaped(tmp_path):
     folder = write_run(tmp_path / "a<b>&c", steps=80, every=10, sheets=False, phases=("pretrain",), recipe=HOSTILE)
     write_evaluation(folder, models=(HOSTILE,))
     append(
@@ -103,7 +101,7 @@ def test_texts_from_files_are_escaped(tmp_path: Path) -> None:
     assert any(HOSTILE in text for text in page.texts), "shown as text"
 
 
-def test_several_runs(tmp_path: Path) -> None:
+def test_several_runs(tmp_path):
     first = write_run(tmp_path / "one" / "paper", steps=80, every=10, sheets=False, phases=("pretrain",))
     second = write_run(tmp_path / "two" / "paper", steps=160, every=10, seed=1, learning_rate=3e-4)
     write_evaluation(second, models=("srgan",))
@@ -117,7 +115,7 @@ def test_several_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 1, 4, 12])
-def test_half_a_run(tmp_path: Path, kept: int) -> None:
+def test_half_a_run(tmp_path, kept):
     folder = write_run(tmp_path / "run", steps=80, every=10)
     journal = folder / "journal.jsonl"
     journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:kept]) + '{"kind": "rep')
@@ -128,7 +126,7 @@ def test_half_a_run(tmp_path: Path, kept: int) -> None:
     assert ("No step has been reported yet" in text) == (kept < 2)
 
 
-def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
+def test_numbers_that_are_not_finite(tmp_path):
     folder = write_run(tmp_path / "run", steps=80, every=10, sheets=False, phases=("pretrain",), weight=float("inf"))
     text = (folder / "journal.jsonl").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
@@ -144,7 +142,7 @@ def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
     assert run["settings"]["weight"] is None
 
 
-def test_images_keep_to_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_keep_to_the_budget(tmp_path, monkeypatch):
     folder = write_run(tmp_path / "run", steps=80, every=10)
 
     def image_bytes(page: Path) -> int:
@@ -158,7 +156,7 @@ def test_images_keep_to_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "pretrain, step 10" in text and "adversarial, step 80" in text and "of 16 sample sheets" in text
 
 
-def test_misuse_is_a_sentence(tmp_path: Path) -> None:
+def test_misuse_is_a_sentence(tmp_path):
     with pytest.raises(UsageError, match="at least one run"):
         write([])
     folder = write_run(tmp_path / "run", steps=80, every=80, sheets=False, phases=("pretrain",))

@@ -1,9 +1,6 @@
 """A run's folder is readable in whatever state its run left it."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +9,7 @@ from srgan.report.run_log import Sample, read_run, seconds, state
 from tests.report.runs import START, write_evaluation, write_run
 
 
-def test_whole_run(tmp_path: Path) -> None:
+def test_whole_run(tmp_path):
     run = read_run(write_run(tmp_path / "paper", steps=400))
     assert run.name == "paper" and [line["step"] for line in run.reports["pretrain"]] == list(range(50, 401, 50))
     path = tmp_path / "paper" / "samples" / "pretrain_0000050.png"
@@ -21,7 +18,7 @@ def test_whole_run(tmp_path: Path) -> None:
     assert (run.settings["batch_size"], state(run), run.notes) == (16, "finished", [])
 
 
-def test_half_a_line_is_left_out(tmp_path: Path) -> None:
+def test_half_a_line_is_left_out(tmp_path):
     folder = write_run(tmp_path / "run", steps=400, sheets=False)
     whole = (folder / "journal.jsonl").read_text().splitlines(keepends=True)[:6]
     (folder / "journal.jsonl").write_text("".join(whole) + '{"kind": "report", "phase": "pre')
@@ -31,13 +28,13 @@ def test_half_a_line_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("junk", [b"", b"\n\n", b"\xff\xfe\n", b"[1]\nnull\n", b"[" * 100_000, b'{"kind": 3}\n'])
-def test_journal_of_nothing(tmp_path: Path, junk: bytes) -> None:
+def test_journal_of_nothing(tmp_path, junk):
     (tmp_path / "journal.jsonl").write_bytes(junk)
     run = read_run(tmp_path)
     assert run.reports == {} and run.lines == [] and seconds(run) == 0.0
 
 
-def test_steps_repeated_after_a_restart_count_once_and_their_time_twice(tmp_path: Path) -> None:
+def test_steps_repeated_after_a_restart_count_once_and_their_time_twice(tmp_path):
     def line(step: int, elapsed: float) -> dict[str, Any]:
         return {"kind": "report", "phase": "pretrain", "step": step, "elapsed_s": elapsed, "loss": {"pixel": step}}
 
@@ -63,7 +60,7 @@ def test_steps_repeated_after_a_restart_count_once_and_their_time_twice(tmp_path
         ({"kind": "start"}, "unfinished"),
     ],
 )
-def test_state_is_that_of_the_last_start(tmp_path: Path, last: dict[str, str], expected: str) -> None:
+def test_state_is_that_of_the_last_start(tmp_path, last, expected):
     lines = [
         {"kind": "start", "time": START},
         {"kind": "end", "phase": "run", "time": START + 1},
@@ -74,7 +71,7 @@ def test_state_is_that_of_the_last_start(tmp_path: Path, last: dict[str, str], e
     assert state(read_run(tmp_path)) == expected
 
 
-def test_evaluation_of_one_or_several_models(tmp_path: Path) -> None:
+def test_evaluation_of_one_or_several_models(tmp_path):
     folder = write_run(tmp_path / "run", steps=80, every=10, sheets=False)
     write_evaluation(folder)
     assert set(read_run(folder).evaluation) == {"srresnet", "srgan"}
