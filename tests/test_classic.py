@@ -70,9 +70,6 @@ def copy(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "copy", symlinks=True))
 
 
-# --- what they write
-
-
 def test_train_writes_the_classic_places(trained):
     outputs = trained / "outputs"
     assert weights.read(outputs / "srresnet_final.safetensors").config == GeneratorConfig(blocks=1)
@@ -122,9 +119,6 @@ def test_an_equal_image_scores_inf(trained, tmp_path):
     assert found["pictures"]["img_009"]["psnr_y"] == "inf" and found["pictures"]["img_009"]["ssim_wang"] == 1.0
 
 
-# --- going on, and once more
-
-
 def test_train_refuses_to_overwrite_and_resume_goes_on(trained, tmp_path):
     folder = copy(trained, tmp_path)
     refused = run(f"python train.py {QUICK}", folder)
@@ -158,9 +152,6 @@ def test_a_missing_model_names_what_there_is(trained):
     refused = run("python infer.py --infer_model srresnet --infer_step 7", trained)
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
     assert "srresnet_0000007.safetensors does not exist" in refused.stderr and "steps 2, 3" in refused.stderr
-
-
-# --- misuse, without data
 
 
 @pytest.mark.parametrize(

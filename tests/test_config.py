@@ -9,14 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from srgan.config import (
-    from_mapping,
-    read_yaml,
-    replace,
-    to_json,
-    to_mapping,
-    to_yaml,
-)
+from srgan.config import from_mapping, read_yaml, replace, to_json, to_mapping, to_yaml
 from srgan.errors import SettingsError
 
 
@@ -84,9 +77,6 @@ def yaml_file(tmp_path: Path, text: str | bytes) -> Path:
     return path
 
 
-# --- YAML
-
-
 @given(oven=OVENS)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_yaml_round_trip(tmp_path, oven):
@@ -138,9 +128,6 @@ def test_what_is_no_settings_file(text, sentence, tmp_path):
 def test_a_file_that_cannot_be_read(name, tmp_path):
     with pytest.raises(SettingsError, match="cannot be read"):
         read_yaml(tmp_path / name)
-
-
-# --- mappings
 
 
 def test_keys_with_hyphen_or_underscore():
@@ -207,9 +194,6 @@ def test_plain_values_and_json():
     oven = Oven(data=Path("d"), names=("a",))
     assert to_mapping(oven)["data"] == "d" and to_mapping(oven)["names"] == ["a"]
     assert to_json({"b": Path("ü"), "a": (1, 2)}) == '{"a": [1, 2], "b": "ü"}'
-
-
-# --- groups
 
 
 @given(oven=OVENS)

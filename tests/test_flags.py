@@ -11,18 +11,7 @@ from hypothesis import strategies as st
 
 from srgan import flags
 from srgan.errors import SettingsError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fan:
-    """How the air moves."""
-
-    speed: float = 1.0
-    """Turns per second."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.speed < float("inf"):
-            raise SettingsError(f"speed is at least 0, got {self.speed}.")
+from tests.test_config import Fan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ def from_mapping(default: T, mapping: Mapping[str, Any], *, where: str) -> T:
 
     Raises SettingsError for a key that is not a field, with the nearest name, and for a value of another type.
     """
-    hints = dict(_flat_hints(type(default)))
+    hints = {name: hint for name, hint, _ in flat_fields(type(default))}
     changes: dict[str, Any] = {}
     retired = []
     for key, value in mapping.items():
@@ -84,7 +84,7 @@ def replace(settings: T, **changes: Any) -> T:
     for field in dataclasses.fields(typing.cast(Any, settings)):
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            inside = {name: changes.pop(name) for name, _ in _flat_hints(type(value)) if name in changes}
+            inside = {name: changes.pop(name) for name, *_ in flat_fields(type(value)) if name in changes}
             value = replace(value, **inside)
         if field.init:
             values[field.name] = value
@@ -125,21 +125,22 @@ def to_json(values: Mapping[str, Any]) -> str:
     return json.dumps(plain(values), sort_keys=True, ensure_ascii=False)
 
 
-def _flat_hints(kind: type) -> Iterator[tuple[str, Any]]:
-    """(name, type) of each field, those of groups included."""
-    hints = typing.get_type_hints(kind)
+def flat_fields(kind: Any) -> Iterator[tuple[str, Any, list[Any]]]:
+    """(name, type, what its annotation says beside the type) of each field, those of groups included."""
+    hints = typing.get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
-        if dataclasses.is_dataclass(hints[field.name]):
-            yield from _flat_hints(hints[field.name])
+        hint, marks = hints[field.name], list[Any]()
+        if typing.get_origin(hint) is typing.Annotated:
+            hint, *marks = typing.get_args(hint)
+        if dataclasses.is_dataclass(hint):
+            yield from flat_fields(hint)
         elif field.init:
-            yield field.name, hints[field.name]
+            yield field.name, hint, marks
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
     """`value` as the type `hint`, where nothing is lost by it."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Annotated:
-        return _convert(value, arguments[0], where)
     if origin in (typing.Union, types.UnionType):
         for option in arguments:
             try:

@@ -91,16 +91,8 @@ def _parse_by_tyro(settings: type[T] | T, argv: Sequence[str], prog: str, descri
 
 def _fields(kind: Any) -> Iterator[tuple[str, Any, Mark]]:
     """(name, type, mark) of each field, those of groups included."""
-    hints = typing.get_type_hints(kind, include_extras=True)
-    for field in dataclasses.fields(kind):
-        hint, mark = hints[field.name], Mark()
-        if typing.get_origin(hint) is Annotated:
-            hint, *extras = typing.get_args(hint)
-            mark = next((extra for extra in extras if isinstance(extra, Mark)), mark)
-        if dataclasses.is_dataclass(hint):
-            yield from _fields(hint)
-        elif field.init:
-            yield field.name, hint, mark
+    for name, hint, marks in config.flat_fields(kind):
+        yield name, hint, next((mark for mark in marks if isinstance(mark, Mark)), Mark())
 
 
 def _parse_plain(settings: type[T] | T, argv: Sequence[str]) -> T | None:

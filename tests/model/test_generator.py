@@ -1,4 +1,4 @@
-"""The PyTorch generator: the one description of its layers, an independent implementation, its edges."""
+"""The PyTorch generator: the one description of its layers, an independent implementation, its edges, its first weights."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,18 @@ from hypothesis import strategies as st
 
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig, receptive_field, tensor_shapes
-from srgan.model.generator import Generator, freeze_batchnorm, generator_from_weights, tensors_from_generator
+from srgan.model.discriminator import Discriminator
+from srgan.model.generator import (
+    Generator,
+    freeze_batchnorm,
+    generator_from_weights,
+    init_weights,
+    tensors_from_generator,
+)
 from tests.model import numpy_networks
 from tests.support import random_weights
 
-SMALL = GeneratorConfig(blocks=2, width=4)
+SMALL = GeneratorConfig(blocks=2, width=8)
 CONFIGS = [
     GeneratorConfig(),
     SMALL,
@@ -91,14 +98,6 @@ def test_a_pixel_reaches_exactly_as_far_as_the_layers_say(config):
     assert np.array_equal(seen, seen.T)
 
 
-def test_features_reach_37_pixels():
-    generator = generator_from_weights(_positive(GeneratorConfig(blocks=16, width=2))).double()
-    lr_unit = torch.full((1, 3, 81, 81), 0.5, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(generator.features(lr_unit)[0, :, 40, 40].sum(), lr_unit)
-    rows = np.flatnonzero((gradient[0].abs().sum(0) > 0).any(dim=1).numpy())
-    assert (rows[0], rows[-1]) == (3, 77)
-
-
 def test_frozen_batchnorm_trains_as_it_evaluates():
     generator = generator_from_weights(random_weights(SMALL)).double().train()
     freeze_batchnorm(generator)
@@ -135,3 +134,51 @@ def _positive(config: GeneratorConfig) -> weights.Weights:
         if name.endswith("running_var"):
             tensors[name][:] = 1.0
     return weights.Weights(tensors=tensors, config=config, metadata={}, name="positive", sha256="")
+
+
+def _started(seed: int, icnr: bool = False) -> Generator:
+    generator = Generator(SMALL)
+    init_weights(generator, seed=seed, icnr=icnr)
+    return generator
+
+
+def test_is_a_function_of_the_seed_alone():
+    first = tensors_from_generator(_started(3))
+    torch.manual_seed(99)
+    torch.rand(5)
+    again, other = tensors_from_generator(_started(3)), tensors_from_generator(_started(4))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert not np.array_equal(first["head.conv.weight"], other["head.conv.weight"])
+
+
+def test_leaves_the_global_generator_of_random_numbers_alone():
+    generator = Generator(SMALL)
+    before = torch.get_rng_state()
+    init_weights(generator, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("network", [Generator(SMALL), Discriminator(crop=32, width=8)], ids=["G", "D"])
+def test_weights_fill_their_interval_and_constants_stay(network):
+    init_weights(network, seed=0)
+    for name, tensor in network.named_parameters():
+        if tensor.dim() >= 2:
+            bound = tensor[0].numel() ** -0.5
+            assert 0.9 * bound < tensor.abs().max() <= bound, name
+            assert tensor.std().item() == pytest.approx(bound / 3**0.5, rel=0.15), name
+    constants = {"act.weight": 0.25, "bn1.weight": 1.0, "bn1.bias": 0.0}
+    for name, tensor in network.named_parameters():
+        for ending, value in constants.items():
+            if name.endswith(ending):
+                assert torch.all(tensor == value), name
+
+
+def test_icnr_starts_as_nearest_neighbour_enlargement():
+    features = torch.rand(1, 8, 5, 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for stage in _started(0, icnr=True).up:
+            enlarged = stage.shuffle(stage.conv(features))
+            assert torch.equal(enlarged, enlarged[..., ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3))
+        plain = _started(0).up[0]
+        enlarged = plain.shuffle(plain.conv(features))
+    assert not torch.allclose(enlarged[..., ::2, ::2], enlarged[..., 1::2, ::2])

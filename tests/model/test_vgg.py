@@ -1,11 +1,17 @@
-"""phi_ij: agreement with NumPy, only as deep as asked, frozen, and open to the gradient."""
+"""phi_ij: agreement with NumPy, as deep as asked, frozen, open to the gradient; and the files that VGG19 is read from."""
 
+import sys
+from pathlib import Path
+
+import h5py
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
-from srgan.model.vgg import VGG19
+from srgan.errors import MissingExtra, WeightsError
+from srgan.model.vgg import LAYERS, VGG19, read_vgg
 from tests.model import numpy_networks
 from tests.support import random_vgg
 
@@ -47,3 +53,126 @@ def test_is_frozen_but_lets_the_gradient_through(tensors):
     network(picture)["22"].sum().backward()
     assert picture.grad is not None
     assert picture.grad.abs().min() > 0
+
+
+Tensors = dict[str, NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def made_up() -> Tensors:
+    """VGG19's shapes; zero (it packs well) but for two layers whose every value is another."""
+    tensors = {}
+    for layer in LAYERS.values():
+        tensors[f"{layer.name}.weight"] = np.zeros(layer.shape, np.float32)
+        tensors[f"{layer.name}.bias"] = np.full(layer.shape[0], int(layer.name[4] + layer.name[6]), np.float32)
+    for name in ("conv1_1.weight", "conv2_1.weight"):
+        shape = tensors[name].shape
+        tensors[name] = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    return tensors
+
+
+def _same(got: Tensors, expected: Tensors) -> bool:
+    return got.keys() == expected.keys() and all(
+        got[name].dtype == np.float32 and np.array_equal(got[name], expected[name]) for name in expected
+    )
+
+
+def _keras_1(layer: str) -> tuple[str, str]:
+    return f"{layer}/{layer}_W_1:0", f"{layer}/{layer}_b_1:0"
+
+
+def _keras_2(layer: str) -> tuple[str, str]:
+    return f"{layer}/{layer}/kernel:0", f"{layer}/{layer}/bias:0"
+
+
+def _whole_model(layer: str) -> tuple[str, str]:
+    return f"model_weights/{layer}/{layer}/kernel:0", f"model_weights/{layer}/{layer}/bias:0"
+
+
+@pytest.mark.parametrize("names", [_keras_1, _keras_2, _whole_model])
+def test_reads_keras_s_notop_file(tmp_path, made_up, names):
+    path = tmp_path / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    with h5py.File(path, "w") as file:
+        for block in range(1, 6):
+            file.create_group(names(f"block{block}_pool")[0].rpartition("/")[0])
+        for layer in LAYERS.values():
+            kernel, bias = names(layer.keras)
+            hwio = made_up[f"{layer.name}.weight"].transpose(2, 3, 1, 0)
+            file.create_dataset(kernel, data=hwio, compression="gzip", compression_opts=1)
+            file.create_dataset(bias, data=made_up[f"{layer.name}.bias"])
+    assert _same(read_vgg(path), made_up)
+
+
+def test_theano_s_order_of_axes_is_refused(tmp_path):
+    path = tmp_path / "vgg19_weights_th_dim_ordering_th_kernels_notop.h5"
+    with h5py.File(path, "w") as file:
+        for layer in LAYERS.values():
+            file.create_dataset(f"{layer.keras}/{layer.keras}_W_1:0", shape=layer.shape, dtype="f4")
+            file.create_dataset(f"{layer.keras}/{layer.keras}_b_1:0", shape=layer.shape[:1], dtype="f4")
+    with pytest.raises(WeightsError, match=r"conv1_1\.weight is \(3, 3, 64, 3\), but VGG19's is \(64, 3, 3, 3\)"):
+        read_vgg(path)
+
+
+def test_without_h5py_a_sentence(tmp_path, monkeypatch):
+    path = tmp_path / "notop.h5"
+    path.touch()
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtra, match=r"h5py.*'train', which is not installed"):
+        read_vgg(path)
+
+
+def test_reads_npz_and_safetensors(tmp_path, made_up):
+    np.savez_compressed(tmp_path / "vgg19.npz", **made_up)
+    assert _same(read_vgg(tmp_path / "vgg19.npz"), made_up)
+    save_file(made_up, tmp_path / "vgg19.safetensors")
+    assert _same(read_vgg(tmp_path / "vgg19.safetensors"), made_up)
+    (tmp_path / "vgg19.safetensors").unlink()  # 80 MB
+
+
+def test_reads_the_packed_file_as_the_unpacked_one(data, vgg19_file):
+    assert _same(read_vgg(data / "vgg19" / "vgg19_conv_caffe_bgr_compact.npz"), read_vgg(vgg19_file))
+
+
+def _torchvision(path: Path) -> None:
+    tensors = {f"features.{n}.weight": np.zeros((64, 3, 3, 3), np.float32) for n in (0, 2, 5)}
+    if path.suffix == ".pth":
+        path.touch()  # refused by its name
+    elif path.suffix == ".npz":
+        np.savez(path, **tensors)
+    else:
+        save_file(tensors, path)
+
+
+@pytest.mark.parametrize("name", ["vgg19-dcbb9e9d.pth", "vgg19.safetensors", "vgg19.npz"])
+def test_torchvision_s_network_is_recognised_and_refused(tmp_path, name):
+    _torchvision(tmp_path / name)
+    with pytest.raises(WeightsError, match=r"torchvision's VGG19.*ten times smaller.*Oxford \(Caffe\)"):
+        read_vgg(tmp_path / name)
+
+
+def test_another_shape_a_missing_layer_and_nan_are_named(tmp_path, made_up):
+    path = tmp_path / "vgg.npz"
+
+    def refused(tensors: Tensors) -> str:
+        np.savez_compressed(path, **tensors)
+        with pytest.raises(WeightsError) as error:
+            read_vgg(path)
+        return str(error.value)
+
+    start = {name: tensor for name, tensor in made_up.items() if name.startswith("conv1_")}
+    wrong = {**start, "conv1_2.weight": np.zeros((64, 64, 5, 5), np.float32)}
+    assert "conv1_2.weight is (64, 64, 5, 5), but VGG19's is (64, 64, 3, 3)" in refused(wrong)
+    assert "it has no conv2_1.weight (Keras: block2_conv1)" in refused(start)
+    assert "conv1_1.bias holds NaN" in refused({**start, "conv1_1.bias": np.full(64, np.nan, np.float32)})
+
+
+def test_damaged_and_foreign_files_give_a_sentence(tmp_path):
+    for name in ("a.h5", "a.npz", "a.safetensors"):
+        (tmp_path / name).write_bytes(b"not at all" * 50)
+        with pytest.raises(WeightsError, match="cannot be read as VGG19"):
+            read_vgg(tmp_path / name)
+    with pytest.raises(WeightsError, match=r"not from '\.mat'"):
+        (tmp_path / "imagenet-vgg-verydeep-19.mat").touch()
+        read_vgg(tmp_path / "imagenet-vgg-verydeep-19.mat")
+    with pytest.raises(WeightsError, match=r"no VGG19 at .*missing\.npz"):
+        read_vgg(tmp_path / "missing.npz")

@@ -34,9 +34,6 @@ def raw(path: Path, tensors: dict[str, NDArray[Any]], metadata: dict[str, str] |
     return path
 
 
-# --- there and back
-
-
 def test_round_trip(tmp_path):
     read = weights.read(written(tmp_path / "mine.safetensors", step="7", recipe="quick"))
     assert read.config == SMALL and read.name == "mine" and read.sha256 == A.sha256
@@ -83,9 +80,6 @@ def test_the_same_generator_gives_the_same_bytes(tmp_path):
     weights.write(one, A.tensors, config=SMALL, metadata={"a": "1", "b": "2"})
     weights.write(other, dict(reversed(A.tensors.items())), config=SMALL, metadata={"b": "2", "a": "1"})
     assert one.read_bytes() == other.read_bytes()
-
-
-# --- what is refused
 
 
 @pytest.mark.parametrize(
@@ -147,9 +141,6 @@ def test_a_missing_model_says_what_there_is(tmp_path):
     assert all(name in str(error.value) for name in weights.packaged())
 
 
-# --- writing
-
-
 def test_write_refuses_tensors_of_another_network(tmp_path):
     tensors = {name: tensor for name, tensor in A.tensors.items() if name != "trunk.bn.bias"}
     with pytest.raises(WeightsError, match=r"1 missing \['trunk\.bn\.bias'\]"):
@@ -173,9 +164,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 def test_write_into_a_missing_folder_is_a_sentence(tmp_path):
     with pytest.raises(WeightsError, match="could not be written: No such file"):
         written(tmp_path / "absent" / "x.safetensors")
-
-
-# --- arithmetic
 
 
 @pytest.mark.parametrize("slopes", ["channel", "layer"])
@@ -217,7 +205,3 @@ def test_sum_of_packaged_generators(tmp_path):
         weights.read_sum("photo + srgan")
     with pytest.raises(WeightsError, match="no model 'srgan-srresnet'"):
         weights.read_sum("photo + srgan-srresnet")
-
-
-def test_random_depends_on_its_seed_alone():
-    assert random_weights(SMALL, seed=1).sha256 == A.sha256 != B.sha256
