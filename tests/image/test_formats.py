@@ -20,6 +20,7 @@ from srgan.image import files
 from srgan.image.animation import WRITERS, Animation, Frame
 from srgan.image.decode import is_animated, is_lossless, pages
 from srgan.image.files import ImageBytes, Limits, Metadata
+from srgan.image.metadata import gif_colours_end, gif_extensions, png_chunk
 from srgan.image.source import DEFAULT_LIMITS
 from srgan.image.tiff_tags import append_page
 from tests.image import corpus
@@ -319,3 +320,79 @@ def test_what_was_stored_without_loss() -> None:
 def test_gif_is_close() -> None:
     stream = io.BytesIO(files.encode_image(files.Image(pixels=corpus.smooth(3)), ".gif"))
     assert np.abs(np.asarray(Image.open(stream).convert("RGB")).astype(int) - corpus.smooth(3)).mean() < 12
+
+
+RED, BLUE = np.full((4, 6, 3), (255, 0, 0), np.uint8), np.full((2, 3, 3), (0, 0, 255), np.uint8)
+
+
+def gif(*frames: tuple[bytes, int, int, int]) -> bytes:
+    """A GIF of stills, each with its left, top and disposal, on the first one's canvas."""
+    data = frames[0][0][:10] + b"\0\0\0"
+    for still, left, top, disposal in frames:
+        colours, (*_, (_, at, _)) = gif_colours_end(still), gif_extensions(still)
+        data += b"\x21\xf9\4" + bytes([disposal << 2, 5, 0, 0, 0]) + b"\x2c" + struct.pack("<HH", left, top)
+        data += still[at + 5 : at + 9] + bytes([0x80 | still[10] & 7]) + still[13:colours] + still[at + 10 : -1]
+    return data + b"\x3b"
+
+
+def test_gif_is_composed_as_in_browsers() -> None:
+    red, blue = (corpus.pillow(Image.fromarray(array), "GIF") for array in (RED, BLUE))
+    source = held(gif((red, 0, 0, 0), (blue, 3, 1, 2), (blue, 0, 0, 3), (blue, 5, 3, 0)), "a.gif")
+    frames = list(Animation(source))
+    assert [frame.milliseconds for frame in frames] == [50] * 4
+    expected = np.dstack([RED, np.full((4, 6), 255, np.uint8)])
+    for frame, (left, top) in zip(frames, [(6, 4), (3, 1), (0, 0), (5, 3)], strict=True):
+        shown = expected.copy()
+        shown[top : top + 2, left : left + 3, :3] = (0, 0, 255)  # cut at the edge
+        shown[top : top + 2, left : left + 3, 3] = 255
+        alpha = np.full((4, 6), 255) if frame.alpha is None else frame.alpha
+        np.testing.assert_array_equal(alpha, shown[..., 3])
+        np.testing.assert_array_equal(frame.pixels[alpha > 0], shown[..., :3][alpha > 0])
+        if (left, top) == (3, 1):
+            expected[1:3, 3:6, 3] = 0  # cleared: transparent, whatever the background colour is
+
+
+@pytest.mark.parametrize("blend", [0, 1])
+def test_png_is_composed_as_in_browsers(blend: int) -> None:
+    half = np.dstack([BLUE, np.full(BLUE.shape[:2], 128, np.uint8)])
+    stills = [corpus.pillow(Image.fromarray(array), "PNG") for array in (np.dstack([RED, RED[..., 0]]), half)]
+    bodies = [png_chunk(b"IDAT", still[still.index(b"IDAT") + 4 : -16]) for still in stills]
+    control = [
+        struct.pack(">IIIIIHHBB", *row) for row in [(0, 6, 4, 0, 0, 3, 0, 0, 0), (1, 3, 2, 1, 1, 1, 8, 0, blend)]
+    ]
+    second = png_chunk(b"fdAT", b"\0\0\0\2" + bodies[1][8:-4])
+    head = stills[0][:33] + png_chunk(b"acTL", bytes([0, 0, 0, 2, 0, 0, 0, 3])) + png_chunk(b"fcTL", control[0])
+    data = head + bodies[0] + png_chunk(b"fcTL", control[1]) + second + png_chunk(b"IEND", b"")
+    animation = Animation(held(data, "a.png"))
+    first, last = animation
+    assert (animation.plays, first.milliseconds, last.milliseconds) == (3, 30, 125)
+    assert first.alpha is None and first.pixels.tobytes() == RED.tobytes()
+    assert (last.alpha is None) == bool(blend)
+    assert last.pixels[1, 1].tolist() == ([127, 0, 128] if blend else [0, 0, 255])
+    outside = data.replace(control[1], control[1][:15] + b"\x04" + control[1][16:])
+    with pytest.raises(ImageError, match="outside of the image"):
+        list(Animation(held(outside, "a.png")))
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG"])
+def test_cut_animation_is_named(form: str, caplog: pytest.LogCaptureFixture) -> None:
+    data = corpus.pillow(STILLS[0], form, save_all=True, append_images=STILLS[1:])
+    assert Animation(held(data)).count == 3 and not caplog.records
+    for lost in range(1, len(data) // 2, 9):
+        caplog.clear()
+        with contextlib.suppress(ImageError):
+            list(Animation(held(data[:-lost])))
+        assert lost < 5 or "the file may be cut" in caplog.text or form == "GIF"
+
+
+def test_transparent_frames_of_a_gif_follow_opaque_ones(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    options: dict[str, Any] = {"plays": 0, "metadata": Metadata(), "quality": None, "lossless": False}
+    writer = WRITERS[".gif"](path, name=path, height=12, width=16, **options)
+    writer.add(Frame(pixels=np.asarray(STILLS[0]), alpha=None, milliseconds=50))
+    writer.add(Frame(pixels=np.asarray(STILLS[1]), alpha=np.eye(12, 16, dtype=np.uint8) * 255, milliseconds=50))
+    writer.finish()
+    with Image.open(path) as image:
+        assert (np.asarray(image.convert("RGBA"))[..., 3] == 255).all()
+        image.seek(1)
+        np.testing.assert_array_equal(np.asarray(image.convert("RGBA"))[..., 3] > 0, np.eye(12, 16))

@@ -1,7 +1,8 @@
-"""Animations, frame by frame: out of GIF, WebP, PNG and AVIF files (composed by Pillow), into WebP and GIF files."""
+"""Animations, frame by frame: out of GIF, PNG, WebP and AVIF files, into WebP and GIF files."""
 
 from __future__ import annotations
 
+import logging
 import math
 import struct
 from collections.abc import Iterator
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from srgan.errors import ImageError
 from srgan.fs import printable
-from srgan.image import pillow
+from srgan.image import compose, pillow
 from srgan.image.decode import apply_orientation, open_image, orientation_of
 from srgan.image.encode import encode
 from srgan.image.metadata import Metadata, gif_colours_end, gif_extensions, metadata_of
-from srgan.image.source import DEFAULT_LIMITS, Limits, Source, format_of, name_of
+from srgan.image.source import DEFAULT_LIMITS, Limits, Source, format_of, name_of, open_bytes
+
+log = logging.getLogger("srgan")
 
 _ENDLESS = b"\x21\xff\x0bNETSCAPE2.0\x03\x01"
 
@@ -41,19 +44,20 @@ class Animation:
     def __init__(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> None:
         first = open_image(source, limits)
         self._orientation = orientation_of(first)
-        stored = int(first.height), int(first.width)
-        self.height, self.width = stored[::-1] if self._orientation >= 5 else stored
+        self._stored = int(first.height), int(first.width)
+        self.height, self.width = self._stored[::-1] if self._orientation >= 5 else self._stored
         self.metadata = metadata_of(first, source)
         self._source, self._limits, self._kind = source, limits, format_of(source)
-        with self._opened() as image:
-            # A PNG's first image may be a stand-in for viewers that know no animations.
-            self._first = int(bool(getattr(image, "default_image", False)))
-            self.count = int(image.n_frames) - self._first
-            loop = image.info.get("loop", 1 if self._kind == "WebP" else None)
-        # A GIF counts repetitions and says nothing for none; WebP and PNG count plays.
-        self.plays = int(loop) if loop is not None else 0 if self._kind == "AVIF" else 1
-        if self._kind == "GIF" and loop:
-            self.plays += 1
+        if self._kind in ("GIF", "PNG"):
+            with open_bytes(source) as file:
+                self.count = sum(1 for _ in compose.stored_frames(file, self._kind))
+                if not compose.is_at_end_mark(file, self._kind):
+                    log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
+                self.plays = compose.plays(file, self._kind)
+        else:
+            with self._opened() as image:
+                self.count = int(image.n_frames)
+                self.plays = int(image.info.get("loop", 1 if self._kind == "WebP" else 0))
         if self.count < 1:
             raise ImageError(f"{name_of(source)} is a damaged {self._kind}: it has no frames.")
 
@@ -61,18 +65,25 @@ class Animation:
         return pillow.opened(self._source, self._kind, self._limits)
 
     def __iter__(self) -> Iterator[Frame]:
+        for stored, duration in self._composed():
+            array = apply_orientation(stored, self._orientation)
+            alpha = None if (array[..., 3] == 255).all() else array[..., 3].copy()
+            milliseconds = round(duration) if math.isfinite(duration) and duration > 0 else 0
+            yield Frame(
+                pixels=array[..., :3].copy(),
+                alpha=alpha,
+                milliseconds=min(milliseconds, (1 << 24) - 1),
+            )
+
+    def _composed(self) -> Iterator[tuple[compose.Rgba, float]]:
+        """The stored image, not upright, at each frame, and its milliseconds."""
+        if self._kind in ("GIF", "PNG"):
+            yield from compose.composed(self._source, self._kind, self._limits, *self._stored)
+            return
         with self._opened() as image:
-            for number in range(self._first, self._first + self.count):
+            for number in range(self.count):
                 image.seek(number)
-                array = apply_orientation(np.asarray(image.convert("RGBA")), self._orientation)
-                alpha = None if (array[..., 3] == 255).all() else np.ascontiguousarray(array[..., 3])
-                duration = float(image.info.get("duration") or 0)
-                milliseconds = round(duration) if math.isfinite(duration) and duration > 0 else 0
-                yield Frame(
-                    pixels=np.ascontiguousarray(array[..., :3]),
-                    alpha=alpha,
-                    milliseconds=min(milliseconds, (1 << 24) - 1),
-                )
+                yield np.asarray(image.convert("RGBA")), float(image.info.get("duration") or 0)
 
 
 class AnimationWriter:
@@ -81,6 +92,8 @@ class AnimationWriter:
     Memory does not grow with the frames. Files that libvips writes for single frames give the encoded pixels; the first
     one's give the metadata too, which the format must be able to hold. `name`: as ImageWriter's. Raises ImageError.
     """
+
+    _needs_alpha = False
 
     def __init__(
         self,
@@ -102,7 +115,8 @@ class AnimationWriter:
 
     def add(self, frame: Frame, provenance: dict[str, str] | None = None) -> int:
         """Encode and append a frame; returns its number, for `repeat`. The first one's `provenance` is the file's."""
-        bands = frame.pixels if frame.alpha is None else np.dstack([frame.pixels, frame.alpha])
+        alpha = np.full(frame.pixels.shape[:2], 255, np.uint8) if frame.alpha is None else frame.alpha
+        bands = np.dstack([frame.pixels, alpha]) if self._needs_alpha or frame.alpha is not None else frame.pixels
         single = self._path.with_suffix(".frame.tmp")
         first = not self._frames
         try:
@@ -193,6 +207,8 @@ class WebpWriter(AnimationWriter):
 
 class GifWriter(AnimationWriter):
     """An animated GIF: a header with XMP, comments and the number of plays, then each frame with its colours. GIF89a, sections 17 to 26."""
+
+    _needs_alpha = True  # a colour that is transparent: without it, some readers clear the canvas with an opaque one
 
     def _frame(self, data: bytes, *, first: bool) -> bytes:
         transparent, extensions, at, colours_end = b"", b"", 0, gif_colours_end(data)

@@ -334,7 +334,7 @@ def complete(path: Path, metadata: Metadata) -> None:
         if head.startswith(b"\x89PNG"):
             # After IHDR.
             at = 33
-            inserted = (_chunk(b"cICP", metadata.cicp) if metadata.cicp else b"") + (metadata.png_text or b"")
+            inserted = (png_chunk(b"cICP", metadata.cicp) if metadata.cicp else b"") + (metadata.png_text or b"")
             if metadata.density is None and (offset := _png_density(file)):
                 removed = range(offset - 8, offset + 13)
         elif head.startswith(b"GIF89a"):
@@ -388,7 +388,8 @@ def _segment(marker: int, body: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
 
 
-def _chunk(name: bytes, body: bytes) -> bytes:
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG. PNG 3rd edition, 5.3."""
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 

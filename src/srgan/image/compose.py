@@ -1,0 +1,180 @@
+"""Animated GIF and PNG files: each frame as a still file of its own, and the frames composed as browsers do."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from srgan.errors import ImageError
+from srgan.image.decode import decode_error, open_image, to_grey_or_rgb, uint8_from_uint16, with_timeout
+from srgan.image.metadata import gif_colours_end, gif_extensions, png_chunk
+from srgan.image.source import ImageBytes, Limits, Source, name_of, open_bytes
+
+Rgba = NDArray[np.uint8]
+"""(H, W, 4), not premultiplied."""
+Disposal = Literal["keep", "clear", "restore"]
+"""What happens to a frame's rectangle before the next frame: it stays, becomes transparent, or what it was before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFrame:
+    """One frame as an animated file stores it: a rectangle, and what to do with it."""
+
+    still: bytes
+    """A file of the same format that holds this rectangle alone."""
+    top: int
+    left: int
+    blend: bool
+    """Laid over what is there; else it replaces it."""
+    disposal: Disposal
+    milliseconds: float
+
+
+def stored_frames(file: BinaryIO, kind: str) -> Iterator[StoredFrame]:
+    """The frames of a GIF or a PNG, one in memory at a time; a cut one may be the last."""
+    return _gif_frames(file) if kind == "GIF" else _png_frames(file)
+
+
+def is_at_end_mark(file: BinaryIO, kind: str) -> bool:
+    """Whether the last frame of `stored_frames` was followed by the file's end mark, and not by nothing."""
+    file.seek(-8, 1)
+    tail = file.read(8)
+    return tail.startswith(b"IEND") if kind == "PNG" else tail.endswith(b"\x3b")
+
+
+def plays(file: BinaryIO, kind: str) -> int:
+    """How often a GIF or a PNG is played; 0: without end."""
+    file.seek(0)
+    data = file.read(1 << 21)
+    if kind == "PNG":
+        at = data.find(b"acTL")
+        return int.from_bytes(data[at + 8 : at + 12], "big") if at > 0 else 1
+    for label, start, _ in gif_extensions(data):
+        if label == 0xFF and data[start + 3 : start + 14] in (b"NETSCAPE2.0", b"ANIMEXTS1.0"):
+            repeats = int.from_bytes(data[start + 16 : start + 18], "little")
+            return repeats + 1 if repeats else 0
+    return 1
+
+
+def composed(source: Source, kind: str, limits: Limits, height: int, width: int) -> Iterator[tuple[Rgba, float]]:
+    """The whole image (height, width, 4) at each frame, and its milliseconds. Raises ImageError.
+
+    The array changes when the next is asked for. GIF89a, section 23; PNG 3rd edition, 11.3.6.2.
+    """
+    canvas = np.zeros((height, width, 4), np.uint8)
+    with open_bytes(source) as file:
+        for frame in stored_frames(file, kind):
+            pixels = _decoded(ImageBytes(data=frame.still, name=name_of(source)), limits)
+            place = canvas[frame.top : frame.top + pixels.shape[0], frame.left : frame.left + pixels.shape[1]]
+            before = place.copy()
+            if kind == "PNG" and place.shape != pixels.shape:
+                raise ImageError(f"{name_of(source)} is a damaged PNG: a frame lies outside of the image.")
+            pixels = pixels[: place.shape[0], : place.shape[1]]
+            place[:] = _over(place, pixels) if frame.blend else pixels
+            yield canvas, frame.milliseconds
+            if frame.disposal != "keep":
+                place[:] = 0 if frame.disposal == "clear" else before
+
+
+def _decoded(still: ImageBytes, limits: Limits) -> Rgba:
+    try:
+        image = to_grey_or_rgb(open_image(still, limits), still)
+        array = uint8_from_uint16(np.atleast_3d(with_timeout(image, limits.seconds).numpy()))
+    except pyvips.Error as error:
+        raise decode_error(still, error, limits) from None
+    colour, alpha = (array, None) if array.shape[2] in (1, 3) else (array[..., :-1], array[..., -1:])
+    rgb = np.broadcast_to(colour, (*array.shape[:2], 3))
+    return np.concatenate([rgb, np.full_like(rgb[..., :1], 255) if alpha is None else alpha], axis=2)
+
+
+def _over(below: Rgba, above: Rgba) -> Rgba:
+    """`above` laid over `below`. PNG 3rd edition, 13.16."""
+    result = np.where(above[..., 3:] == 255, above, below)
+    partly = (above[..., 3] > 0) & (above[..., 3] < 255)
+    if partly.any():
+        upper, lower = above[partly] / 255, below[partly] / 255
+        share = lower[:, 3:] * (1 - upper[:, 3:])
+        alpha = upper[:, 3:] + share
+        colour = (upper[:, :3] * upper[:, 3:] + lower[:, :3] * share) / alpha
+        result[partly] = np.rint(255 * np.concatenate([colour, alpha], axis=1))
+    return result
+
+
+def _gif_frames(file: BinaryIO) -> Iterator[StoredFrame]:
+    file.seek(0)
+    head = file.read(13)
+    colours = file.read(gif_colours_end(head) - 13)
+    control = bytes(4)
+    while (block := file.read(1)) in (b"\x21", b"\x2c"):
+        if block == b"\x21":
+            label, body = file.read(1), _sub_blocks(file)
+            control = body[1:5] if label == b"\xf9" and len(body) >= 5 else control
+            continue
+        descriptor = file.read(9)
+        if len(descriptor) < 9:
+            return
+        left, top, _, _, flags = struct.unpack("<4HB", descriptor)
+        pixels = file.read(3 << (flags & 7) + 1 if flags & 0x80 else 0) + file.read(1) + _sub_blocks(file)
+        screen = b"GIF89a" + descriptor[4:8] + head[10:] + colours
+        extension = b"\x21\xf9\4" + bytes([control[0] & 1, 0, 0, control[3], 0])
+        disposals: dict[int, Disposal] = {2: "clear", 3: "restore", 4: "restore"}
+        yield StoredFrame(
+            still=screen + extension + b"\x2c" + bytes(4) + descriptor[4:] + pixels + b"\x3b",
+            top=top,
+            left=left,
+            blend=True,
+            disposal=disposals.get(control[0] >> 2 & 7, "keep"),
+            milliseconds=10.0 * int.from_bytes(control[1:3], "little"),
+        )
+        control = bytes(4)
+
+
+def _sub_blocks(file: BinaryIO) -> bytes:
+    """The sub-blocks from here on, with their lengths and the empty one at the end. GIF89a, section 15."""
+    parts = []
+    while size := file.read(1):
+        parts.append(size + file.read(size[0]))
+        if size == b"\0":
+            break
+    return b"".join(parts)
+
+
+def _png_frames(file: BinaryIO) -> Iterator[StoredFrame]:
+    file.seek(8)
+    header, palette, control, pixels, first = b"", b"", b"", b"", True
+    while len(head := file.read(8)) == 8:
+        name, body = head[4:], file.read(int.from_bytes(head[:4], "big"))
+        file.seek(4, 1)
+        if name == b"IHDR":
+            header = body
+        elif name in (b"PLTE", b"tRNS"):
+            palette += png_chunk(name, body)
+        elif name in (b"IDAT", b"fdAT") and control:
+            pixels += body if name == b"IDAT" else body[4:]
+        elif name in (b"fcTL", b"IEND"):
+            if pixels:
+                yield _png_frame(header, palette, control, pixels, first=first)
+                first = False
+            control, pixels = body, b""
+            if name == b"IEND":
+                return
+
+
+def _png_frame(header: bytes, palette: bytes, control: bytes, pixels: bytes, *, first: bool) -> StoredFrame:
+    left, top, delay, unit, disposal, blend = struct.unpack(">IIHHBB", control[12:26].ljust(14, b"\0"))
+    parts = png_chunk(b"IHDR", control[4:12] + header[8:]), palette, png_chunk(b"IDAT", pixels), png_chunk(b"IEND", b"")
+    disposals: dict[int, Disposal] = {1: "clear", 2: "clear" if first else "restore"}
+    return StoredFrame(
+        still=b"\x89PNG\r\n\x1a\n" + b"".join(parts),
+        top=top,
+        left=left,
+        blend=blend == 1,
+        disposal=disposals.get(disposal, "keep"),
+        milliseconds=1000 * delay / (unit or 100),
+    )
