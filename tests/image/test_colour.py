@@ -60,6 +60,9 @@ P3_AS_SRGB = (216, 94, 48)
     [
         (avif(12, 13), P3_AS_SRGB),
         (avif(12, 1), P3_AS_SRGB),
+        (avif(12, 11), P3_AS_SRGB),
+        (avif(3, 13), (200, 100, 60)),
+        (avif(22, 13), (202, 102, 59)),
         (avif(1, 1), (200, 100, 60)),
         (tagged((b"cICP", bytes([12, 13, 0, 1]))), P3_AS_SRGB),
         (tagged(gama(45_455), chrm(P3)), P3_AS_SRGB),

@@ -198,6 +198,29 @@ def test_alpha_that_is_zero_everywhere_in_a_tga_is_none() -> None:
     assert image.alpha is None and image.pixels.tobytes() == STILLS[0].tobytes()
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+@pytest.mark.parametrize("rle", [False, True])
+def test_a_tga_needs_no_name(mode: str, rle: bool) -> None:
+    still = STILLS[0].convert(mode)
+    image = files.read_image(held(corpus.pillow(still, "TGA", compression="tga_rle" if rle else None), "stdin"))
+    np.testing.assert_array_equal(image.pixels, np.asarray(still.convert("L" if mode == "L" else "RGB")))
+    for start in (b"\0\0\2\0\1\0", b"\0\1\0\0\0\x0e", b"ID3\4\0\0"):  # a cursor, a font, a song
+        with pytest.raises(ImageError, match="is no image"):
+            files.read_image(held(start + bytes(range(64)), "stdin"))
+
+
+def test_jp2_keeps_its_exif_and_iptc() -> None:
+    boxes = [
+        (b"JpgTiffExif->JP2", corpus.exif()),
+        (bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38"), b"\x1c\2\x50\0\1a"),
+    ]
+    data = corpus.pillow(STILLS[0], "JPEG2000")
+    for uuid, body in boxes:
+        data += struct.pack(">I", 24 + len(body)) + b"uuid" + uuid + body
+    metadata = files.read_image(held(data)).metadata
+    assert metadata.iptc == b"\x1c\2\x50\0\1a" and metadata.exif is not None and b"a picture" in metadata.exif
+
+
 def test_cmyk_of_a_psd_is_converted_as_that_of_a_tiff() -> None:
     cmyk = STILLS[0].convert("CMYK")
     header = b"8BPS" + struct.pack(">H6xHIIHHIIIH", 1, 4, 12, 16, 8, 4, 0, 0, 0, 0)

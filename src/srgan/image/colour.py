@@ -15,17 +15,19 @@ SRGB = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 """Chromaticities x, y of white, red, green and blue. IEC 61966-2-1."""
 _PRIMARIES = {
     1: SRGB,
-    2: SRGB,  # unspecified
+    4: (0.31, 0.316, 0.67, 0.33, 0.21, 0.71, 0.14, 0.08),
     5: (0.3127, 0.329, 0.64, 0.33, 0.29, 0.6, 0.15, 0.06),
     6: (0.3127, 0.329, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07),
     7: (0.3127, 0.329, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07),
+    8: (0.31, 0.316, 0.681, 0.319, 0.243, 0.692, 0.145, 0.049),
     9: (0.3127, 0.329, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046),
     11: (0.314, 0.351, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
     12: (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
+    22: (0.3127, 0.329, 0.63, 0.34, 0.295, 0.605, 0.155, 0.077),
 }
-"""By ITU-T H.273, table 2: BT.709, BT.601, BT.2020, DCI-P3, Display P3."""
-_GAMMAS = {1: None, 2: None, 4: 2.2, 5: 2.8, 6: None, 8: 1.0, 13: None, 14: None, 15: None}
-"""By H.273, table 3; None is sRGB's curve, as viewers show BT.709's too."""
+"""By ITU-T H.273, table 2: BT.709, NTSC, BT.601, film, BT.2020, DCI-P3, Display P3, EBU; viewers take the others for BT.709."""
+_GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0, 17: 2.6}
+"""By H.273, table 3; viewers show the others with sRGB's curve, BT.709's too."""
 HDR = {16: "PQ", 18: "HLG"}
 """H.273's transfer characteristics that no ICC profile of ours describes."""
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
@@ -93,13 +95,11 @@ def _png_tag(file: BinaryIO) -> ColourTag | None:
     )
 
 
-def _coded(cicp: bytes) -> ColourTag | None:
-    """H.273's code points; None for those that no viewer knows."""
+def _coded(cicp: bytes) -> ColourTag:
+    """H.273's code points."""
     if cicp[1] in HDR:
         return ColourTag(cicp=cicp)
-    if cicp[0] not in _PRIMARIES or cicp[1] not in _GAMMAS:
-        return None
-    return ColourTag(chromaticities=_PRIMARIES[cicp[0]], gamma=_GAMMAS[cicp[1]])
+    return ColourTag(chromaticities=_PRIMARIES.get(cicp[0], SRGB), gamma=_GAMMAS.get(cicp[1]))
 
 
 def _xyz_from_rgb(chromaticities: tuple[float, ...]) -> NDArray[Any] | None:

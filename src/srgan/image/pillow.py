@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("srgan")
 
-_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
-"""The UUID of XMP in a JP2. XMP specification, part 3, section 1.1.4."""
+_JP2_UUIDS = {
+    bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp-data",
+    b"JpgTiffExif->JP2": "exif-data",
+    bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38"): "iptc-data",
+}
+"""UUID of a box of a JP2 -> libvips' field. XMP specification, part 3, section 1.1.4."""
 
 
 @contextlib.contextmanager
@@ -158,12 +162,12 @@ def _jp2_bits(source: Source) -> int:
 
 
 def _jp2_fields(source: Source) -> dict[str, bytes]:
-    """ICC profile and XMP of a JP2. ITU-T T.800, I.5.3.3."""
+    """ICC profile, XMP, EXIF and IPTC of a JP2. ITU-T T.800, I.5.3.3."""
     with open_bytes(source) as file:
         data = file.read(1 << 24)
     profiles = [box[3:] for box in colour_boxes(data) if box[:1] == b"\x02"]
     fields = {"icc-profile-data": profiles[0]} if profiles else {}
     for kind, start, end in boxes(data):
-        if kind == b"uuid" and data[start : start + 16] == _XMP_BOX:
-            fields["xmp-data"] = data[start + 16 : end]
+        if kind == b"uuid" and (name := _JP2_UUIDS.get(data[start : start + 16])):
+            fields[name] = data[start + 16 : end]
     return fields

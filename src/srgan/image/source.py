@@ -36,6 +36,10 @@ _FIRST_BYTES = {
 }
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1"}
+_TGA = re.compile(
+    rb".(?:\0[\x02\x03\n\x0b]\0{5}|\x01[\x01\t].{5}).{4}(?!\0\0)..(?!\0\0)..[\x08\x0f\x10\x18\x20][\0-\x3f]", re.DOTALL
+)
+"""A TGA's header, which has no first bytes of its own: kinds of colours, a size that is not 0, bits per pixel."""
 _PREFIX = re.compile(r"^(\w+: )+")
 _NOISE = re.compile(r"unable to |bad seek|\([\d.]+\)$|source input")
 
@@ -95,7 +99,7 @@ def reason(error: Exception) -> str:
 
 
 def format_of(source: Source) -> str:
-    """The format by the file's first bytes: PNG, JPEG, WebP, TIFF, AVIF, GIF, HEIC, BMP ...; TGA by its name.
+    """The format by the file's first bytes: PNG, JPEG, WebP, TIFF, AVIF, GIF, HEIC, BMP ...; TGA by its name or its header.
 
     Raises ImageError for a file that is missing, empty or of another format.
     """
@@ -118,7 +122,7 @@ def format_of(source: Source) -> str:
     for kind, starts in _FIRST_BYTES.items():
         if head.startswith(starts):
             return kind
-    if name_of(source).lower().endswith(".tga"):
+    if name_of(source).lower().endswith(".tga") or _TGA.match(head):
         return "TGA"
     raise ImageError(
         f"{name_of(source)} is no image in a format that srgan reads, whatever its name says "
