@@ -1,9 +1,16 @@
 """What several rooms' tests and the benchmarks share."""
 
+import functools
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
+from srgan.image import resize
+from srgan.image.source import ImageBytes
 from srgan.model.config import GeneratorConfig, tensor_shapes
 from srgan.model.vgg import LAYERS
 from srgan.model.weights import Tensors, Weights, content_hash
@@ -43,3 +50,49 @@ def random_vgg() -> Tensors:
 def resident_bytes() -> int:
     """Memory of this process, on Linux."""
     return 1024 * int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
+
+
+Pixels = NDArray[np.uint8]
+
+
+def photo(height: int = 200, width: int = 240, seed: int = 0) -> Pixels:
+    """Smooth waves and a few edges, in colour, without noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    planes = []
+    waves = sum(
+        rng.normal() * np.sin(y * rng.uniform(0, 0.5) + x * rng.uniform(0, 0.5) + rng.uniform(0, 6)) for _ in range(12)
+    )
+    disc = (y - height / 2) ** 2 + (x - width / 3) ** 2 < (height / 4) ** 2
+    for shift in (0, 20, -15):
+        planes.append(128 + 18 * waves + shift * np.sin(x / 40) + 40 * disc)
+    return np.clip(np.rint(np.stack(planes, axis=-1)), 0, 255).astype(np.uint8)
+
+
+def encoded(pixels: Pixels, form: str = "JPEG", **options: Any) -> ImageBytes:
+    """The pixels as a file that Pillow writes."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form, **options)
+    return ImageBytes(data=file.getvalue(), name=f"image.{form.lower()}")
+
+
+def decoded(file: ImageBytes) -> Pixels:
+    """(H, W) of a grey file, (H, W, 3) of others."""
+    image = Image.open(io.BytesIO(file.data))
+    return np.asarray(image if image.mode == "L" else image.convert("RGB"))
+
+
+@functools.cache
+def scene(seed: int) -> NDArray[np.uint8]:
+    """Noise with a falling spectrum, in colour, 150 to 250 pixels a side."""
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(150, 250, 2)
+    sums = np.zeros((height, width, 3), np.float64)
+    for cells in (4, 8, 16, 32):
+        sums += resize.bicubic(rng.normal(size=(cells, cells, 3)), int(height), int(width)) * (8 / cells)
+    return np.clip(128 + 30 * sums, 0, 255).astype(np.uint8)
+
+
+def half(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """At half the size."""
+    return resize.bicubic(image, image.shape[0] // 2, image.shape[1] // 2).astype(np.uint8)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import types
 from collections.abc import Callable, Iterator
 
@@ -99,18 +98,6 @@ def test_a_command_gets_its_arguments_and_gives_its_code(command):
     assert cli.main(["info"]) == 2
     command(lambda argv: None)
     assert cli.main(["info"]) == 0
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_signals(number, code, command, capsys):
-    def main(argv: list[str]) -> int:
-        os.kill(os.getpid(), number)
-        time.sleep(5)
-        return 0
-
-    command(main)
-    assert cli.main(["info"]) == code
-    assert capsys.readouterr().err.startswith("srgan: stopped by ")
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), ModuleNotFoundError("no 'srgan.lost'", name="srgan.lost")])

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from srgan import __version__
-from srgan.errors import SrganError, UsageError, missing_extra
+from srgan.errors import SrganError, UsageError, did_you_mean, missing_extra
 from srgan.fs import printable
 from srgan.progress import MessageHandler
 
@@ -126,7 +126,7 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     name, rest = argv[0], argv[1:]
     if name not in COMMANDS:
-        raise UsageError(f"there is no command '{name}'.{_guess(name)} `srgan --help` lists them.")
+        raise UsageError(f"there is no command '{name}'.{did_you_mean(name, COMMANDS)} `srgan --help` lists them.")
     module = importlib.import_module(f"srgan.commands.{name}")
     return int(module.main(rest) or 0)
 
@@ -146,13 +146,6 @@ def _help() -> str:
         "Every command takes --quiet (results and errors only) and --verbose (more detail).",
     ]
     return "\n".join(lines)
-
-
-def _guess(name: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
-    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ A dataclass may hold other dataclasses, the groups. Flags and files are flat: a 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import logging
 import math
 import types
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from srgan.errors import SettingsError
+from srgan.errors import SettingsError, did_you_mean
 from srgan.fs import printable
 
 log = logging.getLogger("srgan")
@@ -67,8 +66,7 @@ def from_mapping(default: T, mapping: Mapping[str, Any], *, where: str) -> T:
         elif name in RETIRED:
             retired.append(name)
         else:
-            near = difflib.get_close_matches(name, hints, n=1)
-            guess = f" Did you mean '{near[0]}'?" if near else f" Known are: {', '.join(hints)}."
+            guess = did_you_mean(name, hints) or f" Known are: {', '.join(hints)}."
             raise SettingsError(f"{where}: there is no setting '{_text(key)}'.{guess}")
     if retired:
         log.info(f"{where}: no longer used and ignored: {', '.join(retired)}.")

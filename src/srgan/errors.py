@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -43,6 +44,14 @@ class Diverged(SrganError):
     """Training produced values that are not finite."""
 
     exit_code = 3
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What ends a sentence: `Did you mean 'upscale'?` with the known name that is nearest; nothing where none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def missing_extra(extra: str, what: str) -> MissingExtra:

@@ -8,7 +8,7 @@ import pytest
 from srgan.cli import main
 from srgan.data.packed import open_packed
 from srgan.image import files
-from tests.data.scenes import scene
+from tests.support import scene
 
 
 @pytest.fixture

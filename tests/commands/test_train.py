@@ -13,9 +13,9 @@ import pytest
 from srgan.data import catalogue
 from srgan.data.catalogue import CATALOGUE, Dataset, pixel_digest
 from srgan.image import resize
-from tests.data.scenes import scene
 from tests.data.servers import Site, serving
 from tests.data.test_fetch import place_div2k, png
+from tests.support import scene
 from tests.train.small import SMALL
 
 _DRIVER = """

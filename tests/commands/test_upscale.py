@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from srgan import Upscaler, cli
+from srgan import Upscaler
 from srgan.cli import main
 from srgan.image import files
 from srgan.model.weights import Weights
@@ -137,13 +137,6 @@ def test_quiet(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str
     assert upscale(small_file, folder / "in/a.png", "--quiet") == 0
     output = capsys.readouterr()
     assert output.out == output.err == ""
-
-
-@pytest.mark.parametrize("words", [["--restore", "2"], ["--restore", "high"], ["--texture=-1"]])
-def test_wrong_strength_is_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
-    assert cli.main(["upscale", str(folder / "in/a.png"), *words]) == 2
-    output = capsys.readouterr()
-    assert "auto" in output.err and output.err.count("\n") == 1 and "Traceback" not in output.err and output.out == ""
 
 
 def test_paths_stand_above_a_bar_of_the_same_terminal(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from srgan.data.check import SIDE, Report, check, same_images, thumbnail
 from srgan.errors import DataError
 from srgan.image import files, resize
-from tests.data.scenes import half, scene
+from tests.support import half, scene
 
 
 def put(path: Path, pixels: np.ndarray) -> Path:
@@ -120,23 +120,6 @@ def test_nothing_there(tmp_path):
         check(tmp_path)
     with pytest.raises(DataError, match="No data folder"):
         check(tmp_path / "nowhere")
-
-
-def test_leaks_in_the_shared_data(data, tmp_path):
-    """A few of the shared training pictures beside two test sets; the whole of them in the slow test below."""
-    for name in ("Set5", "Set14"):
-        (tmp_path / name).symlink_to(data / name)
-    for path in sorted((data / "train" / "bsds").iterdir())[:12]:
-        (tmp_path / "train").mkdir(exist_ok=True)
-        shutil.copy(path, tmp_path / "train")
-    assert check(tmp_path).usable
-    woman = files.read_array(data / "Set5/image_SRF_4/img_005_SRF_4_HR.png")
-    put(tmp_path / "train/a.jpg", woman)
-    put(tmp_path / "train/b.png", woman[:, ::-1])
-    put(tmp_path / "train/c.png", half(woman))
-    leaks = texts(check(tmp_path), "leak")
-    assert sorted(Path(text.split()[0]).name for text in leaks) == ["a.jpg", "b.png", "c.png"]
-    assert all("Set5/image_SRF_4/img_005" in text for text in leaks)
 
 
 @pytest.mark.slow

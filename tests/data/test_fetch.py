@@ -21,8 +21,8 @@ from srgan.data.folders import training_pairs, validation_pairs
 from srgan.errors import DataError
 from srgan.image import files, resize
 from srgan.progress import Progress
-from tests.data.scenes import scene
 from tests.data.servers import Site, breaking_off, sending, status
+from tests.support import scene
 
 
 def png(pixels: np.ndarray, folder: Path) -> bytes:

@@ -105,12 +105,6 @@ def test_saved_file_scores_as_the_array(pair: Pair, tmp_path: Path) -> None:
     assert evaluate_images({"a": tmp_path / "sr.png"}, [pair]) == direct
 
 
-def test_each_image_is_reported_as_it_comes(pair: Pair) -> None:
-    heard: list[str] = []
-    evaluate(bicubic_x4, [pair, pair], on_image=lambda name, scores: heard.append(f"{name} {scores.psnr_y:.1f}"))
-    assert len(heard) == 2 and heard[0].startswith("a ")
-
-
 def test_wrong_sizes_name_both_files(pair: Pair, tmp_path: Path) -> None:
     write_array(tmp_path / "small.png", image(20, 24, 3))
     with pytest.raises(DataError, match=r"small.png is 24x20, but .*a_HR.png .* is 48x40"):

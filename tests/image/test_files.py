@@ -6,7 +6,6 @@ import io
 import itertools
 import os
 import struct
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -281,18 +280,6 @@ def test_other_loaders_are_blocked(tmp_path: Path) -> None:
             files.read_image(path)
     with pytest.raises(pyvips.Error):
         pyvips.Image.new_from_file(str(tmp_path / "a.svg"))
-
-
-def test_threads(tmp_path: Path) -> None:
-    pictures = [corpus.smooth(3, height=60 + i, width=90) for i in range(8)]
-
-    def comes_back(i: int) -> bool:
-        files.write_array(tmp_path / f"{i % 8}.png", pictures[i % 8])
-        return np.array_equal(files.read_image(tmp_path / f"{i % 8}.png").pixels, pictures[i % 8])
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(comes_back, range(40)))
-    assert len(list(tmp_path.iterdir())) == 8
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")

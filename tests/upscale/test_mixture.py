@@ -12,7 +12,7 @@ from srgan import Upscaler
 from srgan.image.files import read_provenance
 from srgan.model import weights
 from srgan.upscale.mixture import AUTO_TEXTURES, CORNERS, is_automatic, mixture
-from tests.images import decoded, encoded, photo
+from tests.support import decoded, encoded, photo
 
 
 def test_corners_are_the_packaged_weights() -> None:

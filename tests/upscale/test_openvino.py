@@ -1,14 +1,17 @@
-"""Both engines compute the trained network's function; a kernel may move before a shuffle."""
+"""Both engines compute the trained network's function; a kernel may move before a shuffle; compiled graphs are kept."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from srgan import Upscaler
 from srgan.model.config import GeneratorConfig
+from srgan.upscale import openvino
 from srgan.upscale.engine import OutOfMemory
 from srgan.upscale.openvino import OpenVinoEngine, kernel_before_shuffle, out_of_memory_named
 from tests.model.numpy_networks import convolution, shuffled
@@ -82,3 +85,46 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
+LR = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def files(cache: Path) -> list[Path]:
+    return [path for path in cache.rglob("*") if path.is_file()]
+
+
+def test_same_bits_from_one_file(cache: Path) -> None:
+    first, second = (Upscaler(engine="openvino").upscale(LR) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert len(files(cache)) == 1
+
+
+def test_cut_file_is_made_again(cache: Path) -> None:
+    expected = Upscaler(engine="openvino").upscale(LR)
+    (file,) = files(cache)
+    size = file.stat().st_size
+    file.chmod(0o600)
+    file.write_bytes(file.read_bytes()[:1000])
+    assert np.array_equal(Upscaler(engine="openvino").upscale(LR), expected)
+    assert file.stat().st_size == size
+
+
+def test_only_mixtures_that_auto_chooses_are_kept(cache: Path) -> None:
+    Upscaler(engine="openvino", restore=0.3).upscale(LR)
+    assert not files(cache)
+    Upscaler(engine="openvino", restore=1.0).upscale(LR)
+    assert len(files(cache)) == 1
+
+
+def test_no_folder_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert openvino.cache_folder() is None
+    Upscaler(engine="openvino").upscale(LR)

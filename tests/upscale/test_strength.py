@@ -24,7 +24,7 @@ from srgan.upscale.strength import (
     webp_quantiser,
 )
 from srgan.upscale.tiled import ArrayRegions
-from tests.images import decoded, encoded, photo
+from tests.support import decoded, encoded, photo
 
 
 @settings(max_examples=60, deadline=None)

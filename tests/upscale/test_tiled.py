@@ -7,36 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srgan.model.config import GeneratorConfig, ReceptiveField, receptive_field
+from srgan.model.config import ReceptiveField, receptive_field
 from srgan.model.weights import Weights
 from srgan.upscale.openvino import OpenVinoEngine
 from srgan.upscale.tile_plan import Grid, whole
 from srgan.upscale.tiled import run_tile, run_tile_ensemble
-from tests.support import random_weights
 
 
 @pytest.fixture(scope="module")
 def engine(small: Weights) -> OpenVinoEngine:
     return OpenVinoEngine(small)
-
-
-@pytest.mark.parametrize("blocks", [1, 16])
-def test_receptive_field_is_tight(blocks: int) -> None:
-    """A changed pixel changes the output up to the receptive field away, and nothing beyond."""
-    config = GeneratorConfig(blocks=blocks, width=4)
-    engine, field = OpenVinoEngine(random_weights(config)), receptive_field(config)
-    assert field.total == {1: 10, 16: 40}[blocks]
-    side = 2 * field.total + 5
-    middle = side // 2
-    lr_unit = np.full((1, 3, side, side), 0.5, np.float32)
-    changed = lr_unit.copy()
-    changed[:, :, middle, middle] += 100  # far beyond an image's range, so that faint paths show
-    different = (engine.run(lr_unit) != engine.run(changed)).any(axis=(0, 1))
-    rows = np.flatnonzero(different.any(axis=1)) // 4
-    columns = np.flatnonzero(different.any(axis=0)) // 4
-    for changed_at in (rows, columns):
-        assert middle - field.total <= changed_at.min() <= middle - field.total + 1
-        assert middle + field.total - 1 <= changed_at.max() <= middle + field.total
 
 
 @settings(max_examples=12)

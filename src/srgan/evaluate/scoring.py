@@ -115,8 +115,9 @@ def _evaluate(
     images = {}
     for pair in pairs:
         hr = cropped(read_array(pair.hr), SCALE)
-        if min(hr.shape[:2]) < SMALLEST:
-            raise DataError(f"{pair.hr} is {_size(hr)}; scoring needs at least {SMALLEST} x {SMALLEST} pixels.")
+        height, width = hr.shape[:2]
+        if min(height, width) < SMALLEST:
+            raise DataError(f"{pair.hr} is {width}x{height}; scoring needs at least {SMALLEST} x {SMALLEST} pixels.")
         images[pair.name] = metrics.score(sr(pair, hr), hr, niqe_model=niqe_model)
         if on_image:
             on_image(pair.name, images[pair.name])
@@ -129,7 +130,3 @@ def _lr(pair: Pair, hr: Image) -> Image:
     lr = read_array(pair.lr)
     pair.check_sizes((hr.shape[0], hr.shape[1]), (lr.shape[0], lr.shape[1]))
     return lr
-
-
-def _size(image: Image) -> str:
-    return f"{image.shape[1]}x{image.shape[0]}"

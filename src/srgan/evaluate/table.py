@@ -19,31 +19,25 @@ COUNTS = {"Set5": 5, "Set14": 14, "BSD100": 100}
 CONTROL = {"Set5": 28.4302, "Set14": 25.9970, "BSD100": 25.9620}
 """Mean `psnr_y` of bicubic x4 on the paper's images; another value means other images."""
 
-PAPER = {
-    "Set5": {
-        "nearest": {"psnr_y": 26.26, "ssim_daala": 0.7552},
-        "bicubic": {"psnr_y": 28.43, "ssim_daala": 0.8211},
-        "srresnet": {"psnr_y": 32.05, "ssim_daala": 0.9019},
-        "srgan": {"psnr_y": 29.40, "ssim_daala": 0.8472},
-        "srgan_mse": {"psnr_y": 30.64, "ssim_daala": 0.8701},
-        "srgan_vgg22": {"psnr_y": 29.84, "ssim_daala": 0.8468},
-    },
-    "Set14": {
-        "nearest": {"psnr_y": 24.64, "ssim_daala": 0.7100},
-        "bicubic": {"psnr_y": 25.99, "ssim_daala": 0.7486},
-        "srresnet": {"psnr_y": 28.49, "ssim_daala": 0.8184},
-        "srgan": {"psnr_y": 26.02, "ssim_daala": 0.7397},
-        "srgan_mse": {"psnr_y": 26.92, "ssim_daala": 0.7611},
-        "srgan_vgg22": {"psnr_y": 26.44, "ssim_daala": 0.7518},
-    },
-    "BSD100": {
-        "nearest": {"psnr_y": 25.02, "ssim_daala": 0.6606},
-        "bicubic": {"psnr_y": 25.94, "ssim_daala": 0.6935},
-        "srresnet": {"psnr_y": 27.58, "ssim_daala": 0.7620},
-        "srgan": {"psnr_y": 25.16, "ssim_daala": 0.6688},
-    },
+_TABLES = {
+    "nearest": ((26.26, 0.7552), (24.64, 0.7100), (25.02, 0.6606)),
+    "bicubic": ((28.43, 0.8211), (25.99, 0.7486), (25.94, 0.6935)),
+    "srresnet": ((32.05, 0.9019), (28.49, 0.8184), (27.58, 0.7620)),
+    "srgan": ((29.40, 0.8472), (26.02, 0.7397), (25.16, 0.6688)),
+    "srgan_mse": ((30.64, 0.8701), (26.92, 0.7611)),
+    "srgan_vgg22": ((29.84, 0.8468), (26.44, 0.7518)),
 }
-"""Tables 1 and 2: set -> method -> score; `srgan` is the paper's SRGAN-VGG54."""
+"""Tables 1 and 2: method -> (PSNR, SSIM) on Set5, Set14, BSD100; `srgan` is the paper's SRGAN-VGG54."""
+
+PAPER = {
+    name: {
+        method: {"psnr_y": columns[i][0], "ssim_daala": columns[i][1]}
+        for method, columns in _TABLES.items()
+        if i < len(columns)
+    }
+    for i, name in enumerate(COUNTS)
+}
+"""Set -> method -> score."""
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Scores))
 TITLES = {"bicubic": "paper bicubic", "srresnet": "paper SRResNet", "srgan": "paper SRGAN"}

@@ -211,11 +211,7 @@ def content_hash(tensors: Mapping[str, NDArray[Any]], config: GeneratorConfig) -
 def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
     if metadata.get("srgan.format") != FORMAT:
         got = metadata.get("srgan.format")
-        reason = (
-            "its metadata has no 'srgan.format'"
-            if got is None
-            else f"its srgan.format is {_first_line(got)}, not {FORMAT}"
-        )
+        reason = f"its srgan.format is {printable(got)}, not {FORMAT}" if got else "its metadata has no 'srgan.format'"
         raise WeightsError(f"{path} is not a generator written by srgan: {reason}.")
     try:
         return GeneratorConfig(**json.loads(metadata["config"]))
@@ -256,6 +252,5 @@ def sort_metadata(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
-def _first_line(error: Exception | str) -> str:
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    return printable(line)
+def _first_line(error: Exception) -> str:
+    return printable((str(error).splitlines() or [type(error).__name__])[0])
