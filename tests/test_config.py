@@ -180,6 +180,7 @@ def test_what_is_not_wrong():
 def test_home_is_expanded(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert mapped(data="~/photos").data == Path("/home/me/photos")
+    assert mapped(data="~nobody-here/photos").data == Path("~nobody-here/photos")
 
 
 def test_retired_settings_are_ignored_and_named_once(caplog):

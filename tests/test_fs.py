@@ -99,7 +99,7 @@ def test_lock_held_by_another_process(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
 def test_disk_without_locks_gives_one_warning(number, tmp_path, monkeypatch, caplog):
     def flock(*_: object) -> None:
         raise OSError(number, "no locks here")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from srgan.errors import SettingsError, did_you_mean
-from srgan.fs import printable
+from srgan.fs import expanded, printable
 
 log = logging.getLogger("srgan")
 
@@ -159,7 +159,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         except (ValueError, OverflowError):
             pass
     elif hint is Path and isinstance(value, str) and value:
-        return Path(value).expanduser()
+        return Path(expanded(value))
     elif type(value) is hint:
         return value
     got = f"the text '{_text(value)}'" if isinstance(value, str) else _text(value)

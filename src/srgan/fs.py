@@ -18,7 +18,7 @@ from srgan.errors import SrganError
 
 log = logging.getLogger("srgan")
 
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 """Error numbers of a filesystem without file locks, as some NFS and FUSE mounts are."""
 
 
@@ -31,6 +31,11 @@ def printable(text: str | os.PathLike[str], limit: int = 200) -> str:
     if len(line) <= limit:
         return line
     return f"{line[:limit]}..." if isinstance(text, str) else f"...{line[-limit:]}"
+
+
+def expanded(path: str) -> str:
+    """The path with ~ as a shell has it; as it is where nobody has that name."""
+    return os.path.expanduser(path)  # noqa: PTH111  (pathlib raises)
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:

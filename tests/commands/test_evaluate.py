@@ -114,9 +114,11 @@ def test_own_images(model: Path, tmp_path: Path, capsys: CAP) -> None:
     (home / "own_x4.png").unlink()
     (home / "baby_LR.png").unlink()
     write_array(home / "baby_LR.png", rng.integers(0, 256, (10, 9, 3), np.uint8))
+    (home / "scan.kra").touch()
     write_array(home / "tinyx4.png", rng.integers(0, 256, (4, 15, 3), np.uint8))
     assert cli.main([*argv, "set5/"]) == 0
     assert "left out: " in (said := capsys.readouterr().err) and "tiny.png is 60x16" in said
+    assert "set5: 1 .kra are not read" in said
     entry = json.loads((tmp_path / "a.json").read_text())["sets"]["Set5"]
     assert set(entry["pictures"]) == {"0801", "baby"} and entry["paper"]["srgan"]["psnr_y"] == 29.40
     write_array(home / "babyx4.png", rng.integers(0, 256, (11, 10, 3), np.uint8))

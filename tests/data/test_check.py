@@ -54,9 +54,12 @@ def test_sound_folder(root):
 def test_findings_that_are_not_fatal(root):
     put(root / "train/small.png", scene(30)[:90])
     put(root / "train/grey.png", scene(31)[..., 0])
+    for name in ("train/a.kra", "valid/Kodak24/b.cr3"):
+        (root / name).touch()
     shutil.copy(root / "train/1.png", root / "train/again.png")
     report = check(root)
     assert report.usable
+    assert [text.split(": ")[1] for text in texts(report, "note")] == ["1 .kra are not read", "1 .cr3 are not read"]
     assert "small.png is" in texts(report, "small")[0] and len(texts(report, "small")) == 1
     assert "grey.png is grey" in texts(report, "grey")[0]
     assert "1.png has the same pixels as" in texts(report, "duplicate")[0]

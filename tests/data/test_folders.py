@@ -105,6 +105,15 @@ def test_two_hrs_of_one_lr_are_refused(tmp_path):
     touch(tmp_path, "HR/a.png", "HR/a.jpg", "LR/ax4.png")
     with pytest.raises(DataError, match=r"a\.jpg and .*a\.png are both image a"):
         folders.training_pairs(tmp_path)
+    (tmp_path / "HR/a.jpg").rename(tmp_path / "HR/a_HR.jpg")
+    with pytest.raises(DataError, match=r"a\.png and .*a_HR\.jpg would share the LR .*ax4\.png"):
+        folders.training_pairs(tmp_path)
+
+
+def test_lrs_that_are_not_used_are_counted(tmp_path, caplog):
+    touch(tmp_path, "HR/a.png", "LR/a.png", "LR/ax4.png", "LR/b.png")
+    assert len(folders.training_pairs(tmp_path)) == 1
+    assert "without an HR are not used: 2, the first is" in caplog.text
 
 
 def test_missing_folder(tmp_path):
@@ -195,7 +204,7 @@ def test_missing_set(tmp_path):
     with pytest.raises(DataError, match=r"there is no .*Set5; looked for .*image_SRF_4.*srgan data fetch set5"):
         folders.test_pairs(tmp_path, "Set5")
     put(tmp_path / "Set14" / "image_SRF_2", "img_001_SRF_2_HR.png", "img_001_SRF_2_LR.png")
-    with pytest.raises(DataError, match="Set14 holds no images"):
+    with pytest.raises(DataError, match="Set14 holds no HR images"):
         folders.test_pairs(tmp_path, "Set14")
     with pytest.raises(DataError, match=r"there is no .*Urban(?!.*fetch)"):
         folders.test_pairs(tmp_path, "Urban")
@@ -203,7 +212,7 @@ def test_missing_set(tmp_path):
 
 def test_incomplete_or_doubled_set(tmp_path):
     put(tmp_path / "Set5", "a_HR.png", "b_HR.png", "a_LR.png")
-    with pytest.raises(DataError, match=r"b_HR.png has no LR"):
+    with pytest.raises(DataError, match=r"b_HR.png has no LR .*looked for b_LR.png"):
         folders.test_pairs(tmp_path, "Set5")
     put(tmp_path / "Set14", "a_HR.png", "a_HR.jpg", "a_LR.png")
     with pytest.raises(DataError, match=r"a_HR.jpg and .*a_HR.png are both image a"):

@@ -193,10 +193,12 @@ def test_different_networks_cannot_be_mixed():
         weights.mix([(A, 0.5), (random_weights(GeneratorConfig(blocks=1, width=4)), 0.5)], "mixture")
 
 
-def test_sum_of_packaged_generators(tmp_path):
+def test_sum_of_packaged_generators(tmp_path, monkeypatch):
     file = tmp_path / "a + b - c.safetensors"
     weights.write(file, A.tensors, config=A.config, metadata={})
     assert weights.read_sum(str(file)).sha256 == A.sha256
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert weights.read_sum("~/a + b - c.safetensors").sha256 == A.sha256
     assert weights.read_sum("srgan").sha256 == weights.read("srgan").sha256
     total = weights.read_sum("photo + srgan - srresnet").tensors["tail.conv.weight"]
     photo, srgan, srresnet = (weights.read(name).tensors["tail.conv.weight"] for name in ("photo", "srgan", "srresnet"))

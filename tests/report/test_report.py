@@ -1,6 +1,7 @@
 """The page and its numbers: self-contained, escaped, small, and readable for half a run."""
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -154,6 +155,13 @@ def test_images_keep_to_the_budget(tmp_path, monkeypatch):
     assert image_bytes(page) <= whole // 4 and 2 <= Page(page).tags.count("img") < 16
     text = Page(page).text
     assert "pretrain, step 10" in text and "adversarial, step 80" in text and "of 16 sample sheets" in text
+
+
+def test_a_folder_whose_name_is_not_utf8(tmp_path):
+    folder = write_run(tmp_path / "run", steps=80, every=80, phases=("pretrain",))
+    folder = folder.rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    page = Page(write([folder]))
+    assert "img" in page.tags and "cannot be read" not in page.text
 
 
 def test_misuse_is_a_sentence(tmp_path):

@@ -78,6 +78,7 @@ def test_a_planted_nan_stops_the_run_at_its_step(
     assert train(tmp_path / "run") == 3
     said = capsys.readouterr().err
     assert "pretrain at step 5" in said and named in said and "Traceback" not in said
+    assert "--resume --pretrain-learning-rate 5e-5" in said
     assert (tmp_path / "run/checkpoints/pretrain_00000004.checkpoint").exists()
     assert not (tmp_path / "run/checkpoints/pretrain_00000006.checkpoint").exists()
 
@@ -105,6 +106,7 @@ def test_rollback_gives_up(
     said = capsys.readouterr().err
     assert "rollback 2 of 2" in said and "rollback 3" not in said
     assert ("Returning to the beginning" in said) == (at == 1)
+    assert "2 times with a smaller learning rate did not help" in said and "--on-divergence" not in said
 
 
 CPU = torch.device("cpu")

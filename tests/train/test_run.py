@@ -188,10 +188,12 @@ def test_what_a_resumed_run_may_change(tmp_path: Path, capsys: pytest.CaptureFix
     for name in ("train/a.png", "train/b.png", "valid/v.png"):
         (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
         files.write_array(tmp_path / "data" / name, noise[:, :: -1 if "b" in name else 1])
-    (tmp_path / "data/train/c.kra").touch()
+    for name in ("train/c.kra", "valid/w.cr3"):
+        (tmp_path / "data" / name).touch()
     words = ["--train-steps", "2", "--data", str(tmp_path / "data")]
     assert train(run, *words) == 0
-    assert "1 .kra" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 .kra" in said and "1 .cr3" in said
     # The crops may come from elsewhere, other validation images begin a new best.
     files.write_array(tmp_path / "data/valid/v.png", noise // 2)
     longer = ["--train-steps", "3", "--allow-change", "train_steps"]

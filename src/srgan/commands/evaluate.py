@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from srgan import flags
-from srgan.data.folders import TEST_SETS, set_name_of, test_pairs
+from srgan.data.folders import TEST_SETS, set_name_of, test_pairs, warn_unread
 from srgan.data.pairs import Pair, match_results
 from srgan.errors import DataError, UsageError
 from srgan.evaluate import table
@@ -64,6 +64,8 @@ def main(argv: Sequence[str]) -> int:
     # Find every file before the first image is scored.
     names = dict.fromkeys(set_name_of(name) for name in settings.sets)
     pairs = {name: scorable(test_pairs(settings.data, name)) for name in names}
+    for folder in dict.fromkeys(pair.hr.parent for each in pairs.values() for pair in each):
+        warn_unread(folder, recursive=False)
     niqe_path = settings.data / NIQE_FILE
     niqe_model = read_niqe_model(niqe_path) if niqe_path.exists() else None
     evaluated, scorer = _images(settings.pictures, pairs) if settings.pictures else _model(settings, pairs)

@@ -147,8 +147,6 @@ def _groups(root: Path, *, unseen_only: bool = False) -> list[Group]:
         try:
             training = folders.training_folders(root)
             groups.append(_group("training", training.hr, pairs.pair_folders(training)))
-            if unread := folders.unread_files(training.hr):
-                groups[0].findings.append(Finding(kind="note", text=f"{training.hr}: {unread} are not read"))
         except DataError as error:
             refusal = error
     if root.is_dir() and (validation := folders.validation_folders(root)):
@@ -164,7 +162,10 @@ def _groups(root: Path, *, unseen_only: bool = False) -> list[Group]:
 
 def _group(role: str, folder: Path, pairing: pairs.Pairing) -> Group:
     texts = pairing.unpaired + [f"{lr} has no HR in {folder}" for lr in pairing.spare]
-    return Group(role, folder, pairing.pairs, [Finding(kind="unpaired", text=text) for text in texts])
+    findings = [Finding(kind="unpaired", text=text) for text in texts]
+    if unread := folders.unread_files(folder):
+        findings.append(Finding(kind="note", text=f"{folder}: {unread} are not read"))
+    return Group(role, folder, pairing.pairs, findings)
 
 
 def _judge(group: Group, min_side: int) -> None:

@@ -30,8 +30,7 @@ SAMPLE_VALIDATION = ("chelsea.png",)
 def training_pairs(root: Path) -> list[Pair]:
     """Every training image under `root`, by name. Raises DataError for none, or for a missing LR."""
     folders = training_folders(root)
-    if unread := unread_files(folders.hr):
-        log.warning(f"{folders.hr}: {unread} are not read; convert them to PNG.")
+    warn_unread(folders.hr)
     pairs = complete(pair_folders(folders))
     if not pairs:
         raise DataError(
@@ -41,9 +40,15 @@ def training_pairs(root: Path) -> list[Pair]:
     return pairs
 
 
-def unread_files(folder: Path) -> str:
-    """The files below a folder that may be images of a format that is not read, counted by suffix: "2 .kra, 1 .raw"."""
-    _, others = find_images_and_others(folder)
+def warn_unread(folder: Path, *, recursive: bool = True) -> None:
+    """Count, in a warning, the files of a folder that may be images of a format that is not read."""
+    if unread := unread_files(folder, recursive=recursive):
+        log.warning(f"{folder}: {unread} are not read; convert them to PNG.")
+
+
+def unread_files(folder: Path, *, recursive: bool = True) -> str:
+    """The files of a folder that may be images of a format that is not read, counted by suffix: "2 .kra, 1 .raw"."""
+    _, others = find_images_and_others(folder, recursive=recursive)
     counts = Counter(path.suffix.lower() or "without a suffix" for path in others)
     return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
 
@@ -57,7 +62,10 @@ def offers_training_images(root: Path) -> bool:
 def validation_pairs(root: Path) -> list[Pair]:
     """Every validation image under `root`, by name; none where the folder has none."""
     folders = validation_folders(root)
-    return complete(pair_folders(folders)) if folders else []
+    if folders is None:
+        return []
+    warn_unread(folders.hr)
+    return complete(pair_folders(folders))
 
 
 def sample_pairs() -> tuple[list[Pair], list[Pair]]:
@@ -156,7 +164,7 @@ def test_pairs(root: Path, set_name: str) -> list[Pair]:
         hr_folder = _subfolder(parent, f"{set_name}_HR")
         if hr_folder:
             return _test_pairs_in(hr_folder, _subfolder(parent, *(f"{set_name}_{lr}" for lr in TEST_LR_FOLDERS)))
-    reason = f"{homes[0]} holds no images" if homes else f"there is no {root / set_name}"
+    reason = f"{homes[0]} holds no HR images" if homes else f"there is no {root / set_name}"
     fetch = f" Run: srgan data fetch {set_name.lower()}" if set_name in TEST_SETS else ""
     raise DataError(
         f"Test set {set_name}: {reason}; looked for {set_name}/image_SRF_4/*_HR.png and {set_name}/HR/.{fetch}"

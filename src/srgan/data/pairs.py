@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from srgan.errors import DataError
 from srgan.image.files import find_images, size
+
+log = logging.getLogger("srgan")
 
 _MARKED = re.compile(r"(?P<name>.+?)(?:_SRF_4)?[_-](?P<kind>HR|LR)", re.IGNORECASE)
 _MARK = re.compile(r"(?:[_-]?x4|[_-](?:SRF_4|HR|LR))+$", re.IGNORECASE)
@@ -86,9 +89,11 @@ def pair_by_mark(folder: Path) -> Pairing:
 
 
 def complete(pairing: Pairing) -> list[Pair]:
-    """The pairs. Raises DataError that names the first HR without an LR."""
+    """The pairs; a warning counts LRs that are not used. Raises DataError that names the first HR without an LR."""
     if pairing.unpaired:
         raise DataError(f"{pairing.unpaired[0]}; without any LR the exact bicubic makes them all.")
+    if pairing.spare:
+        log.warning(f"LR images without an HR are not used: {len(pairing.spare)}, the first is {pairing.spare[0]}.")
     return pairing.pairs
 
 
@@ -142,11 +147,16 @@ def pair_by_name(hrs: Sequence[tuple[str, Path]], lrs: Sequence[tuple[str, Path]
     names = {_composed(name) for name, _ in hrs}
     exact = {_composed(name): path for name, path in lrs}
     marked = {_MARK.sub("", name): path for name, path in exact.items() if name not in names}
-    pairs = []
+    pairs: list[Pair] = []
+    owners: dict[Path, Path] = {}
     for name, path in hrs:
         lr = exact.get(_composed(name)) or marked.get(_composed(name)) or marked.get(_MARK.sub("", _composed(name)))
         if lr is None and lr_folder:
-            unpaired.append(f"{path} has no LR in {lr_folder} (looked for {path.stem}x4{path.suffix})")
+            marked_hr = _MARKED.fullmatch(path.stem)
+            expected = f"{marked_hr['name']}_LR" if marked_hr else f"{path.stem}x4"
+            unpaired.append(f"{path} has no LR in {lr_folder} (looked for {expected}{path.suffix})")
+        if lr is not None and (owner := owners.setdefault(lr, path)) != path:
+            unpaired.append(f"{owner} and {path} would share the LR {lr}; rename one of them")
         pairs.append(Pair(name=name, hr=path, lr=lr))
     spare = {path for _, path in lrs} - {pair.lr for pair in pairs}
     return Pairing(pairs=pairs, unpaired=unpaired, spare=sorted(spare))

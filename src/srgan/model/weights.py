@@ -17,7 +17,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from srgan.errors import WeightsError
-from srgan.fs import atomic_write, printable
+from srgan.fs import atomic_write, expanded, printable
 from srgan.model.config import GeneratorConfig, generator_layers, tensor_shapes
 
 FORMAT = "1"
@@ -50,9 +50,9 @@ def find_model(name_or_path: str | Path) -> Path:
     """The file of a packaged model's name, or of a path. Raises WeightsError with what there is."""
     if str(name_or_path) in packaged():
         return _MODELS / f"{name_or_path}.safetensors"
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
+    for path in (Path(name_or_path), Path(expanded(str(name_or_path)))):  # ~ is HOME in settings files, too
+        if path.is_file():
+            return path
     known = ", ".join(packaged()) or "none"
     raise WeightsError(
         f"no model '{name_or_path}': it is neither a file nor a packaged model ({known}). "
@@ -91,7 +91,7 @@ def read_sum(expression: str) -> Weights:
     A path that exists is one file, whatever its name.
     The sum is what `srgan` has learnt since `srresnet`, added to `photo`. Raises WeightsError.
     """
-    if Path(expression).exists():
+    if Path(expanded(expression)).exists():
         return read(expression)
     first, *rest = re.split(r" ([+-]) ", expression)
     signs = [1.0, *(float(f"{sign}1") for sign in rest[::2])]

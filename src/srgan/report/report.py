@@ -315,9 +315,10 @@ def thinned(items: Sequence[T], count: int) -> list[T]:
 
 def _frame(path: Path, title: str, scores: str, notes: list[str]) -> Frame | None:
     try:
-        image = pyvips.Image.new_from_file(str(path), fail_on="truncated")
+        # libvips opens no name that is not UTF-8.
+        image = pyvips.Image.new_from_buffer(path.read_bytes(), "", fail_on="truncated")
         content = image.webpsave_buffer(Q=WEBP_QUALITY, keep="none")
-    except pyvips.Error as error:
+    except (pyvips.Error, OSError) as error:
         notes.append(f"{path.name} cannot be read: {str(error).strip().splitlines()[-1]}.")
         return None
     uri = f"data:image/webp;base64,{base64.b64encode(content).decode('ascii')}"

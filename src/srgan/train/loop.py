@@ -109,11 +109,8 @@ class FiniteWatch:
         """Raise Diverged if there was such a step."""
         first = int(self.first)
         if first:
-            setting = "pretrain_learning_rate" if self.phase.name == "pretrain" else "learning_rate"
             raise Diverged(
-                f"training diverged in phase {self.phase.name} at step {first}: {self._culprits()} not finite. "
-                "Resume from the last checkpoint with a smaller learning rate (--resume "
-                f"--{setting.replace('_', '-')} 5e-5 --allow-change {setting}), or with --resume --on-divergence rollback."
+                f"training diverged in phase {self.phase.name} at step {first}: {self._culprits()} not finite."
             )
 
     def _culprits(self) -> str:

@@ -69,7 +69,7 @@ def train(settings: TrainSettings) -> int:
                     if recorder is not None:
                         recorder.journal.write("event", text=str(error))
                         recorder.journal.write("end", state="diverged")
-                    raise
+                    raise Diverged(f"{error} {_after_divergence(names[0], rollbacks)}") from error
                 # Return to the last checkpoint, or to the beginning, with a smaller learning rate.
                 rollbacks += 1
                 checkpoint = job.ranks.broadcast_object(lambda: _last_checkpoint(job.settings, job.folder))
@@ -204,6 +204,16 @@ def _last_checkpoint(settings: TrainSettings, folder: RunFolder) -> Checkpoint |
     raise CheckpointError(
         f"the run in {folder.root} has finished its pretraining and is in its adversarial phase: resume it without "
         "--phase, or pretrain in another --output."
+    )
+
+
+def _after_divergence(phase: str, rollbacks: int) -> str:
+    if rollbacks:
+        return f"Returning {rollbacks} times with a smaller learning rate did not help: check the losses' weights."
+    rate = "pretrain-learning-rate" if phase == "pretrain" else "learning-rate"
+    return (
+        f"Resume with a smaller learning rate (--resume --{rate} 5e-5 --allow-change {rate.replace('-', '_')}), or with "
+        "--resume --on-divergence rollback."
     )
 
 
