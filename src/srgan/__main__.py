@@ -1,7 +1,5 @@
 """`python -m srgan` and the `srgan` command."""
 
-from __future__ import annotations
-
 import sys
 
 

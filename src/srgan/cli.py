@@ -1,7 +1,5 @@
 """The list of commands, and the one place where exceptions and signals become exit codes."""
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import errno

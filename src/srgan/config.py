@@ -3,8 +3,6 @@
 A dataclass may hold other dataclasses, the groups. Flags and files are flat: a field of a group is named by itself.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import math

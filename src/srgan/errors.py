@@ -1,7 +1,5 @@
 """Errors that a person can cause, in sentences; the command line turns each into its exit code."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

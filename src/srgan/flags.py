@@ -4,8 +4,6 @@ tyro makes --help and the messages about mistakes, from the fields' types and do
 than a small image to upscale, so a command line of plain flags and values is read here, to the same settings.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import os

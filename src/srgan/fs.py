@@ -1,7 +1,5 @@
 """Files that are written whole or not at all, locks between processes, and printable names."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import logging

@@ -1,7 +1,5 @@
 """Progress and messages on stderr: a bar on a terminal, a line every ten seconds elsewhere."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import sys

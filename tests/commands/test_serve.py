@@ -1,7 +1,5 @@
 """`srgan serve` as a process: SIGTERM, Ctrl-C, tokens, taken ports, wrong settings."""
 
-from __future__ import annotations
-
 import re
 import signal
 import socket
@@ -11,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,7 +62,7 @@ def start() -> Iterator[Callable[..., Process]]:
         process.process.wait(20)
 
 
-def test_sigterm_finishes_running_jobs_and_refuses_waiting_ones(start: Callable[..., Process], tmp_path: Path) -> None:
+def test_sigterm_finishes_running_jobs_and_refuses_waiting_ones(start, tmp_path):
     # Wide enough that the image takes some seconds, in several tiles.
     folder = write_models(tmp_path, GeneratorConfig(blocks=2, width=32))
     served = start("--model", str(folder / "srgan.safetensors"), "--memory", "30MB")
@@ -90,7 +87,7 @@ def test_sigterm_finishes_running_jobs_and_refuses_waiting_ones(start: Callable[
     assert "Traceback" not in log
 
 
-def test_ctrl_c_is_130(start: Callable[..., Process], tmp_path: Path) -> None:
+def test_ctrl_c_is_130(start, tmp_path):
     served = start("--model", str(write_models(tmp_path) / "srgan.safetensors"))
     assert served.end(signal.SIGINT) == 130
     assert "Traceback" not in "".join(served.lines)
@@ -109,7 +106,7 @@ def doors(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str | None, bool]]:
     return calls
 
 
-def test_other_addresses_get_a_token(doors: list[tuple[str | None, bool]], caplog: pytest.LogCaptureFixture) -> None:
+def test_other_addresses_get_a_token(doors, caplog):
     main(["--host", "0.0.0.0"])
     main(["--host", "::"])
     assert "0.0.0.0 is reachable from other machines" in caplog.text
@@ -117,12 +114,7 @@ def test_other_addresses_get_a_token(doors: list[tuple[str | None, bool]], caplo
     assert doors == [(token, True) for token in tokens] and len(set(tokens)) == 2
 
 
-def test_a_users_token_is_never_printed(
-    doors: list[tuple[str | None, bool]],
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_users_token_is_never_printed(doors, capsys, caplog, monkeypatch):
     main([])
     main(["--token", "by-option"])
     monkeypatch.setenv("SRGAN_TOKEN", "by-environment")
@@ -133,7 +125,7 @@ def test_a_users_token_is_never_printed(
     assert not re.search("by-(option|environment)", out + err + caplog.text)
 
 
-def test_taken_ports_and_wrong_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_taken_ports_and_wrong_settings(tmp_path, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SrganError, match="another --port"):
         main(["--port", str(taken.getsockname()[1])])
     with pytest.raises(SrganError, match=r"cannot listen on no-such-host\.invalid"):

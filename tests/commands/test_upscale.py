@@ -1,7 +1,5 @@
 """`srgan upscale` and `srgan info` from argument to file: exit codes, streams, skipping, failures, signals."""
 
-from __future__ import annotations
-
 import io
 import json
 import signal
@@ -17,7 +15,6 @@ import pytest
 from srgan import Upscaler
 from srgan.cli import main
 from srgan.image import files
-from srgan.model.weights import Weights
 from srgan.progress import MessageHandler
 from srgan.upscale import batch
 
@@ -26,7 +23,7 @@ def upscale(model: Path, *arguments: object) -> int:
     return main(["upscale", *map(str, arguments), "--model", str(model)])
 
 
-def test_folder_with_a_broken_image(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folder_with_a_broken_image(folder, small_file, capsys):
     assert upscale(small_file, folder / "in", "-o", folder / "out") == 2
     output = capsys.readouterr()
     assert output.out.splitlines() == [f"{folder}/out/{name}" for name in ("a.png", "c.png", "sub/b.png")]
@@ -38,7 +35,7 @@ def test_folder_with_a_broken_image(folder: Path, small_file: Path, capsys: pyte
     assert sorted(path.name for path in folder.rglob("*") if path.name.startswith(".")) == []
 
 
-def test_second_run_skips_finished(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_second_run_skips_finished(folder, small_file, capsys):
     (folder / "in/z.png").unlink()
     assert upscale(small_file, folder / "in", "-o", folder / "out") == 0
     stamp = (folder / "out/a.png").stat().st_mtime_ns
@@ -50,7 +47,7 @@ def test_second_run_skips_finished(folder: Path, small_file: Path, capsys: pytes
     assert (folder / "out/a.png").stat().st_mtime_ns == stamp
 
 
-def test_existing_target_is_an_error(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_target_is_an_error(folder, small_file, capsys):
     assert upscale(small_file, folder / "in/a.png") == 0
     first = (folder / "in/a_x4.png").read_bytes()
     assert upscale(small_file, folder / "in/a.png") == 2
@@ -59,14 +56,12 @@ def test_existing_target_is_an_error(folder: Path, small_file: Path, capsys: pyt
     assert (folder / "in/a_x4.png").read_bytes() == first  # the same input and settings: the same bytes
 
 
-def test_a_result_of_another_run_is_not_replaced(
-    folder: Path, small_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_result_of_another_run_is_not_replaced(folder, small_file, monkeypatch, capsys):
     """It appears while the image is computed."""
     real = batch.FileTask.compute
 
     def compute(self: batch.FileTask, *arguments: object) -> dict[str, str]:
-        made_by = real(self, *arguments)  # type: ignore[arg-type]
+        made_by = real(self, *arguments)
         self.target.write_bytes(b"theirs")
         return made_by
 
@@ -78,9 +73,7 @@ def test_a_result_of_another_run_is_not_replaced(
     assert not [path for path in folder.rglob(".*") if path.is_file()]
 
 
-def test_stdin_and_stdout(
-    folder: Path, small_file: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
-) -> None:
+def test_stdin_and_stdout(folder, small_file, monkeypatch, capsysbinary):
     data = (folder / "in/a.png").read_bytes()
     for words, first in (
         (["-"], b"\x89PNG"),
@@ -116,7 +109,7 @@ def test_stdin_and_stdout(
     assert shards == [0, 0] and capsysbinary.readouterr().out.count(b"\x89PNG") == 1
 
 
-def test_long_name(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_name(folder, small_file, capsys):
     """Its result's name does not fit; one sentence, and the others are done."""
     name = "n" * 250 + ".png"
     (folder / "in/c.png").rename(folder / "in" / name)
@@ -127,21 +120,19 @@ def test_long_name(folder: Path, small_file: Path, capsys: pytest.CaptureFixture
     assert (folder / "in/a_x4.png").exists() and "1 of 3 images failed" in capsys.readouterr().err
 
 
-def test_api_writes_the_same_file(folder: Path, small_file: Path) -> None:
+def test_api_writes_the_same_file(folder, small_file):
     assert upscale(small_file, folder / "in/c.png") == 0
     Upscaler(small_file).upscale_file(folder / "in/c.png", folder / "api.png")
     assert (folder / "api.png").read_bytes() == (folder / "in/c_x4.png").read_bytes()
 
 
-def test_quiet(folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet(folder, small_file, capsys):
     assert upscale(small_file, folder / "in/a.png", "--quiet") == 0
     output = capsys.readouterr()
     assert output.out == output.err == ""
 
 
-def test_paths_stand_above_a_bar_of_the_same_terminal(
-    folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_stand_above_a_bar_of_the_same_terminal(folder, small_file, capsys, monkeypatch):
     above: list[str] = []
     monkeypatch.setattr(MessageHandler, "console", SimpleNamespace(print=lambda line, **_: above.append(line)))
     for is_terminal in (False, True):
@@ -169,14 +160,7 @@ def test_paths_stand_above_a_bar_of_the_same_terminal(
         (["in/a.png", "--lossless", "-o", "b.jpg"], "jpg always loses something"),
     ],
 )
-def test_mistakes_are_sentences(
-    folder: Path,
-    small_file: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: list[str],
-    message: str,
-) -> None:
+def test_mistakes_are_sentences(folder, small_file, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(folder)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert upscale(small_file, *arguments) == 2
@@ -186,7 +170,7 @@ def test_mistakes_are_sentences(
 
 
 @pytest.mark.parametrize("step", ["compute", "finish", "open"])
-def test_ctrl_c_at_each_step(folder: Path, small_file: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def test_ctrl_c_at_each_step(folder, small_file, monkeypatch, step):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -200,7 +184,7 @@ def test_ctrl_c_at_each_step(folder: Path, small_file: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
-def test_signals_leave_nothing_behind(folder: Path, small_file: Path, number: str, code: int) -> None:
+def test_signals_leave_nothing_behind(folder, small_file, number, code):
     """A signal in the middle of an image, in a process of its own."""
     files.write_array(folder / "in/a.png", np.zeros((700, 700, 3), np.uint8))
     words = [folder / "in", "-o", folder / "out", "--model", small_file, "--memory", "2MB", "--self-ensemble"]
@@ -215,9 +199,7 @@ def test_signals_leave_nothing_behind(folder: Path, small_file: Path, number: st
     assert not [path for path in (folder / "out").rglob("*") if path.is_file()]
 
 
-def test_failed_write_stops_no_other(
-    folder: Path, small_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_failed_write_stops_no_other(folder, small_file, monkeypatch, capsys):
     real = batch.FileTask.finish
 
     def finish(self: batch.FileTask) -> None:
@@ -232,7 +214,7 @@ def test_failed_write_stops_no_other(
     assert (folder / "out/sub/b.png").exists() and not (folder / "out/a.png").exists()
 
 
-def test_provenance(folder: Path, small: Weights, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_provenance(folder, small, small_file, capsys):
     assert upscale(small_file, folder / "in/a.png", "-o", folder / "a.jpg", "--scale", "3") == 0
     capsys.readouterr()
     assert main(["info", str(folder / "a.jpg"), "--json"]) == 0
@@ -244,14 +226,14 @@ def test_provenance(folder: Path, small: Weights, small_file: Path, capsys: pyte
     assert files.read_provenance(folder / "b.jpg") is None
 
 
-def test_info_of_weights(small: Weights, small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_of_weights(small, small_file, capsys):
     assert main(["info", str(small_file)]) == 0
     output = capsys.readouterr().out
     assert small.sha256 in output and "receptive_field" in output and "10 pixels" in output and "recipe" in output
     assert main(["info", "nonesuch"]) == 2
 
 
-def test_tiled_file(folder: Path, small_file: Path) -> None:
+def test_tiled_file(folder, small_file):
     """Tiles change no byte of the file but the provenance."""
     files.write_array(folder / "l.png", np.random.default_rng(1).integers(0, 256, (120, 90, 3), np.uint8))
     for name, memory in (("one.png", "1GB"), ("many.png", "2MB")):

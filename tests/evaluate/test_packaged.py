@@ -1,7 +1,5 @@
 """The packaged models score what the documents say."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
@@ -28,7 +26,7 @@ def said(document: Path, row: str, cells: tuple[str, ...]) -> dict[str, float]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["srresnet", "srgan"])
-def test_the_tables_are_what_evaluate_prints(name: str, data: Path, tmp_path: Path) -> None:
+def test_the_tables_are_what_evaluate_prints(name, data, tmp_path):
     arguments = ["evaluate", "--model", name, "--data", str(data), "--json", str(tmp_path / "scores.json")]
     assert cli.main([*arguments, "--sets", *SETS, "--quiet"]) == 0
     sets = json.loads((tmp_path / "scores.json").read_text())["sets"]
@@ -44,7 +42,7 @@ def test_the_tables_are_what_evaluate_prints(name: str, data: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["srresnet", "srgan"])
-def test_no_tint(name: str, data: Path) -> None:
+def test_no_tint(name, data):
     """Made small again, a picture has the mean colour that it had: a sum of weights once moved it by 1.8 levels of green."""
     upscaler, moved = Upscaler(name, engine="openvino", precision="fp32"), []
     for pair in validation_pairs(data)[::6]:

@@ -1,8 +1,5 @@
 """What each of the field's habits does to the bicubic row of Set14: the table of docs/evaluation.md."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,22 +63,18 @@ def without_antialiasing(hr: Array) -> Array:
         (y_from_image, 0, 25.7746),
     ],
 )
-def test_which_channel_and_border(
-    set14: list[tuple[Array, Array]], of: Callable[[Array], Array], pixels: int, decibels: float
-) -> None:
+def test_which_channel_and_border(set14, of, pixels, decibels):
     scores = [psnr(shave(of(bicubic_x4(lr)), pixels), shave(of(hr), pixels)) for lr, hr in set14]
     assert np.mean(scores) == pytest.approx(decibels, abs=5e-5)
 
 
 @pytest.mark.parametrize(("down", "decibels"), [(by_pillow, 25.9990), (without_antialiasing, 25.0523)])
-def test_which_low_resolution_picture(
-    set14: list[tuple[Array, Array]], down: Callable[[Array], Array], decibels: float
-) -> None:
+def test_which_low_resolution_picture(set14, down, decibels):
     scores = [psnr(*(shave(y_from_image(x)) for x in (bicubic_x4(down(hr)), hr))) for _, hr in set14]
     assert np.mean(scores) == pytest.approx(decibels, abs=5e-5)
 
 
-def test_which_mean_and_which_ssim(set14: list[tuple[Array, Array]]) -> None:
+def test_which_mean_and_which_ssim(set14):
     pairs = [(shave(y_from_image(bicubic_x4(lr))), shave(y_from_image(hr))) for lr, hr in set14]
     pooled = np.concatenate([((sr - hr) ** 2).ravel() for sr, hr in pairs]).mean()
     assert 10 * np.log10(255**2 / pooled) == pytest.approx(24.8603, abs=5e-5)

@@ -1,7 +1,5 @@
 """Scores on test sets: known values, cropping, grey images, the sentences about wrong files."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 
@@ -41,14 +39,14 @@ def pair(tmp_path: Path) -> Pair:
     return Pair(name="a", hr=tmp_path / "a_HR.png", lr=tmp_path / "a_LR.png")
 
 
-def test_psnr_y_is_of_unrounded_luma() -> None:
+def test_psnr_y_is_of_unrounded_luma():
     sr, hr = image(30, 30, 3), image(30, 30, 3, seed=1)
     scores = score(sr, hr)
     assert scores.psnr_y == psnr(y_from_rgb(shave(sr)), y_from_rgb(shave(hr)))
     assert scores.psnr_rgb == psnr(shave(sr), shave(hr))
 
 
-def test_grey_is_scored_unscaled() -> None:
+def test_grey_is_scored_unscaled():
     hr = image(30, 30)
     sr = (hr.astype(int) + 10).clip(0, 255).astype(np.uint8)
     grey = score(sr, hr)
@@ -60,7 +58,7 @@ def test_grey_is_scored_unscaled() -> None:
     assert score(sr, colour) == score(np.stack([sr, sr, sr], axis=2), colour)
 
 
-def test_niqe_of_small_or_flat_images_is_none() -> None:
+def test_niqe_of_small_or_flat_images_is_none():
     assert score(image(200, 220, 3), image(200, 220, 3)).niqe is None
     assert score(image(200, 220, 3), image(200, 220, 3), niqe_model=NIQE).niqe is not None
     small = image(100, 220, 3)  # shaved: 92 rows, no block of 96
@@ -69,7 +67,7 @@ def test_niqe_of_small_or_flat_images_is_none() -> None:
     assert score(flat, flat, niqe_model=NIQE).niqe is None
 
 
-def test_mean_has_niqe_only_if_all_images_have() -> None:
+def test_mean_has_niqe_only_if_all_images_have():
     a = Scores(psnr_y=20, psnr_rgb=10, ssim_wang=0.5, ssim_daala=0.25, niqe=4.0)
     b = Scores(psnr_y=30, psnr_rgb=20, ssim_wang=1.0, ssim_daala=0.75, niqe=6.0)
     assert mean_scores([a, b]) == Scores(psnr_y=25, psnr_rgb=15, ssim_wang=0.75, ssim_daala=0.5, niqe=5.0)
@@ -79,7 +77,7 @@ def test_mean_has_niqe_only_if_all_images_have() -> None:
         mean_scores([])
 
 
-def test_lr_is_the_file_or_the_exact_bicubic(pair: Pair, tmp_path: Path) -> None:
+def test_lr_is_the_file_or_the_exact_bicubic(pair, tmp_path):
     seen = []
 
     def upscale(lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -92,20 +90,20 @@ def test_lr_is_the_file_or_the_exact_bicubic(pair: Pair, tmp_path: Path) -> None
     assert given.images["a"] == given.mean
 
 
-def test_odd_hr_is_cropped_to_multiples_of_four(tmp_path: Path) -> None:
+def test_odd_hr_is_cropped_to_multiples_of_four(tmp_path):
     hr = image(43, 50, 3)
     write_array(tmp_path / "odd.png", hr)
     result = evaluate(bicubic_x4, [Pair(name="odd", hr=tmp_path / "odd.png", lr=None)])
     assert result.mean == score(bicubic_x4(downscaled(hr)), hr[:40, :48])
 
 
-def test_saved_file_scores_as_the_array(pair: Pair, tmp_path: Path) -> None:
+def test_saved_file_scores_as_the_array(pair, tmp_path):
     direct = evaluate(bicubic_x4, [pair])
     write_array(tmp_path / "sr.png", bicubic_x4(downscaled(image(40, 48, 3))))
     assert evaluate_images({"a": tmp_path / "sr.png"}, [pair]) == direct
 
 
-def test_wrong_sizes_name_both_files(pair: Pair, tmp_path: Path) -> None:
+def test_wrong_sizes_name_both_files(pair, tmp_path):
     write_array(tmp_path / "small.png", image(20, 24, 3))
     with pytest.raises(DataError, match=r"small.png is 24x20, but .*a_HR.png .* is 48x40"):
         evaluate_images({"a": tmp_path / "small.png"}, [pair])
@@ -113,18 +111,18 @@ def test_wrong_sizes_name_both_files(pair: Pair, tmp_path: Path) -> None:
         evaluate(bicubic_x4, [Pair(name="a", hr=pair.hr, lr=tmp_path / "small.png")])
 
 
-def test_too_small_image_is_named(tmp_path: Path) -> None:
+def test_too_small_image_is_named(tmp_path):
     write_array(tmp_path / "tiny.png", image(16, 40, 3))
     with pytest.raises(DataError, match=r"tiny.png is 40x16; .*19 x 19"):
         evaluate(bicubic_x4, [Pair(name="tiny", hr=tmp_path / "tiny.png", lr=None)])
 
 
-def test_upscaler_of_the_wrong_scale_is_a_bug(pair: Pair) -> None:
+def test_upscaler_of_the_wrong_scale_is_a_bug(pair):
     with pytest.raises(ValueError, match=r"upscaling gave uint8 \(10, 12, 3\)"):
         evaluate(lambda lr: lr, [pair])
 
 
-def test_niqe_ranks_hr_above_bicubic(data: Path) -> None:
+def test_niqe_ranks_hr_above_bicubic(data):
     model = read_niqe_model(data / "niqe" / "niqe_pris_params.npz")
     folder = data / "Set5" / "image_SRF_4"
     name = "img_001_SRF_4"

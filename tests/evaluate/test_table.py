@@ -1,7 +1,5 @@
 """The table's rows and the JSON document: the paper's numbers, other image sets, no NaN."""
 
-from __future__ import annotations
-
 import json
 import math
 from typing import Any
@@ -17,26 +15,26 @@ def keys(value: Any) -> Any:
     return {name: keys(below) for name, below in value.items()} if isinstance(value, dict) else None
 
 
-def test_long_name_widens_the_table() -> None:
+def test_long_name_widens_the_table():
     table = Table(["a" * 60])
     row = table.row("a" * 60, ONE)
     lines = [table.header(), row, *table.bicubic_rows("Set5", ONE), *table.mean_rows("Set5", ONE)]
     assert len({len(line) for line in lines}) == 1 and len(lines[0]) > 120
 
 
-def test_set_outside_the_paper() -> None:
+def test_set_outside_the_paper():
     table, scores = Table(["a"]), SetScores(mean=ONE, images={"a": ONE})
     assert len(table.bicubic_rows("Kodak24", ONE)) == len(table.mean_rows("Kodak24", ONE)) == 1
     assert to_json(Evaluated(name="x"), {"Kodak24": (scores, scores)})["sets"]["Kodak24"]["paper"] is None
 
 
-def test_other_images_than_the_papers_are_noted() -> None:
+def test_other_images_than_the_papers_are_noted():
     assert warnings("Set5", 5, ONE) == [] == warnings("Kodak24", 3, ONE)
     assert "here are 4" in warnings("Set5", 4, ONE)[0]
     assert "should give 25.9970 dB and gives 28.4302" in warnings("Set14", 14, ONE)[0]
 
 
-def test_shape_of_the_document() -> None:
+def test_shape_of_the_document():
     scores = SetScores(mean=ONE, images={"img_001": ONE})
     evaluated = Evaluated(name="m", sha256="00", engine="openvino", precision="fp32")
     document = to_json(evaluated, {"Set5": (scores, scores)})
@@ -51,7 +49,7 @@ def test_shape_of_the_document() -> None:
     assert document["sets"]["Set5"]["mean"]["niqe"] is None and document["sets"]["Set5"]["count"] == 1
 
 
-def test_nan_and_infinity() -> None:
+def test_nan_and_infinity():
     odd = Scores(psnr_y=math.inf, psnr_rgb=-math.inf, ssim_wang=1.0, ssim_daala=math.nan, niqe=math.nan)
     scores = SetScores(mean=odd, images={"a": odd})
     text = json.dumps(to_json(Evaluated(name="x"), {"Set5": (scores, scores)}), allow_nan=False)

@@ -1,7 +1,5 @@
 """`srgan export`: every format runs in its own runtime as its source does, or is not written."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -92,7 +90,7 @@ def metadata_of(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("format", FORMATS)
-def test_output_at_other_sizes(tmp_path: Path, format: str, kind: str) -> None:
+def test_output_at_other_sizes(tmp_path, format, kind):
     path = written(tmp_path / "m.safetensors", CONFIGS[kind])
     target = tmp_path / f"out{NAMED[format]}"
     assert main([str(path), "--format", format, "-o", str(target)]) == 0
@@ -108,7 +106,7 @@ def test_output_at_other_sizes(tmp_path: Path, format: str, kind: str) -> None:
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_module_that_is_traced(kind: str, half: bool) -> None:
+def test_module_that_is_traced(kind, half):
     made = random_weights(CONFIGS[kind], seed=4)
     module = formats.unit_module(made, half=half)
     lr = images((2, 9, 14), seed=9)
@@ -120,7 +118,7 @@ def test_module_that_is_traced(kind: str, half: bool) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_metadata_of_the_file(tmp_path: Path, model: Path, format: str) -> None:
+def test_metadata_of_the_file(tmp_path, model, format):
     target = tmp_path / f"out{NAMED[format]}"
     main([str(model), "--format", format, "-o", str(target)])
     told = metadata_of(target)
@@ -134,7 +132,7 @@ def test_metadata_of_the_file(tmp_path: Path, model: Path, format: str) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_fp16_is_half_the_size_and_near(tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fp16_is_half_the_size_and_near(tmp_path, format, monkeypatch):
     monkeypatch.setattr(parity, "SIZES", ((1, 6, 9),))  # the other tests compare at all of them
     path = written(tmp_path / "m.safetensors", GeneratorConfig(blocks=4, width=32))
     sizes = {}
@@ -147,7 +145,7 @@ def test_fp16_is_half_the_size_and_near(tmp_path: Path, format: str, monkeypatch
     assert 1e-3 < mean < 0.25
 
 
-def test_file_that_differs_is_not_written(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_differs_is_not_written(tmp_path, model, monkeypatch):
     def shifted(weights: Weights) -> parity.Run:
         run = reference(weights)
         return lambda lr: np.clip(run(lr) + np.float32(0.002), 0, 1)
@@ -169,7 +167,7 @@ def written_form(model: Path) -> Path:
     return int8.path_beside(model)
 
 
-def test_int8_computes_in_int8_and_stays_near(tmp_path: Path, model: Path) -> None:
+def test_int8_computes_in_int8_and_stays_near(tmp_path, model):
     written_form(model)
     target = tmp_path / "out.xml"
     assert main([str(model), "--format", "openvino", "--precision", "int8", "-o", str(target)]) == 0
@@ -179,7 +177,7 @@ def test_int8_computes_in_int8_and_stays_near(tmp_path: Path, model: Path) -> No
     assert 0.05 < difference.mean() < 2
 
 
-def test_int8_needs_ranges_and_openvino(tmp_path: Path, model: Path) -> None:
+def test_int8_needs_ranges_and_openvino(tmp_path, model):
     with pytest.raises(UsageError, match="no int8 ranges"):
         main([str(model), "--format", "openvino", "--precision", "int8", "-o", str(tmp_path / "o.xml")])
     written_form(model)
@@ -187,7 +185,7 @@ def test_int8_needs_ranges_and_openvino(tmp_path: Path, model: Path) -> None:
         main([str(model), "--format", "onnx", "--precision", "int8", "-o", str(tmp_path / "o.onnx")])
 
 
-def test_onnx_runtime_agrees_with_the_upscaler(tmp_path: Path, model: Path) -> None:
+def test_onnx_runtime_agrees_with_the_upscaler(tmp_path, model):
     main([str(model), "--format", "onnx", "-o", str(tmp_path / "m.onnx")])
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
     upscaler = Upscaler(str(model), engine="openvino", precision="fp32")
@@ -206,18 +204,18 @@ def test_onnx_runtime_agrees_with_the_upscaler(tmp_path: Path, model: Path) -> N
         assert levels.std() > 10
 
 
-def test_nan_is_beyond_every_bound() -> None:
+def test_nan_is_beyond_every_bound():
     differences = parity.compare(lambda lr: np.full_like(lr, np.nan), lambda lr: lr)
     with pytest.raises(WeightsError, match="too far"):
         parity.check(differences, "int8", "x")
 
 
-def test_other_output_size_is_refused() -> None:
+def test_other_output_size_is_refused():
     with pytest.raises(WeightsError, match="expected"):
         parity.compare(lambda lr: lr[..., :-1], lambda lr: lr)
 
 
-def test_onnx_graph_has_standard_nodes() -> None:
+def test_onnx_graph_has_standard_nodes():
     config = GeneratorConfig(blocks=3, width=4)
     model = formats.onnx_model(config, weights.fold_batchnorm(random_weights(config)))
     onnx.checker.check_model(model, full_check=True)
@@ -230,7 +228,7 @@ def test_onnx_graph_has_standard_nodes() -> None:
     assert free == ["batch", "", "height", "width"]
 
 
-def test_only_the_format_torch_needs_pytorch(model: Path, tmp_path: Path) -> None:
+def test_only_the_format_torch_needs_pytorch(model, tmp_path):
     code = (
         "import sys; sys.modules['torch'] = None; from srgan.commands.export import main\n"
         f"for format in ('onnx', 'openvino', 'ncnn'): main([{str(model)!r}, '--format', format, '-o', {str(tmp_path)!r}])"
@@ -241,14 +239,14 @@ def test_only_the_format_torch_needs_pytorch(model: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_reference_is_the_pytorch_generator(kind: str) -> None:
+def test_reference_is_the_pytorch_generator(kind):
     made, lr = random_weights(CONFIGS[kind], seed=4), images((2, 9, 14), seed=9)
     with torch.inference_mode():
         sr_signed = generator_from_weights(made)(torch.from_numpy(lr)).numpy()
     np.testing.assert_allclose(reference(made)(lr), np.clip((sr_signed + 1) / 2, 0, 1), atol=2e-6)
 
 
-def test_ncnn_files_are_as_upscayl_and_chainner_read_them(tmp_path: Path) -> None:
+def test_ncnn_files_are_as_upscayl_and_chainner_read_them(tmp_path):
     """Names and counts; each blob is written once and read once; an odd number of halves is padded."""
     config = GeneratorConfig(blocks=2, width=1)
     made = weights.fold_batchnorm(random_weights(config))
@@ -264,7 +262,7 @@ def test_ncnn_files_are_as_upscayl_and_chainner_read_them(tmp_path: Path) -> Non
     assert len(graph.weights) % 4 == 0
 
 
-def test_a_mixture_of_the_packaged_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mixture_of_the_packaged_models(tmp_path, monkeypatch):
     monkeypatch.setattr(parity, "SIZES", ((1, 4, 6),))
     assert main(["--format", "ncnn", "--restore", "0.3", "--texture", "0.5", "-o", str(tmp_path)]) == 0
     assert metadata_of(tmp_path / "mixture-0.3-0.5-x4.param")["srgan.sha256"] == mixture(0.3, 0.5).sha256
@@ -280,12 +278,12 @@ def test_a_mixture_of_the_packaged_models(tmp_path: Path, monkeypatch: pytest.Mo
         (["--restore", "nan"], "restore is a number from 0 to 1, got nan"),
     ],
 )
-def test_a_model_or_a_mixture(words: list[str], sentence: str) -> None:
+def test_a_model_or_a_mixture(words, sentence):
     with pytest.raises(UsageError, match=sentence):
         main(words)
 
 
-def test_misuse_is_a_sentence(tmp_path: Path, model: Path) -> None:
+def test_misuse_is_a_sentence(tmp_path, model):
     with pytest.raises(UsageError, match=r"ends in \.onnx"):
         main([str(model), "--format", "onnx", "-o", str(tmp_path / "out.pt")])
     (tmp_path / "small-x4.bin").write_bytes(b"")

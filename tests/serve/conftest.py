@@ -1,7 +1,5 @@
 """A running service with small models of random weights in place of the packaged ones."""
 
-from __future__ import annotations
-
 import socket
 import threading
 import time

@@ -1,7 +1,5 @@
 """What schemathesis needs to know to send pictures: SCHEMATHESIS_HOOKS=tests.serve.schemathesis_hooks."""
 
-from __future__ import annotations
-
 import schemathesis
 from hypothesis import strategies as st
 

@@ -1,10 +1,7 @@
 """The HTTP API: the command line's bytes, refusals as problem+json, full queues, clients that leave."""
 
-from __future__ import annotations
-
 import logging
 import socket
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -75,9 +72,7 @@ def head(served: Running, length: int) -> bytes:
         ("large.png", {"height": 150, "width": 170}, {}),
     ],
 )
-def test_answer_equals_the_commands_file(
-    running: Running, image_file: Callable[..., Path], name: str, how: dict[str, Any], query: dict[str, Any]
-) -> None:
+def test_answer_equals_the_commands_file(running, image_file, name, how, query):
     source = image_file(name, **how)
     answer = post(running, source.read_bytes(), **query)
     assert answer.status_code == 200, answer.text
@@ -86,7 +81,7 @@ def test_answer_equals_the_commands_file(
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "tiff", "avif"])
-def test_every_format(running: Running, image_file: Callable[..., Path], kind: str) -> None:
+def test_every_format(running, image_file, kind):
     suffix = {"jpeg": ".jpg", "tiff": ".tif"}.get(kind, f".{kind}")
     source = image_file()
     answer = post(running, source.read_bytes(), format=kind)
@@ -94,7 +89,7 @@ def test_every_format(running: Running, image_file: Callable[..., Path], kind: s
     assert answer.content == by_command(source, source.with_name(f"ours{suffix}"))
 
 
-def test_alpha_profile_and_depth_are_kept(running: Running, tmp_path: Path) -> None:
+def test_alpha_profile_and_depth_are_kept(running, tmp_path):
     from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -108,7 +103,7 @@ def test_alpha_profile_and_depth_are_kept(running: Running, tmp_path: Path) -> N
     assert sr.alpha is not None and sr.pixels.dtype == alpha.dtype and sr.metadata.icc == profile
 
 
-def test_animations_and_pages_equal_the_command(run_service: Callable[..., Running], tmp_path: Path) -> None:
+def test_animations_and_pages_equal_the_command(run_service, tmp_path):
     small = run_service(pixels=3 * 24 * 32)
     frames = [PillowImage.fromarray(drawn(24, 32, seed=seed)) for seed in range(3)]
     for name, how in {"moving.gif": {"duration": 80, "loop": 0}, "pages.tif": {}}.items():
@@ -121,7 +116,7 @@ def test_animations_and_pages_equal_the_command(run_service: Callable[..., Runni
         assert "4 frames or pages, 3,072 pixels in all; the limit is 2,304 (--pixels" in refused
 
 
-def test_form_names_are_never_opened(running: Running, image_file: Callable[..., Path]) -> None:
+def test_form_names_are_never_opened(running, image_file):
     source = image_file()
     expected = by_command(source, source.with_name("ours.png"))
     for name in ("photo.png", "../../../etc/passwd", "/etc/passwd", "C:\\x.png", 'a"b\r\nX: y.png'):
@@ -131,7 +126,7 @@ def test_form_names_are_never_opened(running: Running, image_file: Callable[...,
         assert not set("/\\\n") & set(answer.headers["Content-Disposition"])
 
 
-def test_headers_and_provenance(running: Running, image_file: Callable[..., Path], tmp_path: Path) -> None:
+def test_headers_and_provenance(running, image_file, tmp_path):
     data, target, sha256 = image_file().read_bytes(), tmp_path / "answer.png", weights.read("srresnet").sha256
     answer = post(running, data, model="srresnet")
     assert (answer.headers["X-Srgan-Model"], answer.headers["X-Srgan-Model-Sha256"]) == ("srresnet", sha256)
@@ -149,9 +144,7 @@ def test_headers_and_provenance(running: Running, image_file: Callable[..., Path
     assert read_provenance(target) is None
 
 
-def test_damaged_images_get_the_commands_sentence(
-    running: Running, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_damaged_images_get_the_commands_sentence(running, tmp_path, capfd):
     good = file_bytes(40, 40)
     for name, data in {"text.png": b"hello, world", "cut.png": good[: len(good) // 2], "empty.gif": b"GIF89a"}.items():
         (tmp_path / name).write_bytes(data)
@@ -178,13 +171,11 @@ def test_damaged_images_get_the_commands_sentence(
         ("multipart/form-data; boundary=x", {}, 400, "damaged"),
     ],
 )
-def test_wrong_requests_get_a_sentence(
-    running: Running, kind: str, query: dict[str, Any], status: int, words: str
-) -> None:
+def test_wrong_requests_get_a_sentence(running, kind, query, status, words):
     assert words in detail(post(running, b"abc", kind, **query), status)
 
 
-def test_limits_of_pixels_and_bytes(run_service: Callable[..., Running]) -> None:
+def test_limits_of_pixels_and_bytes(run_service):
     small = run_service(pixels=1000, size=20_000, budget=100_000)
     for data, status, limit in ((file_bytes(40, 40), 422, "1,000 (--pixels"), (b"x" * 30_000, 413, "20,000 bytes")):
         sentence = detail(post(small, data), status)
@@ -192,7 +183,7 @@ def test_limits_of_pixels_and_bytes(run_service: Callable[..., Running]) -> None
     assert post(small, file_bytes(25, 40)).status_code == 200
 
 
-def test_other_methods_and_paths(running: Running) -> None:
+def test_other_methods_and_paths(running):
     answer = get(running, "/v1/upscale")
     assert "takes POST" in detail(answer, 405) and answer.headers["Allow"] == "POST"
     answer = requests.request("DELETE", f"{running.url}/v1/models", timeout=SECONDS)
@@ -201,7 +192,7 @@ def test_other_methods_and_paths(running: Running) -> None:
         assert "/docs" in detail(get(running, path), 404)
 
 
-def test_head_is_get_without_a_body(running: Running) -> None:
+def test_head_is_get_without_a_body(running):
     for path in ("/", "/docs", "/healthz", "/v1/models"):
         answer = requests.head(running.url + path, timeout=SECONDS)
         assert (answer.status_code, answer.content) == (200, b"")
@@ -209,7 +200,7 @@ def test_head_is_get_without_a_body(running: Running) -> None:
     assert requests.head(f"{running.url}/v1/upscale", timeout=SECONDS).status_code == 405
 
 
-def test_models_health_and_metrics(running: Running) -> None:
+def test_models_health_and_metrics(running):
     models = get(running, "/v1/models").json()
     assert {model["model"] for model in models["models"]} == {*CORNERS} and models["mixture"]
     assert get(running, "/healthz").text == "ok\n" and get(running, "/readyz").text == "ready\n"
@@ -229,9 +220,7 @@ def test_models_health_and_metrics(running: Running) -> None:
         assert sum(line.startswith(start) for line in lines) == 1, start
 
 
-def test_a_weights_file_is_offered_by_its_stem(
-    run_service: Callable[..., Running], models: Path, image_file: Callable[..., Path]
-) -> None:
+def test_a_weights_file_is_offered_by_its_stem(run_service, models, image_file):
     file = str(models / "srresnet.safetensors")
     served = run_service(model=(file,))
     answer = get(served, "/v1/models").json()
@@ -243,7 +232,7 @@ def test_a_weights_file_is_offered_by_its_stem(
     assert not {"texture", "restore"} & {parameter["name"] for parameter in upscale["parameters"]}
 
 
-def test_a_full_queue_is_429(run_service: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue_is_429(run_service, monkeypatch):
     served = run_service(queue=2)
     gate, data = Gate(served, monkeypatch, "large"), file_bytes(150, 150)
     with ThreadPoolExecutor(3) as threads:
@@ -260,7 +249,7 @@ def test_a_full_queue_is_429(run_service: Callable[..., Running], monkeypatch: p
     assert len({answer.content for answer in answers}) == 1
 
 
-def test_small_images_overtake_large_ones(run_service: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_images_overtake_large_ones(run_service, monkeypatch):
     served = run_service(queue=2)
     gate = Gate(served, monkeypatch, "large")
     with ThreadPoolExecutor(1) as threads:
@@ -272,9 +261,7 @@ def test_small_images_overtake_large_ones(run_service: Callable[..., Running], m
         assert large.result().status_code == 200
 
 
-def test_a_client_that_leaves_stops_its_job(
-    run_service: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_that_leaves_stops_its_job(run_service, monkeypatch):
     served = run_service(queue=2)
     gate, data = Gate(served, monkeypatch, "large"), file_bytes(150, 150)
     with served.connect() as running, served.connect() as waiting:
@@ -291,9 +278,7 @@ def test_a_client_that_leaves_stops_its_job(
     assert post(served, data).status_code == 200
 
 
-def test_a_bug_is_a_500_without_details(
-    run_service: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_bug_is_a_500_without_details(run_service, monkeypatch, caplog):
     served, data = run_service(), file_bytes(40, 40)
     with monkeypatch.context() as broken:
         broken.setattr("srgan.serve.service.upscale_bytes", lambda *_: 1 / 0)
@@ -304,7 +289,7 @@ def test_a_bug_is_a_500_without_details(
     assert post(served, data).status_code == 200
 
 
-def test_every_request_has_an_id_and_a_log_line(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_request_has_an_id_and_a_log_line(running, caplog):
     caplog.set_level(logging.INFO, "srgan")
     data = file_bytes(40, 40)
     answer = post(running, data)
@@ -320,9 +305,7 @@ def test_every_request_has_an_id_and_a_log_line(running: Running, caplog: pytest
     assert "/healthz" not in caplog.text
 
 
-def test_no_folder_of_the_server_in_an_answer(
-    run_service: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_folder_of_the_server_in_an_answer(run_service, monkeypatch, caplog):
     served, sentence = run_service(), "/dev/shm/srgan-x1/picture.jpg: a JPEG takes 65,502 of image/jpeg and/or less."
     answers = {
         ImageError: (422, sentence.replace("/dev/shm/srgan-x1/", "")),
@@ -340,7 +323,7 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def test_pixels_are_counted_without_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_are_counted_without_decoding(tmp_path, monkeypatch):
     """Of every page, and of formats that Pillow reads."""
     pages = [PillowImage.new("RGB", size) for size in ((30, 20), (10, 40))]
     pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
@@ -354,7 +337,7 @@ def test_pixels_are_counted_without_decoding(tmp_path: Path, monkeypatch: pytest
             count_pixels(source, Limits(pixels=500))
 
 
-def test_only_the_last_model_keeps_activations_of_large_images(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_last_model_keeps_activations_of_large_images(models, monkeypatch):
     released: list[str] = []
     monkeypatch.setattr(Upscaler, "release", lambda self: released.append(self.describe()["model"]))
     pool = ModelPool(engine="openvino")
@@ -364,7 +347,7 @@ def test_only_the_last_model_keeps_activations_of_large_images(models: Path, mon
     assert released == ["srgan", "photo"]
 
 
-def test_draining_refuses_new_work(run_service: Callable[..., Running]) -> None:
+def test_draining_refuses_new_work(run_service):
     served = run_service()
     served.service.drain()
     assert "shutting down" in detail(get(served, "/readyz"), 503)
@@ -373,9 +356,7 @@ def test_draining_refuses_new_work(run_service: Callable[..., Running]) -> None:
     assert "shutting down" in detail(answer, 503) and "Retry-After" in answer.headers
 
 
-def test_no_image_stays_on_a_disk(
-    running: Running, image_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_image_stays_on_a_disk(running, image_file, tmp_path, monkeypatch):
     source, scratch = image_file("photo.jpg"), tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
@@ -388,7 +369,7 @@ def test_no_image_stays_on_a_disk(
     assert [{*folder.iterdir()} - old for folder, old in zip(folders, before, strict=True)] == [set(), set()]
 
 
-def test_a_refused_sender_can_read_why(run_service: Callable[..., Running]) -> None:
+def test_a_refused_sender_can_read_why(run_service):
     served = run_service(size=50_000, budget=100_000)
     with served.connect() as sender:
         sender.sendall(head(served, 3_000_000))
@@ -397,7 +378,7 @@ def test_a_refused_sender_can_read_why(run_service: Callable[..., Running]) -> N
         assert sender.recv(12) == b"HTTP/1.1 413"
 
 
-def test_too_many_connections_are_503(run_service: Callable[..., Running]) -> None:
+def test_too_many_connections_are_503(run_service):
     served = run_service(connections=4)
     held: list[socket.socket] = [served.connect() for _ in range(4)]
     assert get(served, "/healthz").status_code == 503
@@ -407,7 +388,7 @@ def test_too_many_connections_are_503(run_service: Callable[..., Running]) -> No
     assert get(served, "/healthz").status_code == 200
 
 
-def test_the_docs_page_agrees_with_the_description(running: Running) -> None:
+def test_the_docs_page_agrees_with_the_description(running):
     description, page = get(running, "/openapi.json").json(), get(running, "/docs").text
     assert set(description["paths"]) == {"/v1/upscale", "/v1/models", "/healthz", "/readyz", "/metrics"}
     for path, operations in description["paths"].items():

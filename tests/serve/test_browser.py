@@ -1,7 +1,5 @@
 """The page in headless Chromium."""
 
-from __future__ import annotations
-
 import io
 import json
 import zipfile
@@ -108,7 +106,7 @@ def page(driver: tuple[webdriver.Chrome, Path], served: Running) -> Iterator[Pag
     assert [text for text in messages if " 400 (" not in text and " 422 (" not in text] == []
 
 
-def test_upload_and_download_equal_the_command(page: Page, image_file: Callable[..., Path]) -> None:
+def test_upload_and_download_equal_the_command(page, image_file):
     source = image_file("my photo.png", height=120, width=160)
     page.send(source)
     page.done()
@@ -121,7 +119,7 @@ def test_upload_and_download_equal_the_command(page: Page, image_file: Callable[
     assert page["sr"].get_property("naturalWidth") == page["before"].get_property("naturalWidth") == 640
 
 
-def test_scales_and_formats_equal_the_command(page: Page, image_file: Callable[..., Path]) -> None:
+def test_scales_and_formats_equal_the_command(page, image_file):
     source = image_file("deep.tif", height=60, width=80, deep=True)  # a browser shows no TIFF
     page.run("document.querySelector('input[value=\"3\"]').click()")
     page.send(source)
@@ -134,7 +132,7 @@ def test_scales_and_formats_equal_the_command(page: Page, image_file: Callable[.
     assert page.download()[1] == by_command(source, source.with_name("o.avif"), "--scale", "3")
 
 
-def test_the_divider(page: Page, image_file: Callable[..., Path]) -> None:
+def test_the_divider(page, image_file):
     page.send(image_file(height=120, width=160))
     page.done()
     before = _uncovered(page)
@@ -153,9 +151,7 @@ def _uncovered(page: Page) -> float:
     return float(clip.removeprefix("inset(").rstrip(")").split()[-1].removesuffix("px"))
 
 
-def test_another_texture_shows_a_tile_first(
-    page: Page, served: Running, image_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_texture_shows_a_tile_first(page, served, image_file, monkeypatch):
     source = image_file(height=150, width=170)
     page.send(source)
     page.done()
@@ -173,7 +169,7 @@ def test_another_texture_shows_a_tile_first(
     page.until(lambda: page["texture-value"].text == f"{AUTO_TEXTURES[0]:g}")
 
 
-def test_auto_shows_what_was_chosen(page: Page, tmp_path: Path) -> None:
+def test_auto_shows_what_was_chosen(page, tmp_path):
     source = tmp_path / "photo.jpg"
     write_image(source, Image(pixels=drawn(40, 56)), quality=50)
     page.send(source)
@@ -187,7 +183,7 @@ def test_auto_shows_what_was_chosen(page: Page, tmp_path: Path) -> None:
     assert page.download()[1] == by_command(source, source.with_name("o.jpg"), "--restore", "0.6")
 
 
-def test_files_become_a_queue_and_one_zip(page: Page, image_file: Callable[..., Path], tmp_path: Path) -> None:
+def test_files_become_a_queue_and_one_zip(page, image_file, tmp_path):
     (tmp_path / "other").mkdir()
     sources = [image_file("a.png"), image_file("größe.jpg", seed=2), image_file("other/a.png", seed=3)]
     broken = tmp_path / "text.png"
@@ -208,7 +204,7 @@ def test_files_become_a_queue_and_one_zip(page: Page, image_file: Callable[..., 
     assert not page["queue"].is_displayed() and not page["bar"].is_displayed() and page["empty"].is_displayed()
 
 
-def test_cancel(page: Page, served: Running, image_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel(page, served, image_file, monkeypatch):
     service = served.service
     gate = Gate(served, monkeypatch, "large")
     page.send(image_file(height=150, width=170))
@@ -229,7 +225,7 @@ def test_cancel(page: Page, served: Running, image_file: Callable[..., Path], mo
     )
 
 
-def test_a_service_that_went_away(page: Page, image_file: Callable[..., Path]) -> None:
+def test_a_service_that_went_away(page, image_file):
     def offline(value: bool) -> None:
         limits = {"offline": value, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
         page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", limits)
@@ -245,7 +241,7 @@ def test_a_service_that_went_away(page: Page, image_file: Callable[..., Path]) -
     assert not page["problem"].is_displayed()
 
 
-def test_what_is_transparent_shows_squares(page: Page, tmp_path: Path) -> None:
+def test_what_is_transparent_shows_squares(page, tmp_path):
     alpha = np.zeros((40, 40), np.uint8)
     alpha[:, :20] = 255  # a red half; the other half is transparent
     red = np.full((40, 40, 3), (255, 0, 0), np.uint8)
@@ -259,7 +255,7 @@ def test_what_is_transparent_shows_squares(page: Page, tmp_path: Path) -> None:
     assert {tuple(colour) for colour in right.reshape(-1, 3).tolist()} == {(255, 255, 255), (201, 201, 201)}
 
 
-def test_zoom_and_pan(page: Page, image_file: Callable[..., Path]) -> None:
+def test_zoom_and_pan(page, image_file):
     page.send(image_file(height=120, width=160))
     page.done()
 
@@ -290,7 +286,7 @@ def test_zoom_and_pan(page: Page, image_file: Callable[..., Path]) -> None:
     assert page["mark"].get_attribute("aria-pressed") == "false"
 
 
-def test_a_wrong_file_shows_the_sentence(page: Page, image_file: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_wrong_file_shows_the_sentence(page, image_file, tmp_path):
     (tmp_path / "text.png").write_bytes(b"this is no picture")
     (tmp_path / "empty.png").touch()
     page.send(image_file())
@@ -307,7 +303,7 @@ def test_a_wrong_file_shows_the_sentence(page: Page, image_file: Callable[..., P
     assert page["problem"].get_attribute("role") == "alert"
 
 
-def test_examples_paste_and_drop(page: Page, image_file: Callable[..., Path]) -> None:
+def test_examples_paste_and_drop(page, image_file):
     page.all("#examples button")[0].click()
     page.done()
     assert page["download"].get_attribute("download").endswith("_x4.png")
@@ -323,10 +319,10 @@ def test_examples_paste_and_drop(page: Page, image_file: Callable[..., Path]) ->
             kind,
             field,
         )
-        page.until(lambda kind=kind: page["download"].get_attribute("download") == f"{kind}_x4.png")  # type: ignore[misc]
+        page.until(lambda kind=kind: page["download"].get_attribute("download") == f"{kind}_x4.png")
 
 
-def test_keyboard_and_accessible_names(page: Page, image_file: Callable[..., Path]) -> None:
+def test_keyboard_and_accessible_names(page, image_file):
     page.send(image_file())
     page.done()
     page.run("for (const one of document.querySelectorAll('details')) one.open = true")
@@ -359,7 +355,7 @@ def test_keyboard_and_accessible_names(page: Page, image_file: Callable[..., Pat
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
-def test_fits_every_width_and_is_readable(page: Page, image_file: Callable[..., Path], width: int, dark: bool) -> None:
+def test_fits_every_width_and_is_readable(page, image_file, width, dark):
     page.open(width, 844, dark=dark)
     page.send(image_file(height=120, width=160))
     page.done()

@@ -1,7 +1,5 @@
 """The body reader: limits before and while reading, the byte budget, slow and leaving senders, hostile forms."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable
 from itertools import pairwise
@@ -55,7 +53,7 @@ def form(fields: dict[str, tuple[str, bytes]]) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["image/png", "IMAGE/JPEG", "application/octet-stream", "image/x; a=b"])
-def test_a_body_may_be_the_image(kind: str) -> None:
+def test_a_body_may_be_the_image(kind):
     assert read(kind, b"ab", b"", b"cd").data == b"abcd"
 
 
@@ -63,13 +61,13 @@ def test_a_body_may_be_the_image(kind: str) -> None:
     data=st.binary(min_size=1, max_size=200).filter(lambda data: b"--xyz" not in data),
     cuts=st.lists(st.integers(0, 400), max_size=5),
 )
-def test_a_form_is_read_whatever_its_chunks(data: bytes, cuts: list[int]) -> None:
+def test_a_form_is_read_whatever_its_chunks(data, cuts):
     body = form({"picture": ("a.png", data)})
     edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
     assert read(FORM, *(body[a:b] for a, b in pairwise(edges))) == ImageBytes(data=data, name="a.png")
 
 
-def test_a_form_never_touches_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_form_never_touches_a_disk(monkeypatch):
     def refuse(*arguments: Any, **named: Any) -> None:
         raise AssertionError("a temporary file was made")
 
@@ -79,7 +77,7 @@ def test_a_form_never_touches_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_any_form_is_an_image_or_a_400(body: bytes) -> None:
+def test_any_form_is_an_image_or_a_400(body):
     try:
         assert read(FORM, body)
     except Problem as problem:
@@ -100,13 +98,13 @@ def test_any_form_is_an_image_or_a_400(body: bytes) -> None:
         ("multipart/form-data", form({"picture": ("a.png", b"abc")}), 400),
     ],
 )
-def test_wrong_bodies(kind: str | None, body: bytes, status: int) -> None:
+def test_wrong_bodies(kind, body, status):
     with pytest.raises(Problem) as refused:
         read(kind, body)
     assert refused.value.status == status
 
 
-def test_413_by_the_header_and_by_the_bytes() -> None:
+def test_413_by_the_header_and_by_the_bytes():
     assert len(read("image/png", b"x" * 1000).data) == 1000
     start = form({"picture": ("a.png", b"x" * 600)})[:-11]
     for kind in ("image/png", FORM):
@@ -116,7 +114,7 @@ def test_413_by_the_header_and_by_the_bytes() -> None:
             assert refused.value.status == 413
 
 
-def test_all_bodies_share_the_budget() -> None:
+def test_all_bodies_share_the_budget():
     reader = BodyReader(**LIMITS)
 
     async def main() -> None:
@@ -131,13 +129,13 @@ def test_all_bodies_share_the_budget() -> None:
     asyncio.run(main())
 
 
-def test_a_slow_sender_is_408() -> None:
+def test_a_slow_sender_is_408():
     with pytest.raises(Problem, match="too slowly: 3 bytes") as refused:
         read("image/png", b"abc", STALL, patience=0.05)
     assert refused.value.status == 408 and refused.value.headers == {"Connection": "close"}
 
 
-def test_a_sender_that_leaves() -> None:
+def test_a_sender_that_leaves():
     for kind in ("image/png", FORM):
         with pytest.raises(ClientDisconnect):
             read(kind, b"\r\n--xyz", LEAVE)

@@ -1,7 +1,5 @@
 """16 clients, good and hostile, for a minute: good ones get the command's bytes, no 5xx, memory stays flat."""
 
-from __future__ import annotations
-
 import random
 import signal
 import socket
@@ -89,7 +87,7 @@ class Client:
         data, started = self.images[name], time.monotonic()
         how = {"files": {"picture": (f"../../{name}", data)}} if form else {"data": data}
         headers = {} if form else {"Content-Type": "application/octet-stream"}
-        answer = requests.post(f"{self.url}/v1/upscale?{query}", headers=headers, timeout=120, **how)  # type: ignore[arg-type]
+        answer = requests.post(f"{self.url}/v1/upscale?{query}", headers=headers, timeout=120, **how)
         if answer.status_code == 429:
             time.sleep(0.2)
         elif answer.content != self.expected[name, query]:
@@ -145,7 +143,7 @@ def resident_bytes(url: str) -> int:
 
 
 @pytest.mark.slow
-def test_a_minute_of_good_and_hostile_clients(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_minute_of_good_and_hostile_clients(tmp_path, capsys):
     expected = {}
     for name, data in images().items():
         (tmp_path / name).write_bytes(data)

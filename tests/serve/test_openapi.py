@@ -1,19 +1,14 @@
 """Schemathesis: every answer is as the OpenAPI description says."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-
-from tests.serve.conftest import Running
 
 TOKEN = "the-token-of-this-test"
 
 
-def test_schemathesis_has_no_finding(run_service: Callable[..., Running], tmp_path: Path) -> None:
+def test_schemathesis_has_no_finding(run_service, tmp_path):
     served = run_service(token=TOKEN, queue=64)
     options = "--checks all --max-examples 30 --seed 7 --no-color --suppress-health-check all".split()
     header = ["--header", f"Authorization: Bearer {TOKEN}"]

@@ -1,15 +1,10 @@
 """The page's files and its stream of events."""
 
-from __future__ import annotations
-
 import json
 import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import requests
 
 from srgan.image.files import Image, ImageBytes, read_image, read_rgb8
@@ -31,9 +26,7 @@ def frames(running: Running, data: bytes, name: str = "photo.png", **query: Any)
     return events
 
 
-def test_the_stream_has_bicubic_progress_and_the_commands_file(
-    running: Running, image_file: Callable[..., Path]
-) -> None:
+def test_the_stream_has_bicubic_progress_and_the_commands_file(running, image_file):
     source = image_file(height=140, width=150)
     events = frames(running, source.read_bytes(), texture="0.5", scale=3)
     kinds = [event["event"] for event, _ in events]
@@ -50,7 +43,7 @@ def test_the_stream_has_bicubic_progress_and_the_commands_file(
     assert last["done"] == last["total"] == 140 * 150
 
 
-def test_tiff_comes_with_a_png_view(running: Running) -> None:
+def test_tiff_comes_with_a_png_view(running):
     deep = file_bytes(40, 40, ".tif", deep=True)
     by_kind = {event["event"]: data for event, data in frames(running, deep, "photo.tif")}
     assert by_kind["sr"].startswith(b"II*") and by_kind["view"].startswith(b"\x89PNG")
@@ -58,7 +51,7 @@ def test_tiff_comes_with_a_png_view(running: Running) -> None:
     assert np.array_equal(sr, view)
 
 
-def test_a_failing_view_does_not_fail_the_result(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_view_does_not_fail_the_result(running, monkeypatch):
     def fail(data: bytes) -> bytes:
         raise RuntimeError("no view")
 
@@ -67,7 +60,7 @@ def test_a_failing_view_does_not_fail_the_result(running: Running, monkeypatch: 
     assert [event["event"] for event, _ in events][-2:] == ["sr", "end"]
 
 
-def test_the_body_counts_until_the_stream_ends(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_body_counts_until_the_stream_ends(running, monkeypatch):
     held, data = [], file_bytes(40, 40)
 
     def bicubic_image(image: Image, scale: int) -> Image:
@@ -80,19 +73,19 @@ def test_the_body_counts_until_the_stream_ends(running: Running, monkeypatch: py
     until(lambda: running.service.bodies.held == 0)
 
 
-def test_a_damaged_image_ends_the_stream(running: Running) -> None:
+def test_a_damaged_image_ends_the_stream(running):
     good = file_bytes(60, 60)
     [(event, _)] = frames(running, good[:40] + b"junk" + good[60:])
     assert (event["event"], event["status"]) == ("problem", 422)
     assert "photo.png" in event["detail"]
 
 
-def test_wrong_parameters_are_refused_before_the_stream(running: Running) -> None:
+def test_wrong_parameters_are_refused_before_the_stream(running):
     answer = requests.post(f"{running.url}/page/upscale?scale=9", files={"picture": b"x"}, timeout=30)
     assert answer.status_code == 400 and "2, 3 or 4" in answer.json()["detail"]
 
 
-def test_every_link_of_the_page_exists(running: Running) -> None:
+def test_every_link_of_the_page_exists(running):
     def get(path: str) -> requests.Response:
         return requests.get(running.url + path, timeout=30)
 

@@ -1,7 +1,5 @@
 """The job queue: order, positions, 429, stopped and failed jobs, draining; no worker is ever lost."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import threading
@@ -31,15 +29,15 @@ async def start(queue: JobQueue, job: Callable[[Any], Any], **options: Any) -> a
 
 
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"patience": -1.0}, {"budget": 5, "size": 6}])
-def test_wrong_limits(wrong: dict[str, Any]) -> None:
+def test_wrong_limits(wrong):
     with pytest.raises(ValueError, match=f"--{next(iter(wrong))} "):
         ServeLimits(**wrong)
 
 
-def test_one_job_at_a_time_in_order() -> None:
+def test_one_job_at_a_time_in_order():
     async def main() -> list[int]:
         queue, done, gate = job_queue(size=10), [], threading.Event()
-        tasks = [await start(queue, lambda p, n=n: (gate.wait(10), done.append(n))) for n in range(5)]  # type: ignore[misc]
+        tasks = [await start(queue, lambda p, n=n: (gate.wait(10), done.append(n))) for n in range(5)]
         assert (queue.running, queue.waiting) == (1, 4)
         gate.set()
         await asyncio.gather(*tasks)
@@ -50,7 +48,7 @@ def test_one_job_at_a_time_in_order() -> None:
     assert run(main) == [0, 1, 2, 3, 4]
 
 
-def test_positions() -> None:
+def test_positions():
     async def main() -> list[int]:
         queue, gate, positions = job_queue(size=10), threading.Event(), []
         tasks = [await start(queue, lambda p: gate.wait(10)) for _ in range(3)]
@@ -64,7 +62,7 @@ def test_positions() -> None:
     assert run(main) == [3, 2, 1]
 
 
-def test_a_full_queue_is_429_with_retry_after() -> None:
+def test_a_full_queue_is_429_with_retry_after():
     async def main() -> Problem:
         queue, gate = job_queue(size=2), threading.Event()
         queue.mean_seconds = 7.0
@@ -80,7 +78,7 @@ def test_a_full_queue_is_429_with_retry_after() -> None:
     assert problem.headers["Retry-After"] == "21"  # two wait, each takes 7 s
 
 
-def test_a_cancelled_job_stops_at_its_next_tile() -> None:
+def test_a_cancelled_job_stops_at_its_next_tile():
     async def main() -> None:
         queue, begun, ended = job_queue(), threading.Event(), threading.Event()
 
@@ -102,7 +100,7 @@ def test_a_cancelled_job_stops_at_its_next_tile() -> None:
     run(main)
 
 
-def test_a_worker_is_free_when_its_thread_ends() -> None:
+def test_a_worker_is_free_when_its_thread_ends():
     async def main() -> bool:
         queue, gate = job_queue(), threading.Event()
         first = await start(queue, lambda p: gate.wait(10))
@@ -115,7 +113,7 @@ def test_a_worker_is_free_when_its_thread_ends() -> None:
     assert run(main)
 
 
-def test_a_job_over_its_time_is_503() -> None:
+def test_a_job_over_its_time_is_503():
     async def main() -> Problem:
         queue = job_queue(seconds=0.05)
 
@@ -134,7 +132,7 @@ def test_a_job_over_its_time_is_503() -> None:
     assert "33 % were done" in problem.detail
 
 
-def test_a_failed_job_frees_its_worker() -> None:
+def test_a_failed_job_frees_its_worker():
     async def main() -> int:
         queue = job_queue()
         with pytest.raises(ZeroDivisionError):
@@ -144,7 +142,7 @@ def test_a_failed_job_frees_its_worker() -> None:
     assert run(main) == 7
 
 
-def test_drain() -> None:
+def test_drain():
     async def main() -> list[Any]:
         queue, gate = job_queue(), threading.Event()
         tasks = [await start(queue, lambda p: gate.wait(10)) for _ in range(3)]
@@ -160,7 +158,7 @@ def test_drain() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_no_worker_is_lost(seed: int) -> None:
+def test_no_worker_is_lost(seed):
     async def main() -> None:
         chance, queue = random.Random(seed), job_queue(workers=2, size=8)
         tasks: list[asyncio.Task[Any]] = []

@@ -3,8 +3,6 @@
 Usage: ranks.py PACK FOLDER. Rank 0 writes FOLDER/{rank,sync}_{pretrain,adversarial}.pt: the networks' tensors.
 """
 
-from __future__ import annotations
-
 import functools
 import sys
 from pathlib import Path
@@ -56,7 +54,7 @@ def first_generator() -> Generator:
 
 def trained(name: str, pack: PackedImages, ranks: Ranks, settings: TrainSettings, device: torch.device) -> Phase:
     """A phase after five steps."""
-    phases.Discriminator = SmallDiscriminator  # type: ignore[misc, assignment]
+    phases.Discriminator = SmallDiscriminator
     generator = first_generator()
     if settings.speed.sync_batchnorm:
         synchronise_batchnorm(generator, device)

@@ -1,7 +1,5 @@
 """A training run that takes seconds: a tiny generator, small crops, scikit-image's pictures, no VGG19."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,11 +1,8 @@
 """Checkpoints: whole or refused. Bits are flipped at random places."""
 
-from __future__ import annotations
-
 import errno
 import os
 import random
-from pathlib import Path
 
 import pytest
 import torch
@@ -31,12 +28,12 @@ def same(a: Checkpoint, b: Checkpoint) -> bool:
     return equal and (a.phase, a.step, a.metadata) == (b.phase, b.step, b.metadata)
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_what_is_written_is_read(tmp_path):
     path = checkpoints.write(tmp_path, state(7), keep=2)
     assert same(checkpoints.read(path), state(7))
 
 
-def test_the_newest_are_kept_in_order_of_phase_and_step(tmp_path: Path) -> None:
+def test_the_newest_are_kept_in_order_of_phase_and_step(tmp_path):
     for step in (9, 10, 100):
         checkpoints.write(tmp_path, state(step), keep=2)
     checkpoints.write(tmp_path, state(1, "adversarial"), keep=2)
@@ -44,7 +41,7 @@ def test_the_newest_are_kept_in_order_of_phase_and_step(tmp_path: Path) -> None:
     assert names == ["adversarial_00000001.checkpoint", "pretrain_00000100.checkpoint"]
 
 
-def test_a_flipped_bit_never_gives_another_state(tmp_path: Path) -> None:
+def test_a_flipped_bit_never_gives_another_state(tmp_path):
     path = checkpoints.write(tmp_path, state(3), keep=2)
     whole = path.read_bytes()
     rng = random.Random(5)
@@ -63,14 +60,14 @@ def test_a_flipped_bit_never_gives_another_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 7, 8, 100, -1])
-def test_a_cut_file_is_refused(tmp_path: Path, length: int) -> None:
+def test_a_cut_file_is_refused(tmp_path, length):
     path = checkpoints.write(tmp_path, state(3), keep=2)
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(CheckpointError):
         checkpoints.read(path)
 
 
-def test_a_damaged_newest_is_named_and_the_one_before_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_newest_is_named_and_the_one_before_is_used(tmp_path, caplog):
     checkpoints.write(tmp_path, state(1), keep=2)
     newest = checkpoints.write(tmp_path, state(2), keep=2)
     newest.write_bytes(newest.read_bytes()[:-3])
@@ -78,13 +75,13 @@ def test_a_damaged_newest_is_named_and_the_one_before_is_used(tmp_path: Path, ca
     assert len(caplog.messages) == 1 and newest.name in caplog.messages[0]
 
 
-def test_all_damaged_is_an_error(tmp_path: Path) -> None:
+def test_all_damaged_is_an_error(tmp_path):
     checkpoints.write(tmp_path, state(1), keep=2).write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="every checkpoint in"):
         checkpoints.newest(tmp_path)
 
 
-def test_a_write_that_fails_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

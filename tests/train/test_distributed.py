@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import functools
 import os
 import signal
@@ -97,9 +95,7 @@ def reference(pack: PackedImages, name: str, count: int) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", ["pretrain", "adversarial"])
 @pytest.mark.parametrize(("mode", "count"), [("rank", 2), pytest.param("sync", 1, marks=NEEDS_CUDA)])
-def test_two_processes_are_one_that_averages(
-    two_ranks: Path, pack: PackedImages, name: str, mode: str, count: int
-) -> None:
+def test_two_processes_are_one_that_averages(two_ranks, pack, name, mode, count):
     """BatchNorm per rank: as one process with two half batches; synchronised: as one with the whole batch."""
     together = torch.load(two_ranks / f"{mode}_{name}.pt")
     alone = reference(pack, name, count)
@@ -112,19 +108,19 @@ def test_two_processes_are_one_that_averages(
     assert max((together[n] - t).abs().max() for n, t in other.items()) > 1e-6, "the two ways are unlike"
 
 
-def test_synchronised_batchnorm_needs_a_gpu() -> None:
+def test_synchronised_batchnorm_needs_a_gpu():
     with pytest.raises(SettingsError, match=r"sync_batchnorm runs on CUDA devices only.*'cpu'"):
         synchronise_batchnorm(torch.nn.BatchNorm2d(2), CPU)
 
 
-def test_alone_nothing_is_exchanged() -> None:
+def test_alone_nothing_is_exchanged():
     with process_group(CPU, batch_size=7) as ranks:
         assert ranks is ALONE and ranks.is_main
         assert ranks.broadcast_object(lambda: 3) == 3 and ranks.all_reduce_max(15) == 15
         assert ranks.all_reduce_mean({"pixel": 0.5}) == {"pixel": 0.5}
 
 
-def test_a_batch_that_cannot_be_shared_equally_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_cannot_be_shared_equally_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(SettingsError, match="batch_size is 16, which 3 processes"), process_group(CPU, batch_size=16):
@@ -133,7 +129,7 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(monkeypatch: pytest.Mo
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the process in /proc")
-def test_killing_one_process_ends_the_job_with_a_sentence(tmp_path: Path) -> None:
+def test_killing_one_process_ends_the_job_with_a_sentence(tmp_path):
     with start(tmp_path, "--pretrain-steps", "100000") as job:
         wait_for(lambda: '"report"' in (tmp_path / "run/journal.jsonl").read_text(), job)
         os.kill(rank_of(job.pid, 1), signal.SIGKILL)
@@ -146,7 +142,7 @@ def test_killing_one_process_ends_the_job_with_a_sentence(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_the_command_under_torchrun(tmp_path: Path) -> None:
+def test_the_command_under_torchrun(tmp_path):
     """Both phases, one writer; and stopped before its last step and gone on with, it comes to the same bits."""
 
     def done(name: str, *more: str) -> Path:

@@ -1,7 +1,5 @@
 """Muon: its step as linear algebra has it, PyTorch's own Muon, and which parameters it is for."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
@@ -12,7 +10,7 @@ from srgan.train.optimizers import RMS_SCALE, Muon, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (12, 12)])
-def test_orthogonal_keeps_singular_vectors_and_evens_the_values(shape: tuple[int, int]) -> None:
+def test_orthogonal_keeps_singular_vectors_and_evens_the_values(shape):
     rng = torch.Generator().manual_seed(0)
     u, _, v = torch.linalg.svd(torch.randn(shape, dtype=torch.float64, generator=rng), full_matrices=False)
     values = torch.logspace(-1, 1, min(shape), dtype=torch.float64)
@@ -22,7 +20,7 @@ def test_orthogonal_keeps_singular_vectors_and_evens_the_values(shape: tuple[int
     assert even.diagonal().min() > 0.6 and even.diagonal().max() < 1.3
 
 
-def test_a_kernel_moves_as_by_pytorch_s_muon() -> None:
+def test_a_kernel_moves_as_by_pytorch_s_muon():
     """Theirs works on matrices, in bf16, and knows a stride of 0.2 only."""
     if not hasattr(torch.optim, "Muon"):
         pytest.skip("this PyTorch has no Muon")
@@ -41,7 +39,7 @@ def test_a_kernel_moves_as_by_pytorch_s_muon() -> None:
         assert (kernel.flatten(1) - matrix).norm() < 0.05 * moved
 
 
-def test_the_step_s_length_is_the_stride_and_the_others_are_adam_s() -> None:
+def test_the_step_s_length_is_the_stride_and_the_others_are_adam_s():
     generator = Generator(GeneratorConfig(blocks=1, width=8)).to(memory_format=torch.channels_last)
     before = {name: p.detach().clone() for name, p in generator.named_parameters()}
     optimizer = optimizers.muon(generator, b1=0.9, b2=0.999)
@@ -63,7 +61,7 @@ def test_the_step_s_length_is_the_stride_and_the_others_are_adam_s() -> None:
             torch.testing.assert_close(length, torch.tensor(1e-3), rtol=1e-3, atol=0.0, msg=name)
 
 
-def test_its_state_goes_through_names_and_back() -> None:
+def test_its_state_goes_through_names_and_back():
     def stepped(times: int, generator: Generator, optimizer: Muon, first: int = 0) -> None:
         for number in range(first, first + times):
             rng = torch.Generator().manual_seed(number)

@@ -1,7 +1,5 @@
 """The phases: precision, compilation, and their state."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -50,7 +48,7 @@ def after(one: Phase, steps: int = 3, device: torch.device = CPU) -> dict[str, T
     return one.state_dict()
 
 
-def test_a_failing_compiler_is_an_error_that_names_no_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_compiler_is_an_error_that_names_no_compile(monkeypatch):
     from torch._dynamo.exc import Unsupported
 
     def failing(network: nn.Module, mode: str | None) -> Callable[[Tensor], Any]:
@@ -71,7 +69,7 @@ def test_a_failing_compiler_is_an_error_that_names_no_compile(monkeypatch: pytes
         phase("pretrain").step(0, batch(0), 1e-3)
 
 
-def test_nothing_is_compiled_on_a_cpu_or_with_synchronised_batchnorm() -> None:
+def test_nothing_is_compiled_on_a_cpu_or_with_synchronised_batchnorm():
     cuda = torch.device("cuda")
     assert not phases.is_compiled(SETTINGS, CPU) and phases.is_compiled(SETTINGS, cuda)
     assert not phases.is_compiled(config.replace(SETTINGS, sync_batchnorm=True), cuda)
@@ -79,7 +77,7 @@ def test_nothing_is_compiled_on_a_cpu_or_with_synchronised_batchnorm() -> None:
 
 
 @pytest.mark.slow
-def test_compiled_and_eager_steps_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_and_eager_steps_agree(monkeypatch):
     wanted = after(phase("adversarial"), 2)
     monkeypatch.setattr(phases, "is_compiled", lambda settings, device: True)
     found = after(phase("adversarial"), 2)
@@ -90,7 +88,7 @@ def test_compiled_and_eager_steps_agree(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("name", ["pretrain", "adversarial"])
-def test_steps_with_cuda_graphs_agree_with_eager_ones(name: str) -> None:
+def test_steps_with_cuda_graphs_agree_with_eager_ones(name):
     cuda, exact = torch.device("cuda"), config.replace(SETTINGS, precision="fp32", device="cuda")
     eager, graphs = (
         after(phase(name, config.replace(exact, compile=compile), cuda), 8, cuda) for compile in (False, True)
@@ -101,7 +99,7 @@ def test_steps_with_cuda_graphs_agree_with_eager_ones(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["pretrain", "adversarial"])
-def test_bf16_keeps_losses_weights_and_statistics_in_fp32(name: str) -> None:
+def test_bf16_keeps_losses_weights_and_statistics_in_fp32(name):
     exact, rounded = phase(name), phase(name, config.replace(SETTINGS, precision="bf16"))
     for step in range(3):
         wanted, found = (one.step(step, batch(step), 1e-4) for one in (exact, rounded))
@@ -114,14 +112,14 @@ def test_bf16_keeps_losses_weights_and_statistics_in_fp32(name: str) -> None:
             assert torch.allclose(rounded.state_dict()[key], tensor, rtol=0.05, atol=1e-3), key
 
 
-def test_fp64_is_double_from_end_to_end() -> None:
+def test_fp64_is_double_from_end_to_end():
     one = phase("adversarial", config.replace(SETTINGS, precision="fp64"))
     losses = one.step(0, batch(0), 1e-3)
     assert {losses[n].dtype for n in ("content", "pixel", "adversarial", "discriminator")} == {torch.float64}
     assert {t.dtype for n, t in one.state_dict().items() if not n.endswith(".step")} == {torch.float64}
 
 
-def test_loading_replaces_the_whole_state_of_adam() -> None:
+def test_loading_replaces_the_whole_state_of_adam():
     one = phase("pretrain")
     start = {name: tensor.clone() for name, tensor in one.state_dict().items()}
     first = {name: tensor.clone() for name, tensor in after(one).items()}

@@ -1,9 +1,5 @@
 """The settings: flat files of earlier versions, and what a resumed run may change."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 
 from srgan import config
@@ -13,26 +9,26 @@ from srgan.train import recipes
 from srgan.train.settings import FREE_TO_CHANGE, TrainSettings, changed
 
 
-def test_a_checkpoint_from_before_a_setting_had_its_default() -> None:
+def test_a_checkpoint_from_before_a_setting_had_its_default():
     before = config.to_mapping(TrainSettings()) | {"graph": True, "quiet": True}  # two that are gone
     del before["shift"]
     assert changed(before, TrainSettings()) == {}
     assert changed(before, TrainSettings.flat(shift=True)) == {"shift": (False, True)}
 
 
-def test_a_settings_file_of_the_first_edition_loads() -> None:
+def test_a_settings_file_of_the_first_edition_loads():
     before = config.to_mapping(recipes.best()) | {"graph": True, "quiet": False, "seed": 7, "texture_weight": "2e-1"}
     settings = config.from_mapping(recipes.paper(), before, where="settings.yaml")
     assert settings == config.replace(recipes.best(), seed=7, texture_weight=0.2)
 
 
-def test_a_run_of_an_earlier_version_downloads_nothing_when_resumed(tmp_path: Path) -> None:
+def test_a_run_of_an_earlier_version_downloads_nothing_when_resumed(tmp_path):
     (tmp_path / "settings.yaml").write_text("fetch: true\nevaluate: true\nseed: 3\n")
     command = parse_command(["--output", str(tmp_path), "--resume"])
     assert (command.run.seed, command.pipeline) == (3, Pipeline())
 
 
-def test_free_to_change_are_settings() -> None:
+def test_free_to_change_are_settings():
     assert config.to_mapping(TrainSettings()).keys() >= FREE_TO_CHANGE
 
 
@@ -51,6 +47,6 @@ def test_free_to_change_are_settings() -> None:
         ({"degrade": True, "loader": "device"}, "degrade compresses the crops on the CPU"),
     ],
 )
-def test_a_wrong_value_is_a_sentence(values: dict[str, object], words: str) -> None:
+def test_a_wrong_value_is_a_sentence(values, words):
     with pytest.raises(SettingsError, match=words):
         TrainSettings.flat(**values)

@@ -1,7 +1,5 @@
 """The adversarial step: each loss by its weight, the discriminator on features and on shifted images."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 
@@ -55,7 +53,7 @@ def step(
 
     def features(images: Tensor) -> dict[str, Tensor]:
         seen.append(images.detach().clone())
-        return vgg(images)  # type: ignore[no-any-return]
+        return vgg(images)
 
     nets = AdversarialNets(
         generator=generator,
@@ -77,9 +75,7 @@ def gradient(vgg: VGG19, layer: str = "54", **weights: float) -> Tensor:
 
 
 @pytest.mark.parametrize("name", list(NO_WEIGHTS))
-def test_each_loss_weight_changes_the_gradient_and_shows_in_the_journal(
-    name: str, vgg: VGG19, vgg_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_loss_weight_changes_the_gradient_and_shows_in_the_journal(name, vgg, vgg_file, tmp_path, monkeypatch):
     """A weighted loss is a function, a field and a line in the step; this test is the proof of the third."""
     layer = "22" if name == "total_variation_weight" else "54"
     others = {"content_weight": 0.5} if name != "content_weight" else {"pixel_weight": 0.5}
@@ -97,13 +93,13 @@ def test_each_loss_weight_changes_the_gradient_and_shows_in_the_journal(
     assert last["phase"] == "adversarial" and {"content", "adversarial", *reported} <= last["loss"].keys()
 
 
-def test_the_texture_loss_adds_its_own_gradient(vgg: VGG19) -> None:
+def test_the_texture_loss_adds_its_own_gradient(vgg):
     generator, (lr, hr) = step(vgg)[0], crops()
     alone = torch.autograd.grad(losses.texture(vgg(generator(lr)), vgg(hr)), generator.head.conv.weight)[0]
     torch.testing.assert_close(gradient(vgg, texture_weight=1.0), alone, rtol=1e-3, atol=1e-6)
 
 
-def test_on_features_the_losses_are_those_of_the_features_computed_once_per_image(vgg: VGG19) -> None:
+def test_on_features_the_losses_are_those_of_the_features_computed_once_per_image(vgg):
     _, discriminator, found, (sr, hr) = step(vgg, content_weight=0.5, adversarial_weight=2.0)
     phi_sr, phi_hr = vgg(sr), vgg(hr)
     torch.testing.assert_close(found["content"], losses.content(phi_sr["54"], phi_hr["54"]))
@@ -115,7 +111,7 @@ def test_on_features_the_losses_are_those_of_the_features_computed_once_per_imag
         torch.testing.assert_close(parameter.grad, wanted)
 
 
-def test_sixteen_steps_shift_by_all_16_offsets_and_repeat_the_edges() -> None:
+def test_sixteen_steps_shift_by_all_16_offsets_and_repeat_the_edges():
     shift, image = Shift(8, CPU), torch.rand(1, 3, 8, 8)
     around = np.pad(image.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="edge")
     for start in (0, 5):
@@ -137,7 +133,7 @@ def repeating(gradient: Tensor) -> float:
     return float((places - places.mean((1, 2), keepdim=True)).norm())
 
 
-def test_the_mean_gradient_of_16_shifts_has_no_grid() -> None:
+def test_the_mean_gradient_of_16_shifts_has_no_grid():
     torch.manual_seed(0)
     discriminator = Discriminator(crop=64, width=8)
     init_weights(discriminator, seed=0)
@@ -146,7 +142,7 @@ def test_the_mean_gradient_of_16_shifts_has_no_grid() -> None:
 
     def gradient() -> Tensor:
         x = images.clone().requires_grad_()
-        losses.adversarial(discriminator(shift(x))).backward()  # type: ignore[no-untyped-call]
+        losses.adversarial(discriminator(shift(x))).backward()
         assert x.grad is not None
         return x.grad
 
@@ -159,7 +155,7 @@ def test_the_mean_gradient_of_16_shifts_has_no_grid() -> None:
     assert repeating(plain) > 5 * repeating(mean)
 
 
-def test_sr_and_hr_shift_alike_and_for_the_discriminator_alone() -> None:
+def test_sr_and_hr_shift_alike_and_for_the_discriminator_alone():
     seen: list[Tensor] = []
 
     class Sees(torch.nn.Linear):
@@ -193,7 +189,7 @@ def test_sr_and_hr_shift_alike_and_for_the_discriminator_alone() -> None:
         assert torch.equal(found, wanted)
 
 
-def test_a_resumed_run_keeps_shifting(vgg_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_resumed_run_keeps_shifting(vgg_file, tmp_path, capsys):
     how = "--pretrain-steps 1 --decay none --shift --discriminator features --discriminator-rate 4 --content vgg54".split()
     how += ["--vgg", str(vgg_file)]
     again = ("--resume", *how, "--train-steps", "4", "--allow-change", "train_steps")
@@ -206,14 +202,14 @@ def test_a_resumed_run_keeps_shifting(vgg_file: Path, tmp_path: Path, capsys: py
     assert "have another discriminator" in capsys.readouterr().err
 
 
-def test_texture_needs_the_discriminator_on_features_and_the_paper_has_none() -> None:
+def test_texture_needs_the_discriminator_on_features_and_the_paper_has_none():
     with pytest.raises(SettingsError, match=r"texture_weight.*discriminator features"):
         TrainSettings.flat(texture_weight=1.0)
     assert TrainSettings.flat(texture_weight=1.0, discriminator="features").losses.texture_weight == 1.0
     assert recipes.paper().losses.texture_weight == 0.0
 
 
-def test_the_discriminator_on_features_needs_vgg19(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_discriminator_on_features_needs_vgg19(tmp_path, capsys):
     with pytest.raises(SettingsError, match=r"features.*VGG19.*--content vgg54"):
         TrainSettings.flat(discriminator="features", content="mse")
     assert train(tmp_path / "run", "--content", "vgg54", "--discriminator", "features") == 2
@@ -221,7 +217,7 @@ def test_the_discriminator_on_features_needs_vgg19(tmp_path: Path, capsys: pytes
     assert "VGG19" in error and "srgan data fetch vgg19" in error
 
 
-def test_discriminator_rate_is_a_factor(vgg_file: Path, tmp_path: Path) -> None:
+def test_discriminator_rate_is_a_factor(vgg_file, tmp_path):
     """Adam's first step is as long as the learning rate, whatever the gradient."""
     how = (
         "--pretrain-steps 1 --train-steps 1 --decay none --learning-rate 1e-3 --discriminator features "

@@ -1,7 +1,5 @@
 """Generators small enough to be quick, with every kind of layer."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

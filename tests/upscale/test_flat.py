@@ -1,9 +1,5 @@
 """Flat colours, greys and edges, with a random network that keeps none of them by itself."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -27,14 +23,14 @@ def noise(*shape: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("dtype", "peak"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1.0)])
 @pytest.mark.parametrize("scale", [4, 3])
-def test_flat_colours_stay(upscaler: Upscaler, dtype: Any, peak: float, scale: int) -> None:
+def test_flat_colours_stay(upscaler, dtype, peak, scale):
     for colour in (*COLOURS, 77):
         lr = (np.full((20, 24, *np.shape(colour)), colour) / 255 * peak).astype(dtype)
         difference = np.abs(upscaler.upscale(lr, scale=scale).astype(float) - lr[0, 0])
         assert difference.max() <= peak / 255
 
 
-def test_flat_ground_around_content(upscaler: Upscaler, small: Weights) -> None:
+def test_flat_ground_around_content(upscaler, small):
     """The ground stays, the content is the network's, and between them the network fades without a step."""
     lr = np.full((24, 40, 3), COLOURS[-1], np.uint8)
     lr[:, :12] = noise(24, 12, 3)
@@ -47,19 +43,19 @@ def test_flat_ground_around_content(upscaler: Upscaler, small: Weights) -> None:
     assert np.abs(np.diff(share)).max() < 0.12
 
 
-def test_slow_gradient_stays_smooth(upscaler: Upscaler) -> None:
+def test_slow_gradient_stays_smooth(upscaler):
     ramp = np.repeat(np.arange(10, 26, dtype=np.uint8), 8)
     sr = upscaler.upscale(np.tile(ramp[:, None], (24, 1, 3))).astype(int)
     assert np.abs(np.diff(sr, axis=1)).max() <= 1 and np.ptp(sr, axis=0).max() <= 1
 
 
-def test_grey_stored_as_colour_is_grey(upscaler: Upscaler) -> None:
+def test_grey_stored_as_colour_is_grey(upscaler):
     grey = noise(20, 26)
     sr = upscaler.upscale(np.repeat(grey[..., None], 3, axis=2))
     assert (sr == upscaler.upscale(grey)[..., None]).all()
 
 
-def test_grey_part_of_a_colour_image(upscaler: Upscaler) -> None:
+def test_grey_part_of_a_colour_image(upscaler):
     lr = noise(20, 60, 3)
     lr[:, 30:] = lr[:, 30:, :1]
     sr = upscaler.upscale(lr)
@@ -67,7 +63,7 @@ def test_grey_part_of_a_colour_image(upscaler: Upscaler) -> None:
     assert (sr[:, 4 * 45 :] == upscaler.upscale(lr[..., 1])[:, 4 * 45 :, None])[:, :60].mean() > 0.99
 
 
-def test_tiles_of_flat_and_grey_parts_equal_whole(upscaler: Upscaler, small: Weights) -> None:
+def test_tiles_of_flat_and_grey_parts_equal_whole(upscaler, small):
     lr = noise(70, 60, 3)
     lr[5:40, 10:50], lr[40:] = COLOURS[-1], lr[40:, :, :1]
     tiled = Upscaler(small, memory="2MB")
@@ -79,7 +75,7 @@ def test_tiles_of_flat_and_grey_parts_equal_whole(upscaler: Upscaler, small: Wei
 
 @pytest.mark.parametrize("shape", [(20, 26, 3), (1, 1), (2, 9, 3)])
 @pytest.mark.parametrize("scale", [4, 2])
-def test_edges_continue_the_mirrored_image(upscaler: Upscaler, shape: tuple[int, ...], scale: int) -> None:
+def test_edges_continue_the_mirrored_image(upscaler, shape, scale):
     """As if the image had a mirrored border, however small it is; the random network sees 10 pixels, the border has 8."""
     lr, pad = noise(*shape), tile_plan.BORDER
     wide = np.pad(lr, ((pad, pad), (pad, pad), (0, 0))[: lr.ndim], "symmetric")

@@ -1,7 +1,5 @@
 """int8 ranges: close to fp32, bound to their weights, refused when damaged; `auto` takes them only when they are good."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from pathlib import Path
@@ -40,14 +38,14 @@ def model(tmp_path: Path, small: Weights, ranges: int8.Int8Ranges) -> Path:
     return path
 
 
-def test_int8_is_near_fp32(small: Weights, ranges: int8.Int8Ranges) -> None:
+def test_int8_is_near_fp32(small, ranges):
     lr_unit = np.random.default_rng(99).random((1, 3, 30, 20), np.float32)
     exact, result = OpenVinoEngine(small).run(lr_unit), OpenVinoEngine(small, ranges).run(lr_unit)
     error = np.abs(result - exact)
     assert 0 < error.mean() < 0.04 * exact.std()  # 0.09 where sums of two products overflow 16 bits
 
 
-def test_every_convolution_has_a_range(small: Weights) -> None:
+def test_every_convolution_has_a_range(small):
     result = calibrate.activation_ranges(small, crops(2))
     assert set(result) == {
         f"{name}.input"
@@ -57,7 +55,7 @@ def test_every_convolution_has_a_range(small: Weights) -> None:
     assert all(low < high for low, high in result.values())
 
 
-def test_best_range_beats_others() -> None:
+def test_best_range_beats_others():
     random = np.random.default_rng(0)
     values = np.where(random.random(20_000) < 0.5, random.normal(0, 1, 20_000), 0.2 * random.normal(0, 1, 20_000))
     values = np.maximum(values, -0.5).astype(np.float32)
@@ -78,7 +76,7 @@ def test_best_range_beats_others() -> None:
         assert error((low, high)) <= 1.05 * error((float(other[0]), float(other[1])))
 
 
-def test_zero_is_a_step() -> None:
+def test_zero_is_a_step():
     """Zero padding must stay zero."""
     for seed in range(5):
         low, high = calibrate.best_range(np.random.default_rng(seed).normal(seed - 2, 1, 500).astype(np.float32))
@@ -86,7 +84,7 @@ def test_zero_is_a_step() -> None:
         assert low <= 0 <= high and places == pytest.approx(round(places), abs=1e-3)
 
 
-def test_write_and_read(model: Path, small: Weights, ranges: int8.Int8Ranges) -> None:
+def test_write_and_read(model, small, ranges):
     result = int8.ranges_for(weights_module.read(model), model)
     assert result is not None and result.psnr_drop == ranges.psnr_drop and result.sha256 == small.sha256
     assert {name: value.tolist() for name, value in result.tensors.items()} == {
@@ -94,7 +92,7 @@ def test_write_and_read(model: Path, small: Weights, ranges: int8.Int8Ranges) ->
     }
 
 
-def test_auto_takes_good_ranges_only(model: Path, ranges: int8.Int8Ranges) -> None:
+def test_auto_takes_good_ranges_only(model, ranges):
     assert Upscaler(model).describe()["precision"] == "int8"
     assert Upscaler(model, precision="fp32").describe()["precision"] == "fp32"
     int8.write(int8.path_beside(model), dataclasses.replace(ranges, psnr_drop=0.051))
@@ -102,9 +100,7 @@ def test_auto_takes_good_ranges_only(model: Path, ranges: int8.Int8Ranges) -> No
     assert Upscaler(model, precision="int8").describe()["precision"] == "int8"  # asked for, so given
 
 
-def test_ranges_of_other_weights_are_refused(
-    model: Path, ranges: int8.Int8Ranges, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_ranges_of_other_weights_are_refused(model, ranges, caplog):
     int8.write(int8.path_beside(model), dataclasses.replace(ranges, sha256="0" * 64))
     with pytest.raises(WeightsError, match="made from other weights"):
         Upscaler(model, precision="int8")
@@ -122,24 +118,24 @@ def test_ranges_of_other_weights_are_refused(
         {"body.0.conv1.input": np.array([0, 1, 2], np.float32)},
     ],
 )
-def test_damaged_ranges_are_refused(model: Path, ranges: int8.Int8Ranges, damage: dict[str, np.ndarray]) -> None:
+def test_damaged_ranges_are_refused(model, ranges, damage):
     int8.write(int8.path_beside(model), dataclasses.replace(ranges, tensors={**ranges.tensors, **damage}))
     with pytest.raises(WeightsError, match="does not fit its generator"):
         Upscaler(model, precision="int8")
 
 
-def test_other_file_is_refused(model: Path) -> None:
+def test_other_file_is_refused(model):
     int8.path_beside(model).write_bytes(b"nonsense")
     with pytest.raises(WeightsError, match="cannot be read as int8 ranges"):
         Upscaler(model, precision="int8")
 
 
-def test_int8_needs_ranges(small_file: Path) -> None:
+def test_int8_needs_ranges(small_file):
     with pytest.raises(UsageError, match="no int8 ranges"):
         Upscaler(small_file, precision="int8")
 
 
-def test_tiles_are_exact_in_int8_too(model: Path) -> None:
+def test_tiles_are_exact_in_int8_too(model):
     """Sums of integers are exact, and rounding happens value by value: what a tile sees decides alone."""
     lr = np.random.default_rng(5).integers(0, 256, (60, 60, 3), np.uint8)
     whole, tiled = Upscaler(model), Upscaler(model, memory="2MB")
@@ -149,7 +145,7 @@ def test_tiles_are_exact_in_int8_too(model: Path) -> None:
     assert (difference > 0).mean() < 1e-2  # a tie of a quantised value moves its neighbourhood
 
 
-def test_calibrate_command(tmp_path: Path, small: Weights, data: Path) -> None:
+def test_calibrate_command(tmp_path, small, data):
     path = tmp_path / "model.safetensors"
     weights_module.write(path, small.tensors, config=small.config, metadata={})
     folder = str(data / "Set5" / "image_SRF_4")
@@ -159,14 +155,14 @@ def test_calibrate_command(tmp_path: Path, small: Weights, data: Path) -> None:
     assert result.sha256 == small.sha256 and "head.conv" in result.metadata["fp32"]
 
 
-def test_packaged_ranges_fit_packaged_models() -> None:
+def test_packaged_ranges_fit_packaged_models():
     for name in weights_module.packaged():
         ranges = int8.ranges_for(weights_module.read(name))
         assert ranges is not None and ranges.psnr_drop <= int8.MAX_PSNR_DROP, f"run srgan.upscale.calibrate {name}"
 
 
 @pytest.mark.slow
-def test_int8_loses_little_on_set14(data: Path) -> None:
+def test_int8_loses_little_on_set14(data):
     """The packaged models, and what lies between them, lose at most 0.05 dB of psnr_y on Set14."""
     from srgan.image.files import read_rgb8
 
@@ -185,7 +181,7 @@ def test_int8_loses_little_on_set14(data: Path) -> None:
         assert lost <= 0.05, (restore, texture)
 
 
-def test_ranges_are_mixed_as_the_weights() -> None:
+def test_ranges_are_mixed_as_the_weights():
     corners = [int8.ranges_for(weights_module.read(name)) for name in CORNERS]
     between = int8.ranges_for(mixture(0.3, 0.6))
     parts = [part for part in corners if part is not None]
@@ -198,12 +194,12 @@ def test_ranges_are_mixed_as_the_weights() -> None:
         np.testing.assert_allclose([low, high], 1.1 * mixed, atol=1.01 * step)
 
 
-def test_mixture_without_ranges(small: Weights) -> None:
+def test_mixture_without_ranges(small):
     other = dataclasses.replace(small, name="other")
     assert int8.ranges_for(weights_module.mix([(small, 0.5), (other, 0.5)], "mixture")) is None
 
 
-def test_ranges_belong_to_their_convolution() -> None:
+def test_ranges_belong_to_their_convolution():
     """The ranges are read off the convolution that they are named for: a scaled layer scales the next one's."""
     weights = random_weights(GeneratorConfig(blocks=1, width=4), seed=1)
     louder = dict(weights.tensors)

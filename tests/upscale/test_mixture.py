@@ -1,9 +1,6 @@
 """The default: a mixture of the packaged weights that fits each image."""
 
-from __future__ import annotations
-
 import itertools
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -15,12 +12,12 @@ from srgan.upscale.mixture import AUTO_TEXTURES, CORNERS, is_automatic, mixture
 from tests.support import decoded, encoded, photo
 
 
-def test_corners_are_the_packaged_weights() -> None:
+def test_corners_are_the_packaged_weights():
     for name, (restore, texture) in zip(CORNERS, itertools.product((0.0, 1.0), repeat=2), strict=True):
         assert mixture(restore, texture).sha256 == weights.read(name).sha256
 
 
-def test_mixture_is_bilinear_without_batchnorm() -> None:
+def test_mixture_is_bilinear_without_batchnorm():
     mixed = weights.fold_batchnorm(mixture(0.3, 0.4))
     corners = [weights.fold_batchnorm(weights.read(name)) for name in CORNERS]
     for name, tensor in mixed.items():
@@ -29,14 +26,14 @@ def test_mixture_is_bilinear_without_batchnorm() -> None:
         np.testing.assert_allclose(tensor, expected, atol=1e-5)
 
 
-def test_graphs_of_the_automatic_mixtures_are_kept() -> None:
+def test_graphs_of_the_automatic_mixtures_are_kept():
     most, less = AUTO_TEXTURES
     kept = [(0.0, most), (1.0, most), (1.0, less), (1.0, 0.0)]
     assert all(is_automatic(*point) for point in kept)
     assert not any(is_automatic(*point) for point in [(0.5, most), (1.0, 0.5), (0.0, less), (0.0, 0.0)])
 
 
-def test_bytes_are_upscaled_as_the_file_is(tmp_path: Path) -> None:
+def test_bytes_are_upscaled_as_the_file_is(tmp_path):
     file = encoded(photo(20, 20), quality=75)  # too small for the pixels to tell
     (tmp_path / "image.jpg").write_bytes(file.data)
     upscaler = Upscaler(engine="openvino")
@@ -45,13 +42,13 @@ def test_bytes_are_upscaled_as_the_file_is(tmp_path: Path) -> None:
     assert not np.array_equal(sr, upscaler.upscale(decoded(file)))
 
 
-def test_clean_images_are_not_restored() -> None:
+def test_clean_images_are_not_restored():
     pixels = photo(40, 48)
     default, clean = Upscaler(engine="openvino"), Upscaler(texture=AUTO_TEXTURES[0], restore=0.0, engine="openvino")
     assert np.array_equal(default.upscale(pixels), clean.upscale(pixels))
 
 
-def test_each_file_gets_its_own_strength(tmp_path: Path) -> None:
+def test_each_file_gets_its_own_strength(tmp_path):
     upscaler = Upscaler(engine="openvino")
     for quality, restore in ((99, "0"), (40, "1"), (98, "0")):
         file = tmp_path / f"{quality}.jpg"
@@ -66,7 +63,7 @@ def test_each_file_gets_its_own_strength(tmp_path: Path) -> None:
             assert np.array_equal(np.asarray(Image.open(tmp_path / f"{quality}.png")), expected)
 
 
-def test_array_and_lossless_copy_get_the_strength_of_their_pixels(tmp_path: Path) -> None:
+def test_array_and_lossless_copy_get_the_strength_of_their_pixels(tmp_path):
     pixels = decoded(encoded(photo(128, 128), quality=30))
     path = tmp_path / "saved.png"
     Image.fromarray(pixels).save(path)

@@ -1,7 +1,5 @@
 """The engine ncnn on a Vulkan device (a software one will do), and which devices are trusted."""
 
-from __future__ import annotations
-
 import dataclasses
 import subprocess
 import sys
@@ -32,13 +30,13 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_vulkan
 @pytest.mark.parametrize(("precision", "levels"), [("fp32", 1), ("fp16", 3)])
-def test_image_is_that_of_the_cpu(small: Weights, precision: Precision, levels: int) -> None:
+def test_image_is_that_of_the_cpu(small, precision, levels):
     sr = Upscaler(small, engine="ncnn", precision=precision).upscale(LR).astype(int)
     assert np.abs(sr - Upscaler(small, engine="openvino").upscale(LR)).max() <= levels
 
 
 @needs_vulkan
-def test_tiles_equal_the_whole(small: Weights) -> None:
+def test_tiles_equal_the_whole(small):
     sr = np.empty((200, 176, 3), np.uint8)
     tiled = Upscaler(small, engine="ncnn", precision="fp32", memory="2MB")
     provenance = tiled.upscale_into(ArrayRegions(LR), write_to_array(sr))
@@ -48,7 +46,7 @@ def test_tiles_equal_the_whole(small: Weights) -> None:
 
 
 @needs_vulkan
-def test_part_of_an_array_is_read_right(small: Weights) -> None:
+def test_part_of_an_array_is_read_right(small):
     """A temporary copy of it was once freed before ncnn read it."""
     features = np.random.default_rng(0).random((1, 8, 60, 60), np.float32)
     engine = ncnn.NcnnEngine(small, "fp32")
@@ -58,7 +56,7 @@ def test_part_of_an_array_is_read_right(small: Weights) -> None:
 
 
 @needs_vulkan
-def test_overflow_falls_back_to_fp32(small: Weights, caplog: pytest.LogCaptureFixture) -> None:
+def test_overflow_falls_back_to_fp32(small, caplog):
     tensors = dict(small.tensors)
     tensors["head.conv.weight"] = tensors["head.conv.weight"] * np.float32(1e6)  # beyond fp16, not beyond fp32
     loud = dataclasses.replace(small, tensors=tensors)
@@ -69,7 +67,7 @@ def test_overflow_falls_back_to_fp32(small: Weights, caplog: pytest.LogCaptureFi
 
 
 @needs_vulkan
-def test_process_ends_well(small_file: object) -> None:
+def test_process_ends_well(small_file):
     script = f"from srgan import Upscaler; import numpy as np; u = Upscaler({str(small_file)!r}, engine='ncnn')"
     run = subprocess.run(
         [sys.executable, "-c", f"{script}; u.upscale(np.zeros((9, 9, 3), np.uint8))"], capture_output=True
@@ -78,12 +76,12 @@ def test_process_ends_well(small_file: object) -> None:
 
 
 @needs_vulkan
-def test_info_lists_the_devices(capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_lists_the_devices(capsys):
     assert info.main(["--devices"]) == 0
     assert capsys.readouterr().out.startswith(f"0  {ncnn.devices()[0].name}, ")
 
 
-def test_wrong_choices(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_choices(small, monkeypatch):
     for arguments, message in (
         ({"engine": "ncnn", "device": 99}, "there is no device 99|no GPU with Vulkan"),
         ({"engine": "ncnn", "precision": "int8"}, "ncnn has fp32 and fp16"),
@@ -91,7 +89,7 @@ def test_wrong_choices(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"device": -1}, "device is a whole number from 0"),
     ):
         with pytest.raises(UsageError, match=message):
-            Upscaler(small, **arguments)  # type: ignore[arg-type]
+            Upscaler(small, **arguments)
     monkeypatch.setattr(ncnn, "devices", lambda: ())
     with pytest.raises(UsageError, match="no GPU with Vulkan"):
         Upscaler(small, engine="ncnn")
@@ -145,13 +143,13 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return install
 
 
-def test_auto_takes_a_faster_gpu_and_no_software(small: Weights, gpu: Callable[..., None]) -> None:
+def test_auto_takes_a_faster_gpu_and_no_software(small, gpu):
     gpu()
     assert Upscaler(small).describe()["device"] == "Radeon"
     assert Upscaler(small, precision="fp32").describe()["engine"] == "ncnn"
 
 
-def test_auto_leaves_a_slower_gpu(small: Weights, gpu: Callable[..., None]) -> None:
+def test_auto_leaves_a_slower_gpu(small, gpu):
     gpu(faster=False)
     assert Upscaler(small).describe()["engine"] == "openvino"
 
@@ -171,9 +169,7 @@ def lost(sr: Nchw) -> Nchw:
 @pytest.mark.parametrize(
     ("change", "words"), [(black, "levels off"), (not_numbers, "not finite"), (lost, "stopped with -4")]
 )
-def test_faulty_gpu_is_named_and_not_used(
-    small: Weights, gpu: Callable[..., None], change: object, words: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_faulty_gpu_is_named_and_not_used(small, gpu, change, words, caplog):
     gpu(change=change)
     for _ in range(2):
         assert Upscaler(small).describe()["engine"] == "openvino"
@@ -182,7 +178,7 @@ def test_faulty_gpu_is_named_and_not_used(
         Upscaler(small, engine="ncnn", device=1)
 
 
-def test_gpu_lost_in_the_middle(small: Weights, gpu: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+def test_gpu_lost_in_the_middle(small, gpu, caplog):
     """The image at hand and all later ones are computed on the CPU; a GPU asked for by name is an error."""
     gpu()
     upscaler, named = Upscaler(small, memory="2MB"), Upscaler(small, engine="ncnn", device=1)

@@ -1,7 +1,5 @@
 """Both engines compute the trained network's function; a kernel may move before a shuffle; compiled graphs are kept."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +24,7 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 @pytest.mark.parametrize("size", [(1, 1), (5, 9), (24, 17)], ids=str)
-def test_engines_agree_with_trained_network(config: GeneratorConfig, size: tuple[int, int]) -> None:
+def test_engines_agree_with_trained_network(config, size):
     torch = pytest.importorskip("torch")
     from srgan.model.generator import generator_from_weights
     from srgan.upscale.pytorch import PyTorchEngine
@@ -43,7 +41,7 @@ def test_engines_agree_with_trained_network(config: GeneratorConfig, size: tuple
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 9])
-def test_kernel_before_shuffle(size: int) -> None:
+def test_kernel_before_shuffle(size):
     random = np.random.default_rng(size)
     kernel = random.standard_normal((2, 3, size, size)).astype(np.float32)
     maps = random.standard_normal((12, 6, 7)).astype(np.float32)
@@ -61,14 +59,14 @@ def test_kernel_before_shuffle(size: int) -> None:
         (RuntimeError("Exception from plugin.cpp:5:\nResource temporarily unavailable"), "Resource temporarily"),
     ],
 )
-def test_every_way_to_run_out_of_memory_is_known(error: Exception, reason: str) -> None:
+def test_every_way_to_run_out_of_memory_is_known(error, reason):
     with pytest.raises(OutOfMemory, match=reason), out_of_memory_named():
         raise error
     with pytest.raises(RuntimeError, match="shape"), out_of_memory_named():
         raise RuntimeError("wrong shape")
 
 
-def test_a_signal_after_engines_are_freed() -> None:
+def test_a_signal_after_engines_are_freed():
     """Two Cores of OpenVINO, freed in their order of creation, leave a thread without a stack for signal handlers."""
     program = """
 import numpy as np, os, signal
@@ -100,13 +98,13 @@ def files(cache: Path) -> list[Path]:
     return [path for path in cache.rglob("*") if path.is_file()]
 
 
-def test_same_bits_from_one_file(cache: Path) -> None:
+def test_same_bits_from_one_file(cache):
     first, second = (Upscaler(engine="openvino").upscale(LR) for _ in range(2))
     assert np.array_equal(first, second)
     assert len(files(cache)) == 1
 
 
-def test_cut_file_is_made_again(cache: Path) -> None:
+def test_cut_file_is_made_again(cache):
     expected = Upscaler(engine="openvino").upscale(LR)
     (file,) = files(cache)
     size = file.stat().st_size
@@ -116,14 +114,14 @@ def test_cut_file_is_made_again(cache: Path) -> None:
     assert file.stat().st_size == size
 
 
-def test_only_mixtures_that_auto_chooses_are_kept(cache: Path) -> None:
+def test_only_mixtures_that_auto_chooses_are_kept(cache):
     Upscaler(engine="openvino", restore=0.3).upscale(LR)
     assert not files(cache)
     Upscaler(engine="openvino", restore=1.0).upscale(LR)
     assert len(files(cache)) == 1
 
 
-def test_no_folder_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_folder_where_nothing_can_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert openvino.cache_folder() is None

@@ -1,7 +1,5 @@
 """The PyTorch engine's precisions and its fallback to fp32 (the rest: test_openvino.py)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
@@ -9,7 +7,6 @@ import pytest
 
 from srgan import Upscaler
 from srgan.errors import UsageError
-from srgan.model.weights import Weights
 
 torch = pytest.importorskip("torch")
 
@@ -19,7 +16,7 @@ from srgan.upscale.pytorch import PyTorchEngine  # noqa: E402
 CPU = torch.device("cpu")
 
 
-def test_bf16_is_near_fp32(small: Weights) -> None:
+def test_bf16_is_near_fp32(small):
     lr_unit = np.random.default_rng(0).random((1, 3, 20, 16), np.float32)
     exact = PyTorchEngine(small, "fp32", device=CPU).run(lr_unit)
     output = PyTorchEngine(small, "bf16", device=CPU).run(lr_unit)
@@ -27,7 +24,7 @@ def test_bf16_is_near_fp32(small: Weights) -> None:
     assert 0 < np.abs(output - exact).mean() < 0.02 * exact.std()
 
 
-def test_overflow_falls_back_to_fp32(small: Weights, caplog: pytest.LogCaptureFixture) -> None:
+def test_overflow_falls_back_to_fp32(small, caplog):
     tensors = dict(small.tensors)
     tensors["head.conv.weight"] = tensors["head.conv.weight"] * np.float32(1e6)  # beyond fp16, not beyond fp32
     loud = dataclasses.replace(small, tensors=tensors)
@@ -42,16 +39,16 @@ def test_overflow_falls_back_to_fp32(small: Weights, caplog: pytest.LogCaptureFi
     assert engine.precision == "fp32"
 
 
-def test_auto_is_fp32_on_cpu(small: Weights) -> None:
+def test_auto_is_fp32_on_cpu(small):
     assert PyTorchEngine(small, device=CPU).precision == "fp32"
 
 
-def test_int8_is_for_openvino(small: Weights) -> None:
+def test_int8_is_for_openvino(small):
     with pytest.raises(UsageError, match="int8 needs --engine openvino"):
         Upscaler(small, engine="pytorch", precision="int8")
 
 
-def test_out_of_memory(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory(small, monkeypatch):
     engine = PyTorchEngine(small, "fp32", device=CPU)
 
     def fail(*_: object) -> None:
@@ -64,8 +61,8 @@ def test_out_of_memory(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_on_a_gpu(small: Weights, precision: str) -> None:
+def test_on_a_gpu(small, precision):
     lr = np.random.default_rng(1).integers(0, 256, (64, 50, 3), np.uint8)
-    output = Upscaler(small, engine="pytorch", precision=precision).upscale(lr).astype(int)  # type: ignore[arg-type]
+    output = Upscaler(small, engine="pytorch", precision=precision).upscale(lr).astype(int)
     expected = Upscaler(small, engine="openvino").upscale(lr)
     assert np.abs(output - expected).mean() < (0.2 if precision == "fp32" else 2.0)

@@ -1,7 +1,5 @@
 """`srgan upscale --ray`: resources of each actor, what an actor does, and the same bytes from two of them."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -41,9 +39,7 @@ QUICK = {"engine": "openvino", "precision": "fp32", "threads": 1}
         ([{"CPU": 8, "GPU": 2}], None, False, (2, {"num_cpus": 4})),
     ],
 )
-def test_actors_and_resources(
-    nodes: list[dict[str, float]], actors: int | None, gpu: bool, expected: tuple[int, dict[str, float]]
-) -> None:
+def test_actors_and_resources(nodes, actors, gpu, expected):
     assert actors_and_resources(nodes, actors, gpu=gpu) == expected
 
 
@@ -61,11 +57,11 @@ def test_actors_and_resources(
         (["in"], ["in"]),
     ],
 )
-def test_path_after_ray_stays_a_path(words: list[str], expected: list[str]) -> None:
+def test_path_after_ray_stays_a_path(words, expected):
     assert _with_address(words) == expected
 
 
-def test_path_that_looks_like_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_that_looks_like_an_address(tmp_path, monkeypatch):
     (tmp_path / "auto").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"--ray=auto or \./auto"):
@@ -82,23 +78,19 @@ def test_path_that_looks_like_an_address(tmp_path: Path, monkeypatch: pytest.Mon
         (["--ray", "--ray-actors", "0"], "1 or more"),
     ],
 )
-def test_mistakes_are_sentences(
-    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
+def test_mistakes_are_sentences(folder, capsys, arguments, message):
     assert main(["upscale", str(folder / "in"), *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_missing_extra_is_named(
-    folder: Path, small_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_extra_is_named(folder, small_file, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["upscale", "--ray", str(folder / "in"), "--model", str(small_file)]) == 2
     shown = capsys.readouterr()
     assert "needs the extra 'cluster'" in shown.err and "Traceback" not in shown.err
 
 
-def test_plain_command_loads_no_ray(folder: Path, small_file: Path) -> None:
+def test_plain_command_loads_no_ray(folder, small_file):
     code = (
         "import sys; from srgan.cli import main\n"
         f"assert main(['upscale', {str(folder / 'in/a.png')!r}, '--model', {str(small_file)!r}]) == 0\n"
@@ -119,24 +111,20 @@ def actor(model: Path, folder: Path, **arguments: Any) -> Actor:
     return Actor({"model": str(model), **QUICK, **arguments}, FileOptions(), folder)
 
 
-def test_actor_returns_failures(
-    tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_actor_returns_failures(tasks, small_file, folder, monkeypatch):
     monkeypatch.chdir(folder)
     errors, _ = actor(small_file, folder).upscale(tasks)
     assert [type(error) for error in errors] == [type(None), type(None), ImageError]
     assert files.size(folder / "out/a.png") == (36, 56)
 
 
-def test_threads_of_the_engine(small_file: Path) -> None:
+def test_threads_of_the_engine(small_file):
     engine = OpenVinoEngine(weights.read(small_file), threads=1)
     engine.run(np.zeros((1, 3, 4, 4), np.float32))
     assert engine._requests["whole"].get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1
 
 
-def test_finished_images_are_not_repeated(
-    tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finished_images_are_not_repeated(tasks, small_file, folder, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / "out").mkdir()
     tasks[0].target.write_text("done")
@@ -144,9 +132,7 @@ def test_finished_images_are_not_repeated(
     assert tasks[0].target.read_text() == "done" and tasks[1].target.exists()
 
 
-def test_actor_that_cannot_start(
-    tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_actor_that_cannot_start(tasks, small_file, folder, monkeypatch):
     monkeypatch.chdir(folder)
     for wrong, message in (
         (actor(folder / "nonesuch.safetensors", folder), "nonesuch"),
@@ -157,9 +143,7 @@ def test_actor_that_cannot_start(
             wrong.upscale([])
 
 
-def test_stopped_actor_leaves_nothing_behind(
-    tasks: list[UpscaleTask], small_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopped_actor_leaves_nothing_behind(tasks, small_file, folder, monkeypatch):
     def stopping(self: Upscaler, *_: object, progress: Any, **__: object) -> None:
         working.stop()
         progress(1, 2)
@@ -188,7 +172,7 @@ def command(*arguments: object) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_two_actors_give_the_same_bytes(folder: Path, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_actors_give_the_same_bytes(folder, precision, capsys):
     random = np.random.default_rng(1)
     for number in range(6):
         pixels = random.integers(0, 256, (30 + number, 40, 3), np.uint8)
@@ -208,7 +192,7 @@ def test_two_actors_give_the_same_bytes(folder: Path, precision: str, capsys: py
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing_behind(tmp_path):
     (tmp_path / "in").mkdir()
     for number in range(8):
         pixels = np.random.default_rng(number).integers(0, 256, (620, 620, 3), np.uint8)

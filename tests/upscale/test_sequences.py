@@ -1,7 +1,5 @@
 """Animations and pages through the upscaler: every image as by itself, equal frames once, names that do not fit refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ def animated(path: Path, order: list[int], **options: Any) -> Path:
     return path
 
 
-def test_each_frame_is_upscaled_once(tmp_path: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_frame_is_upscaled_once(tmp_path, upscaler, monkeypatch):
     source = animated(tmp_path / "a.png", [0, 1, 0, 2, 1], duration=[40, 80, 120, 160, 200], loop=3)
     calls: list[int] = []
     original = Upscaler.upscale_into
@@ -44,11 +42,11 @@ def test_each_frame_is_upscaled_once(tmp_path: Path, upscaler: Upscaler, monkeyp
         assert frame.milliseconds == time
         np.testing.assert_array_equal(frame.pixels, upscaler.upscale(STILLS[number]))  # lossless in, lossless out
     upscaler.upscale_file(source, tmp_path / "b.gif")
-    assert Image.open(tmp_path / "b.gif").n_frames == 5  # type: ignore[attr-defined]
+    assert Image.open(tmp_path / "b.gif").n_frames == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.gif", "b.webp"]
 
 
-def test_each_page_is_upscaled(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_each_page_is_upscaled(tmp_path, upscaler):
     pages = [STILLS[0], corpus.smooth(1, np.uint16, 9, 8)[..., 0], STILLS[1][:5]]
     first, *others = (Image.fromarray(page) for page in pages)
     for number, page in enumerate(others):
@@ -63,7 +61,7 @@ def test_each_page_is_upscaled(tmp_path: Path, upscaler: Upscaler) -> None:
     assert files.read_provenance(tmp_path / "b.tif") is not None
 
 
-def test_several_images_into_a_format_that_holds_one(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_several_images_into_a_format_that_holds_one(tmp_path, upscaler):
     for name, words in (("a.gif", r"a\.gif is an animation of 2 frames"), ("a.tif", r"a\.tif has 2 pages")):
         source = animated(tmp_path / name, [0, 1])
         with pytest.raises(ImageError, match=words):
@@ -71,7 +69,7 @@ def test_several_images_into_a_format_that_holds_one(tmp_path: Path, upscaler: U
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif", "a.tif"]
 
 
-def test_refused_page_is_named(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_refused_page_is_named(tmp_path, upscaler):
     first, other = Image.fromarray(STILLS[0]), Image.fromarray(np.ones((9, 8), np.float32))
     first.save(tmp_path / "a.tif", save_all=True, append_images=[first, other])
     with pytest.raises(ImageError, match=r"^page 3 of .*a\.tif holds 1 b-w channels of type float"):
@@ -79,7 +77,7 @@ def test_refused_page_is_named(tmp_path: Path, upscaler: Upscaler) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
-def test_messages_name_the_target(tmp_path: Path, upscaler: Upscaler, caplog: pytest.LogCaptureFixture) -> None:
+def test_messages_name_the_target(tmp_path, upscaler, caplog):
     source = animated(tmp_path / "a.gif", [0, 1], comment=b"hello")
     deep = tmp_path / "deep folder" / ("x" * 200)
     deep.mkdir(parents=True)
@@ -90,7 +88,7 @@ def test_messages_name_the_target(tmp_path: Path, upscaler: Upscaler, caplog: py
     assert f"{tmp_path}/b.webp: this WebP cannot hold the image's comments" in caplog.text and ".tmp" not in caplog.text
 
 
-def test_a_full_disk_is_a_sentence(tmp_path: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_sentence(tmp_path, upscaler, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -106,7 +104,7 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, upscaler: Upscaler, monkeypat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.tif"]
 
 
-def test_damaged_frame_leaves_nothing(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_damaged_frame_leaves_nothing(tmp_path, upscaler):
     source = animated(tmp_path / "a.webp", [0, 1, 2], lossless=True)
     data = bytearray(source.read_bytes())
     at = data.rindex(b"VP8L") + 12
@@ -117,7 +115,7 @@ def test_damaged_frame_leaves_nothing(tmp_path: Path, upscaler: Upscaler) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["a.webp"]
 
 
-def test_alpha_that_is_opaque_is_no_obstacle_to_jpeg(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_alpha_that_is_opaque_is_no_obstacle_to_jpeg(tmp_path, upscaler):
     for name, opacity in (("a.png", 255), ("b.png", 254)):
         alpha = np.full((10, 14), opacity, np.uint8)
         files.write_image(tmp_path / name, files.Image(pixels=STILLS[0], alpha=alpha))
@@ -126,7 +124,7 @@ def test_alpha_that_is_opaque_is_no_obstacle_to_jpeg(tmp_path: Path, upscaler: U
         upscaler.upscale_file(tmp_path / "b.png", tmp_path / "b.jpg")
 
 
-def test_lossless_stays_lossless_unless_a_quality_is_given(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_lossless_stays_lossless_unless_a_quality_is_given(tmp_path, upscaler):
     Image.fromarray(STILLS[0]).save(tmp_path / "a.webp", lossless=True)
     upscaler.upscale_file(tmp_path / "a.webp", tmp_path / "b.webp")
     np.testing.assert_array_equal(files.read_image(tmp_path / "b.webp").pixels, upscaler.upscale(STILLS[0]))
@@ -134,7 +132,7 @@ def test_lossless_stays_lossless_unless_a_quality_is_given(tmp_path: Path, upsca
     assert b"VP8L" not in (tmp_path / "c.webp").read_bytes()[:64]
 
 
-def test_separate_alpha_replaces_no_colour(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_separate_alpha_replaces_no_colour(tmp_path, upscaler):
     alpha = np.where(np.arange(14) < 7, 0, 255).astype(np.uint8) * np.ones((10, 1), np.uint8)
     both = np.dstack([STILLS[0], alpha])
     expected = upscaler.upscale(STILLS[0])

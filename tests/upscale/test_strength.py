@@ -1,10 +1,5 @@
 """How much compression and noise an image carries: what files and pixels of known quality must say."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,26 +27,26 @@ from tests.support import decoded, encoded, photo
     st.binary(max_size=80),
     st.sampled_from([b"\xff\xd8\xff\xdb", b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0\0\0\0\x9d\x01\x2a\0\0\0\0", b""]),
 )
-def test_any_header_is_read_without_error(tail: bytes, head: bytes) -> None:
+def test_any_header_is_read_without_error(tail, head):
     strength_of(ArrayRegions(np.zeros((8, 8, 3), np.uint8)), ImageBytes(data=head + tail, name="header"))
 
 
 @pytest.mark.parametrize("quality", [25, 50, 75, 85])
 @pytest.mark.parametrize("corner", [(0, 0), (3, 5)])
-def test_pixels_tell_that_they_were_a_jpeg(quality: int, corner: tuple[int, int]) -> None:
+def test_pixels_tell_that_they_were_a_jpeg(quality, corner):
     pixels = decoded(encoded(photo(), quality=quality))[corner[0] :, corner[1] :]
     told = once_jpeg_quality([pixels.astype(np.float32)])
     assert told is not None and abs(told - quality) <= 4
 
 
-def test_a_good_jpeg_of_a_bad_one_is_bad() -> None:
+def test_a_good_jpeg_of_a_bad_one_is_bad():
     twice = encoded(decoded(encoded(photo(), quality=30)), quality=98)
     strength = strength_of(ArrayRegions(decoded(twice)), twice)
     assert strength.restore == 1.0 and strength.reason == "once a JPEG, quality about 28"
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_every_depth_and_grey(dtype: type) -> None:
+def test_every_depth_and_grey(dtype):
     peak = {np.uint8: 255, np.uint16: 65535, np.float32: 1.0}[dtype]
     for pixels in (photo(), photo()[..., 0]):
         converted = (decoded(encoded(pixels, quality=50)).astype(np.float64) / 255 * peak).astype(dtype)
@@ -59,7 +54,7 @@ def test_every_depth_and_grey(dtype: type) -> None:
         assert strength_of(ArrayRegions(converted[:20, :20])).restore == 0.0  # too small to tell
 
 
-def test_noise_and_no_noise() -> None:
+def test_noise_and_no_noise():
     clean = photo().astype(np.float64)
     rng = np.random.default_rng(1)
     for sigma, least in ((0, 0.0), (1, 0.0), (5, 0.5), (8, 0.75)):
@@ -69,7 +64,7 @@ def test_noise_and_no_noise() -> None:
             assert (strength.restore >= least) if sigma > 2 else (strength.restore == 0), (sigma, shape, strength)
 
 
-def test_clean_images_need_nothing(data: Path) -> None:
+def test_clean_images_need_nothing(data):
     """Of the 119 images of the three sets, at most two (as rough as noise) are taken for noisy, and none for a JPEG."""
     paths = [path for name in ("Set5", "Set14", "BSD100") for path in sorted((data / name).rglob("*_LR.png"))]
     strengths = [strength_of(ArrayRegions(np.asarray(Image.open(path).convert("RGB")))) for path in paths[::2]]
@@ -78,7 +73,7 @@ def test_clean_images_need_nothing(data: Path) -> None:
 
 
 @pytest.mark.parametrize(("form", "quality", "least"), [("JPEG", 75, 0.5), ("JPEG", 40, 1.0), ("WEBP", 50, 0.5)])
-def test_photographs(data: Path, form: str, quality: int, least: float) -> None:
+def test_photographs(data, form, quality, least):
     for path in sorted((data / "valid" / "Kodak24").iterdir())[:3]:
         lr = downscaled(cropped(np.asarray(Image.open(path).convert("RGB"))))
         file = encoded(lr, form, quality=quality)
@@ -87,12 +82,12 @@ def test_photographs(data: Path, form: str, quality: int, least: float) -> None:
 
 @pytest.mark.parametrize("quality", [10, 30, 50, 63, 75, 90, 97])
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"optimize": True}])
-def test_tables_tell_the_quality(quality: int, options: dict[str, Any]) -> None:
+def test_tables_tell_the_quality(quality, options):
     told = jpeg_quality(encoded(photo(48, 48), quality=quality, **options))
     assert told is not None and abs(told - quality) <= 2
 
 
-def test_tables_of_a_file_and_of_a_grey_image(tmp_path: Path) -> None:
+def test_tables_of_a_file_and_of_a_grey_image(tmp_path):
     path = tmp_path / "grey.jpg"
     path.write_bytes(encoded(photo(48, 48)[..., 0], quality=40).data)
     told = jpeg_quality(path)
@@ -100,12 +95,12 @@ def test_tables_of_a_file_and_of_a_grey_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("step", "least", "most"), [(1, 92, 100), (12, 45, 55), (60, 5, 15)])
-def test_tables_of_another_maker_have_the_quality_of_their_low_frequencies(step: int, least: int, most: int) -> None:
+def test_tables_of_another_maker_have_the_quality_of_their_low_frequencies(step, least, most):
     quality = jpeg_quality(encoded(photo(48, 48), qtables=[[step] * 64, [step] * 64]))
     assert quality is not None and least <= quality <= most
 
 
-def test_broken_jpegs_have_no_quality(tmp_path: Path) -> None:
+def test_broken_jpegs_have_no_quality(tmp_path):
     file = encoded(photo(48, 48), quality=60).data
     table = file.index(b"\xff\xdb")
     for end in range(0, len(file), 7):
@@ -117,15 +112,15 @@ def test_broken_jpegs_have_no_quality(tmp_path: Path) -> None:
     assert jpeg_quality(tmp_path / "missing.jpg") is None
 
 
-def test_webp_quantiser_grows_as_quality_falls() -> None:
+def test_webp_quantiser_grows_as_quality_falls():
     told = [webp_quantiser(encoded(photo(), "WEBP", quality=quality)) for quality in (95, 80, 60, 40, 20)]
-    assert all(value is not None for value in told) and told == sorted(told)  # type: ignore[type-var]
+    assert all(value is not None for value in told) and told == sorted(told)
     assert webp_quantiser(encoded(photo(), "WEBP", lossless=True)) is None
     assert webp_quantiser(encoded(photo())) is None
 
 
 @pytest.mark.parametrize(("gained", "changed", "expected"), [(4, 4, 0), (4, 4.5, 1), (0, 0, 0)])
-def test_texture_changes_no_more_than_the_network_gained(gained: float, changed: float, expected: int) -> None:
+def test_texture_changes_no_more_than_the_network_gained(gained, changed, expected):
     def upscale(window: Window, texture: float) -> Window:
         exact = bicubic(window, 4 * window.shape[0], 4 * window.shape[1]) + gained
         return exact - (changed if texture else 0)
@@ -134,7 +129,7 @@ def test_texture_changes_no_more_than_the_network_gained(gained: float, changed:
     assert texture_of(ArrayRegions(photo(8, 8)), upscale) == AUTO_TEXTURES[0], "too small to tell"
 
 
-def test_fine_grain_gets_less_texture() -> None:
+def test_fine_grain_gets_less_texture():
     grain = np.random.default_rng(1).integers(60, 200, (64, 64, 3), np.uint8)
     file, upscaler = encoded(grain, quality=50), Upscaler(engine="openvino")
     assert upscaler.strength(ArrayRegions(decoded(file)), file).texture == AUTO_TEXTURES[1]

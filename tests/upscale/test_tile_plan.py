@@ -1,7 +1,5 @@
 """Plans keep within the memory, cost little, and name the memory that is needed where nothing fits."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +15,7 @@ counts = st.integers(1, 9)
 
 
 @given(sizes, sizes, counts, counts)
-def test_each_pixel_is_in_one_tile(height: int, width: int, rows: int, columns: int) -> None:
+def test_each_pixel_is_in_one_tile(height, width, rows, columns):
     seen = np.zeros((height, width), int)
     for core in Grid(min(rows, height), min(columns, width)).tiles(whole(height, width)):
         seen[core.slices()] += 1
@@ -25,13 +23,13 @@ def test_each_pixel_is_in_one_tile(height: int, width: int, rows: int, columns: 
 
 
 @given(st.integers(9, 400), counts)
-def test_tiles_are_even(size: int, rows: int) -> None:
+def test_tiles_are_even(size, rows):
     heights = [core.height for core in Grid(rows, 1).tiles(whole(size, 5))]
     assert max(heights) - min(heights) <= 1
 
 
 @given(sizes, sizes, st.integers(0, 50), st.integers(400, 200_000))
-def test_windows_stay_within_the_limit(height: int, width: int, halo: int, limit: int) -> None:
+def test_windows_stay_within_the_limit(height, width, halo, limit):
     grid = cheapest_grid(height, width, halo, limit)
     bounds = whole(height, width)
     if grid is not None:
@@ -41,7 +39,7 @@ def test_windows_stay_within_the_limit(height: int, width: int, halo: int, limit
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 8), st.integers(300, 4000))
-def test_cheapest_grid(height: int, width: int, halo: int, limit: int) -> None:
+def test_cheapest_grid(height, width, halo, limit):
     def cost(grid: Grid) -> float:
         bounds = whole(height, width)
         windows = [core.padded(halo, bounds) for core in grid.tiles(bounds)]
@@ -61,25 +59,25 @@ def _tight(grid: Grid, height: int, width: int, halo: int, limit: int) -> bool:
     return tallest * widest > limit
 
 
-def test_halo_is_cut_at_the_border() -> None:
+def test_halo_is_cut_at_the_border():
     assert Box(0, 10, 5, 5).padded(3, whole(20, 16)) == Box(0, 7, 8, 9)
 
 
-def test_image_that_fits_is_one_tile() -> None:
+def test_image_that_fits_is_one_tile():
     assert cheapest_grid(100, 200, 40, 20_000) == Grid(1, 1)
 
 
-def test_no_grid_fits() -> None:
+def test_no_grid_fits():
     assert cheapest_grid(1000, 1000, 40, 90 * 90) is None
 
 
-def test_halves() -> None:
+def test_halves():
     assert Box(2, 3, 5, 9).halves() == (Box(2, 3, 5, 4), Box(2, 7, 5, 5))
     assert Box(0, 0, 8, 8).halves() == (Box(0, 0, 4, 8), Box(4, 0, 4, 8))
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
-def test_coordinates_and_back(factor: int) -> None:
+def test_coordinates_and_back(factor):
     box, outer = Box(12, 14, 3, 4), Box(10, 11, 9, 9)
     assert box.relative_to(outer).absolute_in(outer) == box
     assert box.relative_to(outer).scaled(factor) == box.scaled(factor).relative_to(outer.scaled(factor))
@@ -107,19 +105,19 @@ HALO = receptive_field(GeneratorConfig())
         ("2g", 2 * 10**9),
     ],
 )
-def test_bytes_from_text(text: str, expected: int) -> None:
+def test_bytes_from_text(text, expected):
     assert bytes_from_text(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "lots", "-1GB", "1XB", "1GBB", "1e9"])
-def test_wrong_sizes_are_refused(text: str) -> None:
+def test_wrong_sizes_are_refused(text):
     with pytest.raises(UsageError, match="memory is a size like 1GB"):
         bytes_from_text(text)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([10**8, 3 * 10**8, 10**9, 4 * 10**9]))
-def test_plan_keeps_within_memory(height: int, width: int, allowed: int) -> None:
-    plan = plan_tiles(height, width, FakeEngine(), HALO, allowed)  # type: ignore[arg-type]
+def test_plan_keeps_within_memory(height, width, allowed):
+    plan = plan_tiles(height, width, FakeEngine(), HALO, allowed)
     bounds = whole(height + 2 * BORDER, width + 2 * BORDER)
     if plan.tail_pixels >= bounds.pixels:  # in one piece
         assert bounds.pixels * FakeEngine.tail_bytes <= allowed
@@ -128,10 +126,10 @@ def test_plan_keeps_within_memory(height: int, width: int, allowed: int) -> None
         assert max(regions) * FakeEngine.body_bytes + plan.tail_pixels * FakeEngine.tail_bytes <= allowed
 
 
-def test_halos_cost_at_most_a_quarter() -> None:
+def test_halos_cost_at_most_a_quarter():
     """Multiply-adds of all tiles of a 24-megapixel photograph against those of the whole: at most 1.25."""
     height, width = 4000, 6000
-    plan = plan_tiles(height, width, FakeEngine(), HALO, 10**9)  # type: ignore[arg-type]
+    plan = plan_tiles(height, width, FakeEngine(), HALO, 10**9)
     bounds = whole(height, width)
     body, tail = multiply_adds(GeneratorConfig())
     computed = 0.0
@@ -142,25 +140,25 @@ def test_halos_cost_at_most_a_quarter() -> None:
     assert 1.0 < computed / ((body + tail) * bounds.pixels) <= 1.25
 
 
-def test_too_little_memory_names_enough() -> None:
+def test_too_little_memory_names_enough():
     with pytest.raises(UsageError, match=r"--memory 5MB is too little .* at least (\d+)MB") as error:
-        plan_tiles(500, 500, FakeEngine(), HALO, 5 * 10**6)  # type: ignore[arg-type]
+        plan_tiles(500, 500, FakeEngine(), HALO, 5 * 10**6)
     enough = int(str(error.value).rpartition("at least ")[2].removesuffix("MB."))
-    plan_tiles(500, 500, FakeEngine(), HALO, enough * 10**6)  # type: ignore[arg-type]
+    plan_tiles(500, 500, FakeEngine(), HALO, enough * 10**6)
 
 
-def test_the_work_of_the_paper_s_generator() -> None:
+def test_the_work_of_the_paper_s_generator():
     """By hand: 9x9x3x64 + 33 of 3x3x64x64 at LR; 3x3x64x256 at x1 and x2; 9x9x64x3 at x4."""
     body, tail = multiply_adds(GeneratorConfig())
     assert body == 81 * 3 * 64 + 33 * 9 * 64 * 64
     assert tail == 9 * 64 * 256 * (1 + 4) + 16 * 81 * 64 * 3
 
 
-def test_free_memory_is_plausible() -> None:
+def test_free_memory_is_plausible():
     free = free_memory()
     assert free is None or 10**6 < free < 10**14
 
 
-def test_control_group_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_group_limit_counts(monkeypatch):
     monkeypatch.setattr(memory, "_control_group", lambda: 12_345)
     assert free_memory() == 12_345

@@ -1,7 +1,5 @@
 """Tiles give the same pixels as the whole image: the halo is the receptive field, no less."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,9 +26,7 @@ def engine(small: Weights) -> OpenVinoEngine:
     st.integers(100, 900),
     st.booleans(),
 )
-def test_tiles_equal_whole(
-    engine: OpenVinoEngine, height: int, width: int, rows: int, columns: int, tail_pixels: int, ensemble: bool
-) -> None:
+def test_tiles_equal_whole(engine, height, width, rows, columns, tail_pixels, ensemble):
     lr_unit = np.random.default_rng(height * width).random((1, 3, height, width), np.float32)
     bounds, halo = whole(height, width), receptive_field(engine.config)
     run = run_tile_ensemble if ensemble else run_tile
@@ -45,7 +41,7 @@ def test_tiles_equal_whole(
     np.testing.assert_allclose(output, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
 
 
-def test_short_halo_shows(engine: OpenVinoEngine) -> None:
+def test_short_halo_shows(engine):
     """The test above can fail: one pixel less of halo changes the pixels at the seam."""
     lr_unit = np.random.default_rng(0).random((1, 3, 40, 40), np.float32)
     bounds, true = whole(40, 40), receptive_field(engine.config)
@@ -59,7 +55,7 @@ def test_short_halo_shows(engine: OpenVinoEngine) -> None:
     assert np.abs(sr - expected[:, :, y, x]).max() > 1e-4
 
 
-def test_ensemble_is_mean_of_eight(engine: OpenVinoEngine) -> None:
+def test_ensemble_is_mean_of_eight(engine):
     lr_unit = np.random.default_rng(1).random((1, 3, 12, 19), np.float32)
     expected = np.zeros((1, 3, 48, 76), np.float32)
     for turns in range(4):
@@ -71,7 +67,7 @@ def test_ensemble_is_mean_of_eight(engine: OpenVinoEngine) -> None:
     np.testing.assert_allclose(output, expected, rtol=0, atol=1e-5)
 
 
-def test_margin_of_subtiles(engine: OpenVinoEngine) -> None:
+def test_margin_of_subtiles(engine):
     lr_unit = np.random.default_rng(1).random((1, 3, 30, 30), np.float32)
     expected, bounds = engine.run(lr_unit), whole(30, 30)
     for subtile, sr in run_tile(engine, lr_unit, bounds, receptive_field(engine.config), 200, margin=2):

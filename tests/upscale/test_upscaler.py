@@ -1,7 +1,5 @@
 """`Upscaler`: every kind of array, exact tiles, memory that runs out, several threads, wrong values."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -59,15 +57,7 @@ def network(weights: Weights, lr: np.ndarray) -> np.ndarray:
     st.sampled_from(list(DEPTHS)),
     st.sampled_from([2, 3, 4]),
 )
-def test_tiles_equal_whole_in_every_kind_of_image(
-    upscaler: Upscaler,
-    tiled: Upscaler,
-    height: int,
-    width: int,
-    channels: tuple[int, ...],
-    depth: str,
-    scale: int,
-) -> None:
+def test_tiles_equal_whole_in_every_kind_of_image(upscaler, tiled, height, width, channels, depth, scale):
     lr = image(height, height, width, *channels, depth=depth)
     expected, output = upscaler.upscale(lr, scale=scale), tiled.upscale(lr, scale=scale)
     assert output.shape == (scale * height, scale * width, *channels)
@@ -79,20 +69,20 @@ def test_tiles_equal_whole_in_every_kind_of_image(
         assert difference.max() <= 1 and (difference > 0).mean() <= (1e-4 if depth == "uint8" else 1e-2)
 
 
-def test_small_memory_makes_tiles(tiled: Upscaler) -> None:
+def test_small_memory_makes_tiles(tiled):
     """The test above tiles."""
     lr, sr = image(0, 60, 60), np.empty((240, 240), np.uint8)
     assert tiled.upscale_into(ArrayRegions(lr), write_to_array(sr))["tiles"] != "1x1"
 
 
-def test_image_is_rounded_once(upscaler: Upscaler, small: Weights) -> None:
+def test_image_is_rounded_once(upscaler, small):
     lr = image(0, 9, 11, 3)
     expected = np.floor(np.clip((network(small, lr).transpose(1, 2, 0) + 1) / 2, 0, 1).astype(np.float64) * 255 + 0.5)
     assert np.abs(upscaler.upscale(lr) - expected).max() <= 1
     assert (upscaler.upscale(lr) != expected).mean() < 1e-3
 
 
-def test_grey_is_mean_of_three_outputs(upscaler: Upscaler, small: Weights) -> None:
+def test_grey_is_mean_of_three_outputs(upscaler, small):
     grey = image(1, 12, 10)
     signed = network(small, np.repeat(grey[..., None], 3, axis=2))
     expected = np.floor(np.clip((signed.mean(axis=0) + 1) / 2, 0, 1).astype(np.float64) * 255 + 0.5)
@@ -100,7 +90,7 @@ def test_grey_is_mean_of_three_outputs(upscaler: Upscaler, small: Weights) -> No
     assert np.abs(output - expected).max() <= 1 and (output != expected).mean() < 2e-3
 
 
-def test_16_bits_stay_16_bits(upscaler: Upscaler) -> None:
+def test_16_bits_stay_16_bits(upscaler):
     deep = image(2, 16, 16, 3, depth="uint16")
     result = upscaler.upscale(deep)
     assert len(np.unique(result)) > 256
@@ -109,13 +99,13 @@ def test_16_bits_stay_16_bits(upscaler: Upscaler) -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3])
-def test_smaller_scales_are_bicubic_of_x4(upscaler: Upscaler, scale: int) -> None:
+def test_smaller_scales_are_bicubic_of_x4(upscaler, scale):
     lr, inside = image(3, 14, 9, 3, depth="float32"), slice(scale, -scale)
     expected = bicubic(upscaler.upscale(lr), 14 * scale, 9 * scale).clip(0, 1)
     np.testing.assert_allclose(upscaler.upscale(lr, scale=scale)[inside, inside], expected[inside, inside], atol=1e-6)
 
 
-def test_opaque_and_transparent_stay(upscaler: Upscaler) -> None:
+def test_opaque_and_transparent_stay(upscaler):
     lr = image(4, 20, 20, 4)
     lr[..., 3] = 255
     lr[8:, :, 3] = 0
@@ -123,7 +113,7 @@ def test_opaque_and_transparent_stay(upscaler: Upscaler) -> None:
     assert (alpha[: 4 * 7] == 255).all() and (alpha[4 * 9 :] == 0).all()
 
 
-def test_hidden_colour_does_not_show(upscaler: Upscaler) -> None:
+def test_hidden_colour_does_not_show(upscaler):
     """Two images that differ in their invisible colour alone give the same image."""
     lr = image(5, 24, 24, 4)
     lr[..., 3] = np.where(np.arange(24) < 12, 255, 0)
@@ -142,7 +132,7 @@ def test_hidden_colour_does_not_show(upscaler: Upscaler) -> None:
         (np.full((3, 3), np.nan, np.float32), "0..1"),
     ],
 )
-def test_wrong_arrays_are_refused(upscaler: Upscaler, wrong: np.ndarray, message: str) -> None:
+def test_wrong_arrays_are_refused(upscaler, wrong, message):
     with pytest.raises(ImageError, match=message):
         upscaler.upscale(wrong)
 
@@ -164,46 +154,46 @@ def test_wrong_arrays_are_refused(upscaler: Upscaler, wrong: np.ndarray, message
         ({"restore": 0}, "leave out the model"),
     ],
 )
-def test_wrong_values_are_refused(small: Weights, arguments: dict[str, Any], message: str) -> None:
+def test_wrong_values_are_refused(small, arguments, message):
     with pytest.raises(SrganError, match=message):
         Upscaler(small, **arguments)
 
 
-def test_wrong_models_and_textures_are_refused() -> None:
+def test_wrong_models_and_textures_are_refused():
     with pytest.raises(WeightsError, match="no model 'nonesuch'"):
         Upscaler("nonesuch")
     for value in (1.5, float("nan"), "much", True, None):
         with pytest.raises(SrganError, match="texture is 'auto' or a number from 0 to 1, got"):
-            Upscaler(texture=value)  # type: ignore[arg-type]
+            Upscaler(texture=value)
         with pytest.raises(SrganError, match="restore is 'auto' or a number from 0 to 1, got"):
-            Upscaler(restore=value)  # type: ignore[arg-type]
+            Upscaler(restore=value)
 
 
-def test_wrong_paths_scales_and_qualities_are_refused(upscaler: Upscaler) -> None:
+def test_wrong_paths_scales_and_qualities_are_refused(upscaler):
     grey = np.zeros((4, 4), np.uint8)
     wrong: list[tuple[str, Callable[[], object]]] = [
-        ("model is the path of a file, got int", lambda: Upscaler(5)),  # type: ignore[arg-type]
+        ("model is the path of a file, got int", lambda: Upscaler(5)),
         ("image is the path of a file, got ''", lambda: upscaler.upscale("")),
-        ("source is the path of a file, got ndarray", lambda: upscaler.upscale_file(grey, "a.png")),  # type: ignore[arg-type]
-        ("target is the path of a file, got NoneType", lambda: upscaler.upscale_file("a.png", None)),  # type: ignore[arg-type]
+        ("source is the path of a file, got ndarray", lambda: upscaler.upscale_file(grey, "a.png")),
+        ("target is the path of a file, got NoneType", lambda: upscaler.upscale_file("a.png", None)),
         ("target is the path of a file, got 'a.x00.png'", lambda: upscaler.upscale_file("a.png", "a\0.png")),
-        ("got a scale of 2.0", lambda: upscaler.upscale(grey, scale=2.0)),  # type: ignore[arg-type]
-        ("quality is a whole number", lambda: upscaler.upscale_file("a.png", "b.jpg", quality=50.5)),  # type: ignore[arg-type]
+        ("got a scale of 2.0", lambda: upscaler.upscale(grey, scale=2.0)),
+        ("quality is a whole number", lambda: upscaler.upscale_file("a.png", "b.jpg", quality=50.5)),
     ]
     for message, call in wrong:
         with pytest.raises(SrganError, match=message):
             call()
 
 
-def test_too_large_scale_and_too_little_memory_are_refused(small: Weights) -> None:
+def test_too_large_scale_and_too_little_memory_are_refused(small):
     for scale in (5, 1, 2.5, "4"):
         with pytest.raises(UsageError, match="2 to 4 times larger, got a scale of"):
-            Upscaler(small).upscale(image(0, 3, 3), scale=scale)  # type: ignore[arg-type]
+            Upscaler(small).upscale(image(0, 3, 3), scale=scale)
     with pytest.raises(UsageError, match="too little"):
         Upscaler(small, memory="10KB").upscale(image(0, 50, 50))
 
 
-def test_progress_counts_pixels_and_may_stop(tiled: Upscaler) -> None:
+def test_progress_counts_pixels_and_may_stop(tiled):
     calls: list[tuple[int, int]] = []
     tiled.upscale(image(6, 60, 50, 3), progress=lambda done, total: calls.append((done, total)))
     assert calls[0] == (0, 3000) and calls[-1] == (3000, 3000)
@@ -231,14 +221,7 @@ def _failing(engine: OpenVinoEngine, part: str, most: int, error: type[Exception
 
 @pytest.mark.parametrize("error", [OutOfMemory, MemoryError])
 @pytest.mark.parametrize(("part", "most"), [("run", 0), ("body", 2100), ("tail", 1000)])
-def test_tile_that_does_not_fit_is_halved(
-    small: Weights,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    part: str,
-    most: int,
-    error: type[Exception],
-) -> None:
+def test_tile_that_does_not_fit_is_halved(small, monkeypatch, caplog, part, most, error):
     lr = image(7, 60, 50, 3)
     expected = Upscaler(small).upscale(lr)
     memory = "1GB" if part == "run" else "3MB"
@@ -251,7 +234,7 @@ def test_tile_that_does_not_fit_is_halved(
     assert calls[-1] == 3000
 
 
-def test_memory_that_never_suffices(small: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_never_suffices(small, monkeypatch):
     upscaler = Upscaler(small)
     for part in ("run", "body"):
         monkeypatch.setattr(upscaler._first.engine, part, _failing(upscaler._first.engine, part, 0, OutOfMemory))
@@ -259,9 +242,7 @@ def test_memory_that_never_suffices(small: Weights, monkeypatch: pytest.MonkeyPa
         upscaler.upscale(image(0, 60, 50, 3))
 
 
-def test_little_free_memory_makes_smaller_tiles(
-    small: Weights, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_little_free_memory_makes_smaller_tiles(small, monkeypatch, caplog):
     upscaler, lr = Upscaler(small), image(8, 60, 60, 3)
     expected = upscaler.upscale(lr)
     assert caplog.messages == []
@@ -273,21 +254,21 @@ def test_little_free_memory_makes_smaller_tiles(
     assert len(caplog.messages) == 1  # more free memory than `memory` changes nothing
 
 
-def test_threads_share_one_upscaler(upscaler: Upscaler, tiled: Upscaler) -> None:
+def test_threads_share_one_upscaler(upscaler, tiled):
     images = [image(seed, 20 + 7 * seed, 30, 3) for seed in range(6)] * 3
     with ThreadPoolExecutor(6) as pool:
         for one in (upscaler, tiled):
             assert all(map(np.array_equal, pool.map(one.upscale, images), map(one.upscale, images)))
 
 
-def test_describe_names_what_decides_the_bytes(small: Weights) -> None:
+def test_describe_names_what_decides_the_bytes(small):
     described = Upscaler(small, self_ensemble=True).describe()
     assert described["sha256"] == small.sha256
     assert {"model", "version", "engine", "precision", "self_ensemble"} <= set(described)
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_over_500_images(small: Weights) -> None:
+def test_memory_stays_flat_over_500_images(small):
     """Resident memory after 500 images of many sizes, against that after the first 150, the largest among them."""
     upscaler = Upscaler(small)
     sizes = np.random.default_rng(0).integers(8, 120, (500, 2))

@@ -1,7 +1,5 @@
 """`srgan bench upscale|train|data`: run a benchmark of the checkout."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`srgan evaluate`: the scores of a model, or of a folder of images, on test sets."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """`srgan export`: write a model in another format, after a comparison with its source."""
 
-from __future__ import annotations
-
 import json
 import logging
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """`srgan info`: the metadata of a weights file, or of an image made by srgan."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """`srgan report`: one HTML page about one or more training runs."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`srgan serve`: settings, listening socket, token."""
 
-from __future__ import annotations
-
 import logging
 import os
 import secrets

@@ -1,7 +1,5 @@
 """`srgan train`: settings from recipe, files and flags; fetch the data; train; score and report."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging

@@ -5,8 +5,6 @@ Datasets' checksums.tsv; benchmark.tar's is EDSR's; VGG19's is the one that Kera
 image by image against `DIGESTS`, made from the x4 files of SelfExSR, which reproduce the paper's control rows.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Which crops a step consists of: a function of (seed, phase, step)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

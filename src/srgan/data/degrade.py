@@ -1,7 +1,5 @@
 """Clean LR crops -> LR crops as people have them: blurred, sharpened, noisy, compressed; a function of the seed."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

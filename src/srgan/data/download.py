@@ -1,7 +1,5 @@
 """One file over HTTP: resumed after a break, retried, from mirrors in turn, verified by its hash."""
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 import json

@@ -1,7 +1,5 @@
 """Download a known data set, unpack it, verify its content, and move it into its place; each step resumes."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

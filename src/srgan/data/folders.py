@@ -1,7 +1,5 @@
 """Which images a data folder offers for training, validation and tests."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections import Counter

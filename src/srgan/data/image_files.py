@@ -1,7 +1,5 @@
 """Training images that stay in their files: their sizes are read at the start, each crop is decoded when due."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor

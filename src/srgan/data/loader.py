@@ -3,8 +3,6 @@
 The crops come from the device's memory, from packed images or from files: the same ones from each.
 """
 
-from __future__ import annotations
-
 import hashlib
 import signal
 import sys

@@ -5,8 +5,6 @@ atomically after every few images, once their pixels are on the disk. An interru
 image of the index.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

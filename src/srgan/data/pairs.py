@@ -1,7 +1,5 @@
 """An HR image and its LR: paired by name, by folder or by mark; and the result that belongs to a pair."""
 
-from __future__ import annotations
-
 import logging
 import re
 import unicodedata

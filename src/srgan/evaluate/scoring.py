@@ -1,7 +1,5 @@
 """Scores on a test set: of a model, or of somebody's images. Every number is of the 8-bit image that would be saved."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Scores beside those of Ledig et al. 2017, as lines of text and as the JSON of `srgan evaluate --json`."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Each format: build the network, run it in the format's own runtime, write its files with metadata inside."""
 
-from __future__ import annotations
-
 import io
 import json
 import tempfile

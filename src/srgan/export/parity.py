@@ -1,7 +1,5 @@
 """An exported network against its source: run at three unlike sizes, refused beyond a bound."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Fill colours under transparent pixels from their neighbours, so that no halo appears; the range of alpha near a pixel."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import numpy as np

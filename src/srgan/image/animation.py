@@ -1,7 +1,5 @@
 """Animations, frame by frame: out of GIF, PNG, WebP and AVIF files, into WebP and GIF files."""
 
-from __future__ import annotations
-
 import logging
 import math
 import struct

@@ -1,7 +1,5 @@
 """Colour tags of PNG (gAMA, cHRM, cICP), AVIF and HEIC (nclx) as an ICC profile, which every output format holds."""
 
-from __future__ import annotations
-
 import dataclasses
 import struct
 from typing import Any, BinaryIO

@@ -1,7 +1,5 @@
 """Animated GIF and PNG files: each frame as a still file of its own, and the frames composed as browsers do."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Open an image file with the one decoder that its first bytes ask for; its colour as 8 or 16 bits, upright."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging

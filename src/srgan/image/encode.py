@@ -1,7 +1,5 @@
 """Encode a libvips image as a file: format by suffix, bounded memory where the format allows it, atomic."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import os

@@ -1,7 +1,5 @@
 """Read and write one image: 8 or 16 bits, grey or colour, with alpha, orientation and metadata; find images in folders."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import logging

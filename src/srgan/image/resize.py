@@ -1,7 +1,5 @@
 """MATLAB's antialiased bicubic (imresize, a = -0.5), which made the LR images of the x4 test sets."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

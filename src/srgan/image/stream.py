@@ -1,7 +1,5 @@
 """Images larger than memory: rectangles out of one file and into another, through scratch files."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import secrets

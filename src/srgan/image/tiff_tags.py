@@ -1,7 +1,5 @@
 """What libvips leaves out of TIFF files: EXIF and IPTC as tags, thumbnails among pages, several pages out. TIFF 6.0."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import shutil

@@ -1,7 +1,5 @@
 """XMP packets: srgan's provenance in and out, sizes in pixels grown, fields removed that are wrong after enlarging."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The generator of figure 4 as data, which OpenVINO, ncnn and the exports follow; `generator.py` is the same in PyTorch."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple

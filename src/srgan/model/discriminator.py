@@ -1,7 +1,5 @@
 """The discriminator of figure 4, and one on VGG19 features."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -3,8 +3,6 @@
 Logits are (N, 1) from the discriminator of figure 4, and (N, K) from the one that sees VGG19 features.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """VGG19's feature maps phi_ij (Simonyan & Zisserman 2015) of section 2.2.1, in the Caffe convention, and its files."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Line charts as SVG, legible without colour: every line has its own dashes and marker."""
 
-from __future__ import annotations
-
 import math
 import re
 import warnings

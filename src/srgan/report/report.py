@@ -1,7 +1,5 @@
 """One HTML page about one or more runs, and the same numbers as JSON."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -1,7 +1,5 @@
 """What a run's folder says, and report.json: half a run, half a line and old journals are readable too."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

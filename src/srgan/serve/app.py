@@ -1,7 +1,5 @@
 """The HTTP API on FastAPI: routes, their OpenAPI description, errors as problem+json, and the request log."""
 
-from __future__ import annotations
-
 import logging
 import re
 import secrets

@@ -1,7 +1,5 @@
 """What FastAPI leaves to us: bodies in memory within limits, clients that leave, answers in pieces."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping

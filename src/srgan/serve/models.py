@@ -1,7 +1,5 @@
 """What a request may ask for, and the pool of upscalers that does it."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Sequence

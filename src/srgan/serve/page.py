@@ -1,7 +1,5 @@
 """The page: its files, its examples, the stream of progress, bicubic and result."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import dataclasses

@@ -1,7 +1,5 @@
 """Refusals of a request: a status, a short kind for programs and a sentence for people (RFC 9457)."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """A bounded job queue: worker threads, waiting requests, 429 for the rest."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time

@@ -1,7 +1,5 @@
 """Who may use the service: host names, origins, the token; and the headers of every answer."""
 
-from __future__ import annotations
-
 import ipaddress
 import secrets
 from collections.abc import Iterable

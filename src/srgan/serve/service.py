@@ -1,7 +1,5 @@
 """The service behind the routes: image bytes and parameters in, the larger image's bytes out."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Checkpoints: the whole state of a run in one file, written atomically, refused when damaged, never executed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

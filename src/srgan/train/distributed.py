@@ -4,8 +4,6 @@ Gradients are averaged by one all-reduce of all of them, concatenated, after eac
 updated in turn then need no wrapper, and the compiled forward stays as it is.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -1,7 +1,5 @@
 """A run's folder: where its files lie, and the lock that keeps a second run out."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The training loop: batch, update, and at intervals report, validate, save."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time

@@ -1,7 +1,5 @@
 """Adam and Muon (Jordan et al. 2024) with their state as named tensors, and the moving average of a generator."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The two phases: the networks that each one owns, updates, freezes and saves, and how they are computed."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping

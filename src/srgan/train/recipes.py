@@ -1,7 +1,5 @@
 """Full settings for training, as functions; `docs/paper.md` lists the deviations from the paper."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from srgan import config

@@ -1,7 +1,5 @@
 """What a run writes: the journal, reports with the GAN's health, validations, checkpoints and generators."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

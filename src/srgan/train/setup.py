@@ -1,7 +1,5 @@
 """What a run starts from: device, images, VGG19, a first generator, a phase; UsageError for what is missing."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

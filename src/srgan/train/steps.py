@@ -1,7 +1,5 @@
 """One update of each network: the losses and their gradients. Losses are at least fp32; results stay on the device."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

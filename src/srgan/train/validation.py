@@ -1,7 +1,5 @@
 """The generator's quality at a step: scores on validation images, sample crops, GAN artefacts."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import logging

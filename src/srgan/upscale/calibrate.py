@@ -4,8 +4,6 @@ Ranges come from training images. Which convolutions stay in fp32 is chosen on v
 choices that loses little enough.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import sys

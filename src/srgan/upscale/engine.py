@@ -1,7 +1,5 @@
 """What every engine is."""
 
-from __future__ import annotations
-
 import abc
 import logging
 import threading

@@ -1,7 +1,5 @@
 """Flat colours and greys come out as they are: there the image itself replaces what the network makes of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

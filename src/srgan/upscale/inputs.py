@@ -1,7 +1,5 @@
 """Which images are upscaled, and where each result goes."""
 
-from __future__ import annotations
-
 import contextlib
 import glob
 import logging

@@ -1,7 +1,5 @@
 """Ranges of a generator's activations, with which its fp32 weights are computed in int8."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Mix the four packaged models by `texture` (exact to crisp) and `restore` (clean to restored)."""
 
-from __future__ import annotations
-
 import numbers
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The engine for any GPU with Vulkan (AMD, Intel, NVIDIA, Apple through MoltenVK): ncnn graphs, and which devices there are."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import logging

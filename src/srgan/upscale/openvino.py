@@ -1,7 +1,5 @@
 """The engine for CPUs: OpenVINO graphs in fp32 or int8, built straight from the weights."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping

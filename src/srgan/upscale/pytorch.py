@@ -1,7 +1,5 @@
 """The engine for GPUs: PyTorch on CUDA, MPS or the CPU."""
 
-from __future__ import annotations
-
 import torch
 
 from srgan.errors import UsageError

@@ -1,7 +1,5 @@
 """`srgan upscale --ray`: a list of images, distributed to the actors of a Ray cluster."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -5,8 +5,6 @@ For all others, and for what happened to an image before it was saved, the pixel
 of its 8 x 8 blocks at multiples of its steps, wherever the blocks begin, and noise is where the image is flattest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """An image through an engine, tile by tile: halo, sub-tiles, self-ensemble, scale, depth, grey and alpha."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Image in, larger image out: the Python API of this package."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os
