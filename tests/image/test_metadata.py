@@ -55,6 +55,25 @@ def test_exif_survives_a_chain_of_all_formats(tmp_path: Path) -> None:
         assert {inner.get(0xA002, corpus.W), inner.get(0xA003, corpus.H)} == {corpus.W, corpus.H}
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_is_kept_whole(tmp_path: Path, suffix: str, order: str) -> None:
+    block = Image.Exif()
+    block.endian = order
+    block[0x4746], block[0x010E], block[0x0112] = 4, "a" * 3000, 1  # stars, which libexif does not know
+    block.get_ifd(0x8769).update({0x9400: 21, 0xA001: 65535, 0x9003: "2020:01:02 03:04:05"})  # temperature
+    block.get_ifd(0x8825)[1] = "N"
+    source = Metadata(exif=edited_exif(block.tobytes()), icc=corpus.profile(), xmp=corpus.XMP, density=(10.0, 10.0))
+    with Image.open(written(tmp_path, suffix, source)) as image:
+        image.load()
+        kept = image.getexif()
+        assert {tag: kept[tag] for tag in (0x4746, 0x010E)} == {0x4746: 4, 0x010E: "a" * 3000}
+        assert kept.get_ifd(0x8769) == block.get_ifd(0x8769) and kept.get_ifd(0x8825)[1] == "N"
+    if suffix != ".tif":
+        exif = files.read_image(tmp_path / f"a{suffix}").metadata.exif
+        assert exif is not None and source.exif is not None and exif.startswith(source.exif)
+
+
 @pytest.mark.parametrize("form", [{"byteorder": ">"}, {"bigtiff": True}, {"byteorder": ">", "bigtiff": True}])
 def test_tags_of_every_tiff_are_kept(tmp_path: Path, form: dict[str, Any]) -> None:
     options = {"photometric": "rgb", "description": "a picture", "metadata": None, **form}
@@ -93,7 +112,7 @@ def test_no_colours_are_called_uncalibrated(tmp_path: Path, suffix: str, stated:
         exif.get_ifd(0x8825)[1] = "N"
         path = written(tmp_path, suffix, Metadata(exif=exif.tobytes()[6:]))
         block = Image.open(path).getexif()
-        assert (block.get_ifd(0x8769)[0xA001], block.get_ifd(0x8769)[0x9003]) == (kept, "2020:01:02 03:04:05")
+        assert (block.get_ifd(0x8769).get(0xA001, 1), block.get_ifd(0x8769)[0x9003]) == (kept, "2020:01:02 03:04:05")
         assert block.get_ifd(0x8825)[1] == "N"
 
 

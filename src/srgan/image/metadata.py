@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import mmap
 import shutil
 import struct
 import zlib
@@ -33,6 +35,7 @@ _PHOTOSHOP, _IPTC_RESOURCE = b"Photoshop 3.0\0", 0x0404
 _GIF_XMP = b"\x21\xff\x0bXMP DataXMP"
 _GIF_XMP_END = b"\1" + bytes(range(255, -1, -1)) + b"\0"
 _XMP_LIMIT_OF_LIBVIPS = 60_000
+_ROOM = b"room for EXIF "
 _PADDING = 0xEA1C
 """EXIF's padding tag."""
 
@@ -131,7 +134,7 @@ def edited_exif(exif: bytes, *, scale: int = 1, size: tuple[int, int] | None = N
         (start,) = struct.unpack_from(f"{order}I", block, 4)
         entries = list(_exif_entries(block, order, start))
         # The next directory is the thumbnail's.
-        struct.pack_into(f"{order}I", block, start + 2 + 12 * len(entries), 0)
+        _wipe_thumbnail(block, order, start + 2 + 12 * len(entries))
         inner = [_number(block, order, entry) for entry in entries if entry[1] == 0x8769]
         entries += list(_exif_entries(block, order, inner[0])) if inner else []
         for at, tag, kind, count in entries:
@@ -156,43 +159,27 @@ def edited_exif(exif: bytes, *, scale: int = 1, size: tuple[int, int] | None = N
     return bytes(block)
 
 
+def _wipe_thumbnail(block: bytearray, order: str, link: int) -> None:
+    """Unlink the directory whose place is at `link`, and overwrite it and its pixels with zeros."""
+    (start,) = struct.unpack_from(f"{order}I", block, link)
+    struct.pack_into(f"{order}I", block, link, 0)
+    if start < 8:  # none
+        return
+    with contextlib.suppress(struct.error):
+        entries = list(_exif_entries(block, order, start))
+        found = {entry[1]: _number(block, order, entry) for entry in entries}
+        for place, length in ((found.get(0x0201), found.get(0x0202)), (found.get(0x0111), found.get(0x0117))):
+            if place and length and place < len(block):
+                end = min(place + length, len(block))
+                block[place:end] = bytes(end - place)
+        block[start : start + 6 + 12 * len(entries)] = bytes(len(block[start : start + 6 + 12 * len(entries)]))
+
+
 def _exif_entries(block: bytearray, order: str, start: int) -> Iterator[tuple[int, int, int, int]]:
     """Offset, tag, type and count of each entry of a directory. Raises struct.error where it is cut."""
     (count,) = struct.unpack_from(f"{order}H", block, start)
     for at in range(start + 2, start + 2 + 12 * count, 12):
         yield at, *struct.unpack_from(f"{order}HHI", block, at)
-
-
-def _with_colour_space(exif: bytes) -> bytes:
-    """The EXIF block that names sRGB where it names no colour space: libexif would call it uncalibrated.
-
-    The changed directories go to the end, so that no other offset changes.
-    """
-    block, order = bytearray(exif), "<" if exif[:2] == b"II" else ">"
-
-    def rows_at(start: int) -> list[bytes]:
-        return [bytes(block[at : at + 12]) for at, *_ in _exif_entries(block, order, start)]
-
-    def append(rows: list[bytes]) -> int:
-        start = len(block) + len(block) % 2
-        rows.sort(key=lambda row: struct.unpack_from(f"{order}H", row))
-        block.extend(bytes(len(block) % 2) + struct.pack(f"{order}H", len(rows)) + b"".join(rows) + bytes(4))
-        return start
-
-    try:
-        (start,) = struct.unpack_from(f"{order}I", block, 4)
-        main, pointer = rows_at(start), struct.pack(f"{order}H", 0x8769)
-        links = [row for row in main if row.startswith(pointer)]
-        inner = rows_at(struct.unpack(f"{order}I", links[0][8:])[0]) if links else []
-        if len(exif) > 60_000 or any(row.startswith(struct.pack(f"{order}H", 0xA001)) for row in inner):
-            return exif
-        link = pointer + struct.pack(
-            f"{order}HII", 4, 1, append([*inner, struct.pack(f"{order}HHIHH", 0xA001, 3, 1, 1, 0)])
-        )
-        struct.pack_into(f"{order}I", block, 4, append([*(row for row in main if row not in links), link]))
-    except struct.error:
-        return exif
-    return bytes(block)
 
 
 def _number(block: bytearray, order: str, entry: tuple[int, int, int, int]) -> int:
@@ -307,7 +294,7 @@ def _jfif_has_density(file: BinaryIO) -> bool:
 def attach_metadata(image: Any, metadata: Metadata) -> Any:
     """The lazy image with the fields of libvips from which a saver writes `metadata`.
 
-    libvips writes EXIF anew: the tags that libexif knows, with the new size in pixels.
+    Of EXIF libvips would keep the tags that libexif knows: a stand-in keeps the room, for `complete`.
     """
     density = metadata.density or _DEFAULT_DENSITY
     image = image.copy(xres=density[0], yres=density[1])
@@ -315,7 +302,7 @@ def attach_metadata(image: Any, metadata: Metadata) -> Any:
     if metadata.iptc:
         blocks["iptc-data"] = _iptc_resource(metadata.iptc)
     if metadata.exif:
-        blocks["exif-data"] = b"Exif\0\0" + (metadata.exif if metadata.icc else _with_colour_space(metadata.exif))
+        blocks["exif-data"] = b"Exif\0\0" + _stand_in(metadata.exif)
     for name, block in blocks.items():
         if block:  # libvips ends the process over an empty one
             image.set_type(pyvips.GValue.blob_type, name, block)
@@ -330,6 +317,8 @@ def complete(path: Path, metadata: Metadata) -> None:
     """
     with path.open("rb+") as file:
         head = file.read(13)
+        if metadata.exif and not head.startswith(b"II*\0"):
+            _put_exif(file, edited_exif(metadata.exif) or metadata.exif, is_png=head.startswith(b"\x89PNG"))
         at, inserted, removed = 0, b"", range(0)
         if head.startswith(b"\x89PNG"):
             # After IHDR.
@@ -341,11 +330,13 @@ def complete(path: Path, metadata: Metadata) -> None:
             at = gif_colours_end(head)
             inserted = _gif_comments(metadata.jpeg_comments or b"") + gif_xmp(metadata.xmp)
         elif head.startswith(b"\xff\xd8"):
-            # After the EXIF segment, which comes first; else the first of all.
-            exif_first = head[2:4] == b"\xff\xe1" and head[6:10] == b"Exif"
-            at = 4 + int.from_bytes(head[4:6], "big") if exif_first else 2
-            inserted = b"" if exif_first else _jfif(metadata.density)
-            inserted += _long_xmp(metadata.xmp) + (metadata.jpeg_comments or b"")
+            # The density first of all, the others after EXIF.
+            at = 2
+            if head[2:4] == b"\xff\xe1" and head[6:10] == b"Exif":
+                removed = range(2, 4 + int.from_bytes(head[4:6], "big"))
+            file.seek(2)
+            inserted = _jfif(metadata.density) + file.read(len(removed)) + _long_xmp(metadata.xmp)
+            inserted += metadata.jpeg_comments or b""
         elif head.startswith(b"II*\0"):
             set_tags(file, metadata.exif, metadata.iptc, density=metadata.density is not None)
     if not inserted and not removed:
@@ -361,6 +352,26 @@ def complete(path: Path, metadata: Metadata) -> None:
         copy.replace(path)
     finally:
         copy.unlink(missing_ok=True)
+
+
+def _stand_in(exif: bytes) -> bytes:
+    """An EXIF block with nothing but a description of the length of `exif`."""
+    text = _ROOM * (len(exif) // len(_ROOM) + 1)
+    return struct.pack("<4sIHHHIII", b"II*\0", 8, 1, 0x010E, 2, len(text), 26, 0) + text
+
+
+def _put_exif(file: BinaryIO, exif: bytes, *, is_png: bool) -> None:
+    """Write `exif` in place of its stand-in, and zeros in the rest of its room."""
+    file.flush()
+    with mmap.mmap(file.fileno(), 0) as data:
+        text = data.find(_ROOM * (len(exif) // len(_ROOM) + 1))
+        start, end = data.rfind(b"II*\0", 0, max(text, 0)), text + len(exif)
+        if text < 0 or start < 0:
+            raise ValueError("its EXIF has no room")
+        data[start:end] = exif.ljust(end - start, b"\0")
+        if is_png:
+            length = int.from_bytes(data[start - 8 : start - 4], "big")
+            data[start + length : start + length + 4] = struct.pack(">I", zlib.crc32(data[start - 4 : start + length]))
 
 
 def _png_density(file: BinaryIO) -> int | None:
