@@ -144,8 +144,9 @@ def test_wrong_arrays_are_refused(upscaler, wrong, message):
         ({"precision": "int4"}, "precision is one of auto, fp32, bf16, fp16, int8; got 'int4'"),
         ({"precision": "int8"}, "no int8 ranges"),
         ({"precision": "fp16", "engine": "openvino"}, "fp16 needs a GPU"),
-        ({"threads": 0}, "threads is a whole number from 1, got 0"),
-        ({"threads": "2"}, "threads is a whole number from 1, got '2'"),
+        ({"threads": 0}, "threads is a whole number from 1 to 1024, got 0"),
+        ({"threads": "2"}, "threads is a whole number from 1 to 1024, got '2'"),
+        ({"threads": 2**31}, "threads is a whole number from 1 to 1024"),
         ({"memory": -1}, "memory is a whole number from 1, got -1"),
         ({"memory": "much"}, "memory is a size like 1GB"),
         ({"memory": None}, "memory is a whole number from 1, got None"),
@@ -179,6 +180,8 @@ def test_wrong_paths_scales_and_qualities_are_refused(upscaler):
         ("target is the path of a file, got 'a.x00.png'", lambda: upscaler.upscale_file("a.png", "a\0.png")),
         ("got a scale of 2.0", lambda: upscaler.upscale(grey, scale=2.0)),
         ("quality is a whole number", lambda: upscaler.upscale_file("a.png", "b.jpg", quality=50.5)),
+        ("overwrite is one of False, True", lambda: upscaler.upscale_file("a.png", "b.jpg", overwrite="no")),
+        ("progress is a function", lambda: upscaler.upscale(grey, progress=5)),
     ]
     for message, call in wrong:
         with pytest.raises(SrganError, match=message):

@@ -71,7 +71,7 @@ def read(path: Path) -> Checkpoint:
         state = json.loads(metadata["state"])
         return Checkpoint(phase=state["phase"], step=state["step"], tensors=tensors, metadata=state["facts"])
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged or not a checkpoint: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: {str(error).splitlines()[0]}.") from error
 
 
 def newest(folder: Path) -> Checkpoint | None:

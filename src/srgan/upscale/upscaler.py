@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import os
 import threading
 from dataclasses import replace
@@ -39,6 +40,8 @@ log = logging.getLogger("srgan")
 _MARGIN = 2
 """LR pixels around a tile that the bicubic from x4 to x3 or x2 reads (it reaches 1)."""
 _MAX_OF_FREE_MEMORY = 0.8
+_MAX_THREADS = 1024
+"""More are a mistake; OpenVINO has no sentence for it."""
 
 
 class _Model(NamedTuple):
@@ -73,7 +76,7 @@ class Upscaler:
     ) -> None:
         _check_choice("engine", engine, get_args(EngineName))
         _check_choice("precision", precision, get_args(Precision))
-        _check_whole("threads", threads)
+        _check_whole("threads", threads, most=_MAX_THREADS)
         _check_whole("device", device, least=0)
         self.memory = bytes_from_text(memory) if isinstance(memory, str) else memory
         _check_whole("memory", self.memory, optional=False)
@@ -119,6 +122,7 @@ class Upscaler:
         """
         self._check_scale(scale)
         _check_choice("alpha", alpha, get_args(AlphaMode))
+        _check_progress(progress)
         file: Source | None = None
         if isinstance(image, (str, os.PathLike, ImageBytes)):
             file = image if isinstance(image, ImageBytes) else _path("image", image)
@@ -150,8 +154,10 @@ class Upscaler:
 
         self._check_scale(scale)
         _check_choice("alpha", alpha, get_args(AlphaMode))
-        if quality is not None and type(quality) is not int:
-            raise UsageError(f"quality is a whole number from 1 to 100, got {quality!r}.")
+        for name, value in (("overwrite", overwrite), ("provenance", provenance)):
+            _check_choice(name, value, (False, True))
+        _check_whole("quality", quality, most=100)
+        _check_progress(progress)
         options = FileOptions(scale=scale, overwrite=overwrite, provenance=provenance, quality=quality, alpha=alpha)
         upscale_file(self, _path("source", source), _path("target", target), options, progress)
 
@@ -314,9 +320,16 @@ def _path(name: str, value: object) -> Path:
     return Path(value)
 
 
-def _check_whole(name: str, value: object, least: int = 1, *, optional: bool = True) -> None:
-    if not (optional and value is None) and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-        raise UsageError(f"{name} is a whole number from {least}, got {value!r}.")
+def _check_whole(name: str, value: object, least: int = 1, most: float = math.inf, *, optional: bool = True) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+    if not whole and not (optional and value is None):
+        kind = f"a whole number from {least}" + (f" to {most}" if most < math.inf else "")
+        raise UsageError(f"{name} is {kind}, got {value!r}.")
+
+
+def _check_progress(progress: object) -> None:
+    if progress is not None and not callable(progress):
+        raise UsageError(f"progress is a function of (done, total), got {progress!r}.")
 
 
 def _read_weights(model: str | os.PathLike[str] | Weights) -> Weights:
@@ -329,7 +342,7 @@ def _own_file(model: str | os.PathLike[str] | Weights) -> Path | None:
     """The path of a model that is neither packaged nor in memory."""
     if isinstance(model, Weights) or str(model) in weights_module.packaged():
         return None
-    return Path(model)
+    return weights_module.find_model(Path(model))
 
 
 def _read(file: Source) -> Pixels:
