@@ -36,6 +36,11 @@ def expanded(path: str) -> str:
     return os.path.expanduser(path)  # noqa: PTH111  (pathlib raises)
 
 
+def first_line(error: Exception) -> str:
+    """The first line of a library's message, printable; the error's kind where it has none."""
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
 def is_folder(path: str | os.PathLike[str]) -> bool:
     """Whether a folder is there; False for names that no file can have, too, for which pathlib raises OSError."""
     return os.path.isdir(path)  # noqa: PTH112

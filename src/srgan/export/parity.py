@@ -18,20 +18,10 @@ SIZES = ((1, 24, 24), (2, 17, 43), (1, 61, 9))
 """(N, H, W): square; odd, wide and two images; odd, tall and narrower than the receptive field."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bound:
-    """Largest allowed differences, in levels of 255."""
+BOUNDS = {"fp32": (0.05, 0.005), "fp16": (2.0, 0.25), "int8": (64.0, 2.0)}
+"""Allowed differences in levels of 255: the largest, the mean.
 
-    largest: float
-    mean: float
-
-
-BOUNDS = {
-    "fp32": Bound(largest=0.05, mean=0.005),
-    "fp16": Bound(largest=2.0, mean=0.25),
-    "int8": Bound(largest=64.0, mean=2.0),
-}
-"""Trained generators stay at a hundredth of the first two. The loss of int8 is bounded in dB when its ranges are made."""
+Trained generators stay at a hundredth of the first two. The loss of int8 is bounded in dB when its ranges are made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +114,11 @@ def compare(exported: Run, original: Run) -> tuple[Difference, ...]:
 
 def check(differences: tuple[Difference, ...], precision: str, what: str) -> None:
     """Raise WeightsError when a difference is beyond the precision's bound, or NaN."""
-    bound = BOUNDS[precision]
-    beyond = [d for d in differences if not (d.largest <= bound.largest and d.mean <= bound.mean)]
+    largest, mean = BOUNDS[precision]
+    beyond = [d for d in differences if not (d.largest <= largest and d.mean <= mean)]
     if beyond:
         hint = "" if precision == "fp32" else " Export it as fp32."
         raise WeightsError(
             f"{what} as {precision} is too far from its source and was not written: {beyond[0]} levels of "
-            f"255 (allowed: {bound.largest:g} and {bound.mean:g}).{hint}"
+            f"255 (allowed: {largest:g} and {mean:g}).{hint}"
         )

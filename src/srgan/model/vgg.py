@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from srgan.errors import MissingExtra, WeightsError, missing_extra
+from srgan.fs import first_line
 
 MEAN_BGR = (103.939, 116.779, 123.68)
 """ImageNet's mean colour, blue first, 0..255, which the Oxford weights expect to be subtracted."""
@@ -99,8 +100,7 @@ def read_vgg(path: Path) -> dict[str, NDArray[np.float32]]:
     except MissingExtra:
         raise
     except Exception as error:  # each format's library has its own exceptions for a damaged file
-        reason = (str(error).splitlines() or [""])[0]
-        raise WeightsError(f"{path} cannot be read as VGG19 ({type(error).__name__}: {reason}).") from error
+        raise WeightsError(f"{path} cannot be read as VGG19 ({type(error).__name__}: {first_line(error)}).") from error
     return _checked(tensors, path)
 
 

@@ -17,7 +17,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from srgan.errors import WeightsError
-from srgan.fs import atomic_write, expanded, printable
+from srgan.fs import atomic_write, expanded, first_line, printable
 from srgan.model.config import GeneratorConfig, generator_layers, tensor_shapes
 
 FORMAT = "1"
@@ -75,7 +75,7 @@ def read(name_or_path: str | Path) -> Weights:
                     raise WeightsError(f"{path}: tensor {name} is {got}, but its config asks for {shape}.")
             tensors = {name: _float32(file.get_tensor(name), name, path) for name in expected}
     except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path} is not a readable .safetensors file ({_first_line(error)}).") from error
+        raise WeightsError(f"{path} is not a readable .safetensors file ({first_line(error)}).") from error
     return Weights(
         tensors=tensors,
         config=config,
@@ -217,7 +217,7 @@ def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
         return GeneratorConfig(**json.loads(metadata["config"]))
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"{path}: its metadata 'config' does not describe a generator ({_first_line(error)})."
+            f"{path}: its metadata 'config' does not describe a generator ({first_line(error)})."
         ) from error
 
 
@@ -250,7 +250,3 @@ def sort_metadata(content: bytes) -> bytes:
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + content[end:]
-
-
-def _first_line(error: Exception) -> str:
-    return printable((str(error).splitlines() or [type(error).__name__])[0])

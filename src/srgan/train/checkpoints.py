@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from srgan.errors import CheckpointError
-from srgan.fs import atomic_write
+from srgan.fs import atomic_write, first_line
 
 log = logging.getLogger("srgan")
 
@@ -71,7 +71,7 @@ def read(path: Path) -> Checkpoint:
         state = json.loads(metadata["state"])
         return Checkpoint(phase=state["phase"], step=state["step"], tensors=tensors, metadata=state["facts"])
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged or not a checkpoint: {str(error).splitlines()[0]}.") from error
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: {first_line(error)}.") from error
 
 
 def newest(folder: Path) -> Checkpoint | None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from srgan.data.loader import Batch, signed_from_uint8, unit_from_uint8
 from srgan.errors import CheckpointError, SrganError
+from srgan.fs import first_line
 from srgan.model.discriminator import Discriminator, FeatureDiscriminator
 from srgan.model.generator import Generator, init_weights
 from srgan.train import optimizers, steps
@@ -98,7 +99,7 @@ class Phase:
                 weights = optimizers.float_state(self.generator)
                 self.ema.load_state_dict({name: tensors.get(f"g.mean.{name}", t) for name, t in weights.items()})
         except (KeyError, RuntimeError) as error:
-            raise CheckpointError(f"the checkpoint belongs to other networks: {str(error).splitlines()[0]}") from error
+            raise CheckpointError(f"the checkpoint belongs to other networks: {first_line(error)}") from error
 
 
 def pretraining(generator: Generator, settings: TrainSettings, device: torch.device, *, ranks: Ranks = ALONE) -> Phase:
@@ -222,8 +223,7 @@ def compiled_step(settings: TrainSettings, device: torch.device) -> Iterator[Non
         yield
     except Exception as error:
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise SrganError(f"torch.compile failed ({reason}). Train without it: --no-compile.") from error
+            raise SrganError(f"torch.compile failed ({first_line(error)}). Train without it: --no-compile.") from error
         raise
 
 

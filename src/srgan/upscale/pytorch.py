@@ -3,6 +3,7 @@
 import torch
 
 from srgan.errors import UsageError
+from srgan.fs import first_line
 from srgan.model.generator import generator_from_weights
 from srgan.model.weights import Weights
 from srgan.upscale.engine import Engine, Nchw, OutOfMemory, Part, Precision
@@ -55,7 +56,7 @@ class PyTorchEngine(Engine):
             outputs = getattr(self._generator, _PARTS[part])(inputs.contiguous(memory_format=self._memory_format))
             result: Nchw = outputs.float().cpu().contiguous().numpy()
         except torch.OutOfMemoryError as error:
-            raise OutOfMemory(str(error).splitlines()[0]) from error
+            raise OutOfMemory(first_line(error)) from error
         return result
 
     def _set_precision(self, precision: str) -> None:

@@ -185,7 +185,7 @@ class Upscaler:
             scale=scale,
             margin=self._margin(scale),
             self_ensemble=self.self_ensemble,
-            progress=progress or _no_progress,
+            progress=progress or (lambda done, total: None),
         )
         try:
             upscale_tiles(job, source, write, plan)
@@ -354,7 +354,3 @@ def _read(file: Source) -> Pixels:
         return image.pixels
     colour = image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[..., None], 3, axis=2)
     return np.concatenate([colour, image.alpha[..., None]], axis=2)
-
-
-def _no_progress(done: int, total: int) -> None:
-    pass
