@@ -133,6 +133,14 @@ def test_exif_without_its_thumbnail_and_upright() -> None:
         assert edited_exif(damaged) is None
 
 
+def test_exif_and_xmp_behind_the_pixels_of_a_png(tmp_path: Path) -> None:
+    plain, turned = corpus.pillow(Image.fromarray(PIXELS), "PNG"), np.rot90(PIXELS, -1)
+    chunks = corpus.chunk(b"eXIf", corpus.exif(6)) + corpus.chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + corpus.XMP)
+    image = files.read_image(ImageBytes(data=plain[:-12] + chunks + plain[-12:], name="a.png"))
+    np.testing.assert_array_equal(image.pixels, turned)
+    assert image.metadata.exif == edited_exif(corpus.exif(6)) and image.metadata.xmp == corpus.XMP
+
+
 def test_the_thumbnail_of_a_jpeg_is_dropped(tmp_path: Path) -> None:
     # libvips writes a thumbnail that it is handed as a field.
     image = pyvips.Image.black(64, 48, bands=3).copy(interpretation="srgb")

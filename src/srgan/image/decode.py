@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import os
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -105,6 +106,8 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
             return pillow.load(source, kind, limits, warn=warn, page=page)
         raise ImageError(f"{name_of(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
     limits.check(source, image.height, image.width)
+    if kind == "PNG":
+        return _with_late_metadata(image, source)
     if kind == "TIFF" and image.interpretation in ("multiband", "srgb") and image.bands in (3, 4):
         with open_bytes(source) as file:
             space = colours(file, page)
@@ -113,6 +116,41 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
     if isinstance(complete, ImageBytes) and complete is not source and warn and _lacks_pixels(complete.data[:-2]):
         raise ImageError(f"{name_of(source)} is a damaged or unusual JPEG: its last pixels are missing.")
     return image
+
+
+def _with_late_metadata(image: Any, source: Source) -> Any:
+    """The image with the EXIF and XMP that follow a PNG's pixels, as ImageMagick writes them; libvips reads what comes first."""
+    late = {}
+    with open_bytes(source) as file:
+        for name, offset, length in png_chunks(file, to_the_end=True):
+            if name in (b"eXIf", b"iTXt") and length < 1 << 24:
+                file.seek(offset)
+                body = file.read(length)
+                if name == b"eXIf":
+                    late["exif-data"] = b"Exif\0\0" + body
+                elif body.startswith(b"XML:com.adobe.xmp\0\0"):  # not compressed; then two names that end with 0
+                    late["xmp-data"] = body[20:].split(b"\0", 2)[-1]
+    late = {name: block for name, block in late.items() if field(image, name) is None}
+    if late:
+        image = image.copy()
+        for name, block in late.items():
+            image.set_type(pyvips.GValue.blob_type, name, block)
+        if "exif-data" in late:
+            image.set_type(pyvips.GValue.gint_type, "orientation", _orientation_in(late["exif-data"]))
+    return image
+
+
+def _orientation_in(exif: bytes) -> int:
+    """The orientation that an EXIF block's first directory states; 1 where it states none."""
+    with contextlib.suppress(struct.error):
+        order = "<" if exif[6:8] == b"II" else ">"
+        (start,) = struct.unpack_from(f"{order}I", exif, 10)
+        (count,) = struct.unpack_from(f"{order}H", exif, 6 + start)
+        for at in range(8 + start, 8 + start + 12 * count, 12):
+            tag, kind, values, value = struct.unpack_from(f"{order}HHIH", exif, at)
+            if (tag, kind, values) == (0x0112, 3, 1):
+                return int(value)
+    return 1
 
 
 def _from_icc_lab(image: Any) -> Any:
