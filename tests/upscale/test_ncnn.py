@@ -1,19 +1,24 @@
 """The engine ncnn on a Vulkan device (a software one will do), and which devices are trusted."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from srgan import Upscaler
+from srgan.cli import main as run
 from srgan.commands import info
 from srgan.errors import SrganError, UsageError
+from srgan.image import files
 from srgan.model.weights import Weights
 from srgan.upscale import choose, ncnn
-from srgan.upscale.engine import DeviceLost, Nchw, Precision
+from srgan.upscale.engine import DeviceLost, Nchw, OutOfMemory, Precision
 from srgan.upscale.openvino import OpenVinoEngine
 from srgan.upscale.tiled import ArrayRegions, write_to_array
 
@@ -26,6 +31,7 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test tries the devices anew."""
     monkeypatch.setattr(choose, "_faults", {})
     monkeypatch.setattr(choose, "_faster", {})
+    choose._announce.cache_clear()
 
 
 @needs_vulkan
@@ -143,15 +149,60 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return install
 
 
-def test_auto_takes_a_faster_gpu_and_no_software(small, gpu):
+def test_auto_takes_a_faster_gpu_and_no_software(small, gpu, caplog):
+    caplog.set_level("INFO")
     gpu()
-    assert Upscaler(small).describe()["device"] == "Radeon"
+    for _ in range(2):
+        assert Upscaler(small).describe()["device"] == "Radeon"
     assert Upscaler(small, precision="fp32").describe()["engine"] == "ncnn"
+    assert caplog.messages == ["computing on Radeon (ncnn, fp16)."]
 
 
-def test_auto_leaves_a_slower_gpu(small, gpu):
+def test_auto_leaves_a_slower_gpu(small, gpu, caplog):
+    caplog.set_level("INFO")
     gpu(faster=False)
-    assert Upscaler(small).describe()["engine"] == "openvino"
+    for _ in range(2):
+        assert Upscaler(small).describe()["engine"] == "openvino"
+    assert caplog.messages == ["Radeon is slower than the CPU on a small tile and is not used."]
+
+
+def test_a_gpu_without_a_render_node_is_looked_for(monkeypatch):
+    """In a container, NVIDIA's driver has files of its own alone."""
+    monkeypatch.setattr(choose, "_may_have_gpu", lambda: True)
+    assert choose._may_have_vulkan()
+
+
+class Refused:
+    """ncnn's `Net` where it finds that the device cannot be used, or only in fp32: it says nothing."""
+
+    def __init__(self) -> None:
+        self.opt = SimpleNamespace()
+
+    def set_vulkan_device(self, index: int) -> None:
+        pass
+
+    def load_param(self, path: str) -> int:
+        self.opt.use_vulkan_compute = Refused.vulkan
+        self.opt.use_fp16_packed = self.opt.use_fp16_storage = False
+        return 0
+
+    def load_model(self, path: str) -> int:
+        return 0
+
+    vulkan = False
+
+
+def test_what_ncnn_switches_off_is_noticed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ncnn", SimpleNamespace(Net=Refused))
+    with pytest.raises(DeviceLost, match="cannot use it"):
+        ncnn.Network(ncnn.Graph("", b""), device=0, half=True)
+    monkeypatch.setattr(Refused, "vulkan", True)
+    assert not ncnn.Network(ncnn.Graph("", b""), device=0, half=True).half
+
+
+def test_version_of_a_driver():
+    assert ncnn._version((23 << 22) | (1 << 12) | 9, 0x1002) == "23.1.9"
+    assert ncnn._version((535 << 22) | (154 << 14) | (5 << 6), 0x10DE) == "535.154.5"
 
 
 def black(sr: Nchw) -> Nchw:
@@ -166,6 +217,10 @@ def lost(sr: Nchw) -> Nchw:
     raise DeviceLost("ncnn stopped with -4")
 
 
+def no_memory(sr: Nchw) -> Nchw:
+    raise OutOfMemory("ncnn has no memory left")
+
+
 @pytest.mark.parametrize(
     ("change", "words"), [(black, "levels off"), (not_numbers, "not finite"), (lost, "stopped with -4")]
 )
@@ -178,15 +233,38 @@ def test_faulty_gpu_is_named_and_not_used(small, gpu, change, words, caplog):
         Upscaler(small, engine="ncnn", device=1)
 
 
-def test_gpu_lost_in_the_middle(small, gpu, caplog):
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(lost, "ncnn stopped with -4"), (no_memory, r"it has no memory left, even for a tile of \d+ x \d+ pixels")],
+)
+def test_gpu_lost_in_the_middle(small, gpu, caplog, change, reason):
     """The image at hand and all later ones are computed on the CPU; a GPU asked for by name is an error."""
     gpu()
     upscaler, named = Upscaler(small, memory="2MB"), Upscaler(small, engine="ncnn", device=1)
-    gpu(change=lost)
+    gpu(change=change)
     expected = Upscaler(small, engine="openvino", memory="2MB").upscale(LR)
     for _ in range(2):
         assert np.array_equal(upscaler.upscale(LR), expected)
     assert upscaler.describe()["engine"] == "openvino"
-    assert caplog.messages.count("the GPU stopped (ncnn stopped with -4): computing on the CPU from here on.") == 1
+    sentence = re.compile(rf"the GPU stopped \({reason}\): computing on the CPU from here on\.")
+    assert len([message for message in caplog.messages if sentence.fullmatch(message)]) == 1
     with pytest.raises(SrganError, match="--engine openvino"):
         named.upscale(LR)
+
+
+def test_loss_of_the_named_gpu_ends_a_folder(small_file, gpu, tmp_path, capsys):
+    """With one sentence; what was done stays, and nothing is left half-written."""
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        files.write_array(tmp_path / "in" / f"{name}.png", LR)
+    images = iter([False, False])  # the test tile and the first image; then the GPU is lost
+
+    def lost_later(sr: Nchw) -> Nchw:
+        return lost(sr) if next(images, True) else sr
+
+    gpu(change=lost_later)
+    words = ["upscale", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--model", str(small_file), "--device", "1"]
+    assert run([*words, "--engine", "ncnn"]) == 2
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    stderr = capsys.readouterr().err
+    assert stderr.count("the GPU stopped (ncnn stopped with -4); --engine openvino computes on the CPU.") == 1

@@ -21,6 +21,7 @@ from srgan.image.source import DEFAULT_LIMITS, Source, format_of, name_of
 from srgan.image.stream import ImageReader, ImageWriter
 from srgan.progress import OnProgress
 from srgan.upscale import sequences
+from srgan.upscale.engine import DeviceLost
 from srgan.upscale.inputs import UpscaleTask
 
 if TYPE_CHECKING:
@@ -218,8 +219,8 @@ def upscale_files(
     """Upscale all files; returns those that failed, in the order in which they did, and why.
 
     `on_done` is called with each finished file, in order; `on_progress` with (files computed, with a fraction; the task
-    at hand). An exception of `on_progress` or Ctrl-C stops the work: what is being encoded is finished, all else that
-    was begun is removed.
+    at hand). An exception of `on_progress`, Ctrl-C or the loss of the GPU that was asked for stops the work: what is
+    being encoded is finished, all else that was begun is removed.
     """
     failures: dict[UpscaleTask, SrganError] = {}
     open_tasks: dict[UpscaleTask, FileTask] = {}
@@ -248,6 +249,8 @@ def upscale_files(
             return file
         except (SrganError, OSError) as error:
             fail(task, error)
+            if isinstance(error.__cause__, DeviceLost):  # so would all others
+                raise
             return None
 
     def finish(task: UpscaleTask, file: FileTask) -> None:

@@ -4,12 +4,17 @@ import ctypes.util
 import importlib.util
 import logging
 import sys
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from srgan.errors import UsageError, WeightsError
 from srgan.model.weights import Weights
 from srgan.upscale.engine import Engine, EngineName, Precision
 from srgan.upscale.int8 import MAX_PSNR_DROP, Int8Ranges, ranges_for
+
+if TYPE_CHECKING:
+    from srgan.upscale.ncnn import NcnnEngine
 
 log = logging.getLogger("srgan")
 
@@ -45,9 +50,13 @@ def choose_engine(
         from srgan.upscale.pytorch import PyTorchEngine
 
         return PyTorchEngine(weights, precision)
+    on_gpu = None
     if engine == "ncnn":
-        return _trusted_gpu(weights, precision, device)
-    if engine == "auto" and (on_gpu := _faster_gpu(weights, precision, path, threads)) is not None:
+        on_gpu = _trusted_gpu(weights, precision, device)
+    elif engine == "auto":
+        on_gpu = _faster_gpu(weights, precision, path, threads)
+    if on_gpu is not None:
+        _announce(on_gpu.device.name, on_gpu.precision)
         return on_gpu
     if precision in ("bf16", "fp16"):
         raise UsageError(f"--precision {precision} needs a GPU; on the CPU openvino has fp32 and int8.")
@@ -62,7 +71,13 @@ def _on_cpu(
     return OpenVinoEngine(weights, _choose_ranges(weights, precision, path), threads, cache)
 
 
-def _trusted_gpu(weights: Weights, precision: Precision, device: int | None) -> Engine:
+@cache
+def _announce(device: str, precision: str) -> None:
+    """Say, once in a process, which GPU computes."""
+    log.info("computing on %s (ncnn, %s).", device, precision)
+
+
+def _trusted_gpu(weights: Weights, precision: Precision, device: int | None) -> NcnnEngine:
     """The engine on a Vulkan device, if that upscales a small tile as the CPU does; tried once in a process."""
     from srgan.upscale import ncnn
 
@@ -75,7 +90,7 @@ def _trusted_gpu(weights: Weights, precision: Precision, device: int | None) -> 
     return engine
 
 
-def _faster_gpu(weights: Weights, precision: Precision, path: Path | None, threads: int | None) -> Engine | None:
+def _faster_gpu(weights: Weights, precision: Precision, path: Path | None, threads: int | None) -> NcnnEngine | None:
     """The first real GPU that upscales a small tile right, and faster than the CPU; chosen once in a process."""
     if precision in ("int8", "bf16") or not _may_have_vulkan():
         return None
@@ -95,9 +110,9 @@ def _faster_gpu(weights: Weights, precision: Precision, path: Path | None, threa
             log.warning("%s", error)
             continue
         if ncnn.seconds_of(engine) < ncnn.seconds_of(on_cpu):
-            log.info("computing on %s (ncnn, %s).", device.name, engine.precision)
             _faster[precision] = device.index
             return engine
+        log.info("%s is slower than the CPU on a small tile and is not used.", device.name)
     return None
 
 
@@ -141,4 +156,4 @@ def _may_have_vulkan() -> bool:
     """Whether ncnn is installed and a GPU's driver may exist; only then are the devices worth 0.2 s to ask for."""
     if importlib.util.find_spec("ncnn") is None:
         return False
-    return sys.platform != "linux" or any(Path("/dev/dri").glob("renderD*")) or Path("/dev/dxg").exists()
+    return sys.platform != "linux" or any(Path("/dev/dri").glob("renderD*")) or _may_have_gpu()

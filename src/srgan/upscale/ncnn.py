@@ -121,6 +121,10 @@ class Network:
             content.write_bytes(graph.weights)
             if self._net.load_param(str(param)) or self._net.load_model(str(content)):
                 raise DeviceLost("ncnn could not load the network")
+        # ncnn switches off, without an error, what the device cannot do.
+        if device is not None and not options.use_vulkan_compute:
+            raise DeviceLost("ncnn cannot use it")
+        self.half = bool(options.use_fp16_packed or options.use_fp16_storage)
 
     def __call__(self, planes: Nchw) -> Nchw:
         """(1, C, H, W) -> (1, C', sH, sW). Raises OutOfMemory, DeviceLost."""
@@ -139,6 +143,8 @@ class Network:
 
 KINDS = ("discrete GPU", "integrated GPU", "virtual GPU", "software")
 """By ncnn's number; software runs on the CPU and is slow."""
+NVIDIA = 0x10DE
+"""A vendor's number."""
 TEST_SIDE = 48
 """Of the tile that a device must upscale as the CPU does, in LR pixels."""
 ALLOWED_LEVELS = {"fp16": 3.0, "fp32": 1.0}
@@ -178,7 +184,7 @@ def devices() -> tuple[Device, ...]:
                     name=info.device_name(),
                     kind=KINDS[min(info.type(), len(KINDS) - 1)],
                     memory=ncnn.get_gpu_device(index).get_heap_budget() * 1024**2,
-                    driver=_version(info.driver_version()),
+                    driver=_version(info.driver_version(), info.vendor_id()),
                 )
             )
     return tuple(found)
@@ -215,7 +221,9 @@ class NcnnEngine(Engine):
     def _compute(self, part: Part, planes: Nchw) -> Nchw:
         if part not in self._networks:
             graph = build_graph(self.config, self._tensors, part)
-            self._networks[part] = Network(graph, device=self.device.index, half=self.precision == "fp16")
+            network = Network(graph, device=self.device.index, half=self.precision == "fp16")
+            self.precision = "fp16" if network.half else "fp32"
+            self._networks[part] = network
         return self._networks[part](planes)
 
     def _set_precision(self, precision: str) -> None:
@@ -269,8 +277,10 @@ def seconds_of(engine: Engine) -> float:
     return min(seconds)
 
 
-def _version(number: int) -> str:
-    """A version as Vulkan packs it."""
+def _version(number: int, vendor: int) -> str:
+    """A driver's version, as Vulkan packs it; NVIDIA has a way of its own."""
+    if vendor == NVIDIA:
+        return f"{number >> 22}.{number >> 14 & 0xFF}.{number >> 6 & 0xFF}"
     return f"{number >> 22}.{number >> 12 & 0x3FF}.{number & 0xFFF}"
 
 

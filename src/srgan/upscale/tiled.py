@@ -13,7 +13,7 @@ from srgan.image.alpha import bleed_colour, local_range
 from srgan.image.resize import bicubic
 from srgan.model.config import ReceptiveField
 from srgan.progress import OnProgress
-from srgan.upscale.engine import Engine, Nchw, OutOfMemory
+from srgan.upscale.engine import DeviceLost, Engine, Nchw, OutOfMemory
 from srgan.upscale.flat import FlatMap, blend, flat_map, is_grey
 from srgan.upscale.tile_plan import BORDER, SMALLEST_TILE, Box, TilePlan, cheapest_grid, whole
 
@@ -59,7 +59,10 @@ class TileJob:
 
 
 def upscale_tiles(job: TileJob, source: ImageRegions, write: WriteBox, plan: TilePlan) -> None:
-    """Compute all tiles of `plan`, row by row. Raises SrganError where memory runs out even for the smallest tile."""
+    """Compute all tiles of `plan`, row by row.
+
+    Where memory runs out even for the smallest tile: raises DeviceLost if it is a GPU's, else SrganError.
+    """
     bounds = whole(source.height, source.width)
     job.progress(0, bounds.pixels)
     done = 0
@@ -85,6 +88,8 @@ def _upscale_tile(
         minimum = (SMALLEST_TILE + 2 * (job.halo.tail + job.margin)) ** 2
         divisible = max(tile.height, tile.width) >= 2 * SMALLEST_TILE
         if not divisible and tail_pixels <= minimum:
+            if isinstance(error, OutOfMemory) and job.engine.device_name is not None:
+                raise DeviceLost(f"it has no memory left, even for {size}") from error
             raise SrganError(f"no memory is left, even for {size} ({error}).") from error
         log.warning("out of memory at %s: computing it in smaller parts.", size)
     # Otherwise with half of the memory: each half of the tile, or the tile itself where it is too small to divide.
