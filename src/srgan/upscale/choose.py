@@ -1,5 +1,7 @@
 """Which engine and precision compute these weights on this machine."""
 
+from __future__ import annotations
+
 import ctypes.util
 import importlib.util
 import logging
