@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,20 @@ def test_exif_and_xmp_behind_the_pixels_of_a_png(tmp_path: Path) -> None:
     image = files.read_image(ImageBytes(data=plain[:-12] + chunks + plain[-12:], name="a.png"))
     np.testing.assert_array_equal(image.pixels, turned)
     assert image.metadata.exif == edited_exif(corpus.exif(6)) and image.metadata.xmp == corpus.XMP
+
+
+@pytest.mark.parametrize("name", [b"exif", b"APP1", b"xmp"])
+def test_raw_profiles_of_imagemagick_are_read(name: bytes) -> None:
+    body = corpus.XMP if name == b"xmp" else b"Exif\0\0" + corpus.exif(3)
+    text = b"\n%s\n%8d\n%s\n" % (name, len(body), body.hex().encode())
+    chunk = corpus.chunk(b"zTXt", b"Raw profile type " + name + b"\0\0" + zlib.compress(text))
+    plain = corpus.pillow(Image.fromarray(PIXELS), "PNG")
+    image = files.read_image(ImageBytes(data=plain[:33] + chunk + plain[33:], name="a.png"))
+    if name == b"xmp":
+        assert image.metadata.xmp == corpus.XMP
+    else:
+        assert image.metadata.exif == edited_exif(corpus.exif(3))
+        np.testing.assert_array_equal(image.pixels, PIXELS[::-1, ::-1])
 
 
 def test_the_thumbnail_of_a_jpeg_is_dropped(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import struct
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -107,7 +108,7 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         raise ImageError(f"{name_of(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
     limits.check(source, image.height, image.width)
     if kind == "PNG":
-        return _with_late_metadata(image, source)
+        return _with_unread_metadata(image, source)
     if kind == "TIFF" and image.interpretation in ("multiband", "srgb") and image.bands in (3, 4):
         with open_bytes(source) as file:
             space = colours(file, page)
@@ -118,26 +119,39 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
     return image
 
 
-def _with_late_metadata(image: Any, source: Source) -> Any:
-    """The image with the EXIF and XMP that follow a PNG's pixels, as ImageMagick writes them; libvips reads what comes first."""
-    late = {}
+def _with_unread_metadata(image: Any, source: Source) -> Any:
+    """The image with a PNG's EXIF and XMP that libvips does not read: behind the pixels, or in ImageMagick's raw profiles."""
+    unread: dict[str, bytes] = {}
     with open_bytes(source) as file:
-        for name, offset, length in png_chunks(file, to_the_end=True):
-            if name in (b"eXIf", b"iTXt") and length < 1 << 24:
-                file.seek(offset)
-                body = file.read(length)
-                if name == b"eXIf":
-                    late["exif-data"] = b"Exif\0\0" + body
-                elif body.startswith(b"XML:com.adobe.xmp\0\0"):  # not compressed; then two names that end with 0
-                    late["xmp-data"] = body[20:].split(b"\0", 2)[-1]
-    late = {name: block for name, block in late.items() if field(image, name) is None}
-    if late:
+        for kind, offset, length in png_chunks(file, to_the_end=True):
+            if kind not in (b"eXIf", b"iTXt", b"tEXt", b"zTXt") or length >= 1 << 24:
+                continue
+            file.seek(offset)
+            body = file.read(length)
+            if kind == b"eXIf":
+                unread["exif-data"] = b"Exif\0\0" + body
+            elif body.startswith(b"XML:com.adobe.xmp\0\0"):  # not compressed; then two names that end with 0
+                unread["xmp-data"] = body[20:].split(b"\0", 2)[-1]
+            elif body.startswith((b"Raw profile type exif\0", b"Raw profile type APP1\0", b"Raw profile type xmp\0")):
+                block = _raw_profile(body.partition(b"\0")[2], compressed=kind == b"zTXt")
+                name = "exif-data" if block.startswith(b"Exif\0\0") else "xmp-data"
+                unread.setdefault(name, block.removeprefix(b"http://ns.adobe.com/xap/1.0/\0"))
+    unread = {name: block for name, block in unread.items() if block and field(image, name) is None}
+    if unread:
         image = image.copy()
-        for name, block in late.items():
+        for name, block in unread.items():
             image.set_type(pyvips.GValue.blob_type, name, block)
-        if "exif-data" in late:
-            image.set_type(pyvips.GValue.gint_type, "orientation", _orientation_in(late["exif-data"]))
+        if "exif-data" in unread:
+            image.set_type(pyvips.GValue.gint_type, "orientation", _orientation_in(unread["exif-data"]))
     return image
+
+
+def _raw_profile(text: bytes, *, compressed: bool) -> bytes:
+    """The bytes of a profile that ImageMagick writes as text: a line with its name, one with its length, then hex digits."""
+    with contextlib.suppress(ValueError, zlib.error):
+        plain = zlib.decompressobj().decompress(text[1:], 1 << 24) if compressed else text
+        return bytes.fromhex(b"".join(plain.split()[2:]).decode("ascii"))
+    return b""
 
 
 def _orientation_in(exif: bytes) -> int:
