@@ -1,7 +1,5 @@
 """`srgan evaluate`: its table, its JSON file, and its sentences on misuse."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
@@ -52,7 +50,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_set5_by_a_folder_of_bicubic_images(data: Path, tmp_path: Path, capsys: CAP) -> None:
+def test_set5_by_a_folder_of_bicubic_images(data, tmp_path, capsys):
     results, file = tmp_path / "results", tmp_path / "scores.json"
     results.mkdir()
     for pair in folders.test_pairs(data, "Set5"):
@@ -74,7 +72,7 @@ def test_set5_by_a_folder_of_bicubic_images(data: Path, tmp_path: Path, capsys: 
     assert written["model"] == {"name": str(results), "sha256": None, "engine": None, "precision": None}
 
 
-def test_model_scores_as_the_files_that_it_saves(model: Path, small: Path, tmp_path: Path, capsys: CAP) -> None:
+def test_model_scores_as_the_files_that_it_saves(model, small, tmp_path, capsys):
     file = tmp_path / "model.json"
     argv = ["evaluate", "--model", str(model), "--data", str(small), "--sets", "Set5", "--json", str(file)]
     assert cli.main(argv) == 0
@@ -100,7 +98,7 @@ def test_model_scores_as_the_files_that_it_saves(model: Path, small: Path, tmp_p
     assert capsys.readouterr().err == ""
 
 
-def test_own_images(model: Path, tmp_path: Path, capsys: CAP) -> None:
+def test_own_images(model, tmp_path, capsys):
     """Sides that are no multiples of 4, several naming schemes, one image that is too small."""
     rng, home = np.random.default_rng(1), tmp_path / "set5"
     home.mkdir()
@@ -130,7 +128,7 @@ def test_own_images(model: Path, tmp_path: Path, capsys: CAP) -> None:
     assert cli.main([*argv, "set5"]) == 2 and "a.json is there and holds no JSON" in capsys.readouterr().err
 
 
-def test_jpeg_goes_before_model_and_bicubic(model: Path, small: Path, tmp_path: Path, capsys: CAP) -> None:
+def test_jpeg_goes_before_model_and_bicubic(model, small, tmp_path, capsys):
     file = tmp_path / "scores.json"
     arguments = ["evaluate", "--model", str(model), "--data", str(small), "--sets", "Set5", "--json", str(file)]
     assert cli.main([*arguments, "--jpeg", "30"]) == 0
@@ -143,14 +141,14 @@ def test_jpeg_goes_before_model_and_bicubic(model: Path, small: Path, tmp_path: 
     assert pictures["grey"]["psnr_y"] == pytest.approx(score(bicubic_x4(lr), hr).psnr_y, abs=1e-6)
 
 
-def test_default_is_the_mixture(small: Path, tmp_path: Path, capsys: CAP) -> None:
+def test_default_is_the_mixture(small, tmp_path, capsys):
     file = tmp_path / "scores.json"
     assert cli.main(["evaluate", "--data", str(small), "--sets", "Set5", "--texture", "0", "--json", str(file)]) == 0
     assert "model mixture" in capsys.readouterr().out
     assert json.loads(file.read_text())["model"]["name"] == "mixture"
 
 
-def test_several_sets_need_a_folder_each(small: Path, capsys: CAP) -> None:
+def test_several_sets_need_a_folder_each(small, capsys):
     argv = ["evaluate", "--pictures", str(small / "Set5" / "HR"), "--data", str(small)]
     assert cli.main([*argv, "--sets", "Set5"]) == 0
     (small / "Set14").symlink_to(small / "Set5")
@@ -181,14 +179,14 @@ def test_several_sets_need_a_folder_each(small: Path, capsys: CAP) -> None:
         (["--model", "srgan", "--json", "/proc/a.json"], "--json /proc/a.json cannot be written"),
     ],
 )
-def test_misuse_is_a_sentence(small: Path, capsys: CAP, argv: list[str], sentence: str) -> None:
+def test_misuse_is_a_sentence(small, capsys, argv, sentence):
     data = [] if "--data" in argv else ["--data", str(small)]
     assert cli.main(["evaluate", *data, *argv]) == 2
     out, err = capsys.readouterr()
     assert sentence in err and "Traceback" not in err and out == ""
 
 
-def test_damaged_niqe_model_is_a_sentence(small: Path, tmp_path: Path, capsys: CAP) -> None:
+def test_damaged_niqe_model_is_a_sentence(small, tmp_path, capsys):
     (tmp_path / "niqe").mkdir()
     (tmp_path / "niqe" / "niqe_pris_params.npz").write_text("nonsense")
     (tmp_path / "Set5").symlink_to(small / "Set5")

@@ -1,7 +1,5 @@
 """Awkward image files, made by implementations other than ours (Pillow, tifffile), with what must come out."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import struct

@@ -1,7 +1,5 @@
 """bleed_colour fills hidden colours from visible neighbours, and only those."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -13,14 +11,14 @@ from srgan.image.alpha import REACH, bleed_colour
 from srgan.image.resize import bicubic
 
 
-def test_nothing_hidden_or_all() -> None:
+def test_nothing_hidden_or_all():
     pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     for value in (0, 1, 255):
         assert bleed_colour(pixels, np.full((9, 9), value, np.uint8)) is pixels
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_weighted_mean_of_neighbours(dtype: Any) -> None:
+def test_weighted_mean_of_neighbours(dtype):
     pixels = np.zeros((3, 3), dtype)
     alpha = np.zeros((3, 3), dtype)
     pixels[0, 0], alpha[0, 0] = 200, 200
@@ -29,7 +27,7 @@ def test_weighted_mean_of_neighbours(dtype: Any) -> None:
     assert bleed_colour(pixels, alpha)[0, 0] == 200 and bleed_colour(pixels, alpha)[2, 2] == 100
 
 
-def test_visible_and_far_pixels_stay() -> None:
+def test_visible_and_far_pixels_stay():
     pixels = np.full((200, 200, 3), 9, np.uint8)
     alpha = np.zeros((200, 200), np.uint8)
     pixels[0, 0], alpha[0, 0] = (250, 1, 30), 128
@@ -41,7 +39,7 @@ def test_visible_and_far_pixels_stay() -> None:
 
 @settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(0, 119), st.integers(0, 149), st.integers(1, 40), st.integers(1, 40))
-def test_region_with_margin_equals_whole(seed: int, top: int, left: int, h: int, w: int) -> None:
+def test_region_with_margin_equals_whole(seed, top, left, h, w):
     random = np.random.default_rng(seed)
     pixels = random.integers(0, 65536, (120, 150, 3), dtype=np.uint16)
     alpha = random.integers(0, 65536, (120, 150), dtype=np.uint16) * (random.random((120, 150)) < 0.002)
@@ -64,7 +62,7 @@ def halo(pixels: np.ndarray[Any, Any], alpha: np.ndarray[Any, Any]) -> float:
 
 
 @pytest.mark.parametrize("edge", [0.5, 4.0])
-def test_no_halo_around_a_disc(edge: float) -> None:
+def test_no_halo_around_a_disc(edge):
     y, x = np.mgrid[0:40, 0:40]
     cover = np.clip((12 - np.hypot(y - 20, x - 20)) / edge, 0, 1)
     alpha = np.round(255 * cover).astype(np.uint8)

@@ -1,10 +1,7 @@
 """Colour tags as ICC profiles: LittleCMS shows the colours that the tags mean; HDR is kept in PNG, else it is said."""
 
-from __future__ import annotations
-
 import io
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,29 +73,29 @@ P3_AS_SRGB = (216, 94, 48)
         (tagged((b"cICP", bytes([99, 13, 0, 1]))), (200, 100, 60)),
     ],
 )
-def test_tags_are_shown(source: ImageBytes, expected: tuple[int, ...]) -> None:
+def test_tags_are_shown(source, expected):
     assert np.abs(shown(source).astype(int) - expected).max() <= 2
 
 
-def test_profile_outranks_tags() -> None:
+def test_profile_outranks_tags():
     data = corpus.pillow(Image.fromarray(COLOUR), "PNG", icc_profile=corpus.profile())
     source = ImageBytes(data=data[:33] + corpus.chunk(*gama(100_000)) + data[33:], name="a.png")
     assert files.read_image(source).metadata.icc == corpus.profile()
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
-def test_every_format_takes_the_profile(tmp_path: Path, suffix: str) -> None:
+def test_every_format_takes_the_profile(tmp_path, suffix):
     image = files.read_image(tagged(gama(45_455), chrm(P3)))
     files.write_image(tmp_path / f"a{suffix}", image)
     assert files.read_image(tmp_path / f"a{suffix}").metadata.icc == image.metadata.icc is not None
 
 
-def test_profile_of_srgb_is_none() -> None:
+def test_profile_of_srgb_is_none():
     assert ColourTag().profile(grey=False) is None
     assert ColourTag(chromaticities=P3).profile(grey=True) is None
 
 
-def test_hdr_stays_in_png_and_is_said_elsewhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_hdr_stays_in_png_and_is_said_elsewhere(tmp_path, caplog):
     for source, name in ((avif(9, 16), "PQ"), (tagged((b"cICP", bytes([9, 18, 0, 1]))), "HLG")):
         image = files.read_image(source)
         files.write_image(tmp_path / "a.png", image)

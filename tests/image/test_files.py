@@ -1,7 +1,5 @@
 """Files in and out: known pixels, refusals, limits, round trips, colour conversion, atomic writes."""
 
-from __future__ import annotations
-
 import io
 import itertools
 import os
@@ -35,7 +33,7 @@ def placed(folder: Path, name: str, data: bytes) -> Path:
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_exact_files(tmp_path: Path, name: str) -> None:
+def test_exact_files(tmp_path, name):
     case = EXACT[name]
     path = placed(tmp_path, name, case.data)
     picture = files.read_image(path)
@@ -49,7 +47,7 @@ def test_exact_files(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSY)
-def test_lossy_files_against_pillow(tmp_path: Path, name: str) -> None:
+def test_lossy_files_against_pillow(tmp_path, name):
     case = LOSSY[name]
     pixels = files.read_image(placed(tmp_path, name, case.data)).pixels
     assert pixels.shape == case.pixels.shape and pixels.dtype == np.uint8
@@ -57,7 +55,7 @@ def test_lossy_files_against_pillow(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refusals_are_one_sentence_with_the_path(tmp_path: Path, name: str) -> None:
+def test_refusals_are_one_sentence_with_the_path(tmp_path, name):
     data, words = REFUSED[name]
     path = placed(tmp_path, name, data)
     for act in (files.read_image, files.read_rgb8):
@@ -66,7 +64,7 @@ def test_refusals_are_one_sentence_with_the_path(tmp_path: Path, name: str) -> N
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_no_file(tmp_path):
     for path, words in {tmp_path: "is a folder", tmp_path / "no.png": "does not exist"}.items():
         with pytest.raises(ImageError, match=words):
             files.read_image(path)
@@ -75,13 +73,13 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_named_pipe_is_refused(tmp_path: Path) -> None:
+def test_named_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(ImageError, match="is no file"):
         files.read_image(tmp_path / "pipe.png")
 
 
-def test_control_characters_in_a_name(tmp_path: Path) -> None:
+def test_control_characters_in_a_name(tmp_path):
     path = placed(tmp_path, "a\x1b[31mred\nline.png", b"text")
     with pytest.raises(ImageError) as caught:
         files.read_image(path)
@@ -91,7 +89,7 @@ def test_control_characters_in_a_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WebP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_applied_and_reset(tmp_path: Path, form: str, orientation: int) -> None:
+def test_orientation_is_applied_and_reset(tmp_path, form, orientation):
     upright = corpus.smooth(3, height=24, width=40)
     # Pillow's own constants say how a stored picture becomes upright; its inverse makes the stored one.
     turn: Any = Image.Transpose
@@ -128,7 +126,7 @@ DEPTHS = [np.uint8, np.uint16]
 @pytest.mark.parametrize(("suffix", "lossless"), [(".png", False), (".tif", False), (".webp", True)])
 @settings(max_examples=30)
 @given(data=st.data())
-def test_lossless_round_trip(tmp_path_factory: pytest.TempPathFactory, suffix: str, lossless: bool, data: Any) -> None:
+def test_lossless_round_trip(tmp_path_factory, suffix, lossless, data):
     dtype = np.uint8 if suffix == ".webp" else data.draw(st.sampled_from(DEPTHS))
     height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
     channels = 3 if suffix == ".webp" else data.draw(st.sampled_from([1, 3]))
@@ -149,14 +147,14 @@ def test_lossless_round_trip(tmp_path_factory: pytest.TempPathFactory, suffix: s
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (3, 10_000, 3), (10_000, 3), (1, 7, 3)])
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif"])
-def test_extreme_sizes(tmp_path: Path, shape: tuple[int, ...], suffix: str) -> None:
+def test_extreme_sizes(tmp_path, shape, suffix):
     pixels = np.full(shape, 77, np.uint8)
     files.write_array(tmp_path / f"a{suffix}", pixels)
     again = files.read_rgb8(tmp_path / f"a{suffix}")
     assert again.shape == (*shape[:2], 3) and np.abs(again.astype(int) - 77).max() <= 1
 
 
-def test_16_bits_are_rounded(tmp_path: Path) -> None:
+def test_16_bits_are_rounded(tmp_path):
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     expected = np.floor(ramp / 257 + 0.5).astype(np.uint8)
     np.testing.assert_array_equal(files.uint8_from_uint16(ramp), expected)
@@ -169,7 +167,7 @@ def test_16_bits_are_rounded(tmp_path: Path) -> None:
     assert files.depth_warning("a.png", np.uint16) is None and files.depth_warning("a.jpg", np.uint8) is None
 
 
-def test_avif_keeps_12_bits(tmp_path: Path) -> None:
+def test_avif_keeps_12_bits(tmp_path):
     deep = corpus.smooth(3, np.uint16, 64, 64)
     files.write_image(tmp_path / "a.avif", files.Image(pixels=deep), lossless=False, quality=100)
     again = files.read_image(tmp_path / "a.avif").pixels
@@ -178,7 +176,7 @@ def test_avif_keeps_12_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif", ".png", ".tif"])
-def test_same_image_same_bytes(tmp_path: Path, suffix: str) -> None:
+def test_same_image_same_bytes(tmp_path, suffix):
     picture = files.Image(
         pixels=corpus.smooth(3, height=90, width=130),
         metadata=Metadata(icc=corpus.profile(), exif=corpus.exif(), xmp=corpus.XMP),
@@ -190,18 +188,18 @@ def test_same_image_same_bytes(tmp_path: Path, suffix: str) -> None:
     assert (tmp_path / f"a{suffix}").read_bytes() == first
 
 
-def test_quality(tmp_path: Path) -> None:
+def test_quality(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     picture = files.Image(pixels=pixels)
     with Image.open(io.BytesIO(files.encode_image(picture, ".jpg"))) as image:
-        assert image.layer[1][1:3] == (1, 1)  # type: ignore[attr-defined]  # chroma at full size
+        assert image.layer[1][1:3] == (1, 1)  # chroma at full size
     for suffix in (".jpg", ".webp", ".avif"):
         assert len(files.encode_image(picture, suffix, quality=20)) < len(files.encode_image(picture, suffix)) / 2
     with pytest.raises(ImageError, match="from 1 to 100"):
         files.write_image(tmp_path / "a.jpg", picture, quality=0)
 
 
-def test_image_bytes(tmp_path: Path) -> None:
+def test_image_bytes(tmp_path):
     picture = files.Image(pixels=corpus.smooth(3), metadata=Metadata(exif=corpus.exif()))
     for suffix in files.OUTPUT_SUFFIXES:
         data = files.encode_image(picture, suffix, provenance={"model": "m"})
@@ -215,7 +213,7 @@ def test_image_bytes(tmp_path: Path) -> None:
         files.read_image(ImageBytes(data=b"text", name="up\nload"))
 
 
-def test_check_target(tmp_path: Path) -> None:
+def test_check_target(tmp_path):
     check = encode.check_target
     check(tmp_path / "a.PNG", height=9, width=9, alpha=True)
     with pytest.raises(ImageError, match="transparency"):
@@ -230,7 +228,7 @@ def test_check_target(tmp_path: Path) -> None:
         check(tmp_path / "none" / "a.png", height=9, width=9, alpha=False)
 
 
-def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = placed(tmp_path, "a.png", b"old")
     picture = files.Image(pixels=corpus.smooth(3))
 
@@ -243,7 +241,7 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_only_the_result_is_flushed_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_result_is_flushed_to_disk(tmp_path, monkeypatch):
     flushed: list[int] = []
     monkeypatch.setattr(os, "fsync", flushed.append)
     picture = files.Image(pixels=corpus.smooth(3), metadata=Metadata(cicp=bytes([9, 16, 0, 1])))
@@ -254,7 +252,7 @@ def test_only_the_result_is_flushed_to_disk(tmp_path: Path, monkeypatch: pytest.
     assert files.read_image(tmp_path / "a.png").metadata.cicp == picture.metadata.cicp
 
 
-def test_pixel_limit(tmp_path: Path) -> None:
+def test_pixel_limit(tmp_path):
     files.write_array(tmp_path / "a.png", corpus.smooth(3))
     assert files.size(tmp_path / "a.png", limits=Limits(pixels=corpus.H * corpus.W)) == (corpus.H, corpus.W)
     for act in (files.read_image, files.size, files.read_array, files.read_rgb8):
@@ -262,13 +260,13 @@ def test_pixel_limit(tmp_path: Path) -> None:
             act(tmp_path / "a.png", limits=Limits(pixels=203))
 
 
-def test_time_limit(tmp_path: Path) -> None:
+def test_time_limit(tmp_path):
     files.write_array(tmp_path / "a.png", np.zeros((4000, 4000), np.uint8))
     with pytest.raises(ImageError, match="takes longer than 0 s"):
         files.read_image(tmp_path / "a.png", limits=Limits(seconds=0.0))
 
 
-def test_other_loaders_are_blocked(tmp_path: Path) -> None:
+def test_other_loaders_are_blocked(tmp_path):
     files.write_array(tmp_path / "a.png", corpus.smooth(3))
     files.read_image(tmp_path / "a.png")
     for name, text in {
@@ -283,7 +281,7 @@ def test_other_loaders_are_blocked(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-def test_memory_stays_flat(tmp_path: Path) -> None:
+def test_memory_stays_flat(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (500, 600, 3), dtype=np.uint8)
     damaged = placed(tmp_path, "damaged.png", files.encode_image(files.Image(pixels=pixels), ".png")[:400_000])
 
@@ -301,7 +299,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("depth", "alpha"), list(itertools.product(DEPTHS, [False, True])))
-def test_cmyk_becomes_srgb(tmp_path: Path, depth: Any, alpha: bool) -> None:
+def test_cmyk_becomes_srgb(tmp_path, depth, alpha):
     top = np.iinfo(depth).max
     inks = np.zeros((8, 40, 4 + alpha), depth)
     for i in range(4):
@@ -324,7 +322,7 @@ def test_cmyk_becomes_srgb(tmp_path: Path, depth: Any, alpha: bool) -> None:
         assert picture.alpha is None
 
 
-def test_cmyk_with_its_own_profile(tmp_path: Path) -> None:
+def test_cmyk_with_its_own_profile(tmp_path):
     inks = np.random.default_rng(0).integers(0, 256, (16, 16, 4), dtype=np.uint8)
     own = bytes(pyvips.Image.profile_load("cmyk"))
     other = bytearray(own)
@@ -342,13 +340,13 @@ def test_cmyk_with_its_own_profile(tmp_path: Path) -> None:
     assert (read["other"] != read["own"]).mean() > 0.2
 
 
-def test_adobe_cmyk_jpeg_is_not_inverted(tmp_path: Path) -> None:
+def test_adobe_cmyk_jpeg_is_not_inverted(tmp_path):
     white = Image.new("CMYK", (16, 16), (0, 0, 0, 0))
     pixels = files.read_image(placed(tmp_path, "a.jpg", corpus.pillow(white, "JPEG", quality=95))).pixels
     assert pixels.min() > 245
 
 
-def test_tifffile_reads_our_tiff(tmp_path: Path) -> None:
+def test_tifffile_reads_our_tiff(tmp_path):
     deep = corpus.smooth(3, np.uint16)
     files.write_image(tmp_path / "a.tif", files.Image(pixels=deep, metadata=Metadata(exif=corpus.exif())))
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
@@ -356,7 +354,7 @@ def test_tifffile_reads_our_tiff(tmp_path: Path) -> None:
         assert len(tiff.pages) == 1
 
 
-def test_find_images(tmp_path: Path) -> None:
+def test_find_images(tmp_path):
     for name in ("b.PNG", "a/c.webp", ".hidden/x.png", "__MACOSX/y.png", ".d.png", "notes.txt", "out/z.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

@@ -1,7 +1,5 @@
 """Formats beside libvips' own, animations, pages and end marks: what is read, what is written, what is said."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging
@@ -34,7 +32,7 @@ def held(data: bytes, name: str = "a") -> ImageBytes:
 
 
 @pytest.mark.parametrize("brand", [b"heic", b"mif1"])
-def test_heic(brand: bytes) -> None:
+def test_heic(brand):
     data = HEIC.read_bytes()
     source = held(data[:8] + brand + data[12:])
     y, x = np.mgrid[0:24, 0:32]
@@ -49,7 +47,7 @@ def test_heic(brand: bytes) -> None:
         files.read_image(held(data[:600]))
 
 
-def test_jp2_keeps_its_profile_and_says_lost_depth(caplog: pytest.LogCaptureFixture) -> None:
+def test_jp2_keeps_its_profile_and_says_lost_depth(caplog):
     profile = corpus.profile()
     data = corpus.pillow(STILLS[0], "JPEG2000")
     at = data.index(b"colr") - 4
@@ -79,11 +77,11 @@ def test_jp2_keeps_its_profile_and_says_lost_depth(caplog: pytest.LogCaptureFixt
         ("a.png", b"nonsense", ".png"),
     ],
 )
-def test_suffix_of_a_result(name: str, data: bytes, suffix: str) -> None:
+def test_suffix_of_a_result(name, data, suffix):
     assert files.result_suffix(held(data, name)) == suffix
 
 
-def test_jpeg_without_its_end_mark(caplog: pytest.LogCaptureFixture) -> None:
+def test_jpeg_without_its_end_mark(caplog):
     for options in ({}, {"progressive": True}, {"exif": b"Exif\0\0" + corpus.exif(), "comment": b"\xff\xd9"}):
         data = corpus.pillow(STILLS[0], "JPEG", **options)
         whole = files.read_image(held(data)).pixels
@@ -96,14 +94,14 @@ def test_jpeg_without_its_end_mark(caplog: pytest.LogCaptureFixture) -> None:
         caplog.clear()
 
 
-def test_jpeg_without_its_last_pixels() -> None:
+def test_jpeg_without_its_last_pixels():
     data = corpus.pillow(Image.fromarray(corpus.smooth(3, height=96, width=80)), "JPEG", subsampling=0)
     for lost in (4, 5, 10, 20, 60, 200):
         with pytest.raises(ImageError, match=r"its last pixels are missing|damaged"):
             files.read_image(held(data[:-lost]))
 
 
-def test_cut_progressive_jpeg_is_refused_or_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_cut_progressive_jpeg_is_refused_or_named(caplog):
     data = corpus.pillow(Image.fromarray(corpus.smooth(3, height=96, width=80)), "JPEG", progressive=True)
     for lost in range(60, len(data) // 2, 20):
         caplog.clear()
@@ -113,10 +111,10 @@ def test_cut_progressive_jpeg_is_refused_or_named(caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "BigTIFF"])
-def test_thumbnail_pages_do_not_count(kind: str) -> None:
+def test_thumbnail_pages_do_not_count(kind):
     thumbnail, tags = Image.new("RGB", (4, 3)), TiffImagePlugin.ImageFileDirectory_v2()
     tags[254] = 1
-    thumbnail.encoderinfo = {"tiffinfo": tags}  # type: ignore[attr-defined]
+    thumbnail.encoderinfo = {"tiffinfo": tags}
     options: dict[str, Any] = {"save_all": True, "big_tiff": kind == "BigTIFF"}
     with pytest.raises(ImageError, match="nothing but a thumbnail"):
         files.read_image(held(corpus.pillow(thumbnail, "TIFF", tiffinfo=tags)))
@@ -130,7 +128,7 @@ def test_thumbnail_pages_do_not_count(kind: str) -> None:
     ]
 
 
-def test_pages_are_appended(tmp_path: Path) -> None:
+def test_pages_are_appended(tmp_path):
     arrays = [corpus.smooth(3), corpus.smooth(1, np.uint16)[..., 0], corpus.smooth(3, height=200, width=300)]
     for number, array in enumerate(arrays):
         metadata = Metadata(icc=None if array.ndim == 2 else corpus.profile(), exif=corpus.exif())
@@ -145,7 +143,7 @@ def test_pages_are_appended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["GIF", "WebP", "PNG", "AVIF"])
-def test_animations_are_read(form: str) -> None:
+def test_animations_are_read(form):
     options: dict[str, Any] = {"WebP": {"lossless": True, "loop": 2}, "GIF": {"loop": 2}, "PNG": {"loop": 2}}.get(
         form, {}
     )
@@ -167,7 +165,7 @@ def test_animations_are_read(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["WebP", "PNG"])
-def test_frames_are_turned_upright(form: str) -> None:
+def test_frames_are_turned_upright(form):
     options: dict[str, Any] = {"exif": b"Exif\0\0" + corpus.exif(6)} | ({"lossless": True} if form == "WebP" else {})
     animation = Animation(held(corpus.pillow(STILLS[0], form, save_all=True, append_images=STILLS[1:], **options)))
     assert (animation.height, animation.width) == (16, 12)
@@ -175,14 +173,14 @@ def test_frames_are_turned_upright(form: str) -> None:
         np.testing.assert_array_equal(frame.pixels, np.rot90(np.asarray(still), -1))
 
 
-def test_stand_in_image_of_a_png_is_no_frame() -> None:
+def test_stand_in_image_of_a_png_is_no_frame():
     data = corpus.pillow(STILLS[0], "PNG", save_all=True, append_images=STILLS[1:], default_image=True)
     frames = list(Animation(held(data)))
     assert [frame.pixels.tobytes() for frame in frames] == [still.tobytes() for still in STILLS[1:]]
 
 
 @pytest.mark.parametrize("stand_in", [False, True])
-def test_png_of_one_frame_is_a_still_if_the_frame_is_its_image(stand_in: bool) -> None:
+def test_png_of_one_frame_is_a_still_if_the_frame_is_its_image(stand_in):
     data = corpus.pillow(STILLS[0], "PNG", save_all=True, append_images=STILLS[1:], default_image=stand_in)
     at = data.index(b"acTL") + 4
     one = data[:at] + b"\0\0\0\1" + data[at + 4 :]
@@ -192,7 +190,7 @@ def test_png_of_one_frame_is_a_still_if_the_frame_is_its_image(stand_in: bool) -
         assert files.read_image(held(one)).pixels.tobytes() == STILLS[0].tobytes()
 
 
-def test_alpha_that_is_zero_everywhere_in_a_tga_is_none() -> None:
+def test_alpha_that_is_zero_everywhere_in_a_tga_is_none():
     values = np.dstack([np.asarray(STILLS[0]), np.zeros((12, 16), np.uint8)])
     image = files.read_image(held(corpus.pillow(Image.fromarray(values), "TGA"), "a.tga"))
     assert image.alpha is None and image.pixels.tobytes() == STILLS[0].tobytes()
@@ -200,7 +198,7 @@ def test_alpha_that_is_zero_everywhere_in_a_tga_is_none() -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
 @pytest.mark.parametrize("rle", [False, True])
-def test_a_tga_needs_no_name(mode: str, rle: bool) -> None:
+def test_a_tga_needs_no_name(mode, rle):
     still = STILLS[0].convert(mode)
     image = files.read_image(held(corpus.pillow(still, "TGA", compression="tga_rle" if rle else None), "stdin"))
     np.testing.assert_array_equal(image.pixels, np.asarray(still.convert("L" if mode == "L" else "RGB")))
@@ -209,7 +207,7 @@ def test_a_tga_needs_no_name(mode: str, rle: bool) -> None:
             files.read_image(held(start + bytes(range(64)), "stdin"))
 
 
-def test_jp2_keeps_its_exif_and_iptc() -> None:
+def test_jp2_keeps_its_exif_and_iptc():
     boxes = [
         (b"JpgTiffExif->JP2", corpus.exif()),
         (bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38"), b"\x1c\2\x50\0\1a"),
@@ -221,7 +219,7 @@ def test_jp2_keeps_its_exif_and_iptc() -> None:
     assert metadata.iptc == b"\x1c\2\x50\0\1a" and metadata.exif is not None and b"a picture" in metadata.exif
 
 
-def test_cmyk_of_a_psd_is_converted_as_that_of_a_tiff() -> None:
+def test_cmyk_of_a_psd_is_converted_as_that_of_a_tiff():
     cmyk = STILLS[0].convert("CMYK")
     header = b"8BPS" + struct.pack(">H6xHIIHHIIIH", 1, 4, 12, 16, 8, 4, 0, 0, 0, 0)
     data = header + (255 - np.asarray(cmyk).transpose(2, 0, 1)).tobytes()
@@ -231,7 +229,7 @@ def test_cmyk_of_a_psd_is_converted_as_that_of_a_tiff() -> None:
 
 @pytest.mark.parametrize("photometric", ["icclab", "cielab"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_lab_with_alpha_is_read(dtype: Any, photometric: Any) -> None:
+def test_lab_with_alpha_is_read(dtype, photometric):
     array, alpha = corpus.smooth(3, height=12, width=16), np.eye(12, 16, dtype=dtype) * np.iinfo(dtype).max
     array[:2] = 255
     lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
@@ -249,14 +247,14 @@ def test_lab_with_alpha_is_read(dtype: Any, photometric: Any) -> None:
     assert image.pixels[0].min() > 254 * 257
 
 
-def test_tiff_in_ycbcr_is_read() -> None:
+def test_tiff_in_ycbcr_is_read():
     array, file = corpus.smooth(3, height=12, width=16), io.BytesIO()
     values = np.asarray(Image.fromarray(array).convert("YCbCr"))
     tifffile.imwrite(file, values, photometric="ycbcr", subsampling=(1, 1), compression="zlib")
     assert np.abs(files.read_image(held(file.getvalue())).pixels.astype(int) - array).max() < 4
 
 
-def test_lab_of_8_bits_is_read() -> None:
+def test_lab_of_8_bits_is_read():
     array = corpus.smooth(3, height=12, width=16)
     lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
     first = ImageCms.applyTransform(Image.fromarray(array), lab)
@@ -271,7 +269,7 @@ def test_lab_of_8_bits_is_read() -> None:
 
 @pytest.mark.parametrize("cut", [0.5, 0.95])
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_tiff_that_lacks_tiles_is_refused(cut: float, compression: str | None) -> None:
+def test_tiff_that_lacks_tiles_is_refused(cut, compression):
     file = io.BytesIO()
     array = corpus.smooth(3, height=64, width=64)
     tifffile.imwrite(file, array, tile=(16, 16), compression=compression)
@@ -280,13 +278,13 @@ def test_tiff_that_lacks_tiles_is_refused(cut: float, compression: str | None) -
         files.read_image(held(file.getvalue()[: int(cut * len(file.getvalue()))]))
 
 
-def test_tiff_with_tiles_of_one_channel_each() -> None:
+def test_tiff_with_tiles_of_one_channel_each():
     file, array = io.BytesIO(), corpus.smooth(3, height=40, width=50)
     tifffile.imwrite(file, array.transpose(2, 0, 1), tile=(16, 16), planarconfig="separate", photometric="rgb")
     np.testing.assert_array_equal(files.read_image(held(file.getvalue())).pixels, array)
 
 
-def test_the_place_on_a_map_is_said_to_be_lost(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_place_on_a_map_is_said_to_be_lost(caplog):
     file = io.BytesIO()
     scale = (33550, "d", 3, (0.5, 0.5, 0.0), True)
     tifffile.imwrite(file, corpus.smooth(3, height=8, width=8), photometric="rgb", extratags=[scale])
@@ -296,7 +294,7 @@ def test_the_place_on_a_map_is_said_to_be_lost(caplog: pytest.LogCaptureFixture)
 
 @pytest.mark.parametrize("plays", [0, 1, 5])
 @pytest.mark.parametrize("suffix", [".webp", ".gif"])
-def test_animations_are_written(tmp_path: Path, suffix: str, plays: int) -> None:
+def test_animations_are_written(tmp_path, suffix, plays):
     hard = np.where(np.arange(16) < 8, 0, 255).astype(np.uint8) * np.ones((12, 1), np.uint8)
     metadata = Metadata(
         icc=corpus.profile() if suffix == ".webp" else None,
@@ -327,7 +325,7 @@ def test_animations_are_written(tmp_path: Path, suffix: str, plays: int) -> None
             np.testing.assert_array_equal(frame.alpha, hard)
 
 
-def test_what_was_stored_without_loss() -> None:
+def test_what_was_stored_without_loss():
     for form, options, expected in [
         ("PNG", {}, True),
         ("JPEG", {}, False),
@@ -340,7 +338,7 @@ def test_what_was_stored_without_loss() -> None:
         assert is_lossless(held(corpus.pillow(STILLS[0], form, **options))) == expected
 
 
-def test_gif_is_close() -> None:
+def test_gif_is_close():
     stream = io.BytesIO(files.encode_image(files.Image(pixels=corpus.smooth(3)), ".gif"))
     assert np.abs(np.asarray(Image.open(stream).convert("RGB")).astype(int) - corpus.smooth(3)).mean() < 12
 
@@ -358,7 +356,7 @@ def gif(*frames: tuple[bytes, int, int, int]) -> bytes:
     return data + b"\x3b"
 
 
-def test_gif_is_composed_as_in_browsers() -> None:
+def test_gif_is_composed_as_in_browsers():
     red, blue = (corpus.pillow(Image.fromarray(array), "GIF") for array in (RED, BLUE))
     source = held(gif((red, 0, 0, 0), (blue, 3, 1, 2), (blue, 0, 0, 3), (blue, 5, 3, 0)), "a.gif")
     frames = list(Animation(source))
@@ -376,7 +374,7 @@ def test_gif_is_composed_as_in_browsers() -> None:
 
 
 @pytest.mark.parametrize("blend", [0, 1])
-def test_png_is_composed_as_in_browsers(blend: int) -> None:
+def test_png_is_composed_as_in_browsers(blend):
     half = np.dstack([BLUE, np.full(BLUE.shape[:2], 128, np.uint8)])
     stills = [corpus.pillow(Image.fromarray(array), "PNG") for array in (np.dstack([RED, RED[..., 0]]), half)]
     bodies = [png_chunk(b"IDAT", still[still.index(b"IDAT") + 4 : -16]) for still in stills]
@@ -398,7 +396,7 @@ def test_png_is_composed_as_in_browsers(blend: int) -> None:
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG"])
-def test_cut_animation_is_named(form: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_cut_animation_is_named(form, caplog):
     data = corpus.pillow(STILLS[0], form, save_all=True, append_images=STILLS[1:])
     assert Animation(held(data)).count == 3 and not caplog.records
     for lost in range(1, len(data) // 2, 9):
@@ -408,7 +406,7 @@ def test_cut_animation_is_named(form: str, caplog: pytest.LogCaptureFixture) -> 
         assert lost < 5 or "the file may be cut" in caplog.text or form == "GIF"
 
 
-def test_transparent_frames_of_a_gif_follow_opaque_ones(tmp_path: Path) -> None:
+def test_transparent_frames_of_a_gif_follow_opaque_ones(tmp_path):
     path = tmp_path / "a.gif"
     options: dict[str, Any] = {"plays": 0, "metadata": Metadata(), "quality": None, "lossless": False}
     writer = WRITERS[".gif"](path, name=path, height=12, width=16, **options)

@@ -1,7 +1,5 @@
 """Scores: control rows of the paper, known answers, symmetries, scikit-image, another daala, misuse."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path
@@ -52,7 +50,7 @@ def upscaled(lr: NDArray[np.uint8], method: str) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize(("name", "method"), ROWS)
-def test_control_rows(data: Path, name: str, method: str) -> None:
+def test_control_rows(data, name, method):
     scores = {}
     for image in CONTROL[name][method]["pictures"]:
         stem = data / name / "image_SRF_4" / f"{image}_SRF_4_"
@@ -66,7 +64,7 @@ def test_control_rows(data: Path, name: str, method: str) -> None:
 
 
 @given(pairs)
-def test_symmetry_and_bounds(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
+def test_symmetry_and_bounds(pair):
     a, b = pair
     for metric in METRICS:
         assert metric(a, b) == pytest.approx(metric(b, a), rel=1e-12)
@@ -74,7 +72,7 @@ def test_symmetry_and_bounds(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
 
 
 @given(pairs)
-def test_equal_images(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
+def test_equal_images(pair):
     a, _ = pair
     assert psnr(a, a) == math.inf
     assert ssim_wang(a, a) == pytest.approx(1, abs=1e-12)
@@ -82,14 +80,14 @@ def test_equal_images(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
 
 
 @given(st.integers(0, 100), st.integers(1, 100))
-def test_psnr_of_a_constant_error(level: int, error: int) -> None:
+def test_psnr_of_a_constant_error(level, error):
     a = np.full((5, 7), level, np.uint8)
     b = np.full((5, 7), level + error, np.uint8)
     assert psnr(a, b) == pytest.approx(20 * math.log10(255 / error))
     assert psnr(a / 255, b / 255, peak=1.0) == pytest.approx(20 * math.log10(255 / error))
 
 
-def test_ssim_of_flat_images() -> None:
+def test_ssim_of_flat_images():
     a, b = np.full((20, 20), 100.0), np.full((20, 20), 120.0)
     wanted = (2 * 100 * 120 + 6.5025) / (100**2 + 120**2 + 6.5025)
     assert ssim_wang(a, b) == pytest.approx(wanted)
@@ -98,7 +96,7 @@ def test_ssim_of_flat_images() -> None:
 
 @settings(max_examples=30)
 @given(pairs)
-def test_wang_against_scikit_image(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
+def test_wang_against_scikit_image(pair):
     a, b = (x.astype(np.float64) for x in pair)
     other = structural_similarity(a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
     assert ssim_wang(a, b) == pytest.approx(other, abs=1e-10)
@@ -121,7 +119,7 @@ def daala_by_scipy(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 @pytest.mark.parametrize("shape", [(40, 60), (256, 30), (340, 12), (3, 9), (1, 1), (700, 8)])
-def test_daala_against_another_implementation(shape: tuple[int, int]) -> None:
+def test_daala_against_another_implementation(shape):
     rng = np.random.default_rng(0)
     a = rng.integers(0, 256, shape).astype(np.float64)
     b = (a + rng.normal(0, 30, shape)).clip(0, 255)
@@ -129,31 +127,31 @@ def test_daala_against_another_implementation(shape: tuple[int, int]) -> None:
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))
-def test_daala_windows(height: int, limit: int) -> None:
+def test_daala_windows(height, limit):
     kernel = daala_kernel(height * 1.5 / 256, limit)
     assert kernel.sum() == 256
     assert kernel.size % 2 == 1 and kernel.size // 2 < limit
     assert np.array_equal(kernel, kernel[::-1]) and (kernel >= 0).all()
 
 
-def test_daala_window_by_hand() -> None:
+def test_daala_window_by_hand():
     # 256 / (sqrt(2 pi) 1.5) = 68.085; exp(-k^2 / 4.5) = .8007 .4111 .1353 .0286 .0039; reach floor(4.74) = 4
     assert daala_kernel(1.5, 256).tolist() == [2, 9, 28, 55, 68, 55, 28, 9, 2]
 
 
-def test_daala_grows_with_height() -> None:
+def test_daala_grows_with_height():
     tall = np.random.default_rng(3).integers(0, 256, (300, 60)).astype(np.float64)
     noisy = (tall + np.random.default_rng(4).normal(0, 40, tall.shape)).clip(0, 255)
     assert abs(ssim_daala(tall, noisy) - ssim_daala(tall.T.copy(), noisy.T.copy())) > 1e-3
 
 
-def test_shave() -> None:
+def test_shave():
     image = np.arange(100).reshape(10, 10)
     assert np.array_equal(shave(image), image[4:6, 4:6])
     assert np.array_equal(shave(image, 0), image)
 
 
-def test_misuse() -> None:
+def test_misuse():
     a = np.zeros((12, 12))
     with pytest.raises(ValueError, match=r"\(12, 12\) with \(12, 13\)"):
         psnr(a, np.zeros((12, 13)))
@@ -172,13 +170,13 @@ def test_misuse() -> None:
         ((1, 0, 0), 16 + 65.481 / 255),
     ],
 )
-def test_y_of_known_colours(rgb: tuple[int, int, int], y: float) -> None:
+def test_y_of_known_colours(rgb, y):
     result = y_from_rgb(np.full((2, 3, 3), rgb, np.uint8))
     assert result.shape == (2, 3) and result.dtype == np.float64
     np.testing.assert_allclose(result, y, rtol=0, atol=1e-12)
 
 
-def test_y_of_grey() -> None:
+def test_y_of_grey():
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
     assert np.array_equal(y_from_image(grey), grey.astype(np.float64))
     scaled = y_from_image(np.repeat(grey[..., None], 3, axis=2))
@@ -203,11 +201,11 @@ def y_of(data: Path, number: int) -> NDArray[np.float64]:
     return np.asarray(shave(y_from_image(image)))
 
 
-def test_zebra_as_the_reference(data: Path, model: NiqeModel) -> None:
+def test_zebra_as_the_reference(data, model):
     assert niqe(y_of(data, 14), model) == pytest.approx(3.2686, abs=5e-5)
 
 
-def test_bicubic_is_worse(data: Path, model: NiqeModel) -> None:
+def test_bicubic_is_worse(data, model):
     whole = y_of(data, 14)
     height, width = whole.shape
     small = bicubic(whole, height // 4, width // 4)
@@ -254,39 +252,39 @@ def plain_niqe(y: NDArray[np.float64], model: NiqeModel) -> float:
     return math.sqrt(difference @ np.linalg.inv((np.cov(rows, rowvar=False) + model.covariance) / 2) @ difference)
 
 
-def test_plain_implementation() -> None:
+def test_plain_implementation():
     assert niqe(texture(), SYNTHETIC) == pytest.approx(plain_niqe(texture(), SYNTHETIC), rel=1e-6)
 
 
-def test_whole_blocks_and_numbers() -> None:
+def test_whole_blocks_and_numbers():
     y = texture()
     assert niqe(y[:192, :288], SYNTHETIC) == niqe(y, SYNTHETIC) == niqe(np.rint(y), SYNTHETIC)
 
 
-def test_flat_blocks() -> None:
+def test_flat_blocks():
     y = texture(192, 288)
     y[:96, :96] = 255
     assert math.isfinite(niqe(y, SYNTHETIC))
 
 
-def test_rounding_noise() -> None:
+def test_rounding_noise():
     y = (texture(192, 288) / 2).round()
     y[20:60, 20:260] = 101
     y[120:170, 30:80] = 37
     assert niqe(y + 90, SYNTHETIC) == pytest.approx(niqe(y, SYNTHETIC), rel=1e-9)
 
 
-def test_no_texture_no_score() -> None:
+def test_no_texture_no_score():
     assert math.isnan(niqe(np.full((192, 192), 80.0), SYNTHETIC))
 
 
-def test_two_blocks_at_least() -> None:
+def test_two_blocks_at_least():
     with pytest.raises(ValueError, match="two blocks"):
         niqe(texture(191, 191), SYNTHETIC)
     assert math.isfinite(niqe(texture(96, 192), SYNTHETIC))
 
 
-def test_bad_model_file(tmp_path: Path) -> None:
+def test_bad_model_file(tmp_path):
     text, other, shapes, single = (tmp_path / name for name in ("a.npz", "b.npz", "c.npz", "d.npy"))
     text.write_text("not a model")
     np.savez(other, something=np.zeros(3))

@@ -1,17 +1,12 @@
 """MATLAB's bicubic: the test sets' LR files bit for bit, Pillow in floats, symmetries, rounding, misuse."""
 
-from __future__ import annotations
-
 import tracemalloc
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from numpy.typing import NDArray
 from PIL import Image
 
 from srgan.image.files import read_array
@@ -22,7 +17,7 @@ images = st.tuples(sides, sides).flatmap(lambda shape: arrays(np.uint8, shape))
 
 
 @pytest.mark.parametrize(("name", "count"), [("Set5", 5), ("Set14", 14), ("BSD100", 100)])
-def test_lr_files_bit_for_bit(data: Path, name: str, count: int) -> None:
+def test_lr_files_bit_for_bit(data, name, count):
     originals = sorted((data / name / "image_SRF_4").glob("*_HR.png"))
     assert len(originals) == count
     for original in originals:
@@ -31,40 +26,40 @@ def test_lr_files_bit_for_bit(data: Path, name: str, count: int) -> None:
 
 
 @given(st.integers(0, 255), sides, sides, sides, sides)
-def test_constant(value: int, h: int, w: int, height: int, width: int) -> None:
+def test_constant(value, h, w, height, width):
     flat = np.full((h, w, 3), value, np.uint8)
     assert (bicubic(flat, height, width) == value).all()
 
 
 @given(images)
-def test_same_size_is_a_copy(image: NDArray[Any]) -> None:
+def test_same_size_is_a_copy(image):
     same = bicubic(image, *image.shape)
     assert np.array_equal(same, image)
     assert not np.shares_memory(same, image)
 
 
 @given(st.tuples(sides, sides).flatmap(lambda s: arrays(np.uint8, (s[0] * 4, s[1] * 4))), st.sampled_from((0, 1)))
-def test_flips_commute(image: NDArray[Any], axis: int) -> None:
+def test_flips_commute(image, axis):
     assert np.array_equal(np.flip(downscaled(image), axis), downscaled(np.flip(image, axis)))
     larger = image.shape[0] * 4, image.shape[1] * 4
     assert np.array_equal(np.flip(bicubic(image, *larger), axis), bicubic(np.flip(image, axis), *larger))
 
 
 @given(sides, sides)
-def test_weights(inputs: int, outputs: int) -> None:
+def test_weights(inputs, outputs):
     sources, weights = contributions(inputs, outputs)
     assert sources.shape == weights.shape == (outputs, weights.shape[1])
     assert 0 <= sources.min() <= sources.max() < inputs
     np.testing.assert_allclose(weights.sum(axis=1), 1)
 
 
-def test_kernel() -> None:
+def test_kernel():
     np.testing.assert_array_equal(cubic(np.array([-2.0, -1, 0, 1, 2, 3])), [0, 0, 1, 0, 0, 0])
     assert (cubic(np.array([1 + 1e-6]))[0] - cubic(np.array([1 - 1e-6]))[0]) / 2e-6 == pytest.approx(-0.5, abs=1e-4)
 
 
 @pytest.mark.parametrize("target", [(15, 20), (37, 23), (120, 160), (61, 95)])
-def test_pillow_in_floats(target: tuple[int, int]) -> None:
+def test_pillow_in_floats(target):
     image = np.random.default_rng(0).random((60, 80), np.float32) * 255
     mine = bicubic(image, *target)
     other = np.asarray(Image.fromarray(image).resize(target[::-1], Image.Resampling.BICUBIC))
@@ -73,7 +68,7 @@ def test_pillow_in_floats(target: tuple[int, int]) -> None:
     np.testing.assert_allclose(mine[inside], other[inside], atol=2e-3)
 
 
-def test_rounding() -> None:
+def test_rounding():
     two = np.array([[0, 1]], np.uint8)
     assert bicubic(two, 1, 1).item() == 1  # the mean is exactly a half
     steps = np.array([[0, 0], [1, 1], [0, 1], [1, 0]], np.uint8)
@@ -81,7 +76,7 @@ def test_rounding() -> None:
     assert np.array_equal(bicubic(steps, 1, 1), bicubic(vertical, 1, 1))
 
 
-def test_clipping() -> None:
+def test_clipping():
     edge = np.zeros((16, 16), np.uint8)
     edge[:, 8:] = 255
     larger = bicubic(edge, 64, 64)
@@ -91,7 +86,7 @@ def test_clipping() -> None:
 
 
 @given(arrays(np.uint8, st.tuples(sides, sides), elements=st.integers(100, 155)), sides, sides)
-def test_16_bits_against_floats(image: NDArray[Any], height: int, width: int) -> None:
+def test_16_bits_against_floats(image, height, width):
     deep = bicubic(image.astype(np.uint16) * 257, height, width)
     floats = bicubic(image.astype(np.float64) * 257, height, width)
     singles = bicubic(image.astype(np.float32) * 257, height, width)
@@ -100,20 +95,20 @@ def test_16_bits_against_floats(image: NDArray[Any], height: int, width: int) ->
     np.testing.assert_allclose(singles, floats, atol=0.1)
 
 
-def test_channels_are_independent() -> None:
+def test_channels_are_independent():
     colour = np.random.default_rng(1).integers(0, 256, (33, 29, 3), np.uint8)
     parts = [bicubic(np.ascontiguousarray(colour[..., c]), 70, 11) for c in range(3)]
     assert np.array_equal(bicubic(colour, 70, 11), np.stack(parts, axis=2))
 
 
-def test_odd_sizes_are_cropped() -> None:
+def test_odd_sizes_are_cropped():
     image = np.arange(11 * 14, dtype=np.uint8).reshape(11, 14)
     assert np.array_equal(cropped(image), image[:8, :12])
     assert np.array_equal(downscaled(image), downscaled(image[:8, :12]))
     assert downscaled(image, 3).shape == (3, 4)
 
 
-def test_memory() -> None:
+def test_memory():
     image = np.zeros((1356, 2040, 3), np.uint8)
     tracemalloc.start()
     downscaled(image)
@@ -122,7 +117,7 @@ def test_memory() -> None:
     assert peak < 16e6  # the image as float64 would be 66 MB
 
 
-def test_misuse() -> None:
+def test_misuse():
     with pytest.raises(TypeError, match="int64"):
         bicubic(np.zeros((4, 4), np.int64), 2, 2)
     with pytest.raises(ValueError, match=r"\(0, 4\)"):

@@ -1,7 +1,5 @@
 """Rectangles in and out: the same pixels as whole files, bounded memory, full disks, nothing left behind."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import shutil
@@ -33,7 +31,7 @@ def leftovers(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("memory", [1 << 27, 0])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_regions_are_upright(tmp_path: Path, memory: int, orientation: int) -> None:
+def test_regions_are_upright(tmp_path, memory, orientation):
     stored = corpus.smooth(4, height=60, width=90)
     options = {"exif": corpus.exif(orientation), "lossless": True, "exact": True}
     path = tmp_path / "a.webp"
@@ -61,7 +59,7 @@ def test_regions_are_upright(tmp_path: Path, memory: int, orientation: int) -> N
 
 
 @pytest.mark.parametrize("memory", [1 << 27, 0])
-def test_16_bit_grey(tmp_path: Path, memory: int) -> None:
+def test_16_bit_grey(tmp_path, memory):
     pixels = corpus.smooth(1, np.uint16, 30, 20)[..., 0]
     files.write_array(tmp_path / "a.tif", pixels)
     with ImageReader(tmp_path / "a.tif", scratch=tmp_path, memory=memory) as source:
@@ -78,9 +76,7 @@ CASES = [
 
 @pytest.mark.parametrize("memory", [1 << 24, 0])
 @pytest.mark.parametrize(("suffix", "dtype", "channels", "alpha"), CASES)
-def test_writer_gives_the_bytes_of_write_image(
-    tmp_path: Path, suffix: str, dtype: Any, channels: int, alpha: bool, memory: int
-) -> None:
+def test_writer_gives_the_bytes_of_write_image(tmp_path, suffix, dtype, channels, alpha, memory):
     array = corpus.smooth(channels + alpha, dtype, 50, 70)
     pixels = array[..., 0] if channels == 1 else array[..., :3]
     metadata = Metadata(icc=None if channels == 1 else corpus.profile(), exif=corpus.exif(), density=(11.811, 11.811))
@@ -107,7 +103,7 @@ def test_writer_gives_the_bytes_of_write_image(
 
 @settings(max_examples=25)
 @given(st.data())
-def test_boxes_in_any_order(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+def test_boxes_in_any_order(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("sink")
     height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
     expected = np.zeros((height, width, 3), np.uint16)
@@ -123,7 +119,7 @@ def test_boxes_in_any_order(tmp_path_factory: pytest.TempPathFactory, data: Any)
     np.testing.assert_array_equal(files.read_image(folder / "a.png").pixels, expected)
 
 
-def test_threads(tmp_path: Path) -> None:
+def test_threads(tmp_path):
     pixels = corpus.smooth(3, height=64, width=96)
     with ImageWriter(tmp_path / "a.png", height=64, width=96, channels=3, dtype=np.uint8, memory=0) as writer:
         with ThreadPoolExecutor(12) as pool:
@@ -136,7 +132,7 @@ def test_threads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_writer_left_early_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+def test_writer_left_early_leaves_nothing(tmp_path, error):
     (tmp_path / "a.png").write_bytes(b"old")
     with (
         pytest.raises(error),
@@ -147,7 +143,7 @@ def test_writer_left_early_leaves_nothing(tmp_path: Path, error: type[BaseExcept
     assert (tmp_path / "a.png").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_full_disk_is_said_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_said_at_the_start(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 599))
     with pytest.raises(ImageError, match=r"needs 0\.00 MB in"):
@@ -158,7 +154,7 @@ def test_full_disk_is_said_at_the_start(tmp_path: Path, monkeypatch: pytest.Monk
     assert leftovers(tmp_path) == []
 
 
-def test_disk_that_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_that_fills_up(tmp_path, monkeypatch):
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
@@ -169,7 +165,7 @@ def test_disk_that_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
+def test_folder_whose_name_is_not_utf8(tmp_path):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     folder.mkdir()
     pixels = corpus.smooth(3)
@@ -180,7 +176,7 @@ def test_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
         np.testing.assert_array_equal(reader.region(0, 0, corpus.H, corpus.W), pixels)
 
 
-def test_failures_come_at_the_start(tmp_path: Path) -> None:
+def test_failures_come_at_the_start(tmp_path):
     size: dict[str, Any] = {"height": 9, "width": 9, "channels": 3, "dtype": np.uint8}
     with pytest.raises(ImageError, match=r"a\.jpg: quality is 0"):
         ImageWriter(tmp_path / "a.jpg", quality=0, **size)
@@ -190,7 +186,7 @@ def test_failures_come_at_the_start(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_limits_and_damage(tmp_path: Path) -> None:
+def test_limits_and_damage(tmp_path):
     with pytest.raises(ImageError, match="transparency"):
         ImageWriter(tmp_path / "a.jpg", height=9, width=9, channels=3, dtype=np.uint8, alpha=True)
     files.write_array(tmp_path / "b.png", np.zeros((30, 30), np.uint8))
@@ -208,7 +204,7 @@ def test_limits_and_damage(tmp_path: Path) -> None:
     "suffix",
     [".png", pytest.param(".jpg", marks=pytest.mark.slow), pytest.param(".tif", marks=pytest.mark.slow)],
 )
-def test_memory_does_not_grow_with_the_image(tmp_path: Path, suffix: str) -> None:
+def test_memory_does_not_grow_with_the_image(tmp_path, suffix):
     program = """
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The loop's watch: what is not finite is caught at its step and named; rollback after it; and flat memory."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 from unittest import mock
@@ -41,7 +39,7 @@ class Plant:
 
         def step(phase: phases.Phase, *args: object) -> dict[str, Tensor]:
             plant.count += 1
-            losses = plant.step(phase, *args)  # type: ignore[arg-type]
+            losses = plant.step(phase, *args)
             if plant.due("statistic"):
                 phase.generator.trunk.bn.running_mean[0] = torch.nan
             return losses
@@ -71,9 +69,7 @@ class Plant:
         ("statistic", "the BatchNorm statistic trunk.bn.running_mean"),
     ],
 )
-def test_a_planted_nan_stops_the_run_at_its_step(
-    spoil: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_planted_nan_stops_the_run_at_its_step(spoil, named, tmp_path, monkeypatch, capsys):
     Plant(monkeypatch, 5, spoil)
     assert train(tmp_path / "run") == 3
     said = capsys.readouterr().err
@@ -83,9 +79,7 @@ def test_a_planted_nan_stops_the_run_at_its_step(
     assert not (tmp_path / "run/checkpoints/pretrain_00000006.checkpoint").exists()
 
 
-def test_rollback_halves_the_rate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rollback_halves_the_rate(tmp_path, monkeypatch, capsys):
     rates: list[float] = []
     plain = phases.optimizers.set_learning_rate
     monkeypatch.setattr(phases.optimizers, "set_learning_rate", lambda o, rate: (rates.append(rate), plain(o, rate)))
@@ -97,9 +91,7 @@ def test_rollback_halves_the_rate(
 
 
 @pytest.mark.parametrize("at", [1, 5])
-def test_rollback_gives_up(
-    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rollback_gives_up(at, tmp_path, monkeypatch, capsys):
     Plant(monkeypatch, at, "batch", always=True)
     words = ["--on-divergence", "rollback", "--max-rollbacks", "2", "--phase", "pretrain"]
     assert train(tmp_path / "run", *words) == 3
@@ -116,7 +108,7 @@ WARM, STEPS = 200, 1000
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 @pytest.mark.parametrize("name", ["pretrain", pytest.param("adversarial", marks=pytest.mark.slow)])
-def test_resident_memory_is_flat(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resident_memory_is_flat(name, tmp_path, monkeypatch):
     """Less than 4 MB more after 1,000 steps: 4 kB a step would be one kept batch of floats."""
     monkeypatch.setattr(phases, "Discriminator", functools.partial(Discriminator, width=4))
     for n in range(3):

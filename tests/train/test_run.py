@@ -1,7 +1,5 @@
 """A whole run, on the command line: its folder, going on exactly, and every way to refuse."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -42,7 +40,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "run"
 
 
-def test_the_folder_holds_what_the_docs_list(undisturbed: Path) -> None:
+def test_the_folder_holds_what_the_docs_list(undisturbed):
     names = {path.relative_to(undisturbed).as_posix() for path in undisturbed.rglob("*") if path.is_file()}
     assert {"settings.yaml", "journal.jsonl", "srresnet.safetensors", "srgan.safetensors"} <= names
     assert {f"generators/srresnet_{step:07d}.safetensors" for step in (2, 4, 6)} <= names
@@ -52,7 +50,7 @@ def test_the_folder_holds_what_the_docs_list(undisturbed: Path) -> None:
     assert not [name for name in names if name.endswith(".tmp")]
 
 
-def test_the_journal_tells_losses_speed_and_health(undisturbed: Path) -> None:
+def test_the_journal_tells_losses_speed_and_health(undisturbed):
     assert "scikit-image" in journal(undisturbed, "warning")[0]["text"]
     reports = journal(undisturbed, "report")
     assert [(r["phase"], r["step"]) for r in reports] == [
@@ -69,22 +67,20 @@ def test_the_journal_tells_losses_speed_and_health(undisturbed: Path) -> None:
     assert journal(undisturbed, "end")[-1]["state"] == "done"
 
 
-def test_a_generator_describes_itself(undisturbed: Path) -> None:
+def test_a_generator_describes_itself(undisturbed):
     made = weights.read(undisturbed / "srgan.safetensors")
     assert made.config.blocks == 1 and made.metadata["phase"] == "adversarial" and made.metadata["step"] == "4"
     assert json.loads(made.metadata["settings"])["seed"] == 0 and "psnr_y" in json.loads(made.metadata["scores"])
 
 
-def test_the_saved_settings_give_the_same_run(undisturbed: Path, tmp_path: Path) -> None:
+def test_the_saved_settings_give_the_same_run(undisturbed, tmp_path):
     again = tmp_path / "again"
     assert train(again, "--config", str(undisturbed / "settings.yaml"), "--output", str(again)) == 0
     assert_same(last_state(undisturbed), last_state(again))
 
 
 @pytest.mark.parametrize("after", [2, 5, 7])
-def test_a_resumed_run_ends_in_the_same_bits(
-    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
+def test_a_resumed_run_ends_in_the_same_bits(undisturbed, tmp_path, monkeypatch, after):
     done = 0
     for name in ("pretrain_step", "adversarial_step"):
         whole = getattr(steps, name)
@@ -94,7 +90,7 @@ def test_a_resumed_run_ends_in_the_same_bits(
             done += 1
             if done == after + 1:
                 raise RuntimeError("the machine is gone")
-            return whole(*args, **options)  # type: ignore[operator]
+            return whole(*args, **options)
 
         monkeypatch.setattr(steps, name, breaking)
     assert train(tmp_path / "run") == 1
@@ -115,7 +111,7 @@ def test_a_resumed_run_ends_in_the_same_bits(
         pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_saves_and_says_how_to_resume(tmp_path: Path, number: int, code: int) -> None:
+def test_a_signal_saves_and_says_how_to_resume(tmp_path, number, code):
     words = [word for word in SMALL if word != "--quiet"]
     command = [sys.executable, "-m", "srgan", *words, "--pretrain-steps", "100000", "--output", "run"]
     inherited = signal.signal(
@@ -139,23 +135,21 @@ def test_a_signal_saves_and_says_how_to_resume(tmp_path: Path, number: int, code
     assert [line["state"] for line in journal(tmp_path / "run", "end")] == ["stopped"]
 
 
-def test_resume_refuses_settings_that_would_change_the_result(
-    undisturbed: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_resume_refuses_settings_that_would_change_the_result(undisturbed, capsys):
     assert train(undisturbed, "--resume", "--learning-rate", "1e-5") == 2
     said = capsys.readouterr().err
     assert "learning_rate" in said and "--allow-change learning_rate" in said
     assert train(undisturbed, "--resume", "--learning-rate", "1e-5", "--allow-change", "learning_rate") == 0
 
 
-def test_a_folder_with_a_run_in_it_is_refused(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_a_run_in_it_is_refused(undisturbed, capsys):
     before = sorted(undisturbed.rglob("*"))
     assert train(undisturbed) == 2
     assert "is not empty" in capsys.readouterr().err
     assert sorted(undisturbed.rglob("*")) == before
 
 
-def test_resume_without_a_run_starts_from_the_beginning(undisturbed: Path, tmp_path: Path) -> None:
+def test_resume_without_a_run_starts_from_the_beginning(undisturbed, tmp_path):
     new, early = tmp_path / "new", tmp_path / "early"
     early.mkdir()
     (early / "journal.jsonl").write_text('{"kind": "start"}\n{"kind": "rep')  # killed before its first checkpoint
@@ -165,9 +159,7 @@ def test_resume_without_a_run_starts_from_the_beginning(undisturbed: Path, tmp_p
         assert_same(last_state(undisturbed), last_state(folder))
 
 
-def test_adversarial_follows_in_the_same_folder(
-    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_adversarial_follows_in_the_same_folder(undisturbed, tmp_path, capsys):
     run = tmp_path / "run"
     assert train(run, "--phase", "pretrain") == 0
     assert train(run, "--phase", "adversarial") == 0
@@ -183,7 +175,7 @@ def test_adversarial_follows_in_the_same_folder(
     assert journal(run, "event")[-2]["text"].startswith("Validation, psnr_y in dB: srgan ")
 
 
-def test_what_a_resumed_run_may_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_resumed_run_may_change(tmp_path, capsys):
     run, noise = tmp_path / "run", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     for name in ("train/a.png", "train/b.png", "valid/v.png"):
         (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +197,7 @@ def test_what_a_resumed_run_may_change(tmp_path: Path, capsys: pytest.CaptureFix
     assert "another crop, which a resumed run cannot change" in capsys.readouterr().err
 
 
-def test_the_folder_says_what_was_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_folder_says_what_was_used(tmp_path, capsys):
     words = [word for word in SMALL if word not in ("--content", "mse", "--quiet", "--no-report")]
     (tmp_path / "data/.fetch").mkdir(parents=True)  # leftovers of a failed `srgan data fetch`
     assert main([*words, "--output", "run"]) == 0
@@ -216,14 +208,14 @@ def test_the_folder_says_what_was_used(tmp_path: Path, capsys: pytest.CaptureFix
     assert (tmp_path / "run/report.html").stat().st_size
 
 
-def test_a_wrong_vgg19_file_is_found_before_the_first_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_vgg19_file_is_found_before_the_first_step(tmp_path, capsys):
     (tmp_path / "vgg.safetensors").write_bytes(bytes(range(256)) * 20)
     assert train(tmp_path / "run", "--content", "vgg54", "--vgg", "vgg.safetensors") == 2
     assert "vgg.safetensors" in capsys.readouterr().err
     assert '"report"' not in (tmp_path / "run/journal.jsonl").read_text()
 
 
-def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8(tmp_path):
     names = [os.fsdecode(name) for name in (b"run\xe9", b"data\xe9", b"caf\xe9.png", b"bad\xe9.png")]
     data = tmp_path / names[1] / "train"
     data.mkdir(parents=True)
@@ -238,47 +230,45 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert train(run, *words, "--resume") == 0
 
 
-def test_resume_refuses_a_folder_with_other_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_refuses_a_folder_with_other_files(tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").write_bytes(b"not a run")
     assert train(tmp_path / "photos", "--resume") == 2
     assert "no run to resume" in capsys.readouterr().err
 
 
-def test_two_runs_cannot_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_runs_cannot_share_a_folder(tmp_path, capsys):
     (tmp_path / "run").mkdir()
     with RunFolder(tmp_path / "run").lock():
         assert train(tmp_path / "run") == 2
     assert "another run" in capsys.readouterr().err
 
 
-def test_adversarial_alone_needs_a_generator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_adversarial_alone_needs_a_generator(tmp_path, capsys):
     assert train(tmp_path / "run", "--phase", "adversarial") == 2
     assert "--init" in capsys.readouterr().err
 
 
-def test_adversarial_alone_from_a_file(undisturbed: Path, tmp_path: Path) -> None:
+def test_adversarial_alone_from_a_file(undisturbed, tmp_path):
     start = undisturbed / "generators" / "srresnet_0000006.safetensors"
     assert train(tmp_path / "run", "--phase", "adversarial", "--init", str(start)) == 0
     assert_same(last_state(undisturbed), last_state(tmp_path / "run"))
 
 
-def test_init_of_another_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_of_another_network_is_refused(tmp_path, capsys):
     other = random_weights(GeneratorConfig(blocks=2, width=4))
     weights.write(tmp_path / "other.safetensors", other.tensors, config=other.config, metadata={})
     assert train(tmp_path / "run", "--init", str(tmp_path / "other.safetensors")) == 2
     assert "blocks=2" in capsys.readouterr().err
 
 
-def test_content_vgg54_without_vgg19_says_where_to_get_it(
-    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_content_vgg54_without_vgg19_says_where_to_get_it(undisturbed, tmp_path, capsys):
     words = ["--recipe", "paper", "--content", "vgg54", "--phase", "adversarial"]
     assert train(tmp_path / "run", *words, "--init", str(undisturbed / "srresnet.safetensors")) == 2
     assert "srgan data fetch vgg19" in capsys.readouterr().err
 
 
-def test_a_real_vgg19_and_real_pictures(data: Path, tmp_path: Path) -> None:
+def test_a_real_vgg19_and_real_pictures(data, tmp_path):
     """Two adversarial steps with phi_54, on photographs of the shared data."""
     few = tmp_path / "photos"
     few.mkdir()
@@ -291,9 +281,7 @@ def test_a_real_vgg19_and_real_pictures(data: Path, tmp_path: Path) -> None:
     assert last["phase"] == "adversarial" and 0.01 < last["loss"]["content"] < 10
 
 
-def test_frozen_batchnorm_keeps_the_statistics_of_its_first_generator(
-    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_frozen_batchnorm_keeps_the_statistics_of_its_first_generator(undisturbed, tmp_path, capsys):
     first = undisturbed / "srresnet.safetensors"
     assert train(tmp_path / "run", "--freeze-batchnorm", "--init", str(first), "--ema", "0") == 0
     before = weights.read(first).tensors
@@ -307,7 +295,7 @@ def test_frozen_batchnorm_keeps_the_statistics_of_its_first_generator(
 
 
 @pytest.mark.slow
-def test_bf16_validates_like_fp32(tmp_path: Path) -> None:
+def test_bf16_validates_like_fp32(tmp_path):
     """Within 0.05 dB after a short run from trained weights; on a CPU, where bf16 is emulated."""
 
     def validated(precision: str) -> float:
