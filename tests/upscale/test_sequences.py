@@ -12,6 +12,7 @@ from srgan.errors import ImageError
 from srgan.image import files
 from srgan.image.animation import Animation
 from srgan.model.weights import Weights
+from srgan.upscale.batch import FileOptions, upscale_file
 from tests.image import corpus
 
 STILLS = [corpus.smooth(3, height=10, width=14) // (i + 1) for i in range(3)]
@@ -83,7 +84,7 @@ def test_messages_name_the_target(tmp_path, upscaler, caplog):
     deep.mkdir(parents=True)
     for folder in (tmp_path, deep):
         with pytest.raises(ImageError, match=r"/b\.webp: quality is 0"):
-            upscaler.upscale_file(source, folder / "b.webp", quality=0)
+            upscale_file(upscaler, source, folder / "b.webp", FileOptions(quality=0))
     upscaler.upscale_file(source, tmp_path / "b.webp")
     assert f"{tmp_path}/b.webp: this WebP cannot hold the image's comments" in caplog.text and ".tmp" not in caplog.text
 
