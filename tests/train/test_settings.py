@@ -28,6 +28,14 @@ def test_a_run_of_an_earlier_version_downloads_nothing_when_resumed(tmp_path):
     assert (command.run.seed, command.pipeline) == (3, Pipeline())
 
 
+@pytest.mark.parametrize(("recipe", "report"), [("quick", True), ("div2k", False)])
+def test_a_resumed_quick_run_ends_with_its_report(recipe, report, tmp_path):
+    (tmp_path / "settings.yaml").write_text(f"recipe: {recipe}\n")
+    command = ["--output", str(tmp_path), "--resume"]
+    assert parse_command(command).pipeline.report == report
+    assert not parse_command([*command, "--no-report"]).pipeline.report
+
+
 def test_free_to_change_are_settings():
     assert config.to_mapping(TrainSettings()).keys() >= FREE_TO_CHANGE
 

@@ -88,6 +88,7 @@ def parse_command(argv: list[str]) -> TrainCommand:
     if (named.resume or named.fetch) and folder.settings.exists():
         # Of a run, earlier versions kept what this command did beside the training too.
         own = {n: value for n, value in config.read_yaml(folder.settings).items() if n not in Pipeline.__annotations__}
+        own["report"] = own.get("recipe", recipe) == "quick"
         start = _layered([layers[0], (str(folder.settings), own), layers[1]])
     return flags.parse(start, argv, prog="srgan train", description=DESCRIPTION)
 
