@@ -1,8 +1,9 @@
-"""Whether an image was compressed or is noisy, so that it comes out better restored, and how much texture it bears.
+"""Whether an image was compressed, is noisy or was drawn, so that it comes out better restored, and how much texture it bears.
 
 A JPEG says so itself, in its quantisation tables, and a lossy WebP in its frame header.
 For all others, and for what happened to an image before it was saved, the pixels say it: JPEG leaves the coefficients
 of its 8 x 8 blocks at multiples of its steps, wherever the blocks begin, and noise is where the image is flattest.
+Screenshots, drawings and palettes have few colours, and edges that no camera and no reduction made.
 """
 
 from collections.abc import Callable, Sequence
@@ -69,6 +70,8 @@ def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
 
     # What the pixels show.
     windows = _windows(image)
+    if has_flat_colours(windows):
+        return Strength(restore=1.0, reason="flat colours")
     quality = once_jpeg_quality(windows)
     if quality is not None and quality <= JPEG_QUALITY:
         return Strength(restore=1.0, reason=f"once a JPEG, quality about {quality:.0f}")
@@ -94,6 +97,28 @@ def texture_of(image: ImageRegions, upscale: Callable[[Window, float], Window]) 
     gained = distance([bicubic(window, 4 * window.shape[0], 4 * window.shape[1]) for window in windows])
     most, less = AUTO_TEXTURES
     return most if distance([upscale(window, most) for window in windows]) <= _TOLERANCE * gained else less
+
+
+def has_flat_colours(windows: Sequence[Window]) -> bool:
+    """Whether the pixels were drawn as they are, or reduced to a palette: a photograph or a reduced image has ramps.
+
+    `windows`: (h, w, 3) in 0..255. Drawn: at least 0.9 of the neighbours that are at most 4 levels apart are equal, and
+    there are edges. A palette: 2 to 256 colours, not only greys, for four times as many pixels.
+    """
+    if not windows:
+        return False
+    lumas = [window @ _Y for window in windows]
+    steps = np.abs(np.concatenate([np.diff(luma, axis=axis).ravel() for luma in lumas for axis in (0, 1)]))
+    near, edges = np.count_nonzero(steps <= 4), np.count_nonzero(steps > 32)
+    if np.count_nonzero(steps < 0.1) >= 0.9 * near and near > steps.size / 4 and edges > steps.size / 200:
+        return True
+    return _has_palette([window.reshape(-1, 3)[::16] for window in windows]) and _has_palette(windows)
+
+
+def _has_palette(windows: Sequence[Window]) -> bool:
+    red, green, blue = np.concatenate([np.rint(window).astype(np.int32).reshape(-1, 3) for window in windows]).T
+    colours = np.unique((red << 16) | (green << 8) | blue).size
+    return 1 < colours <= min(256, red.size / 4) and bool((red != green).any() or (green != blue).any())
 
 
 def once_jpeg_quality(windows: Sequence[Window]) -> float | None:
