@@ -1,4 +1,4 @@
-"""Whether an image was compressed, is noisy or was drawn, so that it comes out better restored, and how much texture it bears.
+"""Whether an image was compressed, is noisy or was drawn, so that restoring suits it, and how much texture it bears.
 
 A JPEG says so itself, in its quantisation tables, and a lossy WebP in its frame header.
 For all others, and for what happened to an image before it was saved, the pixels say it: JPEG leaves the coefficients
