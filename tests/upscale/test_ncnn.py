@@ -30,7 +30,8 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test tries the devices anew."""
     monkeypatch.setattr(choose, "_faults", {})
     monkeypatch.setattr(choose, "_faster", {})
-    choose._announce.cache_clear()
+    choose._log_device.cache_clear()
+    ncnn._stores_half.cache_clear()
 
 
 @needs_vulkan
@@ -193,7 +194,7 @@ class Refused:
 
 def test_what_ncnn_switches_off_is_noticed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ncnn", SimpleNamespace(Net=Refused))
-    with pytest.raises(DeviceLost, match="cannot use it"):
+    with pytest.raises(DeviceLost, match="switched Vulkan off"):
         ncnn.Network(ncnn.Graph("", b""), device=0, half=True)
     monkeypatch.setattr(Refused, "vulkan", True)
     assert not ncnn.Network(ncnn.Graph("", b""), device=0, half=True).half
@@ -247,6 +248,8 @@ def test_gpu_lost_in_the_middle(small, gpu, caplog, change, reason):
     assert upscaler.describe()["engine"] == "openvino"
     sentence = re.compile(rf"the GPU stopped \({reason}\): computing on the CPU from here on\.")
     assert len([message for message in caplog.messages if sentence.fullmatch(message)]) == 1
+    upscaler._leave_gpu(DeviceLost("it stopped"))  # of another thread's image
+    assert np.array_equal(upscaler.upscale(LR), expected)
     with pytest.raises(SrganError, match="--engine openvino"):
         named.upscale(LR)
 

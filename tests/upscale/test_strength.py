@@ -79,8 +79,10 @@ def test_screenshots_and_palettes_have_flat_colours():
     for image, drawn in (
         (screenshot(), True),
         (large.quantize(200), True),
+        (large.resize((48, 48)).quantize(100), True),
         (large.convert("L"), False),  # has 256 greys
         (Image.fromarray(slope), False),
+        (Image.fromarray(np.stack([slope, 254 - slope, slope // 2], axis=2)), False),  # 254 colours, no edges
         (Image.new("RGB", (96, 96), "green"), False),
     ):
         strength = strength_of(ArrayRegions(np.asarray(image.convert("RGB"))))

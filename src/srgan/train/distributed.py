@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from srgan.errors import SettingsError, SrganError, UsageError
+from srgan.fs import first_line
 
 T = TypeVar("T")
 TIMEOUT = timedelta(hours=12)
@@ -162,7 +163,7 @@ def peer_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = re.sub(r"^\[[^]]*\]\s*", "", str(error).strip().splitlines()[0]).split(". ")[0]
+        reason = re.sub(r"^\[[^]]*\]\s*", "", first_line(error)).split(". ")[0]
         raise SrganError(
             f"this process (rank {os.environ.get('RANK', '0')}) lost another one of its job, which died or cannot be "
             f"reached ({reason}). Read that one's last message, then start the job again with --resume."

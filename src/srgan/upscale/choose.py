@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes.util
+import functools
 import importlib.util
 import logging
 import sys
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,7 @@ def choose_engine(
     elif engine == "auto":
         on_gpu = _faster_gpu(weights, precision, path, threads)
     if on_gpu is not None:
-        _announce(on_gpu.device.name, on_gpu.precision)
+        _log_device(on_gpu.device.name, on_gpu.precision)
         return on_gpu
     if precision in ("bf16", "fp16"):
         raise UsageError(f"--precision {precision} needs a GPU; on the CPU openvino has fp32 and int8.")
@@ -73,9 +73,9 @@ def _on_cpu(
     return OpenVinoEngine(weights, _choose_ranges(weights, precision, path), threads, cache)
 
 
-@cache
-def _announce(device: str, precision: str) -> None:
-    """Say, once in a process, which GPU computes."""
+@functools.cache
+def _log_device(device: str, precision: str) -> None:
+    """Log, once in a process, which GPU computes."""
     log.info("computing on %s (ncnn, %s).", device, precision)
 
 

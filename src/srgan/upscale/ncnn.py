@@ -123,7 +123,7 @@ class Network:
                 raise DeviceLost("ncnn could not load the network")
         # ncnn switches off, without an error, what the device cannot do.
         if device is not None and not options.use_vulkan_compute:
-            raise DeviceLost("ncnn cannot use it")
+            raise DeviceLost("ncnn has switched Vulkan off for it")
         self.half = bool(options.use_fp16_packed or options.use_fp16_storage)
 
     def __call__(self, planes: Nchw) -> Nchw:
@@ -206,7 +206,7 @@ class NcnnEngine(Engine):
         self.device = _find(device)
         self.device_name, self.device_memory = self.device.name, self.device.memory
         self.config = weights.config
-        self.precision = "fp32" if precision == "fp32" else "fp16"
+        self.precision = "fp32" if precision == "fp32" or not _stores_half(self.device.index) else "fp16"
         # In fp32, with the copies of ncnn's Winograd convolutions: estimated from its layers at 64 maps.
         self.body_bytes = 6 * weights.config.width * 4
         self.tail_bytes = 4 * weights.config.width * weights.config.scale**2 * 4
@@ -221,9 +221,7 @@ class NcnnEngine(Engine):
     def _compute(self, part: Part, planes: Nchw) -> Nchw:
         if part not in self._networks:
             graph = build_graph(self.config, self._tensors, part)
-            network = Network(graph, device=self.device.index, half=self.precision == "fp16")
-            self.precision = "fp16" if network.half else "fp32"
-            self._networks[part] = network
+            self._networks[part] = Network(graph, device=self.device.index, half=self.precision == "fp16")
         return self._networks[part](planes)
 
     def _set_precision(self, precision: str) -> None:
@@ -257,6 +255,15 @@ def _find(index: int | None) -> Device:
     if not 0 <= index < len(known):
         raise UsageError(f"there is no device {index}; `srgan info --devices` lists {len(known)}, from 0.")
     return known[index]
+
+
+@cache
+def _stores_half(device: int) -> bool:
+    """Whether a device stores fp16, which ncnn tells of a loaded network, and any will do; False for a lost device."""
+    try:
+        return Network(Graph(f"{MAGIC}\n1 1\nInput input.1 0 1 data\n", b""), device=device, half=True).half
+    except DeviceLost:
+        return False
 
 
 def _test_tile() -> Nchw:

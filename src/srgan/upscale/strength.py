@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from srgan.image.resize import bicubic
 from srgan.image.source import Source, jpeg_segments, open_bytes, webp_chunks
+from srgan.upscale.flat import is_grey
 from srgan.upscale.mixture import AUTO_TEXTURES
 from srgan.upscale.tiled import PEAKS, ImageRegions
 
@@ -102,23 +103,23 @@ def texture_of(image: ImageRegions, upscale: Callable[[Window, float], Window]) 
 def has_flat_colours(windows: Sequence[Window]) -> bool:
     """Whether the pixels were drawn as they are, or reduced to a palette: a photograph or a reduced image has ramps.
 
-    `windows`: (h, w, 3) in 0..255. Drawn: at least 0.9 of the neighbours that are at most 4 levels apart are equal, and
-    there are edges. A palette: 2 to 256 colours, not only greys, for four times as many pixels.
+    `windows`: (h, w, 3) in 0..255. Both have edges. Drawn: at least 0.9 of the neighbours that are at most 4 levels apart
+    are equal. A palette: at most 256 colours, not only greys, for four times as many pixels.
     """
     if not windows:
         return False
     lumas = [window @ _Y for window in windows]
     steps = np.abs(np.concatenate([np.diff(luma, axis=axis).ravel() for luma in lumas for axis in (0, 1)]))
-    near, edges = np.count_nonzero(steps <= 4), np.count_nonzero(steps > 32)
-    if np.count_nonzero(steps < 0.1) >= 0.9 * near and near > steps.size / 4 and edges > steps.size / 200:
+    if np.count_nonzero(steps > 32) <= steps.size / 200:
+        return False
+    near = np.count_nonzero(steps <= 4)
+    if np.count_nonzero(steps < 0.1) >= 0.9 * near and near > steps.size / 4:
         return True
-    return _has_palette([window.reshape(-1, 3)[::16] for window in windows]) and _has_palette(windows)
-
-
-def _has_palette(windows: Sequence[Window]) -> bool:
-    red, green, blue = np.concatenate([np.rint(window).astype(np.int32).reshape(-1, 3) for window in windows]).T
-    colours = np.unique((red << 16) | (green << 8) | blue).size
-    return 1 < colours <= min(256, red.size / 4) and bool((red != green).any() or (green != blue).any())
+    pixels = np.concatenate([np.rint(window).astype(np.uint8).reshape(-1, 3) for window in windows])
+    numbers = pixels @ np.array([1 << 16, 1 << 8, 1])
+    if np.unique(numbers[::16]).size > 256 or is_grey(pixels):  # nearly all photographs
+        return False
+    return np.unique(numbers).size <= min(256, len(numbers) / 4)
 
 
 def once_jpeg_quality(windows: Sequence[Window]) -> float | None:

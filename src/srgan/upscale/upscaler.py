@@ -239,7 +239,7 @@ class Upscaler:
 
     def _leave_gpu(self, error: DeviceLost) -> None:
         """Go on with the CPU, if the GPU was chosen by itself."""
-        if self._options["engine"] != "auto":
+        if self._options["engine"] == "ncnn":
             raise SrganError(f"the GPU stopped ({error}); --engine openvino computes on the CPU.") from error
         log.warning("the GPU stopped (%s): computing on the CPU from here on.", error)
         self._options["engine"] = "openvino"
