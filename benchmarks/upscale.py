@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import statistics
@@ -17,10 +18,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.support import random_weights
 
 from srgan import __version__, flags
 from srgan.config import to_mapping
+from srgan.errors import UsageError, did_you_mean
 from srgan.fs import atomic_write
 from srgan.image.metrics import psnr, shave, y_from_image
 from srgan.model import weights
@@ -28,6 +29,8 @@ from srgan.model.config import multiply_adds
 from srgan.model.weights import Weights
 from srgan.upscale.engine import Precision
 from srgan.upscale.tiled import lr_unit_from_pixels, pixels_from_unit, unit_from_signed
+
+log = logging.getLogger("srgan")
 
 Rgb8 = NDArray[np.uint8]
 Run = Callable[[Rgb8], Rgb8]
@@ -145,7 +148,7 @@ class Row:
     times: list[float]
     peak_mb: float | None
     levels: int
-    """Largest difference of a byte from PyTorch eager in fp32."""
+    """Largest difference of a byte from PyTorch eager in fp32, or from the first contestant."""
     different: float
     """Share of the bytes that differ."""
     psnr_y: float | None
@@ -160,9 +163,18 @@ def main(argv: list[str]) -> int:
     """Run the bench; the table goes to stdout."""
     settings: BenchSettings = flags.parse(BenchSettings, argv, prog="srgan bench upscale", description=DESCRIPTION)
     flags.check_json(settings.json)
-    generator = random_weights() if settings.model == "random" else weights.read(settings.model)
-    path = None if settings.model == "random" else weights.find_model(settings.model)
-    runs = {name: run for name in settings.only if (run := RIVALS[name](generator, path)) is not None}
+    if unknown := [name for name in settings.only if name not in RIVALS]:
+        known = ", ".join(RIVALS)
+        raise UsageError(f"there is no contestant '{unknown[0]}' ({known}).{did_you_mean(unknown[0], RIVALS)}")
+    generator, path = read_model(settings.model)
+    runs = {}
+    for name in settings.only:
+        if (run := RIVALS[name](generator, path)) is None:
+            log.warning(f"{name} is left out: there is no real GPU, or these weights have no int8 ranges.")
+        else:
+            runs[name] = run
+    if not runs:
+        raise UsageError("none of these contestants runs on this machine.")
     lr = _test_image(settings.side)
     rows, rates = measured(runs, lr, settings.seconds)
     rate = statistics.median(rates)
@@ -176,6 +188,15 @@ def main(argv: list[str]) -> int:
     if settings.json is not None:
         atomic_write(settings.json, f"{json.dumps(report, indent=2)}\n".encode())
     return 0
+
+
+def read_model(model: str) -> tuple[Weights, Path | None]:
+    """The weights of a model, or random ones, and where they are."""
+    if model == "random":
+        from tests.support import random_weights
+
+        return random_weights(), None
+    return weights.read(model), weights.find_model(model)
 
 
 def measured(runs: dict[str, Run], lr: Rgb8, seconds: float) -> tuple[list[Row], list[float]]:
@@ -211,9 +232,9 @@ def table(report: dict[str, Any]) -> str:
     """The figures as a Markdown table."""
     lines = [
         f"{report['side']}x{report['side']} -> x4, {report['model']}, {report['machine']}, "
-        f"matrix product {report['matrix_gflops']:.0f} GFLOP/s",
+        f"matrix product {report['matrix_gflops']:.0f} GFLOP/s; levels, bytes and dB against {report['base']}",
         "",
-        "| | median s | spread s | x eager | MP/s out | peak MB | of the matrix rate | levels | bytes off | dB |",
+        f"| | median s | spread s | x {report['base']} | MP/s out | peak MB | of the matrix rate | levels | bytes off | dB |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in report["rows"]:
@@ -221,7 +242,7 @@ def table(report: dict[str, Any]) -> str:
         peak = "-" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}"
         lines.append(
             f"| {row['name']} | {row['median_s']:.3f} | {row['fastest_s']:.3f} to {row['slowest_s']:.3f} | "
-            f"{row['times_eager']:.2f} | {row['megapixels_per_s']:.2f} | {peak} | {row['of_matrix_rate']:.0%} | "
+            f"{row['times_base']:.2f} | {row['megapixels_per_s']:.2f} | {peak} | {row['of_matrix_rate']:.0%} | "
             f"{row['levels']} | {row['bytes_off']:.1e} | {lost} |"
         )
     return "\n".join(lines)
@@ -233,6 +254,7 @@ def _report(rows: Sequence[Row], rate: float, generator: Weights, settings: Benc
     scale = generator.config.scale
     return {
         "model": generator.name,
+        "base": base.name,
         "sha256": generator.sha256,
         "version": __version__,
         "side": settings.side,
@@ -245,7 +267,7 @@ def _report(rows: Sequence[Row], rate: float, generator: Weights, settings: Benc
                 "fastest_s": min(row.times),
                 "slowest_s": max(row.times),
                 "turns": len(row.times),
-                "times_eager": base.median / row.median,
+                "times_base": base.median / row.median,
                 "megapixels_per_s": (scale * settings.side) ** 2 / 1e6 / row.median,
                 "peak_mb": row.peak_mb,
                 "of_matrix_rate": flop / row.median / rate,
@@ -281,13 +303,10 @@ def _mean_psnr(run: Run, folder: Path) -> float:
 _CHILD = """
 import json, sys
 import numpy as np
-from srgan.model import weights
-from tests.support import random_weights
-from benchmarks.upscale import RIVALS
+from benchmarks.upscale import RIVALS, read_model
 from benchmarks import peak_resident
 name, model, side = json.loads(sys.argv[1])
-generator = random_weights() if model == "random" else weights.read(model)
-run = RIVALS[name](generator, None if model == "random" else weights.find_model(model))
+run = RIVALS[name](*read_model(model))
 lr = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
 run(lr)
 print(peak_resident() or "")

@@ -44,8 +44,10 @@ _OF_THE_MACHINE = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOMEM}
 )
 """OSErrors that no other code turned into a sentence: no permission, no space."""
-_OF_A_NAME = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO})
-"""OSErrors that a file's name explains: a folder is there, the name is too long, its disk is damaged."""
+_OF_A_NAME = frozenset(
+    {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO}
+)
+"""OSErrors that a file's name explains: a folder is there or missing, the name is too long, its disk is damaged."""
 _NO_MEMORY = re.compile(
     r"failed to map segment|(cannot|can't|unable to|tried to) allocate|out of memory|bad_alloc|start new thread",
     re.IGNORECASE,

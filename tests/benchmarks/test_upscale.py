@@ -34,7 +34,7 @@ def test_the_table_and_the_figures(model, tmp_path, capsys):
     assert set(rows) - on_gpu == set(RIVALS) - on_gpu - {"srgan openvino int8"}  # this model has no int8 form
     assert all(row["levels"] <= 1 and row["bytes_off"] < 1e-2 for row in rows.values())
     assert all(row["turns"] == 2 and row["fastest_s"] <= row["median_s"] <= row["slowest_s"] for row in rows.values())
-    assert rows["pytorch eager"]["times_eager"] == 1.0
+    assert rows["pytorch eager"]["times_base"] == 1.0
     assert all(name in capsys.readouterr().out for name in list(rows)[:1])
 
 
@@ -42,3 +42,11 @@ def test_a_wrong_contestant_would_show():
     runs = {upscale.BASE: lambda lr: lr, "wrong": lambda lr: lr + (lr == lr.max()).astype(np.uint8) * 7}
     rows, _ = upscale.measured(runs, np.arange(16, dtype=np.uint8).reshape(4, 4), 0.0)
     assert [row.levels for row in rows] == [0, 7] and rows[1].different == 1 / 16
+
+
+def test_what_cannot_run_is_a_sentence(monkeypatch, capsys):
+    monkeypatch.setitem(RIVALS, "srgan ncnn fp16", lambda weights, path: None)
+    assert main(["bench", "upscale", "--only", "srgan ncnn fp16"]) == 2
+    assert "none of these contestants runs" in capsys.readouterr().err
+    assert main(["bench", "upscale", "--only", "srgan ncnn fp61"]) == 2
+    assert "Did you mean 'srgan ncnn fp16'?" in capsys.readouterr().err

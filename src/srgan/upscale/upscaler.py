@@ -292,7 +292,7 @@ class Upscaler:
         if free is None or free * _MAX_OF_FREE_MEMORY >= self.memory:
             return plan
         smaller = self._plan(engine, height, width, scale, alpha, int(free * _MAX_OF_FREE_MEMORY))
-        if smaller != plan:
+        if smaller.grid != plan.grid:
             log.warning("only %.0f MB of memory are free: using smaller tiles than --memory allows.", free / 1e6)
         return smaller
 
