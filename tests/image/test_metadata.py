@@ -4,6 +4,7 @@ import logging
 import struct
 import zlib
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pytest
@@ -131,6 +132,22 @@ def test_exif_without_its_thumbnail_and_upright():
         assert edited_exif(damaged) is None
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_only_the_thumbnail_is_wiped_out_of_exif(order):
+    def block(link: int, count: int) -> bytes:
+        """The main directory at 8, at 26 one of `count` strips, at 56 the numbers of both, at 72 a text of the main one."""
+        main = struct.pack(f"{order}HHHIII", 1, 0x010E, 2, 12, 72, link)
+        length = 16 if count == 1 else 64
+        strips = struct.pack(f"{order}HHHIIHHIII", 2, 0x0111, 4, count, 56, 0x0117, 4, count, length, 0)
+        start = b"II*\0" if order == "<" else b"MM\0*"
+        return start + struct.pack(f"{order}I", 8) + main + strips + b"n" * 16 + b"a long text\0" + b"more" * 20
+
+    for link, count in ((26, 1), (26, 2), (8, 1), (10, 1)):
+        wiped, kept = edited_exif(block(link, count)), block(0, count)
+        assert wiped is not None and wiped[:26] == kept[:26] and wiped[72:] == kept[72:]
+        assert any(wiped[26:56]) == (link != 26) and any(wiped[56:72]) == (link != 26 or count > 1)
+
+
 def test_exif_and_xmp_behind_the_pixels_of_a_png(tmp_path):
     plain, turned = corpus.pillow(Image.fromarray(PIXELS), "PNG"), np.rot90(PIXELS, -1)
     chunks = corpus.chunk(b"eXIf", corpus.exif(6)) + corpus.chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + corpus.XMP)
@@ -139,18 +156,33 @@ def test_exif_and_xmp_behind_the_pixels_of_a_png(tmp_path):
     assert image.metadata.exif == edited_exif(corpus.exif(6)) and image.metadata.xmp == corpus.XMP
 
 
-@pytest.mark.parametrize("name", [b"exif", b"APP1", b"xmp"])
-def test_raw_profiles_of_imagemagick_are_read(name):
-    body = corpus.XMP if name == b"xmp" else b"Exif\0\0" + corpus.exif(3)
-    text = b"\n%s\n%8d\n%s\n" % (name, len(body), body.hex().encode())
-    chunk = corpus.chunk(b"zTXt", b"Raw profile type " + name + b"\0\0" + zlib.compress(text))
+def with_raw_profiles(*profiles: tuple[bytes, bytes]) -> ImageBytes:
+    """A PNG with ImageMagick's texts: the name of each and its hex digits."""
+    texts = [(name, zlib.compress(b"\n%s\n %8d\n%s\n" % (name, 9, digits))) for name, digits in profiles]
+    chunks = b"".join(corpus.chunk(b"zTXt", b"Raw profile type %s\0\0%s" % text) for text in texts)
     plain = corpus.pillow(Image.fromarray(PIXELS), "PNG")
-    image = files.read_image(ImageBytes(data=plain[:33] + chunk + plain[33:], name="a.png"))
-    if name == b"xmp":
-        assert image.metadata.xmp == corpus.XMP
-    else:
-        assert image.metadata.exif == edited_exif(corpus.exif(3))
-        np.testing.assert_array_equal(image.pixels, PIXELS[::-1, ::-1])
+    return ImageBytes(data=plain[:33] + chunks + plain[33:], name="a.png")
+
+
+@pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
+@pytest.mark.parametrize("name", [b"exif", b"APP1"])
+def test_raw_profiles_of_imagemagick_are_read(name, prefix):
+    image = files.read_image(with_raw_profiles((name, (prefix + corpus.exif(3)).hex("\n", 36).encode())))
+    assert (image.metadata.exif, image.metadata.xmp) == (edited_exif(corpus.exif(3)), None)
+    np.testing.assert_array_equal(image.pixels, PIXELS[::-1, ::-1])
+
+
+@pytest.mark.parametrize("first", [b"", b"nonsense", b"00" * 99])
+def test_a_broken_raw_profile_hides_no_other(first):
+    xmp = corpus.XMP.hex().encode()
+    metadata = files.read_image(with_raw_profiles((b"exif", first), (b"APP1", first), (b"xmp", xmp))).metadata
+    assert (metadata.exif, metadata.xmp) == (None, corpus.XMP)
+
+
+def test_long_raw_profiles_cost_little():
+    source, start = with_raw_profiles(*[(b"exif", b"00 " * (5 << 20))] * 5), process_time()
+    assert files.read_image(source).metadata.exif is None
+    assert process_time() - start < 1
 
 
 def test_the_thumbnail_of_a_jpeg_is_dropped(tmp_path):

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import logging
 import os
-import struct
 import threading
 import time
 import zlib
@@ -46,6 +45,16 @@ _error_lock = threading.Lock()
 """libvips has one buffer of errors for all threads."""
 _GREY = ("b-w", "grey16")
 _COLOUR = ("srgb", "rgb16", "rgb")
+_RAW_PROFILES = {
+    b"Raw profile type exif": {"exif-data"},
+    b"Raw profile type xmp": {"xmp-data"},
+    b"Raw profile type APP1": {"exif-data", "xmp-data"},
+}
+"""Keyword of a PNG's text -> libvips' fields that it may hold."""
+_KEYWORD = 80
+"""Bytes of a PNG's longest keyword and the 0 behind it. PNG 3rd edition, 11.3.3.2."""
+_MAX_PROFILE = 1 << 21
+"""Bytes of a raw profile as text."""
 
 
 def decode_error(source: Source, error: Exception, limits: Limits) -> ImageError:
@@ -121,50 +130,44 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
 
 def _with_unread_metadata(image: Any, source: Source) -> Any:
     """The image with a PNG's EXIF and XMP that libvips does not read: behind the pixels, or in ImageMagick's raw profiles."""
-    unread: dict[str, bytes] = {}
+    held = {name for name in ("exif-data", "xmp-data") if field(image, name) is not None}
+    profiles, unread = dict(_RAW_PROFILES), dict[str, bytes]()
     with open_bytes(source) as file:
         for kind, offset, length in png_chunks(file, to_the_end=True):
             if kind not in (b"eXIf", b"iTXt", b"tEXt", b"zTXt") or length >= 1 << 24:
                 continue
             file.seek(offset)
-            body = file.read(length)
+            head = file.read(min(length, _KEYWORD))
             if kind == b"eXIf":
-                unread["exif-data"] = b"Exif\0\0" + body
-            elif body.startswith(b"XML:com.adobe.xmp\0\0"):  # not compressed; then two names that end with 0
-                unread["xmp-data"] = body[20:].split(b"\0", 2)[-1]
-            elif body.startswith((b"Raw profile type exif\0", b"Raw profile type APP1\0", b"Raw profile type xmp\0")):
-                block = _raw_profile(body.partition(b"\0")[2], compressed=kind == b"zTXt")
-                name = "exif-data" if block.startswith(b"Exif\0\0") else "xmp-data"
-                unread.setdefault(name, block.removeprefix(b"http://ns.adobe.com/xap/1.0/\0"))
-    unread = {name: block for name, block in unread.items() if block and field(image, name) is None}
+                unread["exif-data"] = b"Exif\0\0" + head + file.read(length - len(head))
+            elif head.startswith(b"XML:com.adobe.xmp\0\0"):  # not compressed; then two names that end with 0
+                unread["xmp-data"] = (head + file.read(length - len(head)))[20:].split(b"\0", 2)[-1]
+            # One attempt for each keyword.
+            elif profiles.pop(head.partition(b"\0")[0], set()) - held - unread.keys():
+                text = (head + file.read(length - len(head))).partition(b"\0")[2]
+                block = _raw_profile(text, compressed=kind == b"zTXt")
+                if block.startswith((b"Exif\0\0", b"II*\0", b"MM\0*")):
+                    unread.setdefault("exif-data", b"Exif\0\0" + block.removeprefix(b"Exif\0\0"))
+                elif block.startswith((b"http://ns.adobe.com/xap/1.0/\0", b"<")):
+                    unread.setdefault("xmp-data", block.removeprefix(b"http://ns.adobe.com/xap/1.0/\0"))
+    unread = {name: block for name, block in unread.items() if block and name not in held}
     if unread:
         image = image.copy()
         for name, block in unread.items():
-            image.set_type(pyvips.GValue.blob_type, name, block)
-        if "exif-data" in unread:
-            image.set_type(pyvips.GValue.gint_type, "orientation", _orientation_in(unread["exif-data"]))
+            image.set_type(pyvips.GValue.blob_type, name, block)  # with EXIF libvips sets "orientation" too
     return image
 
 
 def _raw_profile(text: bytes, *, compressed: bool) -> bytes:
-    """The bytes of a profile that ImageMagick writes as text: a line with its name, one with its length, then hex digits."""
-    with contextlib.suppress(ValueError, zlib.error):
-        plain = zlib.decompressobj().decompress(text[1:], 1 << 24) if compressed else text
-        return bytes.fromhex(b"".join(plain.split()[2:]).decode("ascii"))
+    """The bytes of a profile that ImageMagick writes as text: a line with its name, one with its length, then hex digits.
+
+    Empty for one that is damaged or too long.
+    """
+    with contextlib.suppress(ValueError, IndexError, zlib.error):
+        plain = zlib.decompressobj().decompress(text[1:], _MAX_PROFILE) if compressed else text
+        if len(plain) < _MAX_PROFILE:
+            return bytes.fromhex(plain.split(maxsplit=2)[2].decode("ascii"))
     return b""
-
-
-def _orientation_in(exif: bytes) -> int:
-    """The orientation that an EXIF block's first directory states; 1 where it states none."""
-    with contextlib.suppress(struct.error):
-        order = "<" if exif[6:8] == b"II" else ">"
-        (start,) = struct.unpack_from(f"{order}I", exif, 10)
-        (count,) = struct.unpack_from(f"{order}H", exif, 6 + start)
-        for at in range(8 + start, 8 + start + 12 * count, 12):
-            tag, kind, values, value = struct.unpack_from(f"{order}HHIH", exif, at)
-            if (tag, kind, values) == (0x0112, 3, 1):
-                return int(value)
-    return 1
 
 
 def _from_icc_lab(image: Any) -> Any:

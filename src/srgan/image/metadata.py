@@ -134,7 +134,7 @@ def edited_exif(exif: bytes, *, scale: int = 1, size: tuple[int, int] | None = N
         (start,) = struct.unpack_from(f"{order}I", block, 4)
         entries = list(_exif_entries(block, order, start))
         # The next directory is the thumbnail's.
-        _wipe_thumbnail(block, order, start + 2 + 12 * len(entries))
+        _wipe_thumbnail(block, order, start, start + 2 + 12 * len(entries))
         inner = [_number(block, order, entry) for entry in entries if entry[1] == 0x8769]
         entries += list(_exif_entries(block, order, inner[0])) if inner else []
         for at, tag, kind, count in entries:
@@ -159,16 +159,17 @@ def edited_exif(exif: bytes, *, scale: int = 1, size: tuple[int, int] | None = N
     return bytes(block)
 
 
-def _wipe_thumbnail(block: bytearray, order: str, link: int) -> None:
-    """Unlink the directory whose place is at `link`, and overwrite it and its pixels with zeros."""
+def _wipe_thumbnail(block: bytearray, order: str, main_start: int, link: int) -> None:
+    """Unlink the directory whose place is at `link`, the end of the main one; overwrite it and its pixels with zeros."""
     (start,) = struct.unpack_from(f"{order}I", block, link)
     struct.pack_into(f"{order}I", block, link, 0)
-    if start < 8:  # none
+    if start < 8 or main_start <= start <= link:  # none, or the main one
         return
     with contextlib.suppress(struct.error):
         entries = list(_exif_entries(block, order, start))
-        found = {entry[1]: _number(block, order, entry) for entry in entries}
-        for place, length in ((found.get(0x0201), found.get(0x0202)), (found.get(0x0111), found.get(0x0117))):
+        # Of several strips a directory holds the places of lists.
+        values = {entry[1]: _number(block, order, entry) for entry in entries if entry[3] == 1}
+        for place, length in ((values.get(0x0201), values.get(0x0202)), (values.get(0x0111), values.get(0x0117))):
             if place and length and place < len(block):
                 end = min(place + length, len(block))
                 block[place:end] = bytes(end - place)
@@ -366,8 +367,7 @@ def _put_exif(file: BinaryIO, exif: bytes, *, is_png: bool) -> None:
     with mmap.mmap(file.fileno(), 0) as data:
         text = data.find(_ROOM * (len(exif) // len(_ROOM) + 1))
         start, end = data.rfind(b"II*\0", 0, max(text, 0)), text + len(exif)
-        if text < 0 or start < 0:
-            raise ValueError("its EXIF has no room")
+        assert 0 <= start < text, "the stand-in has been written"
         data[start:end] = exif.ljust(end - start, b"\0")
         if is_png:
             length = int.from_bytes(data[start - 8 : start - 4], "big")
