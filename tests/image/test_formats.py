@@ -6,6 +6,7 @@ import logging
 import struct
 import zlib
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from srgan.errors import ImageError
 from srgan.image import files
 from srgan.image.animation import WRITERS, Animation, Frame
+from srgan.image.compose import count_frames
 from srgan.image.decode import is_animated, is_lossless, pages
 from srgan.image.files import ImageBytes, Limits, Metadata
 from srgan.image.metadata import gif_colours_end, gif_extensions, png_chunk
@@ -404,6 +406,27 @@ def test_cut_animation_is_named(form, caplog):
         with contextlib.suppress(ImageError):
             list(Animation(held(data[:-lost])))
         assert lost < 5 or "the file may be cut" in caplog.text or form == "GIF"
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG"])
+def test_no_frame_is_lost_with_the_end_mark(form, caplog):
+    data = corpus.pillow(STILLS[0], form, save_all=True, append_images=STILLS[1:])
+    whole = [frame.pixels.tobytes() for frame in Animation(held(data))]
+    cut = Animation(held(data[: -12 if form == "PNG" else -1]))
+    assert [frame.pixels.tobytes() for frame in cut] == whole and "the file may be cut" in caplog.text
+
+
+def test_plays_are_not_read_out_of_a_comment():
+    data = corpus.pillow(STILLS[0], "PNG", save_all=True, append_images=STILLS[1:], loop=2)
+    comment = corpus.chunk(b"tEXt", b"Comment\0acTL\0\0\0\1\0\0\0\7")
+    assert Animation(held(data[:33] + comment + data[33:])).plays == 2
+
+
+def test_a_frame_of_many_chunks_costs_little():
+    chunks = png_chunk(b"fcTL", bytes(26)) + png_chunk(b"fdAT", bytes(104)) * 60_000
+    start = process_time()
+    assert count_frames(io.BytesIO(bytes(8) + chunks + png_chunk(b"IEND", b"")), "PNG") == (1, True)
+    assert process_time() - start < 1
 
 
 def test_transparent_frames_of_a_gif_follow_opaque_ones(tmp_path):

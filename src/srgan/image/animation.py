@@ -48,8 +48,8 @@ class Animation:
         self._source, self._limits, self._kind = source, limits, format_of(source)
         if self._kind in ("GIF", "PNG"):
             with open_bytes(source) as file:
-                self.count = sum(1 for _ in compose.stored_frames(file, self._kind))
-                if not compose.is_at_end_mark(file, self._kind):
+                self.count, is_whole = compose.count_frames(file, self._kind)
+                if not is_whole:
                     log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
                 self.plays = compose.plays(file, self._kind)
         else:
@@ -113,8 +113,11 @@ class AnimationWriter:
 
     def add(self, frame: Frame, provenance: dict[str, str] | None = None) -> int:
         """Encode and append a frame; returns its number, for `repeat`. The first one's `provenance` is the file's."""
-        alpha = np.full(frame.pixels.shape[:2], 255, np.uint8) if frame.alpha is None else frame.alpha
-        bands = np.dstack([frame.pixels, alpha]) if self._needs_alpha or frame.alpha is not None else frame.pixels
+        alpha, bands = frame.alpha, frame.pixels
+        if alpha is None and self._needs_alpha:
+            alpha = np.full(bands.shape[:2], 255, np.uint8)
+        if alpha is not None:
+            bands = np.dstack([bands, alpha])
         single = self._path.with_suffix(".frame.tmp")
         first = not self._frames
         try:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError
 from srgan.image.decode import decode_error, open_image, to_grey_or_rgb, uint8_from_uint16, with_timeout
 from srgan.image.metadata import gif_colours_end, gif_extensions, png_chunk
-from srgan.image.source import ImageBytes, Limits, Source, name_of, open_bytes
+from srgan.image.source import ImageBytes, Limits, Source, name_of, open_bytes, png_chunks
 
 Rgba = NDArray[np.uint8]
 """(H, W, 4), not premultiplied."""
@@ -39,20 +39,24 @@ def stored_frames(file: BinaryIO, kind: str) -> Iterator[StoredFrame]:
     return _gif_frames(file) if kind == "GIF" else _png_frames(file)
 
 
-def is_at_end_mark(file: BinaryIO, kind: str) -> bool:
-    """Whether the last frame of `stored_frames` was followed by the file's end mark, and not by nothing."""
+def count_frames(file: BinaryIO, kind: str) -> tuple[int, bool]:
+    """How many frames `stored_frames` gives, and whether the file's end mark follows them."""
+    count = sum(1 for _ in stored_frames(file, kind))
     file.seek(-8, 1)
     tail = file.read(8)
-    return tail.startswith(b"IEND") if kind == "PNG" else tail.endswith(b"\x3b")
+    return count, tail.startswith(b"IEND") if kind == "PNG" else tail.endswith(b"\x3b")
 
 
 def plays(file: BinaryIO, kind: str) -> int:
     """How often a GIF or a PNG is played; 0: without end."""
+    if kind == "PNG":
+        for name, offset, _ in png_chunks(file):
+            if name == b"acTL":
+                file.seek(offset + 4)
+                return int.from_bytes(file.read(4), "big")
+        return 1
     file.seek(0)
     data = file.read(1 << 21)
-    if kind == "PNG":
-        at = data.find(b"acTL")
-        return int.from_bytes(data[at + 8 : at + 12], "big") if at > 0 else 1
     for label, start, _ in gif_extensions(data):
         if label == 0xFF and data[start + 3 : start + 14] in (b"NETSCAPE2.0", b"ANIMEXTS1.0"):
             repeats = int.from_bytes(data[start + 16 : start + 18], "little")
@@ -70,25 +74,24 @@ def composed(source: Source, kind: str, limits: Limits, height: int, width: int)
         for frame in stored_frames(file, kind):
             pixels = _decoded(ImageBytes(data=frame.still, name=name_of(source)), limits)
             place = canvas[frame.top : frame.top + pixels.shape[0], frame.left : frame.left + pixels.shape[1]]
-            before = place.copy()
+            after = place.copy() if frame.disposal == "restore" else 0
             if kind == "PNG" and place.shape != pixels.shape:
                 raise ImageError(f"{name_of(source)} is a damaged PNG: a frame lies outside of the image.")
             pixels = pixels[: place.shape[0], : place.shape[1]]
             place[:] = _over(place, pixels) if frame.blend else pixels
             yield canvas, frame.milliseconds
             if frame.disposal != "keep":
-                place[:] = 0 if frame.disposal == "clear" else before
+                place[:] = after
 
 
 def _decoded(still: ImageBytes, limits: Limits) -> Rgba:
     try:
         image = to_grey_or_rgb(open_image(still, limits), still)
-        array = uint8_from_uint16(np.atleast_3d(with_timeout(image, limits.seconds).numpy()))
+        image = image if image.hasalpha() else image.addalpha()
+        array = uint8_from_uint16(with_timeout(image, limits.seconds).numpy())
     except pyvips.Error as error:
         raise decode_error(still, error, limits) from None
-    colour, alpha = (array, None) if array.shape[2] in (1, 3) else (array[..., :-1], array[..., -1:])
-    rgb = np.broadcast_to(colour, (*array.shape[:2], 3))
-    return np.concatenate([rgb, np.full_like(rgb[..., :1], 255) if alpha is None else alpha], axis=2)
+    return array if array.shape[2] == 4 else array[..., [0, 0, 0, 1]]
 
 
 def _over(below: Rgba, above: Rgba) -> Rgba:
@@ -145,23 +148,25 @@ def _sub_blocks(file: BinaryIO) -> bytes:
 
 def _png_frames(file: BinaryIO) -> Iterator[StoredFrame]:
     file.seek(8)
-    header, palette, control, pixels, first = b"", b"", b"", b"", True
-    while len(head := file.read(8)) == 8:
-        name, body = head[4:], file.read(int.from_bytes(head[:4], "big"))
+    header, control, name, first = b"", b"", b"", True
+    palette: dict[bytes, bytes] = {}
+    pixels: list[bytes] = []
+    while name != b"IEND":
+        head = file.read(8)
+        name = head[4:] if len(head) == 8 else b"IEND"
+        body = file.read(int.from_bytes(head[:4], "big"))
         file.seek(4, 1)
         if name == b"IHDR":
             header = body
         elif name in (b"PLTE", b"tRNS"):
-            palette += png_chunk(name, body)
+            palette[name] = png_chunk(name, body)
         elif name in (b"IDAT", b"fdAT") and control:
-            pixels += body if name == b"IDAT" else body[4:]
+            pixels.append(body if name == b"IDAT" else body[4:])
         elif name in (b"fcTL", b"IEND"):
-            if pixels:
-                yield _png_frame(header, palette, control, pixels, first=first)
+            if data := b"".join(pixels):
+                yield _png_frame(header, b"".join(palette.values()), control, data, first=first)
                 first = False
-            control, pixels = body, b""
-            if name == b"IEND":
-                return
+            control, pixels = body, []
 
 
 def _png_frame(header: bytes, palette: bytes, control: bytes, pixels: bytes, *, first: bool) -> StoredFrame:
