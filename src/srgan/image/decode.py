@@ -55,6 +55,8 @@ _KEYWORD = 80
 """Bytes of a PNG's longest keyword and the 0 behind it. PNG 3rd edition, 11.3.3.2."""
 _MAX_PROFILE = 1 << 21
 """Bytes of a raw profile as text."""
+_MAX_TEXT = 1 << 26
+"""Bytes that all compressed text of a PNG may unpack to: libvips holds it all."""
 
 
 def decode_error(source: Source, error: Exception, limits: Limits) -> ImageError:
@@ -102,6 +104,8 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         with open_bytes(source) as file:
             if has_separate_tiles(file, page):
                 return pillow.load(source, kind, limits, warn=warn, page=page)
+    if kind == "PNG":
+        _check_text(source)
     options = {"access": "sequential", "fail_on": "error"} | ({"page": page} if page else {})
     complete = _with_end_mark(source, warn) if kind == "JPEG" else source
     if complete is not source:
@@ -126,6 +130,23 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
     if isinstance(complete, ImageBytes) and complete is not source and warn and _lacks_pixels(complete.data[:-2]):
         raise ImageError(f"{name_of(source)} is a damaged or unusual JPEG: its last pixels are missing.")
     return image
+
+
+def _check_text(source: Source) -> None:
+    """Raise ImageError for a PNG whose compressed text unpacks to more than `_MAX_TEXT`."""
+    left = _MAX_TEXT
+    with open_bytes(source) as file:
+        for kind, offset, length in png_chunks(file, to_the_end=True, most=1_000_000):
+            if kind not in (b"zTXt", b"iTXt"):
+                continue
+            file.seek(offset)
+            text = file.read(length).partition(b"\0")[2]
+            if kind == b"iTXt":
+                text = text[2:].split(b"\0", 2)[-1] if text.startswith(b"\1") else b""
+            with contextlib.suppress(zlib.error):
+                left -= len(zlib.decompressobj().decompress(text[1 if kind == b"zTXt" else 0 :], left + 1))
+            if left < 0:
+                raise ImageError(f"{name_of(source)} has text that unpacks to more than {_MAX_TEXT >> 20} MB.")
 
 
 def _with_unread_metadata(image: Any, source: Source) -> Any:

@@ -130,13 +130,13 @@ def format_of(source: Source) -> str:
     )
 
 
-def png_chunks(file: BinaryIO, *, to_the_end: bool = False) -> Iterator[tuple[bytes, int, int]]:
-    """Name, offset of the body and its length of a PNG's chunks before its pixels, 1,000 at most; or of all but pixels."""
+def png_chunks(file: BinaryIO, *, to_the_end: bool = False, most: int = 1000) -> Iterator[tuple[bytes, int, int]]:
+    """Name, offset of the body and its length of a PNG's chunks before its pixels; or of all but pixels, at most `most`."""
     offset, count = 8, 0
     for _ in range(1_000_000):
         file.seek(offset)
         head = file.read(8)
-        if len(head) < 8 or count == 1000 or (head[4:] == b"IDAT" and not to_the_end):
+        if len(head) < 8 or count == most or (head[4:] == b"IDAT" and not to_the_end):
             return
         length = int.from_bytes(head[:4], "big")
         if head[4:] not in (b"IDAT", b"fdAT"):
