@@ -20,7 +20,8 @@ from srgan.image.animation import WRITERS, Animation, Frame
 from srgan.image.compose import count_frames
 from srgan.image.decode import is_animated, is_lossless, pages
 from srgan.image.files import ImageBytes, Limits, Metadata
-from srgan.image.metadata import gif_colours_end, gif_extensions, png_chunk
+from srgan.image.metadata import gif_colours_end, gif_extensions
+from srgan.image.png import png_chunk
 from srgan.image.source import DEFAULT_LIMITS
 from srgan.image.tiff_tags import append_page
 from tests.image import corpus

@@ -7,7 +7,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.image.source import colour_boxes, png_chunks
+from srgan.image.png import png_chunks
+from srgan.image.source import colour_boxes
 
 SRGB = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 """Chromaticities x, y of white, red, green and blue. IEC 61966-2-1."""

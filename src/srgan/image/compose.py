@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from srgan.errors import ImageError
 from srgan.image.decode import decode_error, open_image, to_grey_or_rgb, uint8_from_uint16, with_timeout
-from srgan.image.metadata import gif_colours_end, gif_extensions, png_chunk
-from srgan.image.source import ImageBytes, Limits, Source, name_of, open_bytes, png_chunks
+from srgan.image.metadata import gif_colours_end, gif_extensions
+from srgan.image.png import png_chunk, png_chunks
+from srgan.image.source import ImageBytes, Limits, Source, name_of, open_bytes
 
 Rgba = NDArray[np.uint8]
 """(H, W, 4), not premultiplied."""

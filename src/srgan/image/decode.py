@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError
 from srgan.image import pillow
 from srgan.image.colour import nclx_of, srgb_from_lab
+from srgan.image.png import check_text, has_frames, unread_metadata
 from srgan.image.source import (
     ImageBytes,
     Limits,
@@ -25,7 +25,6 @@ from srgan.image.source import (
     jpeg_segments,
     name_of,
     open_bytes,
-    png_chunks,
     reason,
     webp_chunks,
 )
@@ -45,18 +44,6 @@ _error_lock = threading.Lock()
 """libvips has one buffer of errors for all threads."""
 _GREY = ("b-w", "grey16")
 _COLOUR = ("srgb", "rgb16", "rgb")
-_RAW_PROFILES = {
-    b"Raw profile type exif": {"exif-data"},
-    b"Raw profile type xmp": {"xmp-data"},
-    b"Raw profile type APP1": {"exif-data", "xmp-data"},
-}
-"""Keyword of a PNG's text -> libvips' fields that it may hold."""
-_KEYWORD = 80
-"""Bytes of a PNG's longest keyword and the 0 behind it. PNG 3rd edition, 11.3.3.2."""
-_MAX_PROFILE = 1 << 21
-"""Bytes of a raw profile as text."""
-_MAX_TEXT = 1 << 26
-"""Bytes that all compressed text of a PNG may unpack to: libvips holds it all."""
 
 
 def decode_error(source: Source, error: Exception, limits: Limits) -> ImageError:
@@ -105,7 +92,7 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
             if has_separate_tiles(file, page):
                 return pillow.load(source, kind, limits, warn=warn, page=page)
     if kind == "PNG":
-        _check_text(source)
+        check_text(source)
     options = {"access": "sequential", "fail_on": "error"} | ({"page": page} if page else {})
     complete = _with_end_mark(source, warn) if kind == "JPEG" else source
     if complete is not source:
@@ -121,7 +108,11 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         raise ImageError(f"{name_of(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
     limits.check(source, image.height, image.width)
     if kind == "PNG":
-        return _with_unread_metadata(image, source)
+        held = {name for name in ("exif-data", "xmp-data") if field(image, name) is not None}
+        image = image.copy()
+        for name, block in unread_metadata(source, held).items():
+            image.set_type(pyvips.GValue.blob_type, name, block)  # with EXIF libvips sets "orientation" too
+        return image
     if kind == "TIFF" and image.interpretation in ("multiband", "srgb") and image.bands in (3, 4):
         with open_bytes(source) as file:
             space = colours(file, page)
@@ -130,65 +121,6 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
     if isinstance(complete, ImageBytes) and complete is not source and warn and _lacks_pixels(complete.data[:-2]):
         raise ImageError(f"{name_of(source)} is a damaged or unusual JPEG: its last pixels are missing.")
     return image
-
-
-def _check_text(source: Source) -> None:
-    """Raise ImageError for a PNG whose compressed text unpacks to more than `_MAX_TEXT`."""
-    left = _MAX_TEXT
-    with open_bytes(source) as file:
-        for kind, offset, length in png_chunks(file, to_the_end=True, most=1_000_000):
-            if kind not in (b"zTXt", b"iTXt"):
-                continue
-            file.seek(offset)
-            text = file.read(length).partition(b"\0")[2]
-            if kind == b"iTXt":
-                text = text[2:].split(b"\0", 2)[-1] if text.startswith(b"\1") else b""
-            with contextlib.suppress(zlib.error):
-                left -= len(zlib.decompressobj().decompress(text[1 if kind == b"zTXt" else 0 :], left + 1))
-            if left < 0:
-                raise ImageError(f"{name_of(source)} has text that unpacks to more than {_MAX_TEXT >> 20} MB.")
-
-
-def _with_unread_metadata(image: Any, source: Source) -> Any:
-    """The image with a PNG's EXIF and XMP that libvips does not read: behind the pixels, or in ImageMagick's raw profiles."""
-    held = {name for name in ("exif-data", "xmp-data") if field(image, name) is not None}
-    profiles, unread = dict(_RAW_PROFILES), dict[str, bytes]()
-    with open_bytes(source) as file:
-        for kind, offset, length in png_chunks(file, to_the_end=True):
-            if kind not in (b"eXIf", b"iTXt", b"tEXt", b"zTXt") or length >= 1 << 24:
-                continue
-            file.seek(offset)
-            head = file.read(min(length, _KEYWORD))
-            if kind == b"eXIf":
-                unread["exif-data"] = b"Exif\0\0" + head + file.read(length - len(head))
-            elif head.startswith(b"XML:com.adobe.xmp\0\0"):  # not compressed; then two names that end with 0
-                unread["xmp-data"] = (head + file.read(length - len(head)))[20:].split(b"\0", 2)[-1]
-            # One attempt for each keyword.
-            elif profiles.pop(head.partition(b"\0")[0], set()) - held - unread.keys():
-                text = (head + file.read(length - len(head))).partition(b"\0")[2]
-                block = _raw_profile(text, compressed=kind == b"zTXt")
-                if block.startswith((b"Exif\0\0", b"II*\0", b"MM\0*")):
-                    unread.setdefault("exif-data", b"Exif\0\0" + block.removeprefix(b"Exif\0\0"))
-                elif block.startswith((b"http://ns.adobe.com/xap/1.0/\0", b"<")):
-                    unread.setdefault("xmp-data", block.removeprefix(b"http://ns.adobe.com/xap/1.0/\0"))
-    unread = {name: block for name, block in unread.items() if block and name not in held}
-    if unread:
-        image = image.copy()
-        for name, block in unread.items():
-            image.set_type(pyvips.GValue.blob_type, name, block)  # with EXIF libvips sets "orientation" too
-    return image
-
-
-def _raw_profile(text: bytes, *, compressed: bool) -> bytes:
-    """The bytes of a profile that ImageMagick writes as text: a line with its name, one with its length, then hex digits.
-
-    Empty for one that is damaged or too long.
-    """
-    with contextlib.suppress(ValueError, IndexError, zlib.error):
-        plain = zlib.decompressobj().decompress(text[1:], _MAX_PROFILE) if compressed else text
-        if len(plain) < _MAX_PROFILE:
-            return bytes.fromhex(plain.split(maxsplit=2)[2].decode("ascii"))
-    return b""
 
 
 def _from_icc_lab(image: Any) -> Any:
@@ -284,20 +216,11 @@ def is_animated(source: Source, limits: Limits) -> bool:
         return (field(open_image(source, limits), "n-pages") or 1) > 1
     with open_bytes(source) as file:
         if kind == "PNG":
-            return _has_frames(file)
+            return has_frames(file)
         if kind != "AVIF" or file.read(12)[8:] not in (b"avis", b"msf1"):
             return False
     with pillow.opened(source, kind, limits) as image:
         return int(image.n_frames) > 1
-
-
-def _has_frames(file: BinaryIO) -> bool:
-    """Whether a PNG shows other frames than its image. PNG 3rd edition, 11.3.6."""
-    chunks = {name: offset for name, offset, _ in png_chunks(file)}
-    if b"acTL" not in chunks:
-        return False
-    file.seek(chunks[b"acTL"])
-    return int.from_bytes(file.read(4), "big") > 1 or b"fcTL" not in chunks
 
 
 def is_lossless(source: Source) -> bool:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
-import mmap
 import shutil
 import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,26 +15,20 @@ import pyvips
 from srgan.image import xmp as xmp_packets
 from srgan.image.colour import colour_tag
 from srgan.image.decode import field, orientation_of
-from srgan.image.source import Source, format_of, jpeg_segments, name_of, open_bytes, png_chunks
+from srgan.image.exif import edited_exif, put_exif, stand_in
+from srgan.image.png import png_chunk, png_density, png_text
+from srgan.image.source import Source, format_of, jpeg_segments, name_of, open_bytes
 from srgan.image.tiff_tags import exif_in_tiff, has_unit, iptc_in_tiff, is_on_a_map, set_tags
 
 log = logging.getLogger("srgan")
 
 _MAX_TEXT = 1 << 20
-_NOT_TEXT = (
-    b"XML:com.adobe.xmp\0",
-    *(b"Raw profile type " + kind for kind in (b"exif", b"APP1", b"xmp", b"icc", b"icm")),
-)
-"""Keywords of XMP, and of ImageMagick's copies of what has other places: they would be stale. Its IPTC stays."""
 _DEFAULT_DENSITY = (72 / 25.4, 72 / 25.4)
 """EXIF's for an unknown one. EXIF 2.32, XResolution."""
 _PHOTOSHOP, _IPTC_RESOURCE = b"Photoshop 3.0\0", 0x0404
 _GIF_XMP = b"\x21\xff\x0bXMP DataXMP"
 _GIF_XMP_END = b"\1" + bytes(range(255, -1, -1)) + b"\0"
 _XMP_LIMIT_OF_LIBVIPS = 60_000
-_ROOM = b"room for EXIF "
-_PADDING = 0xEA1C
-"""EXIF's padding tag."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,8 +73,8 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
             if is_on_a_map(file, page):
                 log.warning("%s: the place on a map (GeoTIFF) is left out.", name_of(source))
         elif kind == "PNG":
-            text = _png_text(file)
-            has_density = _png_density(file) is not None
+            text = png_text(file, _MAX_TEXT)
+            has_density = png_density(file) is not None
         elif kind == "GIF":
             xmp, comments = _gif_texts(file)
         elif kind == "JPEG":
@@ -120,74 +111,6 @@ def sound_profile(icc: bytes | None) -> bytes | None:
     return icc if all(offset + length <= len(icc) for offset, length in places) else None
 
 
-def edited_exif(exif: bytes, *, scale: int = 1, size: tuple[int, int] | None = None) -> bytes | None:
-    """The EXIF block with orientation 1 and without its thumbnail; None where its directory cannot be read.
-
-    Of an image that became `scale` times larger: with `size` (height, width), and sizes in pixels grown.
-    """
-    block = bytearray(exif.removeprefix(b"Exif\0\0"))
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(block[:4]))
-    if order is None:
-        return None
-    turned = False
-    try:
-        (start,) = struct.unpack_from(f"{order}I", block, 4)
-        entries = list(_exif_entries(block, order, start))
-        # The next directory is the thumbnail's.
-        _wipe_thumbnail(block, order, start, start + 2 + 12 * len(entries))
-        inner = [_number(block, order, entry) for entry in entries if entry[1] == 0x8769]
-        entries += list(_exif_entries(block, order, inner[0])) if inner else []
-        for at, tag, kind, count in entries:
-            letter, place = {3: "H", 4: "I", 5: "I"}.get(kind, ""), at + 8
-            if tag == 0x0112 and (kind, count) == (3, 1):
-                turned = _number(block, order, (at, tag, kind, count)) in range(2, 9)
-                struct.pack_into(f"{order}H", block, place, 1)
-            elif tag in (0x0100, 0x0101, 0xA002, 0xA003) and size and kind in (3, 4):  # width, height
-                struct.pack_into(f"{order}HII", block, at + 2, 4, 1, size[1 - tag % 2])
-            elif tag in (0x9214, 0xA214) and turned:  # SubjectArea and SubjectLocation, of the stored image
-                struct.pack_into(f"{order}H", block, at, _PADDING)
-            elif tag in (0x9214, 0xA214, 0xA20E, 0xA20F) and letter and scale > 1:  # or pixels per unit of the sensor
-                width = struct.calcsize(letter)
-                if count * width * (2 if kind == 5 else 1) > 4:
-                    (place,) = struct.unpack_from(f"{order}I", block, place)
-                for number in range(min(count, 4)):
-                    here = place + number * width * (2 if kind == 5 else 1)
-                    (value,) = struct.unpack_from(order + letter, block, here)
-                    struct.pack_into(order + letter, block, here, min(value * scale, (1 << 8 * width) - 1))
-    except struct.error:
-        return None
-    return bytes(block)
-
-
-def _wipe_thumbnail(block: bytearray, order: str, main_start: int, link: int) -> None:
-    """Unlink the directory whose place is at `link`, the end of the main one; overwrite it and its pixels with zeros."""
-    (start,) = struct.unpack_from(f"{order}I", block, link)
-    struct.pack_into(f"{order}I", block, link, 0)
-    if start < 8 or main_start <= start <= link:  # none, or the main one
-        return
-    with contextlib.suppress(struct.error):
-        entries = list(_exif_entries(block, order, start))
-        # Of several strips a directory holds the places of lists.
-        values = {entry[1]: _number(block, order, entry) for entry in entries if entry[3] == 1}
-        for place, length in ((values.get(0x0201), values.get(0x0202)), (values.get(0x0111), values.get(0x0117))):
-            if place and length and place < len(block):
-                end = min(place + length, len(block))
-                block[place:end] = bytes(end - place)
-        block[start : start + 6 + 12 * len(entries)] = bytes(len(block[start : start + 6 + 12 * len(entries)]))
-
-
-def _exif_entries(block: bytearray, order: str, start: int) -> Iterator[tuple[int, int, int, int]]:
-    """Offset, tag, type and count of each entry of a directory. Raises struct.error where it is cut."""
-    (count,) = struct.unpack_from(f"{order}H", block, start)
-    for at in range(start + 2, start + 2 + 12 * count, 12):
-        yield at, *struct.unpack_from(f"{order}HHI", block, at)
-
-
-def _number(block: bytearray, order: str, entry: tuple[int, int, int, int]) -> int:
-    at, _, kind, _ = entry
-    return int(struct.unpack_from(order + ("H" if kind == 3 else "I"), block, at + 8)[0])
-
-
 def iptc_records(block: bytes) -> bytes | None:
     """IIM records out of Photoshop's image resources, or the block itself where it starts with a record."""
     if block.startswith(b"\x1c"):
@@ -207,19 +130,6 @@ def _iptc_resource(records: bytes) -> bytes:
     """IIM records in Photoshop's wrapping, as a JPEG holds them."""
     head = b"8BIM" + struct.pack(">HHI", _IPTC_RESOURCE, 0, len(records))
     return _PHOTOSHOP + head + records + b"\0" * (len(records) % 2)
-
-
-def _png_text(file: BinaryIO) -> bytes | None:
-    """The text chunks whose checksum is right, without `_NOT_TEXT`."""
-    text = b""
-    for name, offset, length in png_chunks(file, to_the_end=True):
-        if name in (b"tEXt", b"zTXt", b"iTXt") and len(text) <= _MAX_TEXT:
-            file.seek(offset - 8)
-            chunk = file.read(min(length, _MAX_TEXT) + 12)
-            checksum = struct.pack(">I", zlib.crc32(chunk[4:-4]))
-            if not chunk[8:].startswith(_NOT_TEXT) and chunk[-4:] == checksum:
-                text += chunk
-    return text or None
 
 
 def _jpeg_comments(file: BinaryIO) -> bytes | None:
@@ -303,7 +213,7 @@ def attach_metadata(image: Any, metadata: Metadata) -> Any:
     if metadata.iptc:
         blocks["iptc-data"] = _iptc_resource(metadata.iptc)
     if metadata.exif:
-        blocks["exif-data"] = b"Exif\0\0" + _stand_in(metadata.exif)
+        blocks["exif-data"] = b"Exif\0\0" + stand_in(metadata.exif)
     for name, block in blocks.items():
         if block:  # libvips ends the process over an empty one
             image.set_type(pyvips.GValue.blob_type, name, block)
@@ -319,13 +229,13 @@ def complete(path: Path, metadata: Metadata) -> None:
     with path.open("rb+") as file:
         head = file.read(13)
         if metadata.exif and not head.startswith(b"II*\0"):
-            _put_exif(file, edited_exif(metadata.exif) or metadata.exif, is_png=head.startswith(b"\x89PNG"))
+            put_exif(file, metadata.exif, is_png=head.startswith(b"\x89PNG"))
         at, inserted, removed = 0, b"", range(0)
         if head.startswith(b"\x89PNG"):
             # After IHDR.
             at = 33
             inserted = (png_chunk(b"cICP", metadata.cicp) if metadata.cicp else b"") + (metadata.png_text or b"")
-            if metadata.density is None and (offset := _png_density(file)):
+            if metadata.density is None and (offset := png_density(file)):
                 removed = range(offset - 8, offset + 13)
         elif head.startswith(b"GIF89a"):
             at = gif_colours_end(head)
@@ -355,34 +265,6 @@ def complete(path: Path, metadata: Metadata) -> None:
         copy.unlink(missing_ok=True)
 
 
-def _stand_in(exif: bytes) -> bytes:
-    """An EXIF block with nothing but a description of the length of `exif`."""
-    text = _ROOM * (len(exif) // len(_ROOM) + 1)
-    return struct.pack("<4sIHHHIII", b"II*\0", 8, 1, 0x010E, 2, len(text), 26, 0) + text
-
-
-def _put_exif(file: BinaryIO, exif: bytes, *, is_png: bool) -> None:
-    """Write `exif` in place of its stand-in, and zeros in the rest of its room."""
-    file.flush()
-    with mmap.mmap(file.fileno(), 0) as data:
-        text = data.find(_ROOM * (len(exif) // len(_ROOM) + 1))
-        start, end = data.rfind(b"II*\0", 0, max(text, 0)), text + len(exif)
-        assert 0 <= start < text, "the stand-in has been written"
-        data[start:end] = exif.ljust(end - start, b"\0")
-        if is_png:
-            length = int.from_bytes(data[start - 8 : start - 4], "big")
-            data[start + length : start + length + 4] = struct.pack(">I", zlib.crc32(data[start - 4 : start + length]))
-
-
-def _png_density(file: BinaryIO) -> int | None:
-    """The place of a PNG's density, where it names a unit. PNG 3rd edition, 11.3.4.3."""
-    for name, offset, length in png_chunks(file):
-        if name == b"pHYs" and length == 9:
-            file.seek(offset + 8)
-            return offset if file.read(1) == b"\1" else None
-    return None
-
-
 def gif_xmp(xmp: bytes | None) -> bytes:
     """The extension of a GIF that holds a packet."""
     return _GIF_XMP + xmp + _GIF_XMP_END if xmp else b""
@@ -397,11 +279,6 @@ def _long_xmp(xmp: bytes | None) -> bytes:
 
 def _segment(marker: int, body: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
-
-
-def png_chunk(name: bytes, body: bytes) -> bytes:
-    """A chunk of a PNG. PNG 3rd edition, 5.3."""
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def _jfif(density: tuple[float, float] | None) -> bytes:

@@ -130,21 +130,6 @@ def format_of(source: Source) -> str:
     )
 
 
-def png_chunks(file: BinaryIO, *, to_the_end: bool = False, most: int = 1000) -> Iterator[tuple[bytes, int, int]]:
-    """Name, offset of the body and its length of a PNG's chunks before its pixels; or of all but pixels, at most `most`."""
-    offset, count = 8, 0
-    for _ in range(1_000_000):
-        file.seek(offset)
-        head = file.read(8)
-        if len(head) < 8 or count == most or (head[4:] == b"IDAT" and not to_the_end):
-            return
-        length = int.from_bytes(head[:4], "big")
-        if head[4:] not in (b"IDAT", b"fdAT"):
-            count += 1
-            yield head[4:], offset + 8, length
-        offset += 12 + length
-
-
 def jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
     """Marker, offset of the body and its length of each of a JPEG's segments, up to its first scan (0xDA).
 
