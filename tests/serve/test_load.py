@@ -172,12 +172,13 @@ def test_a_minute_of_good_and_hostile_clients(tmp_path, capsys):
         # Every answer is an allowed one, and all behaviours were seen.
         statuses = sum((client.statuses for client in clients), Counter())
         seconds = [value for client in clients for value in client.seconds]
-        warm = max(size for at, size in memory if at <= WARM)
-        later = max(size for at, size in memory if at > WARM)
+        # Peaks depend on which images meet, so medians are compared: a leak moves them.
+        warm = np.median([size for at, size in memory if at <= WARM])
+        later = np.median([size for at, size in memory if at > WARM])
         with capsys.disabled():
             print(f"\n  {dict(sorted(statuses.items(), key=str))}")
             print(f"  good answers: median {np.median(seconds):.2f} s, 95 % {np.percentile(seconds, 95):.2f} s")
-            print(f"  memory: peak {warm >> 20} MiB in the first {WARM} s, {later >> 20} MiB after")
+            print(f"  memory: median {warm / 2**20:.0f} MiB in the first {WARM} s, {later / 2**20:.0f} MiB after")
         assert [wrong for client in clients for wrong in client.wrong] == []
         assert {behaviour for behaviour, _ in statuses} == set(ALLOWED)
         assert [pair for pair in statuses if pair[1] not in ALLOWED[pair[0]]] == []
