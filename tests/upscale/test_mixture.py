@@ -8,7 +8,7 @@ from PIL import Image
 from srgan import Upscaler
 from srgan.image.files import read_provenance
 from srgan.model import weights
-from srgan.upscale.mixture import AUTO_TEXTURES, CORNERS, is_automatic, mixture
+from srgan.upscale.mixture import AUTO_TEXTURES, CORNERS, mixture
 from tests.support import decoded, encoded, photo
 
 
@@ -24,13 +24,6 @@ def test_mixture_is_bilinear_without_batchnorm():
         srresnet, srgan, photo_, photo_gan = (corner[name] for corner in corners)
         expected = 0.7 * (0.6 * srresnet + 0.4 * srgan) + 0.3 * (0.6 * photo_ + 0.4 * photo_gan)
         np.testing.assert_allclose(tensor, expected, atol=1e-5)
-
-
-def test_graphs_of_the_automatic_mixtures_are_kept():
-    most, less = AUTO_TEXTURES
-    kept = [(0.0, most), (1.0, most), (1.0, less), (1.0, 0.0)]
-    assert all(is_automatic(*point) for point in kept)
-    assert not any(is_automatic(*point) for point in [(0.5, most), (1.0, 0.5), (0.0, less), (0.0, 0.0)])
 
 
 def test_bytes_are_upscaled_as_the_file_is(tmp_path):

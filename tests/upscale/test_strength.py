@@ -5,17 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
 
 from srgan import Upscaler
+from srgan.image.files import read_image
+from srgan.image.metrics import bicubic_x4, score
 from srgan.image.resize import bicubic, cropped, downscaled
 from srgan.image.source import ImageBytes
-from srgan.upscale.mixture import AUTO_TEXTURES
+from srgan.upscale.mixture import AUTO_TEXTURES, LESS_RESTORE
 from srgan.upscale.strength import (
+    Strength,
     Window,
+    fitted,
     jpeg_quality,
     once_jpeg_quality,
     strength_of,
-    texture_of,
     webp_quantiser,
 )
 from srgan.upscale.tiled import ArrayRegions
@@ -150,8 +154,32 @@ def test_texture_changes_no_more_than_the_network_gained(gained, changed, expect
         exact = bicubic(window, 4 * window.shape[0], 4 * window.shape[1]) + gained
         return exact - (changed if texture else 0)
 
-    assert texture_of(ArrayRegions(photo(64, 80)), upscale) == AUTO_TEXTURES[expected]
-    assert texture_of(ArrayRegions(photo(8, 8)), upscale) == AUTO_TEXTURES[0], "too small to tell"
+    noisy = Strength(restore=1.0, reason="noise")
+    assert fitted(noisy, ArrayRegions(photo(64, 80)), upscale).texture == AUTO_TEXTURES[expected]
+    assert fitted(noisy, ArrayRegions(photo(8, 8)), upscale).texture == AUTO_TEXTURES[0], "too small to tell"
+    assert fitted(noisy, ArrayRegions(photo(64, 80)), upscale, texture=False) == noisy
+
+
+@pytest.mark.parametrize(("quality", "restore"), [(75, LESS_RESTORE), (10, 1.0), (None, 1.0)])
+def test_what_is_not_a_jpegs_error_is_restored_less(quality, restore):
+    def smoothed(window: Window, texture: float) -> Window:
+        blurred = gaussian_filter(window, (1, 1, 0))
+        return bicubic(blurred, 4 * window.shape[0], 4 * window.shape[1])
+
+    strength = Strength(restore=1.0, reason="", texture=0.3, quality=quality)
+    own = fitted(strength, ArrayRegions(photo(64, 80)), smoothed, texture=False)
+    assert (own.restore, own.texture) == (restore, 0.3)
+
+
+@pytest.mark.parametrize("quality", [75, 50])
+@pytest.mark.parametrize("texture", ["auto", 0.0])
+def test_ringing_of_the_original_is_kept(data, quality, texture):
+    """Set14's foreman: restored fully, it is further from the original than bicubic."""
+    folder = data / "Set14" / "image_SRF_4"
+    lr, hr = (read_image(folder / f"img_008_SRF_4_{kind}.png").pixels for kind in ("LR", "HR"))
+    file = encoded(lr, quality=quality)
+    sr, plain = Upscaler(texture=texture, engine="openvino").upscale(file), bicubic_x4(decoded(file))
+    assert score(sr, hr).psnr_y > score(plain, hr).psnr_y
 
 
 def test_fine_grain_gets_less_texture():

@@ -15,6 +15,10 @@ AUTO_TEXTURES = (0.8, 0.6)
 
 The second is for restored images that the first would leave further from the truth than bicubic.
 """
+LESS_RESTORE = 0.75
+"""The strength for a JPEG of which restoring would take away the image's own halos."""
+AUTO_POINTS = {(0.0, AUTO_TEXTURES[0]), (LESS_RESTORE, AUTO_TEXTURES[1]), *((1.0, t) for t in (0.0, *AUTO_TEXTURES))}
+"""(restore, texture) of `auto`: their compiled graphs are worth keeping on disk."""
 
 
 def mixture(restore: float, texture: float) -> Weights:
@@ -39,11 +43,6 @@ def check_mixture(model: object, *, texture: object, restore: object, unset: str
         if share != unset and not is_share(share):
             kinds = f"'{unset}' or a number" if unset else "a number"
             raise UsageError(f"{name} is {kinds} from 0 to 1, got {share!r}.")
-
-
-def is_automatic(restore: float, texture: float) -> bool:
-    """Whether `auto` can need this point, so that its compiled graphs are worth keeping on disk."""
-    return texture == AUTO_TEXTURES[0] if restore == 0 else restore == 1 and texture in (0.0, *AUTO_TEXTURES)
 
 
 @cache

@@ -6,16 +6,18 @@ of its 8 x 8 blocks at multiples of its steps, wherever the blocks begin, and no
 Screenshots, drawings and palettes have few colours, and edges that no camera and no reduction made.
 """
 
+import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from srgan.image.resize import bicubic
 from srgan.image.source import Source, jpeg_segments, open_bytes, webp_chunks
 from srgan.upscale.flat import is_grey
-from srgan.upscale.mixture import AUTO_TEXTURES
+from srgan.upscale.mixture import AUTO_TEXTURES, LESS_RESTORE
 from srgan.upscale.tiled import PEAKS, ImageRegions
 
 JPEG_QUALITY = 96
@@ -31,6 +33,8 @@ _TEXTURE_SIDE = 32
 """Side of those that are upscaled to choose the texture."""
 _TOLERANCE = 1.1
 """How much more than bicubic's distance texture may change, about 0.1 dB of the whole error."""
+_OWN_DETAIL = 6.0
+"""Squared levels by which restoring may change an image more than its JPEG did, before it takes away the image's own."""
 _SMALLEST = 24
 """Shortest side of an image that tells anything: three blocks."""
 _WINDOWS = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
@@ -48,11 +52,15 @@ _Y = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True, kw_only=True)
 class Strength:
-    """How strongly to restore an image, 0 to 1, and why: "JPEG, quality about 52"; and its texture, 0 to 1."""
+    """How strongly to restore an image, 0 to 1, and why: "JPEG, quality about 52"; and its texture, 0 to 1.
+
+    `quality`: of the JPEG that it is or was.
+    """
 
     restore: float
     reason: str
     texture: float = AUTO_TEXTURES[0]
+    quality: float | None = None
 
 
 def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
@@ -64,7 +72,7 @@ def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
     if file is not None:
         quality = jpeg_quality(file)
         if quality is not None and quality <= JPEG_QUALITY:
-            return Strength(restore=1.0, reason=f"JPEG, quality about {quality:.0f}")
+            return Strength(restore=1.0, reason=f"JPEG, quality about {quality:.0f}", quality=quality)
         quantiser = webp_quantiser(file)
         if quantiser is not None and quantiser >= WEBP_QUANTISER:
             return Strength(restore=1.0, reason=f"WebP, quantiser {quantiser}")
@@ -75,29 +83,54 @@ def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
         return Strength(restore=1.0, reason="flat colours")
     quality = once_jpeg_quality(windows)
     if quality is not None and quality <= JPEG_QUALITY:
-        return Strength(restore=1.0, reason=f"once a JPEG, quality about {quality:.0f}")
+        return Strength(restore=1.0, reason=f"once a JPEG, quality about {quality:.0f}", quality=quality)
     sigma = noise_sigma(windows)
     if sigma >= NOISE_SIGMA:
         return Strength(restore=1.0, reason=f"noise, sigma about {sigma:.0f}")
     return Strength(restore=0.0, reason="clean")
 
 
-def texture_of(image: ImageRegions, upscale: Callable[[Window, float], Window]) -> float:
-    """One of `AUTO_TEXTURES`: the first where it is expected to be closer to the truth than bicubic, else the second.
+def fitted(
+    strength: Strength, image: ImageRegions, upscale: Callable[[Window, float], Window], *, texture: bool = True
+) -> Strength:
+    """The strength of a restored image, lower where restoring takes away the image's own; and, if asked for, its texture.
 
-    `upscale(window, texture)` makes (h, w, 3) in 0..255 four times larger. With texture 0 that is about the mean of
-    all images that the input may come from. Any other image's expected squared error is larger than that one's by the
-    squared distance between the two. So texture may change the pixels as much as bicubic differs from texture 0.
+    `upscale(window, texture)` makes (h, w, 3) in 0..255 four times larger with the given strength. With texture 0 that is
+    about the mean of all images that the input may come from. Any other image's expected squared error is larger than
+    that one's by the squared distance between the two. So texture may change the pixels as much as bicubic differs
+    from texture 0.
     """
     windows = _windows(image, side=_TEXTURE_SIDE)
     exact = [upscale(window, 0.0) for window in windows]
+    most, less = AUTO_TEXTURES
+    if strength.quality is not None and _removes_too_much(windows, exact, strength.quality):
+        return replace(strength, restore=LESS_RESTORE, texture=less if texture else strength.texture)
+    if not texture:
+        return strength
+    lumas = [sr[4:-4, 4:-4] @ _Y for sr in exact]
 
     def distance(images: Sequence[Window]) -> float:
-        return sum(float(np.square((a - b)[4:-4, 4:-4] @ _Y).mean()) for a, b in zip(images, exact, strict=True))
+        return sum(float(np.square(a[4:-4, 4:-4] @ _Y - b).mean()) for a, b in zip(images, lumas, strict=True))
 
     gained = distance([bicubic(window, 4 * window.shape[0], 4 * window.shape[1]) for window in windows])
-    most, less = AUTO_TEXTURES
-    return most if distance([upscale(window, most) for window in windows]) <= _TOLERANCE * gained else less
+    bears = distance([upscale(window, most) for window in windows]) <= _TOLERANCE * gained
+    return replace(strength, texture=most if bears else less)
+
+
+def _removes_too_much(windows: Sequence[Window], exact: Sequence[Window], quality: float) -> bool:
+    """Whether the restored windows, made smaller again, differ from the input by more than a JPEG's error explains.
+
+    That error is estimated by compressing the input again, its blocks shifted by half of their side.
+    """
+    removed = added = 0.0
+    for window, sr in zip(windows, exact, strict=True):
+        luma = window @ _Y
+        shifted = np.pad(luma, ((4, 0), (4, 0)), mode="symmetric")
+        file = io.BytesIO()
+        Image.fromarray(np.rint(shifted).clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=round(quality))
+        removed += float(np.square(bicubic(sr @ _Y, *luma.shape) - luma).mean())
+        added += float(np.square(np.asarray(Image.open(file), np.float32)[4:, 4:] - luma).mean())
+    return removed > added + _OWN_DETAIL * len(windows)
 
 
 def has_flat_colours(windows: Sequence[Window]) -> bool:

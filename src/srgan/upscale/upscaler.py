@@ -21,8 +21,8 @@ from srgan.model.weights import Weights
 from srgan.progress import OnProgress
 from srgan.upscale.choose import choose_engine
 from srgan.upscale.engine import DeviceLost, Engine, EngineName, Precision
-from srgan.upscale.mixture import AUTO_TEXTURES, check_mixture, is_automatic, mixture
-from srgan.upscale.strength import Strength, Window, strength_of, texture_of
+from srgan.upscale.mixture import AUTO_POINTS, AUTO_TEXTURES, check_mixture, mixture
+from srgan.upscale.strength import Strength, Window, fitted, strength_of
 from srgan.upscale.tile_plan import TilePlan, bytes_from_text, free_memory, plan_tiles
 from srgan.upscale.tiled import (
     ArrayRegions,
@@ -208,14 +208,11 @@ class Upscaler:
         """How strongly an image is restored, and why, and its texture; `file`: what it was decoded from."""
         if self._named is not None:
             return Strength(restore=0.0, reason="chosen")
-        strength = (
-            strength_of(source, file)
-            if self.restore == "auto"
-            else Strength(restore=float(self.restore), reason="chosen")
-        )
+        automatic = self.restore == "auto"
+        strength = strength_of(source, file) if automatic else Strength(restore=float(self.restore), reason="chosen")
         if self.texture != "auto":
-            return replace(strength, texture=self.texture)
-        if strength.restore == 0:
+            strength = replace(strength, texture=self.texture)
+        if strength.restore == 0 or (self.texture != "auto" and not automatic):
             return strength
 
         def upscale(window: Window, texture: float) -> Window:
@@ -224,7 +221,7 @@ class Upscaler:
             self.upscale_into(regions, write_to_array(sr), strength=replace(strength, texture=texture))
             return sr * np.float32(255)
 
-        return replace(strength, texture=texture_of(source, upscale))
+        return fitted(strength, source, upscale, texture=self.texture == "auto")
 
     def _load_models(self) -> None:
         """The named model; or that of a clean image: other mixtures are loaded when an image needs them."""
@@ -260,7 +257,7 @@ class Upscaler:
         """The model of a strength; loaded once."""
         with self._lock:
             if (restore, texture) not in self._models:
-                model = self._load(mixture(restore, texture), cache=is_automatic(restore, texture))
+                model = self._load(mixture(restore, texture), cache=(restore, texture) in AUTO_POINTS)
                 self._models[restore, texture] = model
             return self._models[restore, texture]
 
