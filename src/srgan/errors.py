@@ -22,6 +22,10 @@ class ImageError(SrganError):
     """An image cannot be read, is refused or cannot be written."""
 
 
+class GpuLost(SrganError):
+    """The GPU that was asked for stopped; no image can be upscaled on it."""
+
+
 class DataError(SrganError):
     """A folder of images, a pack or a download is missing, damaged or unsuitable."""
 

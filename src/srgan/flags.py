@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, overload
 
 from srgan import config
-from srgan.errors import SettingsError, UsageError
+from srgan.errors import SettingsError, UsageError, did_you_mean
 from srgan.fs import is_device, may_replace, printable
 
 T = TypeVar("T")
@@ -44,8 +44,8 @@ def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description:
     """Settings from flags; `settings` is a dataclass, or an instance whose values are the defaults.
 
     A flag is a field's name with `-` or `_`. A field's docstring is its help, a group's docstring heads the group.
-    Leaves with SystemExit after --help (0) and after an unknown option (2). Raises SettingsError; for an empty word too,
-    which as a path would be the current folder.
+    Leaves with SystemExit after --help (0) and after what tyro refuses (2). Raises SettingsError for an unknown option, a
+    wrong value, and an empty word, which as a path would be the current folder.
     """
     for before, word in zip(("", *argv), argv, strict=False):
         if not word or (word.startswith("--") and word.endswith("=")):
@@ -109,6 +109,8 @@ def _parse_plain(settings: type[T] | T, argv: Sequence[str]) -> T | None:
             flag, equals, value = word.partition("=")
             flag = flag.replace("_", "-")
             negated = f"--{flag[5:]}" if flag.startswith("--no-") else flag
+            if not {flag, negated} & {*by_flag, "-h", "--help", "--"}:
+                raise SettingsError(f"there is no option {flag}.{did_you_mean(flag, by_flag)} --help lists them.")
             name, hint = by_flag[flag if flag in by_flag else negated]
             if name in values:
                 return None

@@ -248,7 +248,12 @@ def refused() -> Iterator[tuple[str, bytes, str]]:
     )
     yield "float.tif", tiff(np.ones((9, 9), np.float32)), "type float"
     yield "float-rgb.tif", tiff(np.ones((9, 9, 3), np.float32), photometric="rgb"), "type float"
-    yield "double.tif", tiff(np.ones((9, 9))), "damaged or unusual"
+    yield "double.tif", tiff(np.ones((9, 9))), "channels of 64 bits"
+    eight, twelve = (struct.pack("<HHIH", 258, 3, 1, bits) for bits in (8, 12))
+    yield "packed.tif", tiff(np.ones((9, 9), np.uint8)).replace(eight, twelve), "channels of 12 bits"
+    yield "lzma.tif", pillow(image, "TIFF", compression="lzma"), r"a way that srgan does not read \(LZMA\)"
+    pcx = pillow(image.convert("P", palette=Image.Palette.ADAPTIVE), "PCX")
+    yield "cut.pcx", pcx[:-1], "its palette is missing"
     yield "signed.tif", tiff(np.ones((9, 9), np.int16)), "type short"
     yield "unsigned32.tif", tiff(np.ones((9, 9), np.uint32)), "type uint"
     yield (

@@ -223,7 +223,7 @@ def test_png_text_goes_from_png_to_png_byte_for_byte(tmp_path, caplog):
     assert "a.jpg: this JPEG cannot hold the image's PNG text." in caplog.text
 
 
-def test_comments_go_to_jpeg_and_gif(tmp_path, caplog):
+def test_comments_go_to_jpeg_gif_and_png(tmp_path, caplog):
     data = corpus.pillow(Image.fromarray(PIXELS), "JPEG", comment="Zo\u00eb".encode(), exif=corpus.exif(6))
     for exif in (None, corpus.exif()):
         metadata = files.read_image(ImageBytes(data=data, name="a.jpg")).metadata
@@ -234,6 +234,12 @@ def test_comments_go_to_jpeg_and_gif(tmp_path, caplog):
     assert copy.info["comment"] == b"hello"
     long = Metadata(jpeg_comments=b"\xff\xfe" + (602).to_bytes(2, "big") + b"c" * 600)
     assert Image.open(written(tmp_path, ".gif", long)).info["comment"] == b"c" * 600
+    assert Image.open(written(tmp_path, ".png", long)).info["Comment"] == "c" * 600
+    ppm = ImageBytes(data=b"P5\n# Zo\xc3\xab\n#two\n9 # three\n9 255\n#" + bytes(80), name="a.ppm")
+    metadata = files.read_image(ppm).metadata
+    text = files.read_image(written(tmp_path, ".png", metadata)).metadata.png_text
+    for chunk in (b"iTXtComment\0\0\0\0\0Zo\xc3\xab", b"tEXtComment\0two", b"tEXtComment\0three"):
+        assert text is not None and chunk in text
     assert not caplog.records
     written(tmp_path, ".tif", metadata)
     assert "the image's comments" in caplog.text

@@ -13,7 +13,7 @@ import pytest
 from srgan import Upscaler
 from srgan.cli import main as run
 from srgan.commands import info
-from srgan.errors import SrganError, UsageError
+from srgan.errors import GpuLost, UsageError
 from srgan.image import files
 from srgan.model.weights import Weights
 from srgan.upscale import choose, ncnn
@@ -250,7 +250,7 @@ def test_gpu_lost_in_the_middle(small, gpu, caplog, change, reason):
     assert len([message for message in caplog.messages if sentence.fullmatch(message)]) == 1
     upscaler._leave_gpu(DeviceLost("it stopped"))  # of another thread's image
     assert np.array_equal(upscaler.upscale(LR), expected)
-    with pytest.raises(SrganError, match="--engine openvino"):
+    with pytest.raises(GpuLost, match="--engine openvino"):
         named.upscale(LR)
 
 

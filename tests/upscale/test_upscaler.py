@@ -255,6 +255,9 @@ def test_little_free_memory_makes_smaller_tiles(small, monkeypatch, caplog):
     monkeypatch.setattr(upscaler_module, "free_memory", lambda: 10**12)
     upscaler.upscale(lr)
     assert len(caplog.messages) == 1  # more free memory than `memory` changes nothing
+    monkeypatch.setattr(upscaler._first.engine, "device_memory", 2_600_000)
+    upscaler.upscale(lr)
+    assert "only 3 MB of the GPU's memory are free" in caplog.messages[-1]
 
 
 def test_threads_share_one_upscaler(upscaler, tiled):

@@ -46,10 +46,14 @@ class Animation:
         self.height, self.width = self._stored[::-1] if self._orientation >= 5 else self._stored
         self.metadata = metadata_of(first, source)
         self._source, self._limits, self._kind = source, limits, format_of(source)
+        self._cut: int | None = None
+        if first.format == "ushort":
+            log.warning("%s: 8 of its frames' 16 bits are read.", name_of(source))
         if self._kind in ("GIF", "PNG"):
             with open_bytes(source) as file:
                 self.count, is_whole = compose.count_frames(file, self._kind)
                 if not is_whole:
+                    self._cut = self.count - 1 or None
                     log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
                 self.plays = compose.plays(file, self._kind)
         else:
@@ -76,7 +80,7 @@ class Animation:
     def _composed(self) -> Iterator[tuple[compose.Rgba, float]]:
         """The stored image, not upright, at each frame, and its milliseconds."""
         if self._kind in ("GIF", "PNG"):
-            yield from compose.composed(self._source, self._kind, self._limits, *self._stored)
+            yield from compose.composed(self._source, self._kind, self._limits, *self._stored, cut=self._cut)
             return
         with self._opened() as image:
             for number in range(self.count):

@@ -1,7 +1,7 @@
 """Animated GIF and PNG files: each frame as a still file of its own, and the frames composed as browsers do."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
@@ -35,17 +35,23 @@ class StoredFrame:
     milliseconds: float
 
 
-def stored_frames(file: BinaryIO, kind: str) -> Iterator[StoredFrame]:
-    """The frames of a GIF or a PNG, one in memory at a time; a cut one may be the last."""
+Frames = Generator[StoredFrame, None, bool]
+
+
+def stored_frames(file: BinaryIO, kind: str) -> Frames:
+    """The frames of a GIF or a PNG, one in memory at a time; a cut one may be the last. Returns whether the end mark is there."""
     return _gif_frames(file) if kind == "GIF" else _png_frames(file)
 
 
 def count_frames(file: BinaryIO, kind: str) -> tuple[int, bool]:
     """How many frames `stored_frames` gives, and whether the file's end mark follows them."""
-    count = sum(1 for _ in stored_frames(file, kind))
-    file.seek(-8, 1)
-    tail = file.read(8)
-    return count, tail.startswith(b"IEND") if kind == "PNG" else tail.endswith(b"\x3b")
+    is_whole = False
+
+    def frames() -> Iterator[StoredFrame]:
+        nonlocal is_whole
+        is_whole = yield from stored_frames(file, kind)
+
+    return sum(1 for _ in frames()), is_whole
 
 
 def plays(file: BinaryIO, kind: str) -> int:
@@ -65,15 +71,24 @@ def plays(file: BinaryIO, kind: str) -> int:
     return 1
 
 
-def composed(source: Source, kind: str, limits: Limits, height: int, width: int) -> Iterator[tuple[Rgba, float]]:
+def composed(
+    source: Source, kind: str, limits: Limits, height: int, width: int, *, cut: int | None
+) -> Iterator[tuple[Rgba, float]]:
     """The whole image (height, width, 4) at each frame, and its milliseconds. Raises ImageError.
+
+    `cut`: number of the frame, not the first, that the end of the file may have cut; it is left out if it is damaged.
 
     The array changes when the next is asked for. GIF89a, section 23; PNG 3rd edition, 11.3.6.2.
     """
     canvas = np.zeros((height, width, 4), np.uint8)
     with open_bytes(source) as file:
-        for frame in stored_frames(file, kind):
-            pixels = _decoded(ImageBytes(data=frame.still, name=name_of(source)), limits)
+        for number, frame in enumerate(stored_frames(file, kind)):
+            try:
+                pixels = _decoded(ImageBytes(data=frame.still, name=name_of(source)), limits)
+            except ImageError:
+                if number == cut:
+                    return
+                raise
             place = canvas[frame.top : frame.top + pixels.shape[0], frame.left : frame.left + pixels.shape[1]]
             after = place.copy() if frame.disposal == "restore" else 0
             if kind == "PNG" and place.shape != pixels.shape:
@@ -108,7 +123,7 @@ def _over(below: Rgba, above: Rgba) -> Rgba:
     return result
 
 
-def _gif_frames(file: BinaryIO) -> Iterator[StoredFrame]:
+def _gif_frames(file: BinaryIO) -> Frames:
     file.seek(0)
     head = file.read(13)
     colours = file.read(gif_colours_end(head) - 13)
@@ -120,7 +135,7 @@ def _gif_frames(file: BinaryIO) -> Iterator[StoredFrame]:
             continue
         descriptor = file.read(9)
         if len(descriptor) < 9:
-            return
+            break
         left, top, _, _, flags = struct.unpack("<4HB", descriptor)
         pixels = file.read(3 << (flags & 7) + 1 if flags & 0x80 else 0) + file.read(1) + _sub_blocks(file)
         screen = b"GIF89a" + descriptor[4:8] + head[10:] + colours
@@ -135,6 +150,7 @@ def _gif_frames(file: BinaryIO) -> Iterator[StoredFrame]:
             milliseconds=10.0 * int.from_bytes(control[1:3], "little"),
         )
         control = bytes(4)
+    return block == b"\x3b"
 
 
 def _sub_blocks(file: BinaryIO) -> bytes:
@@ -147,7 +163,7 @@ def _sub_blocks(file: BinaryIO) -> bytes:
     return b"".join(parts)
 
 
-def _png_frames(file: BinaryIO) -> Iterator[StoredFrame]:
+def _png_frames(file: BinaryIO) -> Frames:
     file.seek(8)
     header, control, name, first = b"", b"", b"", True
     palette: dict[bytes, bytes] = {}
@@ -168,6 +184,7 @@ def _png_frames(file: BinaryIO) -> Iterator[StoredFrame]:
                 yield _png_frame(header, b"".join(palette.values()), control, data, first=first)
                 first = False
             control, pixels = body, []
+    return len(head) == 8
 
 
 def _png_frame(header: bytes, palette: bytes, control: bytes, pixels: bytes, *, first: bool) -> StoredFrame:

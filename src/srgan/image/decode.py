@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError
 from srgan.image import pillow
 from srgan.image.colour import nclx_of, srgb_from_lab
-from srgan.image.png import check_text, has_frames, unread_metadata
+from srgan.image.png import check_text, has_frames, png_chunks, unread_metadata
 from srgan.image.source import (
     ImageBytes,
     Limits,
@@ -28,7 +29,7 @@ from srgan.image.source import (
     reason,
     webp_chunks,
 )
-from srgan.image.tiff_tags import colours, full_pages, has_separate_tiles
+from srgan.image.tiff_tags import alpha_channels, bits, colours, full_pages, has_separate_tiles
 
 log = logging.getLogger("srgan")
 
@@ -40,6 +41,9 @@ _LOADERS = {
     "AVIF": "heifload",
     "GIF": "gifload",
 }
+_COLOURS = {"srgb": 3, "rgb16": 3, "cmyk": 4}
+"""Channels of colour of libvips' interpretations."""
+_TAKEN = "srgan takes grey, RGB and CMYK with 8 or 16 bits. Convert it first."
 _error_lock = threading.Lock()
 """libvips has one buffer of errors for all threads."""
 _GREY = ("b-w", "grey16")
@@ -50,6 +54,11 @@ def decode_error(source: Source, error: Exception, limits: Limits) -> ImageError
     """The error for pixels that cannot be decoded: too slow, or damaged."""
     if "killed" in str(error):
         return ImageError(f"{name_of(source)} takes longer than {limits.seconds:g} s to decode (Limits.seconds).")
+    if match := re.search(r"(\w+) compression support is not|Compression (scheme \d+)", str(error)):
+        method = match[1] or match[2]
+        return ImageError(
+            f"{name_of(source)} is compressed in a way that srgan does not read ({method}). Convert it first."
+        )
     return ImageError(f"{name_of(source)} is damaged: {reason(error)}.")
 
 
@@ -91,8 +100,12 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         with open_bytes(source) as file:
             if has_separate_tiles(file, page):
                 return pillow.load(source, kind, limits, warn=warn, page=page)
+            if bits(file, page) not in (1, 2, 4, 8, 16, 32):
+                raise ImageError(f"{name_of(source)} holds channels of {bits(file, page)} bits; {_TAKEN}")
     if kind == "PNG":
         check_text(source)
+    if warn and kind in ("PNG", "GIF") and not _has_end_mark(source, kind):
+        log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
     options = {"access": "sequential", "fail_on": "error"} | ({"page": page} if page else {})
     complete = _with_end_mark(source, warn) if kind == "JPEG" else source
     if complete is not source:
@@ -113,6 +126,12 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         for name, block in unread_metadata(source, held).items():
             image.set_type(pyvips.GValue.blob_type, name, block)  # with EXIF libvips sets "orientation" too
         return image
+    if kind == "TIFF" and image.bands > (most := _COLOURS.get(image.interpretation, image.bands)) + 1:
+        with open_bytes(source) as file:
+            most += alpha_channels(file, page)
+        if warn:
+            log.warning("%s: %d of its %d channels are read.", name_of(source), most, image.bands)
+        return image.extract_band(0, n=most)
     if kind == "TIFF" and image.interpretation in ("multiband", "srgb") and image.bands in (3, 4):
         with open_bytes(source) as file:
             space = colours(file, page)
@@ -147,6 +166,15 @@ def only_page(source: Source, limits: Limits) -> int:
     if len(numbers) > 1 or is_animated(source, limits):
         raise ImageError(f"{name_of(source)} has several pages or frames; one was expected. Split it first.")
     return numbers[0]
+
+
+def _has_end_mark(source: Source, kind: str) -> bool:
+    """Whether a PNG or a GIF is there up to its end."""
+    with open_bytes(source) as file:
+        if kind == "PNG":
+            return any(name == b"IEND" for name, _, _ in png_chunks(file, to_the_end=True, most=1_000_000))
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\x3b"
 
 
 def _with_end_mark(source: Source, warn: bool) -> Source:
@@ -266,8 +294,7 @@ def to_grey_or_rgb(image: Any, source: Source) -> Any:
     known = (image.interpretation in _GREY and bands == 1) or (image.interpretation in _COLOUR and bands == 3)
     if not known or image.format not in ("uchar", "ushort"):
         raise ImageError(
-            f"{name_of(source)} holds {image.bands} {image.interpretation} channels of type {image.format}; "
-            "srgan takes grey, RGB and CMYK with 8 or 16 bits. Convert it first."
+            f"{name_of(source)} holds {image.bands} {image.interpretation} channels of type {image.format}; {_TAKEN}"
         )
     return image
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import re
 import shutil
 import struct
 from collections.abc import Iterator
@@ -47,7 +49,7 @@ class Metadata:
     png_text: bytes | None = None
     """A PNG's tEXt, zTXt and iTXt chunks, byte for byte."""
     jpeg_comments: bytes | None = None
-    """A JPEG's COM segments, byte for byte; a GIF's comment as one."""
+    """A JPEG's COM segments, byte for byte; a GIF's and a PPM's too."""
     cicp: bytes | None = None
     """An HDR image's primaries, transfer, matrix and range by ITU-T H.273; a PNG's cICP."""
 
@@ -80,6 +82,8 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
         elif kind == "JPEG":
             comments = _jpeg_comments(file)
             has_density = exif is not None or _jfif_has_density(file)
+        elif kind == "PPM":
+            comments = _ppm_comments(file.read(1 << 16))
         tag = colour_tag(file, kind)
     if len(text or comments or b"") > _MAX_TEXT:
         log.warning("%s: text of more than 1 MB beside the pixels is left out.", name_of(source))
@@ -173,15 +177,35 @@ def _gif_texts(file: BinaryIO) -> tuple[bytes | None, bytes | None]:
     return xmp, comments or None
 
 
-def _gif_comments(segments: bytes) -> bytes:
-    """A JPEG's COM segments as a GIF's comments. GIF89a, section 24."""
-    comments, at = b"", 0
-    while at + 4 <= len(segments):
+def _ppm_comments(head: bytes) -> bytes | None:
+    """The comments between the numbers of a PPM's header, as a JPEG's."""
+    header = re.match(rb"P.(?:(?:\s|#[^\n]*\n)+\d+){2,3}", head)
+    texts = re.findall(rb"#\s*([^\r\n]+)", header[0] if header else b"")
+    return b"".join(_segment(0xFE, text) for text in texts) or None
+
+
+def _comments(segments: bytes | None) -> Iterator[bytes]:
+    """The texts of a JPEG's COM segments."""
+    at = 0
+    while segments and at + 4 <= len(segments):
         end = at + 2 + int.from_bytes(segments[at + 2 : at + 4], "big")
-        parts = [segments[i : min(i + 255, end)] for i in range(at + 4, end, 255)]
-        comments += b"\x21\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
+        yield segments[at + 4 : end]
         at = end
-    return comments
+
+
+def _gif_comment(text: bytes) -> bytes:
+    """GIF89a, section 24."""
+    parts = [text[i : i + 255] for i in range(0, len(text), 255)]
+    return b"\x21\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
+
+
+def _png_comment(text: bytes) -> bytes:
+    """As Latin-1 in tEXt, else as UTF-8 in iTXt. PNG 3rd edition, 11.3.3."""
+    text = text.replace(b"\0", b"")
+    with contextlib.suppress(UnicodeDecodeError):
+        if not text.isascii() and text.decode():
+            return png_chunk(b"iTXt", b"Comment\0\0\0\0\0" + text)
+    return png_chunk(b"tEXt", b"Comment\0" + text)
 
 
 def _sub_blocks(data: bytes) -> Iterator[bytes]:
@@ -218,6 +242,7 @@ def attach_metadata(image: Any, metadata: Metadata) -> Any:
         if block:  # libvips ends the process over an empty one
             image.set_type(pyvips.GValue.blob_type, name, block)
     image.set_type(pyvips.GValue.gint_type, "orientation", 1)
+    image.set_type(pyvips.GValue.gint_type, "loop", 1)  # else a GIF gets a block that repeats it without end
     return image
 
 
@@ -235,11 +260,12 @@ def complete(path: Path, metadata: Metadata) -> None:
             # After IHDR.
             at = 33
             inserted = (png_chunk(b"cICP", metadata.cicp) if metadata.cicp else b"") + (metadata.png_text or b"")
+            inserted += b"".join(map(_png_comment, _comments(metadata.jpeg_comments)))
             if metadata.density is None and (offset := png_density(file)):
                 removed = range(offset - 8, offset + 13)
         elif head.startswith(b"GIF89a"):
             at = gif_colours_end(head)
-            inserted = _gif_comments(metadata.jpeg_comments or b"") + gif_xmp(metadata.xmp)
+            inserted = b"".join(map(_gif_comment, _comments(metadata.jpeg_comments))) + gif_xmp(metadata.xmp)
         elif head.startswith(b"\xff\xd8"):
             # The density first of all, the others after EXIF.
             at = 2

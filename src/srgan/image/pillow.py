@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -84,10 +85,8 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0
         if warn and kind == "JPEG2000" and array.dtype == np.uint8 and (bits := _jp2_bits(source)) > 8:
             log.warning("%s: 8 of its %d bits are read.", name_of(source), bits)
         count = getattr(image, "n_frames", 1)
-        info, is_cmyk = (
-            dict(image.info) if image.mode != "LAB" else {},
-            image.mode == "CMYK",
-        )  # Lab's profile is of Lab too
+        info = {} if image.mode == "LAB" else dict(image.info)  # Lab's profile is of Lab too
+        is_cmyk = image.mode == "CMYK"
     fields = {"icc-profile-data": info.get("icc_profile"), "exif-data": info.get("exif"), "xmp-data": info.get("xmp")}
     if kind == "JPEG2000":
         fields |= _jp2_fields(source)
@@ -118,6 +117,11 @@ def _array(image: Any, kind: str, source: Source) -> NDArray[Any]:
     """(H, W[, 2..4]), uint8 or uint16; CMYK stays. Raises ImageError for other types of numbers."""
     if kind == "PPM" and image.mode == "RGB" and (values := _deep_ppm(image)) is not None:
         return values
+    if kind == "PCX" and image.mode == "L":  # or with a palette that is not there
+        with open_bytes(source) as file:
+            file.seek(-769, os.SEEK_END)
+            if file.read(1) != b"\x0c":
+                raise ValueError("its palette is missing")
     if image.mode == "LAB":
         scaled = np.asarray(image).astype(np.float32) * np.array([100 / 255, 1, 1], np.float32)
         scaled[..., 1:] = np.asarray(image)[..., 1:].view(np.int8)
@@ -148,10 +152,8 @@ def _deep_ppm(image: Any) -> NDArray[np.uint16] | None:
     values = np.frombuffer(image.fp.read(2 * count), ">u2")
     if len(values) < count:
         raise ValueError("it ends too early")
-    scaled: NDArray[np.uint16] = ((np.minimum(values, top).astype(np.uint64) * 65535 + top // 2) // top).astype(
-        np.uint16
-    )
-    return scaled.reshape(image.height, image.width, 3)
+    table = ((np.arange(65536, dtype=np.uint64) * 65535 + top // 2) // top).clip(0, 65535).astype(np.uint16)
+    return np.take(table, values).reshape(image.height, image.width, 3)
 
 
 def _jp2_bits(source: Source) -> int:

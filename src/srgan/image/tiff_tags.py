@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import shutil
 import struct
 from collections.abc import Iterator
@@ -84,6 +85,16 @@ def colours(file: BinaryIO, page: int = 0) -> Literal["YCbCr", "ICCLab"] | None:
     return "ICCLab" if kind == b"\t\0" else None
 
 
+def bits(file: BinaryIO, page: int = 0) -> int:
+    """Bits of a page's first channel."""
+    return int.from_bytes((_value(file, page, 0x0102) or b"\1")[:2], "little")
+
+
+def alpha_channels(file: BinaryIO, page: int = 0) -> int:
+    """1 where the first channel after the colours is marked as alpha (ExtraSamples), else 0."""
+    return int((_value(file, page, 0x0152) or b"\0")[0] in (1, 2))
+
+
 def _value(file: BinaryIO, page: int, wanted: int) -> bytes | None:
     with contextlib.suppress(struct.error, KeyError, ValueError, OSError):
         return next((value for tag, _, _, value in _main_directory(file, page)[0] if tag == wanted), None)
@@ -92,25 +103,43 @@ def _value(file: BinaryIO, page: int, wanted: int) -> bytes | None:
 
 def full_pages(file: BinaryIO) -> dict[int, int]:
     """Number -> pixels of the pages that are not marked as a reduced copy or a mask (NewSubfileType)."""
-    number, row, link, first = _LAYOUTS[file.read(4)]
+    number, row, _, _ = _LAYOUTS[_read_exactly(file, 0, 4)]
     pages: dict[int, int] = {}
-    seen: set[int] = set()
     with contextlib.suppress(struct.error, ValueError, OSError):
-        (offset,) = struct.unpack(link, _read_exactly(file, first, struct.calcsize(link)))
-        while offset and offset not in seen and len(seen) < _MAX_PAGES:
-            seen.add(offset)
-            (count,) = struct.unpack(number, _read_exactly(file, offset, struct.calcsize(number)))
-            if count > _MAX_ENTRIES:
+        for page, (_, offset) in enumerate(_chain(file)):
+            if not offset or page == _MAX_PAGES:
                 break
+            (count,) = struct.unpack(number, _read_exactly(file, offset, struct.calcsize(number)))
             values = {
                 tag: struct.unpack(row[0] + ("H" if kind == 3 else "I"), value[: 2 if kind == 3 else 4])[0]
-                for tag, kind, _, value in struct.iter_unpack(row, file.read(count * struct.calcsize(row)))
+                for tag, kind, _, value in struct.iter_unpack(
+                    row, file.read(min(count, _MAX_ENTRIES) * struct.calcsize(row))
+                )
                 if tag in (_SUBFILE, _WIDTH, _HEIGHT)
             }
             if not values.get(_SUBFILE, 0) & 5:
-                pages[len(seen) - 1] = values.get(_WIDTH, 0) * values.get(_HEIGHT, 0)
-            (offset,) = struct.unpack(link, file.read(struct.calcsize(link)))
+                pages[page] = values.get(_WIDTH, 0) * values.get(_HEIGHT, 0)
     return pages
+
+
+def _chain(stream: BinaryIO) -> Iterator[tuple[int, int]]:
+    """Of each directory: where it is linked (the header's field, then the end of another) and where it is; at last 0.
+
+    Raises ValueError, KeyError or struct.error where there is none.
+    """
+    number, row, link, place = _LAYOUTS[_read_exactly(stream, 0, 4)]
+    seen = {0}
+    while True:
+        (offset,) = struct.unpack(link, _read_exactly(stream, place, struct.calcsize(link)))
+        offset = 0 if offset in seen else offset
+        seen.add(offset)
+        yield place, offset
+        if not offset:
+            return
+        (count,) = struct.unpack(number, _read_exactly(stream, offset, struct.calcsize(number)))
+        if count > _MAX_ENTRIES:
+            raise ValueError
+        place = offset + struct.calcsize(number) + count * struct.calcsize(row)
 
 
 def set_tags(file: BinaryIO, exif: bytes | None, iptc: bytes | None, *, density: bool) -> None:
@@ -131,7 +160,7 @@ def append_page(path: Path, page: Path) -> None:
         raise ValueError("several pages of more than 4 GB do not fit into a TIFF")
     with path.open("rb+") as file, page.open("rb") as other:
         own, inner = _main_directory(other)
-        *_, link = _links(file)
+        *_, (link, _) = _chain(file)
         start = _even_end(file)
         other.seek(0)
         shutil.copyfileobj(other, file, 1 << 20)
@@ -144,24 +173,8 @@ def _moved(entry: Entry, start: int) -> Entry:
     if tag not in _PLACES:
         return entry
     letter = {3: "H", 4: "I"}[kind]
-    return (
-        tag,
-        4,
-        count,
-        b"".join(struct.pack("<I", place + start) for (place,) in struct.iter_unpack("<" + letter, value)),
-    )
-
-
-def _links(file: BinaryIO) -> Iterator[int]:
-    """Where a little-endian TIFF's directories are linked: the header's field, then the end of each directory."""
-    link = 4
-    while True:
-        yield link
-        (offset,) = struct.unpack("<I", _read_exactly(file, link, 4))
-        if not offset:
-            return
-        (count,) = struct.unpack("<H", _read_exactly(file, offset, 2))
-        link = offset + 2 + 12 * count
+    places = struct.iter_unpack("<" + letter, value)
+    return tag, 4, count, b"".join(struct.pack("<I", place + start) for (place,) in places)
 
 
 def _append_directory(file: BinaryIO, link: int, entries: list[Entry], inner: dict[int, list[Entry]]) -> None:
@@ -180,14 +193,9 @@ def _even_end(file: BinaryIO) -> int:
 
 def _main_directory(stream: BinaryIO, page: int = 0) -> Directories:
     """The directory of a page. Raises ValueError, KeyError or struct.error when there is none."""
-    layout = number, row, link, place = _LAYOUTS[_read_exactly(stream, 0, 4)]
-    for _ in range(page):
-        (offset,) = struct.unpack(link, _read_exactly(stream, place, struct.calcsize(link)))
-        (count,) = struct.unpack(number, _read_exactly(stream, offset, struct.calcsize(number)))
-        place = offset + struct.calcsize(number) + count * struct.calcsize(row)
-    return _read_directories(
-        stream, layout, struct.unpack(link, _read_exactly(stream, place, struct.calcsize(link)))[0]
-    )
+    layout = _LAYOUTS[_read_exactly(stream, 0, 4)]
+    _, offset = next(itertools.islice(_chain(stream), page, None), (0, 0))
+    return _read_directories(stream, layout, offset)
 
 
 def _descriptive(stream: BinaryIO, page: int = 0) -> Directories | None:

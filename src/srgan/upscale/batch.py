@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from srgan.errors import ImageError, SrganError, UsageError
+from srgan.errors import GpuLost, ImageError, SrganError, UsageError
 from srgan.fs import atomic_path, printable
 from srgan.image import animation
 from srgan.image.alpha import AlphaMode
@@ -21,7 +21,6 @@ from srgan.image.source import DEFAULT_LIMITS, Source, format_of, name_of
 from srgan.image.stream import ImageReader, ImageWriter
 from srgan.progress import OnProgress
 from srgan.upscale import sequences
-from srgan.upscale.engine import DeviceLost
 from srgan.upscale.inputs import UpscaleTask
 
 if TYPE_CHECKING:
@@ -249,7 +248,7 @@ def upscale_files(
             return file
         except (SrganError, OSError) as error:
             fail(task, error)
-            if isinstance(error.__cause__, DeviceLost):  # so would all others
+            if isinstance(error, GpuLost):  # so would all others
                 raise
             return None
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from srgan import __version__
-from srgan.errors import SrganError, UsageError
+from srgan.errors import GpuLost, UsageError
 from srgan.image.alpha import AlphaMode
 from srgan.image.source import ImageBytes, Source
 from srgan.model import weights as weights_module
@@ -237,7 +237,7 @@ class Upscaler:
     def _leave_gpu(self, error: DeviceLost) -> None:
         """Go on with the CPU, if the GPU was chosen by itself."""
         if self._options["engine"] == "ncnn":
-            raise SrganError(f"the GPU stopped ({error}); --engine openvino computes on the CPU.") from error
+            raise GpuLost(f"the GPU stopped ({error}); --engine openvino computes on the CPU.") from error
         log.warning("the GPU stopped (%s): computing on the CPU from here on.", error)
         self._options["engine"] = "openvino"
         self._load_models()
@@ -284,13 +284,13 @@ class Upscaler:
     def _plan_for_free_memory(self, engine: Engine, height: int, width: int, scale: int, alpha: bool) -> TilePlan:
         """The plan, with smaller tiles where less memory is free than `memory`."""
         plan = self._plan(engine, height, width, scale, alpha, self.memory)
-        known = [free for free in (free_memory(), engine.device_memory) if free is not None]
-        free = min(known, default=None)
-        if free is None or free * _MAX_OF_FREE_MEMORY >= self.memory:
+        known = ((free_memory(), "memory"), (engine.device_memory, "the GPU's memory"))
+        free, where = min((math.inf if size is None else size, name) for size, name in known)
+        if free * _MAX_OF_FREE_MEMORY >= self.memory:
             return plan
         smaller = self._plan(engine, height, width, scale, alpha, int(free * _MAX_OF_FREE_MEMORY))
         if smaller.grid != plan.grid:
-            log.warning("only %.0f MB of memory are free: using smaller tiles than --memory allows.", free / 1e6)
+            log.warning("only %.0f MB of %s are free: using smaller tiles than --memory allows.", free / 1e6, where)
         return smaller
 
     def _margin(self, scale: int) -> int:
