@@ -25,7 +25,7 @@ LEVELS = (
 )
 TORCH_ALLOWED = ("model", "data.loader", "train", "export", "upscale.pytorch", "commands")
 TORCH_FREE = ("model.config", "model.weights")
-HEAVY = ("numpy", "torch", "openvino", "pyvips", "tyro", "yaml", "rich", "safetensors", "PIL")
+HEAVY = ("numpy", "torch", "openvino", "pyvips", "yaml", "rich", "safetensors", "PIL")
 
 
 def modules() -> dict[str, Path]:

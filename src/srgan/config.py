@@ -54,7 +54,7 @@ def from_mapping(default: T, mapping: Mapping[str, Any], *, where: str) -> T:
 
     Raises SettingsError for a key that is not a field, with the nearest name, and for a value of another type.
     """
-    hints = {name: hint for name, hint, _ in flat_fields(type(default))}
+    hints = {field.name: hint for _, field, hint, _ in flat_fields(type(default))}
     changes: dict[str, Any] = {}
     retired = []
     for key, value in mapping.items():
@@ -80,8 +80,8 @@ def replace(settings: T, **changes: Any) -> T:
     for field in dataclasses.fields(typing.cast(Any, settings)):
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            inside = {name: changes.pop(name) for name, *_ in flat_fields(type(value)) if name in changes}
-            value = replace(value, **inside)
+            names = [inner.name for _, inner, *_ in flat_fields(type(value)) if inner.name in changes]
+            value = replace(value, **{name: changes.pop(name) for name in names})
         if field.init:
             values[field.name] = value
     return typing.cast(T, dataclasses.replace(typing.cast(Any, settings), **values | changes))
@@ -121,8 +121,8 @@ def to_json(values: Mapping[str, Any]) -> str:
     return json.dumps(plain(values), sort_keys=True, ensure_ascii=False)
 
 
-def flat_fields(kind: Any) -> Iterator[tuple[str, Any, list[Any]]]:
-    """(name, type, what its annotation says beside the type) of each field, those of groups included."""
+def flat_fields(kind: Any) -> Iterator[tuple[type, dataclasses.Field[Any], Any, list[Any]]]:
+    """(dataclass, field, type, what its annotation says beside the type) of each field, those of groups included."""
     hints = typing.get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         hint, marks = hints[field.name], list[Any]()
@@ -131,7 +131,7 @@ def flat_fields(kind: Any) -> Iterator[tuple[str, Any, list[Any]]]:
         if dataclasses.is_dataclass(hint):
             yield from flat_fields(hint)
         elif field.init:
-            yield field.name, hint, marks
+            yield kind, field, hint, marks
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:

@@ -1,26 +1,24 @@
-"""Flags of a settings dataclass: `parse` reads a command line into one.
+"""Flags of a settings dataclass: `parse` reads a command line into one, by argparse."""
 
-tyro makes --help and the messages about mistakes, from the fields' types and docstrings. It takes longer to import
-than a small image to upscale, so a command line of plain flags and values is read here, to the same settings.
-"""
-
+import argparse
+import ast
 import contextlib
 import dataclasses
-import os
-import shutil
+import inspect
+import itertools
+import textwrap
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, overload
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, overload
 
 from srgan import config
 from srgan.errors import SettingsError, UsageError, did_you_mean
 from srgan.fs import is_device, may_replace, printable
 
 T = TypeVar("T")
-_LEAST_COLUMNS = 40
-"""In less, tyro lays its help out for minutes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,129 +39,128 @@ def parse(settings: type[T], argv: Sequence[str], *, prog: str, description: str
 @overload
 def parse(settings: T, argv: Sequence[str], *, prog: str, description: str) -> T: ...
 def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description: str) -> T:
-    """Settings from flags; `settings` is a dataclass, or an instance whose values are the defaults.
+    """Settings from flags; `settings` is a dataclass without groups, or an instance whose values are the defaults.
 
     A flag is a field's name with `-` or `_`. A field's docstring is its help, a group's docstring heads the group.
-    Leaves with SystemExit after --help (0) and after what tyro refuses (2). Raises SettingsError for an unknown option, a
-    wrong value, and an empty word, which as a path would be the current folder.
+    Leaves with SystemExit after --help. Raises SettingsError or UsageError, also for an empty word, which as a path would
+    be the current folder.
     """
+    # Words.
     for before, word in zip(("", *argv), argv, strict=False):
         if not word or (word.startswith("--") and word.endswith("=")):
             what = word[:-1] or (before if before.startswith("-") else "a name")
             raise SettingsError(f"{what} is empty; is a shell variable not set?")
-    plain = _parse_plain(settings, argv)
-    return _parse_by_tyro(settings, argv, prog, description) if plain is None else plain
-
-
-def _parse_by_tyro(settings: type[T] | T, argv: Sequence[str], prog: str, description: str) -> T:
-    import tyro
-
-    kind = typing.cast("type[T]", settings if isinstance(settings, type) else type(settings))
-    # Give tyro the marks in its own words; ours stay beside them.
-    for name, hint, mark in _fields(kind):
-        if mark.positional:
-            kind.__annotations__[name] = Annotated[hint, tyro.conf.Positional, mark]
-        elif mark != Mark():
-            words = tyro.conf.arg(aliases=[mark.alias] if mark.alias else None, metavar=mark.metavar)
-            kind.__annotations__[name] = Annotated[hint, words, mark]
-    before = os.environ.get("COLUMNS")
-    if shutil.get_terminal_size().columns < _LEAST_COLUMNS:
-        os.environ["COLUMNS"] = str(_LEAST_COLUMNS)
+    # Values.
+    parser = _parser(settings, prog, description)
+    end = argv.index("--") if "--" in argv else len(argv)
+    read = parser.parse_known_args if "--" in argv else parser.parse_known_intermixed_args
+    given, rest = read([*map(_with_hyphens, argv[:end]), *argv[end:]])
+    if rest:
+        what = "there is no option" if rest[0].startswith("-") else "one word too many:"
+        guess = did_you_mean(rest[0].partition("=")[0], [f for action in parser._actions for f in action.option_strings])
+        raise UsageError(f"{what} {printable(rest[0])}.{guess} `{prog} --help` lists the options.")
     try:
-        return tyro.cli(
-            kind,
-            args=list(argv),
-            prog=prog,
-            description=f"{description}\n--quiet: results and errors only. --verbose: more detail.",
-            default=tyro.MISSING_NONPROP if isinstance(settings, type) else settings,
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(given).items()}
+        return settings(**values) if isinstance(settings, type) else config.replace(settings, **values)
     except (ValueError, TypeError) as error:  # a field's own check
         raise SettingsError(str(error)) from error
-    finally:
-        if before is None:
-            os.environ.pop("COLUMNS", None)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[0].upper()}{message[1:]}. `{self.prog} --help` lists the options.")
+
+
+def _parser(settings: Any, prog: str, description: str) -> argparse.ArgumentParser:
+    """argparse's parser with a flag for each field; its result holds only what is given."""
+    about = f"{description} --quiet: results and errors only. --verbose: more detail."
+    parser = _Parser(prog=prog, description=about, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    kind = settings if isinstance(settings, type) else type(settings)
+    defaults = {} if isinstance(settings, type) else config.to_mapping(settings)
+    groups: dict[Any, Any] = {kind: parser}
+    usage = [prog, "[OPTIONS]"]
+    for owner, field, hint, marks in config.flat_fields(kind):
+        # Its place and help.
+        if owner not in groups:
+            groups[owner] = parser.add_argument_group(str(owner.__doc__).rstrip("."))
+        mark = next((mark for mark in marks if isinstance(mark, Mark)), Mark())
+        flag, name = f"--{field.name.replace('_', '-')}", field.name.upper()
+        default = defaults.get(field.name, field.default)
+        options: dict[str, Any] = {"help": _help(_docstrings(owner).get(field.name, ""), default)}
+        if hint is bool:
+            groups[owner].add_argument(flag, action=argparse.BooleanOptionalAction, **options)
+            continue
+        # Its value or values.
+        many, required = typing.get_origin(hint) is tuple, default is dataclasses.MISSING
+        item = typing.get_args(hint)[0] if many else hint
+        options["type"] = partial(_value, name if mark.positional else flag, item)
+        if many:
+            options["nargs"] = "*"
+        elif mark.positional and not required:
+            options["nargs"] = "?"
+        # Its name.
+        if mark.positional:
+            parser.add_argument(field.name, metavar=name, **options)
+            usage.append(f"{name}..." if many else name if required else f"[{name}]")
         else:
-            os.environ["COLUMNS"] = before
+            names = [mark.alias, flag] if mark.alias else [flag]
+            metavar = mark.metavar or "|".join(short for short, _ in _kinds(item))
+            groups[owner].add_argument(*names, dest=field.name, metavar=metavar, required=required, **options)
+    parser.usage = " ".join(usage)
+    return parser
 
 
-def _fields(kind: Any) -> Iterator[tuple[str, Any, Mark]]:
-    """(name, type, mark) of each field, those of groups included."""
-    for name, hint, marks in config.flat_fields(kind):
-        yield name, hint, next((mark for mark in marks if isinstance(mark, Mark)), Mark())
+def _help(text: str, default: Any) -> str:
+    """A flag's help: its field's docstring and, where there is something to show, the default."""
+    if default is not False and default is not dataclasses.MISSING and default not in (None, "", (), []):
+        shown = "yes" if default is True else " ".join(default) if isinstance(default, (list, tuple)) else default
+        text += f" (default: {shown})"
+    return text.replace("%", "%%")
 
 
-def _parse_plain(settings: type[T] | T, argv: Sequence[str]) -> T | None:
-    """The settings of flags with one value each; None where anything is unusual, for tyro to look at."""
-    fields = list(_fields(settings if isinstance(settings, type) else type(settings)))
-    by_flag = {f"--{name.replace('_', '-')}": (name, hint) for name, hint, _ in fields}
-    by_flag |= {mark.alias: (name, hint) for name, hint, mark in fields if mark.alias}
-    values: dict[str, Any] = {}
-    positional: list[str] = []
-    words = iter(argv)
-    try:
-        for word in words:
-            if not word.startswith("-") or word == "-":
-                positional.append(word)
-                continue
-            flag, equals, value = word.partition("=")
-            flag = flag.replace("_", "-")
-            negated = f"--{flag[5:]}" if flag.startswith("--no-") else flag
-            if not {flag, negated} & {*by_flag, "-h", "--help", "--"}:
-                raise SettingsError(f"there is no option {flag}.{did_you_mean(flag, by_flag)} --help lists them.")
-            name, hint = by_flag[flag if flag in by_flag else negated]
-            if name in values:
-                return None
-            if hint is bool and not equals:
-                values[name] = flag in by_flag
-                continue
-            value = value if equals else next(words)
-            if value.startswith("-") and not equals:
-                return None
-            try:
-                values[name] = _value(value, hint)
-            except (ValueError, KeyError):
-                if kinds := _kinds(hint):
-                    raise SettingsError(f"{flag} is {' or '.join(kinds)}, got '{value}'.") from None
-                raise
-        for name, hint, _ in [field for field in fields if field[2].positional and (positional or field[0] in values)]:
-            many = typing.get_origin(hint) is tuple
-            item = typing.get_args(hint)[0] if many else hint
-            taken, positional = (positional, []) if many else (positional[:1], positional[1:])
-            converted = tuple(_value(word, item) for word in taken)
-            values[name] = converted if many else converted[0]
-        if positional:
-            return None
-        return settings(**values) if isinstance(settings, type) else config.replace(settings, **values)
-    except (KeyError, StopIteration, IndexError, ValueError, TypeError):
-        return None
+@cache
+def _docstrings(kind: type) -> dict[str, str]:
+    """The texts below a dataclass's fields, its bases' included."""
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, text in itertools.pairwise(definition.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                texts[ast.unparse(field.target)] = str(ast.literal_eval(text.value))
+    return texts
 
 
-def _kinds(hint: Any) -> list[str]:
-    """What a flag of this type takes, in words; empty for types that tyro describes better."""
+def _with_hyphens(word: str) -> str:
+    """A flag with `-` where it has `_`."""
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value if flag.startswith("--") else word
+
+
+def _kinds(hint: Any) -> list[tuple[str, str]]:
+    """What a flag of this type takes: as a placeholder, and in words."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        kinds = [_kinds(option) for option in typing.get_args(hint) if option is not type(None)]
-        return [word for words in reversed(kinds) for word in words] if all(kinds) else []
+        return [kind for option in typing.get_args(hint) if option is not type(None) for kind in _kinds(option)]
     if typing.get_origin(hint) is Literal:
-        return [str(option) for option in typing.get_args(hint)]
-    return {int: ["a whole number"], float: ["a number"]}.get(hint, [])
+        return [(str(option), str(option)) for option in typing.get_args(hint)]
+    return [
+        {int: ("N", "a whole number"), float: ("X", "a number"), Path: ("PATH", "a path")}.get(hint, ("TEXT", "a text"))
+    ]
 
 
-def _value(word: str, hint: Any) -> Any:
-    """One word as the type `hint`. Raises ValueError where the word, or the type, is not a plain one."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        kinds = [option for option in typing.get_args(hint) if option is not type(None)]
-        if word == "None":
-            raise ValueError
-        for kind in sorted(kinds, key=lambda kind: str(typing.get_origin(kind)) != str(Literal)):
-            with contextlib.suppress(ValueError, KeyError):
-                return _value(word, kind)
-        raise ValueError
-    if typing.get_origin(hint) is Literal:
-        return {str(option): option for option in typing.get_args(hint)}[word]
-    if hint not in (int, float, str, Path) or (hint in (int, float) and "_" in word):
-        raise ValueError
-    return hint(word)
+def _value(flag: str, hint: Any, word: str) -> Any:
+    """One word as the type `hint`. Raises SettingsError."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    for option in options:
+        if typing.get_origin(option) is Literal:
+            for choice in typing.get_args(option):
+                if word == str(choice):
+                    return choice
+        elif option is not type(None):
+            with contextlib.suppress(ValueError):
+                return option(word)
+    kinds = " or ".join(words for _, words in _kinds(hint))
+    raise SettingsError(f"{flag} is {kinds}, got '{printable(word)}'.")
 
 
 def check_json(path: Path | None) -> None:

@@ -27,7 +27,7 @@ MAX_LISTED = 20
 class FetchSettings:
     """Options of `srgan data fetch`."""
 
-    sets: flags.Positional[tuple[str, ...]]
+    sets: flags.Positional[tuple[str, ...]] = ()
     """Names of the sets: div2k (4.3 GB), set5, set14, bsd100, vgg19 (80 MB), niqe."""
     to: Path = Path("data")
     """Data folder. Files that exist are verified and kept."""

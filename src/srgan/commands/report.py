@@ -14,7 +14,7 @@ log = logging.getLogger("srgan")
 class ReportSettings:
     """Which runs, and where to write."""
 
-    runs: flags.Positional[tuple[Path, ...]]
+    runs: flags.Positional[tuple[Path, ...]] = ()
     """The runs' folders; several are compared."""
     output: Annotated[Path | None, flags.Mark(alias="-o")] = None
     """The page, .html; its numbers go beside it as .json. Default: report.html in the run's folder or, of several runs, in the folder around the first."""

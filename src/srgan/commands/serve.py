@@ -43,7 +43,9 @@ class Serve:
 
 def main(argv: list[str]) -> int:
     """Serve until SIGTERM or Ctrl-C, which uvicorn raises again after its shutdown (exit codes 143 and 130)."""
-    settings: Serve = flags.parse(Serve, argv, prog="srgan serve", description="A page to try it, and an HTTP service.")
+    settings: Serve = flags.parse(
+        Serve(), argv, prog="srgan serve", description="A page to try it, and an HTTP service."
+    )
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401

@@ -35,7 +35,7 @@ _ADDRESS = re.compile(r"local|auto|ray://.+|[\w.-]+:\d+|\[[\da-f:]+\]:\d+")
 class UpscaleSettings:
     """Options of `srgan upscale`."""
 
-    paths: flags.Positional[tuple[str, ...]]
+    paths: flags.Positional[tuple[str, ...]] = ()
     """Images, folders of images (subfolders included), or globs in quotes; - is stdin."""
     output: Annotated[str | None, flags.Mark(alias="-o")] = None
     """File to write; or a folder (one that exists, ends with / or has no image's ending), where names are kept; - is stdout. Default: <stem>_x4.<ext> beside each image; stdout for stdin."""
