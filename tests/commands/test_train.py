@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from srgan.data import catalogue
 from srgan.data.catalogue import CATALOGUE, Dataset, pixel_digest
 from srgan.image import resize
 from tests.data.servers import Site, serving
@@ -20,7 +20,6 @@ from tests.train.small import SMALL
 
 _DRIVER = """
 import importlib, json, os, signal, sys
-from srgan.data import catalogue
 catalogue.DIGESTS.update({name: tuple(found) for name, found in json.loads(sys.argv[1]).items()})
 where, count = sys.argv[2], int(sys.argv[3])
 if count:
@@ -69,8 +68,8 @@ def test_killed_at_every_stage_and_finished(data, tmp_path, monkeypatch):
         site.files["/niqe.npz"] = (data / "niqe" / "niqe_pris_params.npz").read_bytes()
         niqe = replace(CATALOGUE["niqe"].sources[0][0], urls=(site.url("/niqe.npz"),))
         table["niqe"] = replace(CATALOGUE["niqe"], sources=((niqe,),))
-        (tmp_path / "table.json").write_text(catalogue.to_json(table))
-        environment = os.environ | {"SRGAN_CATALOGUE": str(tmp_path / "table.json"), "no_proxy": "127.0.0.1"}
+        (tmp_path / "table.pickle").write_bytes(pickle.dumps(table))
+        environment = os.environ | {"no_proxy": "127.0.0.1"}
         options = [*SMALL, "--recipe", "div2k", "--fetch", "--data", "data", "--output", "run"]
 
         def attempt(where: str, count: int) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import shutil
 import tarfile
 import zipfile
@@ -13,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srgan.data import catalogue
 from srgan.data import fetch as module
 from srgan.data.catalogue import CATALOGUE, DIGESTS, GREY, Dataset, RemoteFile, pixel_digest
 from srgan.data.fetch import fetch
@@ -39,10 +37,9 @@ def zipped(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **sets: Dataset) -> None:
-    """A table of one's own, by the file that SRGAN_CATALOGUE names."""
-    (tmp_path / "table.json").write_text(catalogue.to_json(sets))
-    monkeypatch.setenv("SRGAN_CATALOGUE", str(tmp_path / "table.json"))
+def use(monkeypatch: pytest.MonkeyPatch, **sets: Dataset) -> None:
+    """Fetch from the local server."""
+    monkeypatch.setattr(module, "CATALOGUE", sets)
 
 
 def place_div2k(site: Site, folder: Path, hosts: tuple[str, ...] = ("/official", "/mirror")) -> Dataset:
@@ -65,7 +62,7 @@ def place_div2k(site: Site, folder: Path, hosts: tuple[str, ...] = ("/official",
 
 @pytest.fixture
 def div2k(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    use(monkeypatch, tmp_path, div2k=place_div2k(site, tmp_path))
+    use(monkeypatch, div2k=place_div2k(site, tmp_path))
     return site
 
 
@@ -145,12 +142,12 @@ def test_existing_files_are_verified_and_kept(div2k, tmp_path):
 
 def test_lr_of_another_kernel_is_refused(div2k, tmp_path, monkeypatch):
     """The archive has the hash of the table, and yet not the right content."""
-    table = json.loads((tmp_path / "table.json").read_text())
-    item = table["div2k"]["sources"][0][1]
-    body = zipped({f"{item['folder']}/0801x4.png": png(resize.cropped(scene(801))[::4, ::4], tmp_path)})
-    item.update(length=len(body), digest="sha256:" + hashlib.sha256(body).hexdigest())
-    div2k.files["/official/" + item["name"]] = body
-    (tmp_path / "table.json").write_text(json.dumps(table))
+    known = module.CATALOGUE["div2k"]
+    first, item, *rest = known.sources[0]
+    body = zipped({f"{item.folder}/0801x4.png": png(resize.cropped(scene(801))[::4, ::4], tmp_path)})
+    div2k.files["/official/" + item.name] = body
+    item = replace(item, length=len(body), digest="sha256:" + hashlib.sha256(body).hexdigest())
+    use(monkeypatch, div2k=replace(known, sources=((first, item, *rest),)))
     with pytest.raises(DataError, match=r"0801x4\.png is not the bicubic of .*0801\.png"):
         fetch("div2k", tmp_path / "data")
     assert not (tmp_path / "data" / "DIV2K").exists(), "nothing unverified is put in its place"
@@ -198,7 +195,7 @@ def set5(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
             info.size = len(body)
             archive.addfile(info, io.BytesIO(body))
     site.files["/benchmark.tar"] = buffer.getvalue()
-    use(monkeypatch, tmp_path, set5=_test_set(site))
+    use(monkeypatch, set5=_test_set(site))
     return site
 
 
@@ -240,18 +237,14 @@ def test_models(site, tmp_path, monkeypatch, data):
 
     vgg = replace(CATALOGUE["vgg19"], sources=models(("vgg19/v.h5", "/vgg.h5")))
     names = ("niqe/niqe_pris_params.npz", "/wrong.npz"), ("niqe/niqe_pris_params.npz", "/niqe.npz")
-    use(monkeypatch, tmp_path, vgg19=vgg, niqe=replace(CATALOGUE["niqe"], sources=models(*names)))
+    use(monkeypatch, vgg19=vgg, niqe=replace(CATALOGUE["niqe"], sources=models(*names)))
     assert fetch("vgg19", tmp_path)[0].read_bytes() == weights
     assert fetch("niqe", tmp_path) == [tmp_path / "niqe/niqe_pris_params.npz"]
 
 
-def test_unknown_set_and_table(tmp_path, monkeypatch):
+def test_unknown_set(tmp_path):
     with pytest.raises(DataError, match="no set 'set6'; known are div2k, set5"):
         fetch("set6", tmp_path)
-    (tmp_path / "t.json").write_text("[]")
-    monkeypatch.setenv("SRGAN_CATALOGUE", str(tmp_path / "t.json"))
-    with pytest.raises(DataError, match="is not a catalogue"):
-        fetch("set5", tmp_path)
 
 
 def test_the_table():
@@ -320,10 +313,3 @@ def test_damaged_archive(zip_of, tmp_path):
     with pytest.raises(DataError, match="is damaged"):
         module._unpack(archive, "HR", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_an_archive_without_a_digest_is_refused(tmp_path, monkeypatch):
-    (file, *_), *_ = CATALOGUE["div2k"].sources
-    use(monkeypatch, tmp_path, div2k=replace(CATALOGUE["div2k"], sources=((replace(file, digest=""),),)))
-    with pytest.raises(DataError, match=r"X4\.zip has no digest"):
-        fetch("div2k", tmp_path)

@@ -106,7 +106,7 @@ def test_two_hrs_of_one_lr_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"a\.jpg and .*a\.png are both image a"):
         folders.training_pairs(tmp_path)
     (tmp_path / "HR/a.jpg").rename(tmp_path / "HR/a_HR.jpg")
-    with pytest.raises(DataError, match=r"a\.png and .*a_HR\.jpg would share the LR .*ax4\.png"):
+    with pytest.raises(DataError, match=r"a\.png and .*a_HR\.jpg would share the LR .*ax4\.png; rename one of them\.$"):
         folders.training_pairs(tmp_path)
 
 

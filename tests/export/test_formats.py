@@ -185,6 +185,13 @@ def test_int8_needs_ranges_and_openvino(tmp_path, model):
         main([str(model), "--format", "onnx", "--precision", "int8", "-o", str(tmp_path / "o.onnx")])
 
 
+@pytest.mark.parametrize("output", ["file", "file/deeper/o.param"])
+def test_a_file_in_a_folder_s_place_is_named(tmp_path, model, output):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match=r"file is a file; give a folder, or a name that ends in \.param"):
+        main([str(model), "--format", "ncnn", "-o", str(tmp_path / output)])
+
+
 def test_onnx_runtime_agrees_with_the_upscaler(tmp_path, model):
     main([str(model), "--format", "onnx", "-o", str(tmp_path / "m.onnx")])
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))

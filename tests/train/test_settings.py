@@ -28,6 +28,13 @@ def test_a_run_of_an_earlier_version_downloads_nothing_when_resumed(tmp_path):
     assert (command.run.seed, command.pipeline) == (3, Pipeline())
 
 
+def test_what_a_run_of_an_earlier_version_lacks_has_its_default(tmp_path):
+    """As in `changed`, which compares a checkpoint's settings."""
+    (tmp_path / "settings.yaml").write_text("recipe: best\nseed: 3\n")
+    command = parse_command(["--output", str(tmp_path), "--resume", "--recipe", "best"])
+    assert command.networks == TrainSettings().networks and command.run.seed == 3
+
+
 @pytest.mark.parametrize(("recipe", "report"), [("quick", True), ("div2k", False)])
 def test_a_resumed_quick_run_ends_with_its_report(recipe, report, tmp_path):
     (tmp_path / "settings.yaml").write_text(f"recipe: {recipe}\n")

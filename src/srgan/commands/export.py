@@ -67,11 +67,12 @@ def _target(settings: ExportSettings, source: Weights) -> Path:
     # upscayl reads the factor from the name.
     name = f"{source.name}-x{source.config.scale}{suffix}" if settings.format == "ncnn" else f"{source.name}{suffix}"
     output = settings.output or Path()
-    if output.is_dir() or not output.suffix:
-        return output / name
-    if output.suffix != suffix:
+    target = output if output.suffix and not output.is_dir() else output / name
+    if blocked := next((folder for folder in target.parents if folder.is_file()), None):
+        raise UsageError(f"-o {output}: {blocked} is a file; give a folder, or a name that ends in {suffix}.")
+    if target.suffix != suffix:
         raise UsageError(f"-o {output}: the name of a file in the format {settings.format} ends in {suffix}.")
-    return output
+    return target
 
 
 def export(source: Weights, settings: ExportSettings, target: Path) -> None:

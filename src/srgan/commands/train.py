@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,10 @@ def main(argv: list[str]) -> int:
 
 
 def parse_command(argv: list[str]) -> TrainCommand:
-    """Recipe, then (with --resume) the run's own settings, then --config, then flags: the later one wins."""
+    """Recipe or (with --resume) the run's own settings, then --config, then flags: the later one wins.
+
+    What a run's settings lack, because an earlier version wrote them, has its default.
+    """
     # These decide where the other defaults come from.
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("--recipe", "--config", "--output"):
@@ -79,25 +82,21 @@ def parse_command(argv: list[str]) -> TrainCommand:
     recipe = str(named.recipe or from_file.get("recipe") or "paper")
     if recipe not in RECIPES:
         raise UsageError(f"there is no recipe '{recipe}'; choose one of {', '.join(RECIPES)}.")
-    layers = [
-        (recipe, {**config.to_mapping(RECIPES[recipe]()), "report": recipe == "quick"}),
-        (named.config, from_file),
-    ]
-    start = _layered(layers)
+    # Recipe and file; or the settings of the run that is resumed, and the file.
+    start = config.from_mapping(TrainCommand(), config.to_mapping(RECIPES[recipe]()), where=recipe)
+    start = _with_file(start, from_file, named.config)
     folder = RunFolder(Path(named.output)) if named.output else RunFolder.of(start)
     if (named.resume or named.fetch) and folder.settings.exists():
-        # Of a run, earlier versions kept what this command did beside the training too.
+        # Earlier versions kept what this command did beside the training too.
         own = {n: value for n, value in config.read_yaml(folder.settings).items() if n not in Pipeline.__annotations__}
-        own["report"] = own.get("recipe", recipe) == "quick"
-        start = _layered([layers[0], (str(folder.settings), own), layers[1]])
+        start = config.from_mapping(TrainCommand(), own, where=str(folder.settings))
+        start = _with_file(start, from_file, named.config)
     return flags.parse(start, argv, prog="srgan train", description=DESCRIPTION)
 
 
-def _layered(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> TrainCommand:
-    command = TrainCommand()
-    for where, values in layers:
-        command = config.from_mapping(command, values, where=where)
-    return command
+def _with_file(start: TrainCommand, from_file: Mapping[str, Any], where: str | None) -> TrainCommand:
+    """The settings with those of a file; recipe quick ends with its report."""
+    return config.from_mapping(start, {"report": start.run.recipe == "quick", **from_file}, where=where or "--config")
 
 
 def _fetch_all(settings: TrainSettings) -> None:

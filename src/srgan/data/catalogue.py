@@ -1,22 +1,17 @@
 """The known data sets: where they come from, how they are laid out, how they are verified.
 
-SRGAN_CATALOGUE names a JSON file that replaces the table. Hashes and lengths of DIV2K are those of TensorFlow
+Hashes and lengths of DIV2K are those of TensorFlow
 Datasets' checksums.tsv; benchmark.tar's is EDSR's; VGG19's is the one that Keras checks. The test sets are verified
 image by image against `DIGESTS`, made from the x4 files of SelfExSR, which reproduce the paper's control rows.
 """
 
 import hashlib
-import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-from srgan.errors import DataError
 
 Layout = Literal["div2k", "test", "vgg19", "niqe"]
 
@@ -139,36 +134,6 @@ CATALOGUE: Mapping[str, Dataset] = {
         ),
     ),
 }
-
-
-def read_catalogue() -> Mapping[str, Dataset]:
-    """The built-in table, or the JSON file that SRGAN_CATALOGUE names: `to_json` of a table of one's own.
-
-    Raises DataError where the file cannot be read as one, or an archive has no digest.
-    """
-    path = os.environ.get("SRGAN_CATALOGUE")
-    if not path:
-        return CATALOGUE
-    try:
-        content: dict[str, dict[str, Any]] = json.loads(Path(path).read_text(encoding="utf-8"))
-        return {name: _dataset(fields) for name, fields in content.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"SRGAN_CATALOGUE={path} is not a catalogue of srgan: {error}.") from error
-
-
-def to_json(catalogue: Mapping[str, Dataset]) -> str:
-    """A table as text, for a file to edit and to name in SRGAN_CATALOGUE."""
-    return json.dumps({name: asdict(dataset) for name, dataset in catalogue.items()}, indent=1)
-
-
-def _dataset(fields: dict[str, Any]) -> Dataset:
-    sources = tuple(
-        tuple(RemoteFile(**{**file, "urls": tuple(file["urls"])}) for file in source) for source in fields["sources"]
-    )
-    for file in (file for source in sources for file in source):
-        if file.folder and not file.digest:
-            raise ValueError(f"the archive {file.name} has no digest, and is not unpacked without one")
-    return Dataset(**{**fields, "sources": sources})
 
 
 GREY = {"Set14": frozenset({3})}

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import json
 import logging
 import os
 import ssl
@@ -49,19 +48,19 @@ def download(
 ) -> Path:
     """Download to `target`, unless the right file is there already.
 
-    Bytes so far are kept in `<target>.part`, for a later call too. `length` in bytes and `digest` ("sha256:..." or
-    "md5:...") where known. Raises DataError that says what each address answered; OSError for a full disk.
+    `length` in bytes and `digest` ("sha256:..." or "md5:...") where known. With a digest the bytes so far are kept in
+    `<target>.part`, for a later call too. Raises DataError that says what each address answered; OSError for a full disk.
     """
     if target.exists():
         if not digest or digest_of(target, digest) == digest:
             return target
         log.warning(f"{target} is not the expected file ({digest}); downloading it again.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    part, note = (target.with_name(f"{target.name}.part{suffix}") for suffix in ("", ".json"))
+    part = target.with_name(f"{target.name}.part")
     failures = []
     for url in urls:
         try:
-            _from_mirror(url, part, note, length, digest, bar)
+            _from_mirror(url, part, length, digest, bar)
         except MirrorFailed as failure:
             failures.append(f"{url}: {failure}")
             log.warning(f"{url}: {failure}.")
@@ -69,7 +68,6 @@ def download(
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(target)
-        note.unlink(missing_ok=True)
         return target
     raise DataError(
         f"{target.name} could not be downloaded ({'; '.join(failures)}). The bytes so far are kept: run it again, or "
@@ -84,7 +82,7 @@ def digest_of(path: Path, like: str) -> str:
         return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
-def _from_mirror(url: str, part: Path, note: Path, length: int, digest: str, bar: Progress | None) -> None:
+def _from_mirror(url: str, part: Path, length: int, digest: str, bar: Progress | None) -> None:
     """Fill `part` from one address until it is whole and right. Raises MirrorFailed."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise MirrorFailed("is not an http address")
@@ -92,7 +90,7 @@ def _from_mirror(url: str, part: Path, note: Path, length: int, digest: str, bar
     while True:
         pause = 0.0
         try:
-            if _receive(url, part, note, length, bool(digest), bar):
+            if _receive(url, part, length, bool(digest), bar):
                 break
             reason = f"broke off after {_size(part):,} bytes"
         except urllib.error.HTTPError as error:
@@ -115,15 +113,12 @@ def _from_mirror(url: str, part: Path, note: Path, length: int, digest: str, bar
         raise MirrorFailed(f"sent other bytes than expected ({received}, expected {digest})")
 
 
-def _receive(url: str, part: Path, note: Path, length: int, has_digest: bool, bar: Progress | None) -> bool:
+def _receive(url: str, part: Path, length: int, has_digest: bool, bar: Progress | None) -> bool:
     """One request; True when `part` is whole, False when the connection ended early."""
-    start = _size(part)
+    start = _size(part) if has_digest else 0  # only a digest at the end shows that both parts are of the same file
     if length and start == length:
         return True
-    # Ask for the rest, if a validator or the digest at the end shows that it is of the same file.
-    headers, validator = {"User-Agent": "srgan"}, _validator(note, url)
-    if start and (validator or has_digest):
-        headers |= {"Range": f"bytes={start}-"} | ({"If-Range": validator} if validator else {})
+    headers = {"User-Agent": "srgan"} | ({"Range": f"bytes={start}-"} if start else {})
     with _OPENER.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
         resumed = answer.status == 206
         if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
@@ -133,12 +128,9 @@ def _receive(url: str, part: Path, note: Path, length: int, has_digest: bool, ba
         if length and total and total != length:
             raise MirrorFailed(f"offers {total:,} bytes instead of {length:,}")
         total = length or total
-        tag = answer.headers.get("ETag", "")
-        validator = answer.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
         # Never more bytes than the file has, or may have.
         limit = total or MAX_UNKNOWN_LENGTH
         with part.open("ab" if resumed else "wb") as file:
-            note.write_text(json.dumps({"url": url, "validator": validator}))
             while file.tell() < limit and (chunk := answer.read(min(_CHUNK, limit - file.tell()))):
                 file.write(chunk)
                 if bar:
@@ -165,15 +157,6 @@ _OPENER = urllib.request.build_opener(_SafeRedirects)
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _validator(note: Path, url: str) -> str:
-    """What tells the server of `url` which file the part is of; empty where that is not known."""
-    try:
-        content = json.loads(note.read_text())
-        return str(content["validator"]) if content["url"] == url else ""
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def _total(headers: Message) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from srgan.data.catalogue import DIGESTS, GREY, Dataset, RemoteFile, pixel_digest, read_catalogue
+from srgan.data.catalogue import CATALOGUE, DIGESTS, GREY, Dataset, RemoteFile, pixel_digest
 from srgan.data.download import digest_of, download
 from srgan.data.pairs import Pair, PairFolders, complete, pair_folders
 from srgan.errors import DataError, ImageError
@@ -36,10 +36,9 @@ def fetch(name: str, root: Path, *, keep: bool = False) -> list[Path]:
     `keep`: leave the archives in `<root>/.fetch`. Raises DataError for an unknown name, when no source works,
     when the disk is too small, or when something else lies in the set's place.
     """
-    catalogue = read_catalogue()
-    if name not in catalogue:
-        raise DataError(f"There is no set {name!r}; known are {', '.join(catalogue)}.")
-    dataset, staging = catalogue[name], root / STAGING
+    if name not in CATALOGUE:
+        raise DataError(f"There is no set {name!r}; known are {', '.join(CATALOGUE)}.")
+    dataset, staging = CATALOGUE[name], root / STAGING
     log.info(f"{dataset.title}, licence: {dataset.licence}.")
     places = _places(dataset, root)
     receipt = staging / f"{name}.json"

@@ -89,7 +89,7 @@ def pair_by_mark(folder: Path) -> Pairing:
 def complete(pairing: Pairing) -> list[Pair]:
     """The pairs; a warning counts LRs that are not used. Raises DataError that names the first HR without an LR."""
     if pairing.unpaired:
-        raise DataError(f"{pairing.unpaired[0]}; without any LR the exact bicubic makes them all.")
+        raise DataError(f"{pairing.unpaired[0]}.")
     if pairing.spare:
         log.warning(f"LR images without an HR are not used: {len(pairing.spare)}, the first is {pairing.spare[0]}.")
     return pairing.pairs
@@ -152,7 +152,8 @@ def pair_by_name(hrs: Sequence[tuple[str, Path]], lrs: Sequence[tuple[str, Path]
         if lr is None and lr_folder:
             marked_hr = _MARKED.fullmatch(path.stem)
             expected = f"{marked_hr['name']}_LR" if marked_hr else f"{path.stem}x4"
-            unpaired.append(f"{path} has no LR in {lr_folder} (looked for {expected}{path.suffix})")
+            looked_for = f"{path} has no LR in {lr_folder} (looked for {expected}{path.suffix})"
+            unpaired.append(f"{looked_for}; without any LR the exact bicubic makes them all")
         if lr is not None and (owner := owners.setdefault(lr, path)) != path:
             unpaired.append(f"{owner} and {path} would share the LR {lr}; rename one of them")
         pairs.append(Pair(name=name, hr=path, lr=lr))
