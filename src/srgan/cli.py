@@ -43,11 +43,7 @@ _LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
 _OF_THE_MACHINE = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOMEM}
 )
-"""OSErrors that no other code turned into a sentence: no permission, no space."""
-_OF_A_NAME = frozenset(
-    {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO}
-)
-"""OSErrors that a file's name explains: a folder is there or missing, the name is too long, its disk is damaged."""
+"""OSErrors that need no file's name to be understood: no permission, no space."""
 _NO_MEMORY = re.compile(
     r"failed to map segment|(cannot|can't|unable to|tried to) allocate|out of memory|bad_alloc|start new thread",
     re.IGNORECASE,
@@ -103,7 +99,7 @@ def _unexpected(error: Exception) -> int:
                 missing = missing_extra(extra, f"this command (it uses '{top}')")
                 log.error(f"error: {missing}")
                 return missing.exit_code
-    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE | (_OF_A_NAME if error.filename else set()):
+    if isinstance(error, OSError) and error.strerror and (error.filename or error.errno in _OF_THE_MACHINE):
         where = f"{error.filename}: " if error.filename else ""
         log.error(f"error: {where}{error.strerror}.")
         return 2

@@ -38,7 +38,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror or error if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"the settings file {path} cannot be read: {reason}.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # AttributeError: `!!timestamp x`
         raise SettingsError(f"{path} is not valid YAML: {printable(' '.join(str(error).split()))}") from error
     if loaded is None:
         return {}
@@ -183,24 +183,16 @@ def _expected(hint: Any) -> str:
 
 
 def _check_structure(text: str, path: Path) -> None:
-    """Refuse nested values, aliases ("billion laughs" cost gigabytes), tags, and a key that occurs twice."""
+    """Refuse nested values, which aliases multiply to gigabytes ("billion laughs"), and a key that occurs twice."""
     import yaml
 
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise SettingsError(f"{path}: YAML aliases (*name) are not allowed in settings.")
-        if getattr(event, "tag", None) is not None:  # `!!timestamp x` is an AttributeError in PyYAML
-            raise SettingsError(f"{path}: YAML tags (!!name) are not allowed in settings.")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > 3:
-                raise SettingsError(f"{path}: settings are flat, but its values are nested {depth} deep.")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
     root = yaml.compose(text, Loader=yaml.SafeLoader)
-    if isinstance(root, yaml.MappingNode):
-        names = [str(key.value).replace("-", "_") for key, _ in root.value]
-        for name in names:
-            if names.count(name) > 1:
-                raise SettingsError(f"{path}: '{printable(name)}' occurs twice.")
+    if not isinstance(root, yaml.MappingNode):
+        return  # read_yaml says what it is
+    names = [str(key.value).replace("-", "_") for key, _ in root.value]
+    for name, (_, value) in zip(names, root.value, strict=True):
+        items = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        if not all(isinstance(item, yaml.ScalarNode) for item in items):
+            raise SettingsError(f"{path}: settings are flat, but the value of '{printable(name)}' is nested.")
+        if names.count(name) > 1:
+            raise SettingsError(f"{path}: '{printable(name)}' occurs twice.")

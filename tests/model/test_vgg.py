@@ -1,6 +1,5 @@
 """phi_ij: agreement with NumPy, as deep as asked, frozen, open to the gradient; and the files that VGG19 is read from."""
 
-import sys
 from pathlib import Path
 
 import h5py
@@ -10,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from srgan.errors import MissingExtra, WeightsError
+from srgan.errors import WeightsError
 from srgan.model.vgg import LAYERS, VGG19, read_vgg
 from tests.model import numpy_networks
 from tests.support import random_vgg
@@ -110,14 +109,6 @@ def test_theano_s_order_of_axes_is_refused(tmp_path):
             file.create_dataset(f"{layer.keras}/{layer.keras}_W_1:0", shape=layer.shape, dtype="f4")
             file.create_dataset(f"{layer.keras}/{layer.keras}_b_1:0", shape=layer.shape[:1], dtype="f4")
     with pytest.raises(WeightsError, match=r"conv1_1\.weight is \(3, 3, 64, 3\), but VGG19's is \(64, 3, 3, 3\)"):
-        read_vgg(path)
-
-
-def test_without_h5py_a_sentence(tmp_path, monkeypatch):
-    path = tmp_path / "notop.h5"
-    path.touch()
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(MissingExtra, match=r"h5py.*'train', which is not installed"):
         read_vgg(path)
 
 

@@ -31,8 +31,6 @@ class FetchSettings:
     """Names of the sets: div2k (4.3 GB), set5, set14, bsd100, vgg19 (80 MB), niqe."""
     to: Path = Path("data")
     """Data folder. Files that exist are verified and kept."""
-    keep: bool = False
-    """Keep the downloaded archives, in .fetch below the data folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +81,7 @@ def _fetch(argv: list[str]) -> int:
     if not settings.sets:
         raise UsageError("srgan data fetch needs one or more of div2k, set5, set14, bsd100, vgg19, niqe.")
     for name in settings.sets:
-        for place in fetch(name.lower(), settings.to, keep=settings.keep):
+        for place in fetch(name.lower(), settings.to):
             print(place)
     return 0
 

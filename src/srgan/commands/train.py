@@ -4,7 +4,7 @@ import argparse
 import json
 import logging
 import os
-import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from srgan import config, flags
 from srgan.errors import DataError, UsageError
 from srgan.fs import atomic_write
-from srgan.train.folder import RunFolder
+from srgan.train.folder import NETWORK, RunFolder
 from srgan.train.recipes import RECIPES
 from srgan.train.settings import TrainSettings
 
@@ -134,16 +134,10 @@ def _evaluate(settings: TrainSettings, folder: RunFolder) -> None:
             f"{root} holds no test set ({', '.join(TEST_SETS.values())}): nothing was scored. srgan data fetch set5"
         )
         return
-    parts = folder.root / ".evaluation"
-    parts.mkdir(exist_ok=True)
     documents = {}
-    for phase in ("pretrain", "adversarial"):
-        model = folder.best(phase)
-        part = parts / f"{model.stem}.json"
-        if model.exists() and not part.exists():
-            words = ["--model", str(model), "--data", str(root), "--sets", *sets, "--json", str(part)]
-            evaluate.main(words)
-        if part.exists():
+    with tempfile.TemporaryDirectory(prefix="srgan-") as parts:
+        for model in filter(Path.exists, map(folder.best, NETWORK)):
+            part = Path(parts, f"{model.stem}.json")
+            evaluate.main(["--model", str(model), "--data", str(root), "--sets", *sets, "--json", str(part)])
             documents[model.stem] = json.loads(part.read_text(encoding="utf-8"))
     atomic_write(folder.root / "evaluation.json", f"{json.dumps(documents, indent=1)}\n".encode())
-    shutil.rmtree(parts)

@@ -107,7 +107,7 @@ def check(root: Path, *, against: Path | None = None, min_side: int = 96) -> Rep
                 group.checks.append(result)
                 done += 1
                 bar.update(done)
-            _judge(group, min_side)
+            _add_findings(group, min_side)
     return Report(groups=groups, leaks=_leaks(groups))
 
 
@@ -168,7 +168,7 @@ def _group(role: str, folder: Path, pairing: pairs.Pairing) -> Group:
     return Group(role, folder, pairing.pairs, findings)
 
 
-def _judge(group: Group, min_side: int) -> None:
+def _add_findings(group: Group, min_side: int) -> None:
     """Add what the images that were decoded show."""
     group.findings += [finding for result in group.checks for finding in result.findings]
     decoded = [result for result in group.checks if result.height]

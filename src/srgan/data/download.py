@@ -86,7 +86,7 @@ def _from_mirror(url: str, part: Path, length: int, digest: str, bar: Progress |
     """Fill `part` from one address until it is whole and right. Raises MirrorFailed."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise MirrorFailed("is not an http address")
-    fruitless, most = 0, _size(part)
+    failures, largest = 0, _size(part)
     while True:
         pause = 0.0
         try:
@@ -103,11 +103,11 @@ def _from_mirror(url: str, part: Path, length: int, digest: str, bar: Progress |
             pause = _retry_after(error.headers)
         except _BROKEN as error:
             reason = f"no answer ({getattr(error, 'reason', None) or error or type(error).__name__})"
-        fruitless, most = (0, _size(part)) if _size(part) > most else (fruitless + 1, most)
-        if fruitless >= TRIES:
+        failures, largest = (0, _size(part)) if _size(part) > largest else (failures + 1, largest)
+        if failures >= TRIES:
             raise MirrorFailed(reason)
         log.info(f"{url} {reason}; trying again.")
-        time.sleep(min(max(pause, PAUSE * 2**fruitless), LONGEST_PAUSE))
+        time.sleep(min(max(pause, PAUSE * 2**failures), LONGEST_PAUSE))
     if digest and (received := digest_of(part, digest)) != digest:
         part.unlink()
         raise MirrorFailed(f"sent other bytes than expected ({received}, expected {digest})")

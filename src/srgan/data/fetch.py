@@ -30,11 +30,11 @@ STAGING = ".fetch"
 _SMALL_FILE = 1 << 20
 
 
-def fetch(name: str, root: Path, *, keep: bool = False) -> list[Path]:
+def fetch(name: str, root: Path) -> list[Path]:
     """Fetch a data set of the catalogue below `root`, or verify the one that is there; returns its places.
 
-    `keep`: leave the archives in `<root>/.fetch`. Raises DataError for an unknown name, when no source works,
-    when the disk is too small, or when something else lies in the set's place.
+    Raises DataError for an unknown name, when no source works, when the disk is too small, or when something else
+    lies in the set's place.
     """
     if name not in CATALOGUE:
         raise DataError(f"There is no set {name!r}; known are {', '.join(CATALOGUE)}.")
@@ -58,9 +58,8 @@ def fetch(name: str, root: Path, *, keep: bool = False) -> list[Path]:
             log.warning(f"This source failed: {error}")
             continue
         _write_receipt(places, receipt)
-        if not keep:
-            for archive in archives:
-                archive.unlink(missing_ok=True)
+        for archive in archives:
+            archive.unlink(missing_ok=True)
         return places
     raise DataError(f"{dataset.title} could not be fetched. " + " ".join(dict.fromkeys(failures)))
 

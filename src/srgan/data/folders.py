@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from srgan.data.pairs import Pair, PairFolders, complete, pair_by_mark, pair_by_name, pair_folders
-from srgan.errors import DataError, missing_extra
+from srgan.errors import DataError
 from srgan.image.files import SUFFIXES, find_images, find_images_and_others
 
 log = logging.getLogger("srgan")
@@ -67,11 +67,8 @@ def validation_pairs(root: Path) -> list[Pair]:
 
 
 def sample_pairs() -> tuple[list[Pair], list[Pair]]:
-    """Training and validation photographs in the public domain, from scikit-image. Raises MissingExtra."""
-    try:
-        folder = Path(str(resources.files("skimage"))) / "data"
-    except ModuleNotFoundError as error:
-        raise missing_extra("train", "Training without a data folder uses the images of scikit-image and") from error
+    """Training and validation photographs in the public domain, from scikit-image."""
+    folder = Path(str(resources.files("skimage"))) / "data"
     training, validation = (
         [Pair(name=name, hr=folder / name, lr=None) for name in names] for names in (SAMPLE_TRAINING, SAMPLE_VALIDATION)
     )

@@ -229,11 +229,7 @@ def gather(
 
     def copy(i: int) -> None:
         image, top, left, symmetry = (int(values[i]) for values in batch)
-        if isinstance(images, ImageFiles):
-            lr_crop, hr_crop = images.crop(image, top, left, side)
-        else:
-            lr_crop = images.lr(image)[top : top + side, left : left + side]
-            hr_crop = images.hr(image)[SCALE * top : SCALE * top + crop, SCALE * left : SCALE * left + crop]
+        lr_crop, hr_crop = images.crop(image, top, left, side)
         lr[i], hr[i] = apply_symmetry(lr_crop, symmetry), apply_symmetry(hr_crop, symmetry)
 
     for _ in (pool.map if pool else map)(copy, range(len(lr))):

@@ -106,6 +106,11 @@ class PackedImages:
         """Of all HRs together."""
         return float((self.heights * self.widths).sum()) / 1e6
 
+    def crop(self, position: int, top: int, left: int, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """LR (side, side, 3) and HR (4 side, 4 side, 3) at `top`, `left`, views; all in LR pixels."""
+        lr, hr = self.lr(position), self.hr(position)
+        return lr[top : top + side, left : left + side], hr[4 * top : 4 * (top + side), 4 * left : 4 * (left + side)]
+
     def hr(self, position: int) -> NDArray[np.uint8]:
         """The HR of an image, (H, W, 3), a view."""
         return self._view(self.hr_offsets[position], self.heights[position], self.widths[position])

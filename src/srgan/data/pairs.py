@@ -142,13 +142,13 @@ def pair_by_name(hrs: Sequence[tuple[str, Path]], lrs: Sequence[tuple[str, Path]
     Without an `lr_folder` no LR is missing.
     """
     unpaired = [f"{a} and {b} are both image {name}; keep one of them" for name, a, b in (*_twice(hrs), *_twice(lrs))]
-    names = {_composed(name) for name, _ in hrs}
-    exact = {_composed(name): path for name, path in lrs}
+    names = {_nfc(name) for name, _ in hrs}
+    exact = {_nfc(name): path for name, path in lrs}
     marked = {_MARK.sub("", name): path for name, path in exact.items() if name not in names}
     pairs: list[Pair] = []
     owners: dict[Path, Path] = {}
     for name, path in hrs:
-        lr = exact.get(_composed(name)) or marked.get(_composed(name)) or marked.get(_MARK.sub("", _composed(name)))
+        lr = exact.get(_nfc(name)) or marked.get(_nfc(name)) or marked.get(_MARK.sub("", _nfc(name)))
         if lr is None and lr_folder:
             marked_hr = _MARKED.fullmatch(path.stem)
             expected = f"{marked_hr['name']}_LR" if marked_hr else f"{path.stem}x4"
@@ -165,12 +165,12 @@ def _twice(files: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, Path, Path]
     """Each name that two files have, with both."""
     first: dict[str, Path] = {}
     for name, path in files:
-        other = first.setdefault(_composed(name), path)
+        other = first.setdefault(_nfc(name), path)
         if other is not path:
             yield name, other, path
 
 
-def _composed(name: str) -> str:
+def _nfc(name: str) -> str:
     """A name with composed letters: file systems and archives differ in them."""
     return unicodedata.normalize("NFC", name)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
-from srgan.errors import MissingExtra, WeightsError, missing_extra
+from srgan.errors import WeightsError
 from srgan.fs import first_line
 
 MEAN_BGR = (103.939, 116.779, 123.68)
@@ -97,7 +97,7 @@ def read_vgg(path: Path) -> dict[str, NDArray[np.float32]]:
         raise WeightsError(f"{path}: VGG19 is read from .safetensors, .npz or Keras's .h5, not from '{path.suffix}'.")
     try:
         tensors = readers[suffix](path)
-    except MissingExtra:
+    except ModuleNotFoundError:  # h5py: the command line names the extra
         raise
     except Exception as error:  # each format's library has its own exceptions for a damaged file
         raise WeightsError(f"{path} cannot be read as VGG19 ({type(error).__name__}: {first_line(error)}).") from error
@@ -116,11 +116,11 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
         tensors = {name: file[name] for name in file.files}
     for layer in LAYERS.values():
         if f"{layer.name}.q" in tensors:
-            tensors[f"{layer.name}.weight"] = _unpacked(tensors, layer.name)
+            tensors[f"{layer.name}.weight"] = _dequantised(tensors, layer.name)
     return tensors
 
 
-def _unpacked(packed: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float32]:
+def _dequantised(packed: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float32]:
     """A kernel, stored (3, 3, in, out): 8-bit values (steps of `scale` above `low`), then a float tail."""
     scale, low = packed[f"{name}.scale_min"]
     head = (packed[f"{name}.q"] * scale + low).astype(np.float32)
@@ -130,10 +130,8 @@ def _unpacked(packed: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float
 
 def _read_keras(path: Path) -> dict[str, NDArray[Any]]:
     """A layer is a group; whatever its data sets are called, the kernel (3, 3, in, out) has four axes."""
-    try:
-        import h5py
-    except ModuleNotFoundError:
-        raise missing_extra("train", f"Reading Keras's file {path} (by h5py)") from None
+    import h5py
+
     tensors: dict[str, NDArray[Any]] = {}
     with h5py.File(path) as file:
         root = file.get("model_weights", file)

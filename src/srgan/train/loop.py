@@ -108,10 +108,10 @@ class FiniteWatch:
         first = int(self.first)
         if first:
             raise Diverged(
-                f"training diverged in phase {self.phase.name} at step {first}: {self._culprits()} not finite."
+                f"training diverged in phase {self.phase.name} at step {first}: {self._not_finite()} not finite."
             )
 
-    def _culprits(self) -> str:
+    def _not_finite(self) -> str:
         buffers = self.phase.generator.named_buffers()
         losses = [name for name, value in self.losses.items() if not torch.isfinite(value).all()]
         statistics = [name for name, value in buffers if not torch.isfinite(value).all()]

@@ -139,9 +139,9 @@ def _prepare(settings: TrainSettings, stack: contextlib.ExitStack) -> tuple[Job,
 
 
 def _run_phase(
-    name: str, job: Job, checkpoint: Checkpoint | None, previous: Generator | None, stop: StopSignal, slower: float
+    name: str, job: Job, checkpoint: Checkpoint | None, previous: Generator | None, stop: StopSignal, rate_factor: float
 ) -> Phase:
-    """The phase after its last step, or after a signal. `slower`: factor on the learning rate."""
+    """The phase after its last step, or after a signal. `rate_factor`: on its learning rates."""
     # The phase at its start.
     s, settings, ranks = job.settings.schedule, job.settings, job.ranks
     own = checkpoint if checkpoint is not None and checkpoint.phase == name else None
@@ -155,7 +155,7 @@ def _run_phase(
     peak, decay = (s.pretrain_learning_rate, s.pretrain_decay) if name == "pretrain" else (s.learning_rate, s.decay)
 
     def rate(step: int) -> float:
-        return slower * loop.learning_rate(step, steps=steps, peak=peak, decay=decay, drop=s.drop, warmup=s.warmup)
+        return rate_factor * loop.learning_rate(step, steps=steps, peak=peak, decay=decay, drop=s.drop, warmup=s.warmup)
 
     # Its batches.
     sampler = CropSampler(

@@ -144,11 +144,11 @@ def batchnorm_gap(generator: Generator, lr_unit: torch.Tensor) -> float:
     """Mean difference, in levels of 255, between the output in training mode and in evaluation mode; 0 when frozen."""
     was = generator.training
     evaluated = generator.eval()(lr_unit)
-    twin = Generator(generator.config).to(lr_unit).train()  # with BatchNorms that wait for no other process
-    twin.load_state_dict(generator.state_dict())
+    plain = Generator(generator.config).to(lr_unit).train()  # with BatchNorms that wait for no other process
+    plain.load_state_dict(generator.state_dict())
     if generator.batchnorm_frozen:
-        freeze_batchnorm(twin)
-    gap = (twin(lr_unit) - evaluated).abs().mean() * 127.5
+        freeze_batchnorm(plain)
+    gap = (plain(lr_unit) - evaluated).abs().mean() * 127.5
     generator.train(was)
     return float(gap)
 
