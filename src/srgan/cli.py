@@ -57,37 +57,61 @@ class Terminated(BaseException):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's) and return its exit code."""
-    return exit_code_of(_dispatch, sys.argv[1:] if argv is None else argv)
+    with _exit_code(sys.argv[1:] if argv is None else argv) as run:
+        name, *rest = run.argv or ["--help"]
+        if name in ("-h", "--help"):
+            print(_help())
+            run.code = 0 if run.argv else 2
+        elif name in ("-V", "--version"):
+            print(f"srgan {__version__}")
+        elif name not in COMMANDS:
+            raise UsageError(f"there is no command '{name}'.{did_you_mean(name, COMMANDS)} `srgan --help` lists them.")
+        else:
+            run.code = importlib.import_module(f"srgan.commands.{name}").main(rest) or 0
+    return run.code
 
 
 def exit_code_of(command: Callable[[list[str]], int | None], argv: Sequence[str]) -> int:
-    """Run `command` with messages on stderr, and turn errors and signals into a sentence and an exit code.
+    """The exit code of another command line than `srgan`, with the same messages."""
+    with _exit_code(argv) as run:
+        run.code = command(run.argv) or 0
+    return run.code
+
+
+class _Run:
+    """One command line: its words without --quiet and --verbose, and its exit code."""
+
+    def __init__(self, argv: list[str]) -> None:
+        self.argv, self.code = argv, 0
+
+
+@contextlib.contextmanager
+def _exit_code(argv: Sequence[str]) -> Iterator[_Run]:
+    """Messages of the block on stderr; its errors and signals become a sentence and the exit code.
 
     0 done; 1 a bug; 2 the user's input; 3 diverged; 130 Ctrl-C; 143 SIGTERM; 129 SIGHUP.
     """
     _keep_streams_open()
     _catch_signals()
-    with _logging(argv) as rest:
-        return _exit_code(command, rest) or _lost_output()
-
-
-def _exit_code(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
-    try:
-        return command(argv) or 0
-    except SrganError as error:
-        log.error(f"error: {error}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        log.error("stopped by Ctrl-C")
-        return 130
-    except Terminated as error:
-        number = signal.Signals(error.args[0])
-        log.error(f"stopped by {number.name}")
-        return 128 + number
-    except SystemExit as error:  # the option parser: 0 after --help, 2 after a wrong option
-        return error.code if isinstance(error.code, int) else 2
-    except Exception as error:
-        return _unexpected(error)
+    with _logging(argv) as words:
+        run = _Run(words)
+        try:
+            yield run
+        except SrganError as error:
+            log.error(f"error: {error}")
+            run.code = error.exit_code
+        except KeyboardInterrupt:
+            log.error("stopped by Ctrl-C")
+            run.code = 130
+        except Terminated as error:
+            number = signal.Signals(error.args[0])
+            log.error(f"stopped by {number.name}")
+            run.code = 128 + number
+        except SystemExit as error:  # the option parser, after --help
+            run.code = error.code if isinstance(error.code, int) else 2
+        except Exception as error:
+            run.code = _unexpected(error)
+        run.code = run.code or _lost_output()
 
 
 def _unexpected(error: Exception) -> int:
@@ -111,20 +135,6 @@ def _unexpected(error: Exception) -> int:
     traceback.print_exc()
     log.error(f"{__version__}: this is a bug in srgan. Please report it with the lines above.")
     return 1
-
-
-def _dispatch(argv: list[str]) -> int:
-    if not argv or argv[0] in ("-h", "--help"):
-        print(_help())
-        return 0 if argv else 2
-    if argv[0] in ("-V", "--version"):
-        print(f"srgan {__version__}")
-        return 0
-    name, rest = argv[0], argv[1:]
-    if name not in COMMANDS:
-        raise UsageError(f"there is no command '{name}'.{did_you_mean(name, COMMANDS)} `srgan --help` lists them.")
-    module = importlib.import_module(f"srgan.commands.{name}")
-    return int(module.main(rest) or 0)
 
 
 def _help() -> str:

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from srgan.model import losses
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator
@@ -40,8 +39,9 @@ def nets(vgg: steps.Features | None, seed: int = 0) -> steps.AdversarialNets:
 
 
 def test_srgan_mse_has_the_pixels_as_content():
-    sr, hr = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
-    assert steps.content_loss(nets(None), "mse", sr, hr, sr, hr) == losses.pixel_mse(sr, hr)
+    lr, hr = (torch.rand(2, 3, side, side, dtype=torch.float64) for side in (4, 16))
+    values = steps.adversarial_step(nets(None), lr, hr, LossWeights(), "mse")
+    assert values["content"] == values["pixel"]
 
 
 @pytest.mark.parametrize("layer", ["22", "54"])
@@ -50,8 +50,8 @@ def test_content_is_equation_5_on_the_layer_that_was_asked_for(layer):
         return {"22": 3 * signed, "54": 7 * signed}
 
     sr, hr = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
-    wanted = losses.content(features(sr)[layer], features(hr)[layer])
-    assert steps.content_loss(nets(features), layer, sr, hr, sr, hr) == wanted
+    phi_sr, phi_hr = steps.content_features(nets(features), layer, sr, hr, sr, hr)
+    assert torch.equal(phi_sr, features(sr)[layer]) and torch.equal(phi_hr, features(hr)[layer])
 
 
 def gradient(layer: str, **weights: float) -> Tensor:

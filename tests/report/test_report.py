@@ -59,7 +59,8 @@ def test_whole_run(tmp_path):
     for expected in ("42.25", "28.49", "25.99", "26.00", "img_014", "BatchNorm", "f" * 64, "cpu", "0123456789abcdef"):
         assert expected in page.text, expected
     assert page.tags.count("img") == 16 and page.tags.count("h2") == 9 and page.tags.count("svg") == 5 + 5 + 3 + 3 + 7
-    assert run["state"] == "finished" and run["phases"]["pretrain"]["steps"] == 400
+    assert run["state"] == "finished" and run["phases"]["pretrain"]["steps"] == 400 and run["notes"] == []
+    assert run["samples"][0] == "pretrain_0000050.png" and run["settings"]["batch_size"] == 16
     assert len(run["phases"]["adversarial"]["health"]["d_real"]) == 8
     assert run["evaluation"]["srgan"]["sets"]["Set14"]["mean"]["psnr_y"] == 42.25
     best = run["best"]["adversarial"]

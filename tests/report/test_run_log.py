@@ -5,26 +5,8 @@ from typing import Any
 
 import pytest
 
-from srgan.report.run_log import Sample, read_run, seconds, state
+from srgan.report.run_log import read_run, seconds, state
 from tests.report.runs import START, write_evaluation, write_run
-
-
-def test_whole_run(tmp_path):
-    run = read_run(write_run(tmp_path / "paper", steps=400))
-    assert run.name == "paper" and [line["step"] for line in run.reports["pretrain"]] == list(range(50, 401, 50))
-    path = tmp_path / "paper" / "samples" / "pretrain_0000050.png"
-    assert len(run.validations["adversarial"]) == 8
-    assert run.samples[0] == Sample(phase="pretrain", step=50, path=path)
-    assert (run.settings["batch_size"], state(run), run.notes) == (16, "finished", [])
-
-
-def test_half_a_line_is_left_out(tmp_path):
-    folder = write_run(tmp_path / "run", steps=400, sheets=False)
-    whole = (folder / "journal.jsonl").read_text().splitlines(keepends=True)[:6]
-    (folder / "journal.jsonl").write_text("".join(whole) + '{"kind": "report", "phase": "pre')
-    run = read_run(folder)
-    assert len(run.reports["pretrain"]) == sum('"report"' in text for text in whole)
-    assert run.notes == ["1 broken line of journal.jsonl left out."] and state(run) == "unfinished"
 
 
 @pytest.mark.parametrize("junk", [b"", b"\n\n", b"\xff\xfe\n", b"[1]\nnull\n", b"[" * 100_000, b'{"kind": 3}\n'])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from srgan.serve.problems import Problem
-from srgan.serve.queue import JobQueue, ServeLimits, Stopped
+from srgan.serve.queue import JobQueue, ServeLimits
 
 
 def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -78,28 +78,6 @@ def test_a_full_queue_is_429_with_retry_after():
     assert problem.headers["Retry-After"] == "21"  # two wait, each takes 7 s
 
 
-def test_a_cancelled_job_stops_at_its_next_tile():
-    async def main() -> None:
-        queue, begun, ended = job_queue(), threading.Event(), threading.Event()
-
-        def tiles(check: Callable[[int, int], None]) -> None:
-            begun.set()
-            try:
-                while True:
-                    check(1, 9)
-                    time.sleep(0.001)
-            except Stopped:
-                ended.set()
-
-        task = await start(queue, tiles)
-        await asyncio.to_thread(begun.wait)
-        task.cancel()
-        assert await asyncio.to_thread(ended.wait, 10)
-        await queue.run(lambda p: None)  # the worker is free again
-
-    run(main)
-
-
 def test_a_worker_is_free_when_its_thread_ends():
     async def main() -> bool:
         queue, gate = job_queue(), threading.Event()
@@ -130,16 +108,6 @@ def test_a_job_over_its_time_is_503():
     problem = run(main)
     assert (problem.status, problem.kind) == (503, "time")
     assert "33 % were done" in problem.detail
-
-
-def test_a_failed_job_frees_its_worker():
-    async def main() -> int:
-        queue = job_queue()
-        with pytest.raises(ZeroDivisionError):
-            await queue.run(lambda p: 1 / 0)
-        return await queue.run(lambda p: 7)
-
-    assert run(main) == 7
 
 
 def test_drain():

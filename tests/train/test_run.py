@@ -244,28 +244,25 @@ def test_two_runs_cannot_share_a_folder(tmp_path, capsys):
     assert "another run" in capsys.readouterr().err
 
 
-def test_adversarial_alone_needs_a_generator(tmp_path, capsys):
-    assert train(tmp_path / "run", "--phase", "adversarial") == 2
-    assert "--init" in capsys.readouterr().err
-
-
 def test_adversarial_alone_from_a_file(undisturbed, tmp_path):
     start = undisturbed / "generators" / "srresnet_0000006.safetensors"
     assert train(tmp_path / "run", "--phase", "adversarial", "--init", str(start)) == 0
     assert_same(last_state(undisturbed), last_state(tmp_path / "run"))
 
 
-def test_init_of_another_network_is_refused(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--phase", "adversarial"], "--init"),
+        (["--init", "other.safetensors"], "blocks=2"),
+        (["--recipe", "paper", "--content", "vgg54"], "srgan data fetch vgg19"),
+    ],
+)
+def test_what_a_run_cannot_start_from_is_named(words, sentence, tmp_path, capsys):
     other = random_weights(GeneratorConfig(blocks=2, width=4))
     weights.write(tmp_path / "other.safetensors", other.tensors, config=other.config, metadata={})
-    assert train(tmp_path / "run", "--init", str(tmp_path / "other.safetensors")) == 2
-    assert "blocks=2" in capsys.readouterr().err
-
-
-def test_content_vgg54_without_vgg19_says_where_to_get_it(undisturbed, tmp_path, capsys):
-    words = ["--recipe", "paper", "--content", "vgg54", "--phase", "adversarial"]
-    assert train(tmp_path / "run", *words, "--init", str(undisturbed / "srresnet.safetensors")) == 2
-    assert "srgan data fetch vgg19" in capsys.readouterr().err
+    assert train(tmp_path / "run", *words) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_real_vgg19_and_real_pictures(data, tmp_path):

@@ -60,6 +60,8 @@ def test_free_to_change_are_settings():
         ({"discriminator_rate": float("inf")}, "discriminator_rate is a number of at least 0, got inf"),
         ({"ema": 1.0}, "ema is a number from 0 to less than 1"),
         ({"degrade": True, "loader": "device"}, "degrade compresses the crops on the CPU"),
+        ({"texture_weight": 1.0}, r"texture_weight.*discriminator features"),
+        ({"discriminator": "features", "content": "mse"}, r"features.*VGG19.*--content vgg54"),
     ],
 )
 def test_a_wrong_value_is_a_sentence(values, words):

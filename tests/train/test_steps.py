@@ -1,6 +1,7 @@
 """The adversarial step: each loss by its weight, the discriminator on features and on shifted images."""
 
 import dataclasses
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +10,19 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from srgan.errors import SettingsError
 from srgan.model import losses
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import FEATURE_SCALES, Discriminator, FeatureDiscriminator
 from srgan.model.generator import Generator, init_weights
 from srgan.model.vgg import VGG19
-from srgan.train import recipes, steps
-from srgan.train.settings import LossWeights, TrainSettings
+from srgan.train import steps
+from srgan.train.settings import LossWeights
 from srgan.train.steps import AdversarialNets, Shift
 from tests.support import random_vgg
 from tests.train.small import assert_same, journal, last_state, train
 
 CPU = torch.device("cpu")
+SOURCE = Path(steps.__file__).parents[1]
 OFF = torch.autocast("cpu", enabled=False)
 NO_WEIGHTS = dict.fromkeys((field.name for field in dataclasses.fields(LossWeights)), 0.0)
 
@@ -91,6 +92,22 @@ def test_each_loss_weight_changes_the_gradient_and_shows_in_the_journal(name, vg
     assert train(tmp_path / "run", "--phase", "both", "--grid-weight", "1") == 0
     last = journal(tmp_path / "run", "report")[-1]
     assert last["phase"] == "adversarial" and {"content", "adversarial", *reported} <= last["loss"].keys()
+
+
+def test_eight_calls_from_the_command_line_to_the_loss(vgg_file, tmp_path, monkeypatch):
+    """Those that docs/development.md names."""
+    calls: list[str] = []
+    content = losses.content
+
+    def recorded(*features: Tensor) -> Tensor:
+        frames = [frame for frame in inspect.stack(0)[1:] if Path(frame.filename).is_relative_to(SOURCE)]
+        calls[:] = [f"{Path(frame.filename).stem}.{frame.function}" for frame in reversed(frames)]
+        return content(*features)
+
+    monkeypatch.setattr(losses, "content", recorded)
+    assert train(tmp_path / "run", "--content", "vgg54", "--vgg", str(vgg_file)) == 0
+    steps = "train.main run.train run._run_phase loop.run_steps phases.step steps.adversarial_step".split()
+    assert calls == ["cli.main", *steps]  # and the loss itself
 
 
 def test_the_texture_loss_adds_its_own_gradient(vgg):
@@ -202,16 +219,7 @@ def test_a_resumed_run_keeps_shifting(vgg_file, tmp_path, capsys):
     assert "have another discriminator" in capsys.readouterr().err
 
 
-def test_texture_needs_the_discriminator_on_features_and_the_paper_has_none():
-    with pytest.raises(SettingsError, match=r"texture_weight.*discriminator features"):
-        TrainSettings.flat(texture_weight=1.0)
-    assert TrainSettings.flat(texture_weight=1.0, discriminator="features").losses.texture_weight == 1.0
-    assert recipes.paper().losses.texture_weight == 0.0
-
-
 def test_the_discriminator_on_features_needs_vgg19(tmp_path, capsys):
-    with pytest.raises(SettingsError, match=r"features.*VGG19.*--content vgg54"):
-        TrainSettings.flat(discriminator="features", content="mse")
     assert train(tmp_path / "run", "--content", "vgg54", "--discriminator", "features") == 2
     error = capsys.readouterr().err
     assert "VGG19" in error and "srgan data fetch vgg19" in error

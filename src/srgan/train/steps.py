@@ -84,7 +84,8 @@ def adversarial_step(
     # The order of these terms decides the order in which autograd adds gradients at `sr`, so it decides the bits.
     with nets.autocast:
         adversarial = losses.adversarial(fp32(nets.discriminator(input_sr)))
-    content = content_loss(nets, layer, sr, hr_signed, input_sr, input_hr)
+    phi = content_features(nets, layer, sr, hr_signed, input_sr, input_hr)
+    content = losses.pixel_mse(sr, hr_signed) if phi is None else losses.content(*phi)
     parts = {"content": content, "adversarial": adversarial}
     loss_g = losses.perceptual(weights.content_weight * content, adversarial, weights.adversarial_weight)
 
@@ -116,27 +117,27 @@ def adversarial_step(
     }
 
 
-def content_loss(
+def content_features(
     nets: AdversarialNets,
     layer: str,
     sr: Tensor,
     hr: Tensor,
     input_sr: DiscriminatorInput,
     input_hr: DiscriminatorInput,
-) -> Tensor:
-    """Equation 5 on phi_`layer`, from the discriminator's features where it sees any; Equation 4 without VGG19.
+) -> tuple[Tensor, Tensor] | None:
+    """phi_`layer` of sr and hr, from the discriminator's features where it sees any; None without VGG19.
 
     sr, hr (N, 3, S, S) in [-1, 1]. The discriminator's features may be those of shifted images (`Shift`).
     """
     if isinstance(input_sr, Mapping) and isinstance(input_hr, Mapping):
-        return losses.content(fp32(input_sr[layer]), fp32(input_hr[layer]))
+        return fp32(input_sr[layer]), fp32(input_hr[layer])
     if nets.vgg is None:
-        return losses.pixel_mse(sr, hr)
+        return None
     with nets.autocast:
         with torch.no_grad():
             phi_hr = nets.vgg(hr)[layer]
         phi_sr = nets.vgg(sr)[layer]
-    return losses.content(fp32(phi_sr), fp32(phi_hr))
+    return fp32(phi_sr), fp32(phi_hr)
 
 
 def update(optimizer: torch.optim.Optimizer, loss: Tensor, sync_gradients: SyncGradients) -> Tensor:
