@@ -38,7 +38,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror or error if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"the settings file {path} cannot be read: {reason}.") from error
-    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # AttributeError: `!!timestamp x`
+    except (
+        yaml.YAMLError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # PyYAML's, of wrong tags
         raise SettingsError(f"{path} is not valid YAML: {printable(' '.join(str(error).split()))}") from error
     if loaded is None:
         return {}

@@ -1,5 +1,6 @@
 """Crops as a function of (seed, phase, step), inside their images, uniform, and paired."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from srgan.data.crops import Crops, apply_symmetry, crops
 from srgan.data.loader import CropSampler, gather
+from srgan.data.packed import PackedImages
 from srgan.errors import DataError
 
 HEIGHTS = np.array([24, 25, 60, 33, 100])
@@ -112,7 +114,7 @@ def test_crop_and_its_lr_meet():
     y, x = np.mgrid[0:40, 0:33]
     lrs = [np.stack([y, x, np.full_like(y, n)], axis=2).astype(np.uint8) for n in range(5)]
     hrs = [lr.repeat(4, axis=0).repeat(4, axis=1) for lr in lrs]
-    pack: Any = SimpleNamespace(lr=lambda i: lrs[i], hr=lambda i: hrs[i])
+    pack = SimpleNamespace(crop=partial(PackedImages.crop, SimpleNamespace(lr=lrs.__getitem__, hr=hrs.__getitem__)))
     batch = sample(batch=64, heights=np.full(5, 40), widths=np.full(5, 33))
     assert set(batch.symmetry.tolist()) == set(range(8))
     lr, hr = gather(pack, batch, 96)

@@ -46,10 +46,7 @@ def main(argv: list[str]) -> int:
     settings: Serve = flags.parse(
         Serve(), argv, prog="srgan serve", description="A page to try it, and an HTTP service."
     )
-    from srgan.serve.app import Server, create_app
-    from srgan.serve.models import ModelPool
     from srgan.serve.security import is_loopback
-    from srgan.serve.service import Service
 
     token = settings.token or os.environ.get("SRGAN_TOKEN") or None
     exposed = not is_loopback(settings.host)
@@ -62,6 +59,15 @@ def main(argv: list[str]) -> int:
         if token is None:
             token = secrets.token_urlsafe(24)
             log.warning("the token of this service is %s", token)
+    _serve(settings, token, exposed)
+    return 0
+
+
+def _serve(settings: Serve, token: str | None, exposed: bool) -> None:
+    from srgan.serve.app import Server, create_app
+    from srgan.serve.models import ModelPool
+    from srgan.serve.service import Service
+
     # The port first, so that a taken one is reported before the models are loaded.
     with _listen(settings.host, settings.port) as listener:
         pool = ModelPool(settings.model, engine=settings.engine, precision=settings.precision, memory=settings.memory)
@@ -69,7 +75,6 @@ def main(argv: list[str]) -> int:
         app = create_app(service, token=token, hosts=settings.allow_host, any_host=exposed)
         log.info("serving %s%s; Ctrl-C stops", ", ".join(pool.names), " and their mixtures" if pool.mixes else "")
         Server(app, service).run(sockets=[listener])
-    return 0
 
 
 def _listen(host: str, port: int) -> socket.socket:
