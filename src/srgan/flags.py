@@ -57,7 +57,9 @@ def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description:
     given, rest = read([*map(_with_hyphens, argv[:end]), *argv[end:]])
     if rest:
         what = "there is no option" if rest[0].startswith("-") else "one word too many:"
-        guess = did_you_mean(rest[0].partition("=")[0], [f for action in parser._actions for f in action.option_strings])
+        guess = did_you_mean(
+            rest[0].partition("=")[0], [f for action in parser._actions for f in action.option_strings]
+        )
         raise UsageError(f"{what} {printable(rest[0])}.{guess} `{prog} --help` lists the options.")
     try:
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(given).items()}
