@@ -104,6 +104,8 @@ def test_still_without_its_end_mark(form, length, caplog):
     assert not caplog.records
     np.testing.assert_array_equal(files.read_image(held(data[:-length])).pixels, whole)
     assert caplog.messages == ["a ends without its end mark; the file may be cut."]
+    files.read_image(held(data + bytes(9)))
+    assert len(caplog.messages) == 1
 
 
 def test_jpeg_without_its_last_pixels():
@@ -459,6 +461,15 @@ def test_deep_frames_are_named(caplog):
     data = deep[:33] + png_chunk(b"acTL", bytes([0, 0, 0, 2, 0, 0, 0, 0])) + png_chunk(b"fcTL", bytes(26)) + deep[33:]
     assert Animation(held(data)).count == 1
     assert caplog.messages == ["a: 8 of its frames' 16 bits are read."]
+
+
+def test_depth_that_pillow_drops_is_named(caplog):
+    planes = np.moveaxis(corpus.smooth(3, np.uint16, 20, 30), 2, 0)
+    sgi = b"\x01\xda\0\2" + struct.pack(">4H", 3, 30, 20, 3) + bytes(500) + planes.astype(">u2").tobytes()
+    tiff = corpus.tiff(planes, photometric="rgb", planarconfig="separate", tile=(16, 16))
+    for data in (sgi, tiff):
+        assert files.read_image(held(data)).pixels.dtype == np.uint8
+    assert caplog.messages == ["a: 8 of its 16 bits are read."] * 2
 
 
 def test_a_still_gif_is_no_loop():

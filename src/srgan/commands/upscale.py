@@ -132,7 +132,12 @@ def _files_for_pipes(settings: UpscaleSettings) -> Iterator[UpscaleSettings]:
         if from_stdin:
             if sys.stdin is None:
                 raise UsageError("- is stdin, which is closed; pipe an image into it, or name a file.")
-            source.write_bytes(sys.stdin.buffer.read())
+            try:
+                source.write_bytes(sys.stdin.buffer.read())
+            except OSError as error:
+                raise UsageError(
+                    f"stdin is not copied to {folder}: {error.strerror}; set TMPDIR to another one."
+                ) from None
             settings = dataclasses.replace(settings, paths=(str(source),))
         if to_stdout:
             silent.enter_context(contextlib.redirect_stdout(io.StringIO()))  # no path among the bytes

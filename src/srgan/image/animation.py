@@ -71,11 +71,7 @@ class Animation:
             array = apply_orientation(stored, self._orientation)
             alpha = None if (array[..., 3] == 255).all() else array[..., 3].copy()
             milliseconds = round(duration) if math.isfinite(duration) and duration > 0 else 0
-            yield Frame(
-                pixels=array[..., :3].copy(),
-                alpha=alpha,
-                milliseconds=min(milliseconds, (1 << 24) - 1),
-            )
+            yield Frame(pixels=array[..., :3].copy(), alpha=alpha, milliseconds=min(milliseconds, (1 << 24) - 1))
 
     def _composed(self) -> Iterator[tuple[compose.Rgba, float]]:
         """The stored image, not upright, at each frame, and its milliseconds."""

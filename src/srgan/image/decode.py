@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from srgan.errors import ImageError
 from srgan.image import pillow
+from srgan.image import tiff_tags as tiff
 from srgan.image.colour import nclx_of, srgb_from_lab
 from srgan.image.png import check_text, has_frames, png_chunks, unread_metadata
 from srgan.image.source import (
@@ -29,18 +30,10 @@ from srgan.image.source import (
     reason,
     webp_chunks,
 )
-from srgan.image.tiff_tags import alpha_channels, bits, colours, full_pages, has_separate_tiles
 
 log = logging.getLogger("srgan")
 
-_LOADERS = {
-    "PNG": "pngload",
-    "JPEG": "jpegload",
-    "WebP": "webpload",
-    "TIFF": "tiffload",
-    "AVIF": "heifload",
-    "GIF": "gifload",
-}
+_LOADERS = {kind: f"{kind.lower()}load" for kind in ("PNG", "JPEG", "WebP", "TIFF", "GIF")} | {"AVIF": "heifload"}
 _COLOURS = {"srgb": 3, "rgb16": 3, "cmyk": 4}
 """Channels of colour of libvips' interpretations."""
 _TAKEN = "srgan takes grey, RGB and CMYK with 8 or 16 bits. Convert it first."
@@ -54,8 +47,10 @@ def decode_error(source: Source, error: Exception, limits: Limits) -> ImageError
     """The error for pixels that cannot be decoded: too slow, or damaged."""
     if "killed" in str(error):
         return ImageError(f"{name_of(source)} takes longer than {limits.seconds:g} s to decode (Limits.seconds).")
-    if match := re.search(r"(\w+) compression support is not|Compression (scheme \d+)", str(error)):
-        method = match[1] or match[2]
+    if match := re.search(
+        r"(\w+) compression support is not|Compression (scheme \d+)|data (precision \d+)", str(error)
+    ):
+        method = match[match.lastindex or 0]
         return ImageError(
             f"{name_of(source)} is compressed in a way that srgan does not read ({method}). Convert it first."
         )
@@ -98,10 +93,12 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         return pillow.load(source, kind, limits, warn=warn)
     if kind == "TIFF":
         with open_bytes(source) as file:
-            if has_separate_tiles(file, page):
-                return pillow.load(source, kind, limits, warn=warn, page=page)
-            if bits(file, page) not in (1, 2, 4, 8, 16, 32):
-                raise ImageError(f"{name_of(source)} holds channels of {bits(file, page)} bits; {_TAKEN}")
+            tags = tiff.page_tags(file, page)
+        if tags.get(tiff.PLANAR) == b"\2\0" and tiff.TILE_WIDTH in tags:  # libvips reads no tiles of one channel
+            return pillow.load(source, kind, limits, warn=warn, page=page)
+        bits = int.from_bytes(tags.get(tiff.BITS, b"\1")[:2], "little")
+        if bits not in (1, 2, 4, 8, 16, 32):
+            raise ImageError(f"{name_of(source)} holds channels of {bits} bits; {_TAKEN}")
     if kind == "PNG":
         check_text(source)
     if warn and kind in ("PNG", "GIF") and not _has_end_mark(source, kind):
@@ -127,16 +124,15 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
             image.set_type(pyvips.GValue.blob_type, name, block)  # with EXIF libvips sets "orientation" too
         return image
     if kind == "TIFF" and image.bands > (most := _COLOURS.get(image.interpretation, image.bands)) + 1:
-        with open_bytes(source) as file:
-            most += alpha_channels(file, page)
+        most += tags.get(tiff.EXTRA_SAMPLES, b"")[:1] in (b"\1", b"\2")  # the first one is alpha
         if warn:
             log.warning("%s: %d of its %d channels are read.", name_of(source), most, image.bands)
         return image.extract_band(0, n=most)
     if kind == "TIFF" and image.interpretation in ("multiband", "srgb") and image.bands in (3, 4):
-        with open_bytes(source) as file:
-            space = colours(file, page)
-        if space:
-            return _from_ycbcr(image) if space == "YCbCr" else _from_icc_lab(image)
+        if tags.get(tiff.PHOTOMETRIC) == b"\6\0" and tags.get(tiff.COMPRESSION) not in (b"\6\0", b"\7\0"):  # JPEG
+            return _from_ycbcr(image)
+        if tags.get(tiff.PHOTOMETRIC) == b"\t\0":
+            return _from_icc_lab(image)
     if isinstance(complete, ImageBytes) and complete is not source and warn and _lacks_pixels(complete.data[:-2]):
         raise ImageError(f"{name_of(source)} is a damaged or unusual JPEG: its last pixels are missing.")
     return image
@@ -145,9 +141,7 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
 def _from_icc_lab(image: Any) -> Any:
     """16-bit sRGB. Of 8 bits L is 0..255 and a, b are 128 + value; of 16 bits 256 times as much. Adobe Photoshop TIFF notes."""
     unit = 256 if image.format == "ushort" else 1
-    lab = image.extract_band(0, n=3).linear(
-        [100 / (65280 if unit == 256 else 255), 1 / unit, 1 / unit], [0, -128, -128]
-    )
+    lab = image.extract_band(0, n=3).linear([100 / 255 / unit, 1 / unit, 1 / unit], [0, -128, -128])
     alpha = [image[3] if unit == 256 else (image[3] * 257).cast("ushort")] if image.bands == 4 else []
     return srgb_from_lab(lab.copy(interpretation="lab")).bandjoin(alpha)
 
@@ -173,8 +167,8 @@ def _has_end_mark(source: Source, kind: str) -> bool:
     with open_bytes(source) as file:
         if kind == "PNG":
             return any(name == b"IEND" for name, _, _ in png_chunks(file, to_the_end=True, most=1_000_000))
-        file.seek(-1, os.SEEK_END)
-        return file.read() == b"\x3b"
+        file.seek(-min(64, file.seek(0, os.SEEK_END)), os.SEEK_END)
+        return file.read().rstrip(b"\0\r\n").endswith(b"\x3b")
 
 
 def _with_end_mark(source: Source, warn: bool) -> Source:
@@ -226,7 +220,7 @@ def pages(source: Source, limits: Limits) -> list[int]:
     if format_of(source) != "TIFF":
         return [0]
     with open_bytes(source) as file:
-        numbers = list(full_pages(file))
+        numbers = list(tiff.full_pages(file))
     if numbers != [0]:
         count = field(open_image(source, limits), "n-pages") or 1  # that libvips can open
         numbers = [page for page in numbers if page < count]
@@ -303,11 +297,7 @@ def to_srgb(image: Any) -> Any:
     """Colour through its embedded profile (else libvips' own of CMYK) to sRGB of the same depth."""
     bands = image.bands - (1 if image.hasalpha() else 0)
     converted = image.extract_band(0, n=bands).icc_transform(
-        "srgb",
-        embedded=True,
-        input_profile="cmyk",
-        intent="relative",
-        depth=16 if image.format == "ushort" else 8,
+        "srgb", embedded=True, input_profile="cmyk", intent="relative", depth=16 if image.format == "ushort" else 8
     )
     if bands == image.bands:
         return converted

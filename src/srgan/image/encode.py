@@ -47,14 +47,8 @@ _WEBP = _Format(name="WebP", saver="webpsave", depth=8, grey=False, max_side=16_
 _TIFF = _Format(name="TIFF", saver="tiffsave")
 _AVIF = _Format(name="AVIF", saver="heifsave", depth=12, grey=False, max_side=16_384, max_pixels=50_000_000, quality=90)
 _GIF = _Format(name="GIF", saver="gifsave", depth=8, grey=False, max_side=65_535, max_pixels=50_000_000)
-_BY_SUFFIX = {
-    ".png": _PNG,
-    ".webp": _WEBP,
-    ".gif": _GIF,
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".avif": _AVIF,
-} | dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), _JPEG)
+_BY_SUFFIX = {".png": _PNG, ".webp": _WEBP, ".gif": _GIF, ".tif": _TIFF, ".tiff": _TIFF, ".avif": _AVIF}
+_BY_SUFFIX |= dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), _JPEG)
 
 OUTPUT_SUFFIXES = tuple(_BY_SUFFIX)
 """Suffixes of the files that can be written."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
 import re
@@ -20,7 +19,7 @@ from srgan.image.decode import field, orientation_of
 from srgan.image.exif import edited_exif, put_exif, stand_in
 from srgan.image.png import png_chunk, png_density, png_text
 from srgan.image.source import Source, format_of, jpeg_segments, name_of, open_bytes
-from srgan.image.tiff_tags import exif_in_tiff, has_unit, iptc_in_tiff, is_on_a_map, set_tags
+from srgan.image.tiff_tags import IPTC, ON_A_MAP, RESOLUTION_UNIT, exif_in_tiff, page_tags, set_tags
 
 log = logging.getLogger("srgan")
 
@@ -70,9 +69,10 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
     icc = sound_profile(field(image, "icc-profile-data"))
     with open_bytes(source) as file:
         if kind == "TIFF":
-            exif, iptc = exif_in_tiff(file, page), iptc_in_tiff(file, page)
-            has_density = has_density and has_unit(file, page)
-            if is_on_a_map(file, page):
+            tags = page_tags(file, page)
+            exif, iptc = exif_in_tiff(file, page), tags.get(IPTC, b"").rstrip(b"\0")
+            has_density = has_density and tags.get(RESOLUTION_UNIT) != b"\1\0"  # else only a pixel's shape
+            if ON_A_MAP & tags.keys():
                 log.warning("%s: the place on a map (GeoTIFF) is left out.", name_of(source))
         elif kind == "PNG":
             text = png_text(file, _MAX_TEXT)
@@ -200,12 +200,10 @@ def _gif_comment(text: bytes) -> bytes:
 
 
 def _png_comment(text: bytes) -> bytes:
-    """As Latin-1 in tEXt, else as UTF-8 in iTXt. PNG 3rd edition, 11.3.3."""
+    """As UTF-8 in iTXt, else as Latin-1 in tEXt. PNG 3rd edition, 11.3.3."""
     text = text.replace(b"\0", b"")
-    with contextlib.suppress(UnicodeDecodeError):
-        if not text.isascii() and text.decode():
-            return png_chunk(b"iTXt", b"Comment\0\0\0\0\0" + text)
-    return png_chunk(b"tEXt", b"Comment\0" + text)
+    is_utf8 = text.decode("utf-8", "ignore").encode() == text
+    return png_chunk(*((b"iTXt", b"Comment\0\0\0\0\0" + text) if is_utf8 else (b"tEXt", b"Comment\0" + text)))
 
 
 def _sub_blocks(data: bytes) -> Iterator[bytes]:

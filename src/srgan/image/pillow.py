@@ -82,7 +82,7 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0
         array = _heif_array(image) if kind == "HEIC" else _array(image, kind, source)
         if warn and kind == "HEIC" and len(image) > 1:
             log.warning("%s holds %d images; the primary one is read.", name_of(source), len(image))
-        if warn and kind == "JPEG2000" and array.dtype == np.uint8 and (bits := _jp2_bits(source)) > 8:
+        if warn and array.dtype == np.uint8 and (bits := _bits(source, kind, image)) > 8:
             log.warning("%s: 8 of its %d bits are read.", name_of(source), bits)
         count = getattr(image, "n_frames", 1)
         info = {} if image.mode == "LAB" else dict(image.info)  # Lab's profile is of Lab too
@@ -156,11 +156,14 @@ def _deep_ppm(image: Any) -> NDArray[np.uint16] | None:
     return np.take(table, values).reshape(image.height, image.width, 3)
 
 
-def _jp2_bits(source: Source) -> int:
-    """Bits per channel of a JPEG 2000. ITU-T T.800, A.5.1."""
+def _bits(source: Source, kind: str, image: Any) -> int:
+    """Bits per channel of a JPEG 2000 (ITU-T T.800, A.5.1), an SGI and a TIFF, of which Pillow may decode 8."""
+    if kind == "TIFF":
+        return int(image.tag_v2.get(0x0102, (8,))[0])
     with open_bytes(source) as file:
-        match = re.search(rb"\xff\x4f\xff\x51.{38}(.)", file.read(1 << 20), re.DOTALL)
-    return (match[1][0] & 0x7F) + 1 if match else 8
+        data = file.read(1 << 20 if kind == "JPEG2000" else 4)
+    match = re.search(rb"\xff\x4f\xff\x51.{38}(.)", data, re.DOTALL)
+    return (match[1][0] & 0x7F) + 1 if match else 16 if kind == "SGI" and data[3] == 2 else 8
 
 
 def _jp2_fields(source: Source) -> dict[str, bytes]:

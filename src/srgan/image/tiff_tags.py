@@ -7,7 +7,7 @@ import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4} | dict.fromkeys(
     (16, 17, 18), 8
@@ -24,13 +24,14 @@ HostComputer; Windows' rating, Copyright, Windows' title, comment, author, keywo
 _SHAPE = b'{"shape": ['
 """What tifffile writes in place of a description: the size in pixels."""
 _RESOLUTION = (0x011A, 0x011B, 0x0128)
-_EXIF, _GPS, _IPTC = 0x8769, 0x8825, 0x83BB
+_EXIF, _GPS = 0x8769, 0x8825
 _WIDTH, _HEIGHT = 0x100, 0x101
 _SUBFILE = 0x00FE
 _PLACES = (0x0111, 0x0144)
 """Offsets of strips and of tiles."""
-_COMPRESSION, _PHOTOMETRIC, _PLANAR, _TILE_WIDTH = 0x0103, 0x0106, 0x011C, 0x0142
-_ON_A_MAP = (0x830E, 0x8482, 0x85D8)
+BITS, COMPRESSION, PHOTOMETRIC, PLANAR, TILE_WIDTH, EXTRA_SAMPLES = 0x0102, 0x0103, 0x0106, 0x011C, 0x0142, 0x0152
+RESOLUTION_UNIT, IPTC = 0x0128, 0x83BB
+ON_A_MAP = {0x830E, 0x8482, 0x85D8}
 """ModelPixelScale, ModelTiepoint, ModelTransformation. OGC GeoTIFF 1.1."""
 _DROPPED = (0xA002, 0xA003, 0xA005)
 """PixelXDimension and PixelYDimension, which change; the interoperability directory."""
@@ -56,49 +57,11 @@ def exif_in_tiff(file: BinaryIO, page: int = 0) -> bytes | None:
     return b"II*\0\x08\0\0\0" + _pack(8, *directories) if directories else None
 
 
-def iptc_in_tiff(file: BinaryIO, page: int = 0) -> bytes | None:
-    """A page's IPTC block, without its padding."""
-    value = _value(file, page, _IPTC)
-    return value.rstrip(b"\0") or None if value else None
-
-
-def has_unit(file: BinaryIO, page: int = 0) -> bool:
-    """Whether a page's resolution is a density, and not only the ratio of a pixel's sides."""
-    return _value(file, page, 0x0128) != b"\1\0"
-
-
-def is_on_a_map(file: BinaryIO, page: int = 0) -> bool:
-    """Whether a page has a GeoTIFF's place on a map."""
-    return any(_value(file, page, tag) for tag in _ON_A_MAP)
-
-
-def has_separate_tiles(file: BinaryIO, page: int = 0) -> bool:
-    """Whether a page is tiled channel by channel, which libvips does not read."""
-    return _value(file, page, _PLANAR) == b"\2\0" and _value(file, page, _TILE_WIDTH) is not None
-
-
-def colours(file: BinaryIO, page: int = 0) -> Literal["YCbCr", "ICCLab"] | None:
-    """What a page's values are, where libvips does not tell: YCbCr without JPEG, Lab as ICC profiles encode it."""
-    kind = _value(file, page, _PHOTOMETRIC)
-    if kind == b"\6\0" and _value(file, page, _COMPRESSION) not in (b"\6\0", b"\7\0"):
-        return "YCbCr"
-    return "ICCLab" if kind == b"\t\0" else None
-
-
-def bits(file: BinaryIO, page: int = 0) -> int:
-    """Bits of a page's first channel."""
-    return int.from_bytes((_value(file, page, 0x0102) or b"\1")[:2], "little")
-
-
-def alpha_channels(file: BinaryIO, page: int = 0) -> int:
-    """1 where the first channel after the colours is marked as alpha (ExtraSamples), else 0."""
-    return int((_value(file, page, 0x0152) or b"\0")[0] in (1, 2))
-
-
-def _value(file: BinaryIO, page: int, wanted: int) -> bytes | None:
+def page_tags(file: BinaryIO, page: int = 0) -> dict[int, bytes]:
+    """Tag -> value in little-endian order, of a page's directory; empty where that is damaged."""
     with contextlib.suppress(struct.error, KeyError, ValueError, OSError):
-        return next((value for tag, _, _, value in _main_directory(file, page)[0] if tag == wanted), None)
-    return None
+        return {tag: value for tag, _, _, value in reversed(_main_directory(file, page)[0])}
+    return {}
 
 
 def full_pages(file: BinaryIO) -> dict[int, int]:
@@ -146,7 +109,7 @@ def set_tags(file: BinaryIO, exif: bytes | None, iptc: bytes | None, *, density:
     """Append a directory to a classic TIFF that libvips wrote: its own tags, without `density` none of that, EXIF's, IPTC."""
     added, inner = (_descriptive(io.BytesIO(exif)) if exif else None) or ([], {})
     if iptc:
-        added = [*added, (_IPTC, 7, len(iptc), iptc)]
+        added = [*added, (IPTC, 7, len(iptc), iptc)]
     if density and not added and not inner:
         return
     own, _ = _main_directory(file)
@@ -235,7 +198,7 @@ def _read_entries(stream: BinaryIO, layout: Layout, offset: int) -> list[Entry]:
         value = inline[:length]
         if length > len(inline):
             value = _read_exactly(stream, struct.unpack(link, inline)[0], length)
-        if link.startswith(">") and tag != _IPTC:
+        if link.startswith(">") and tag != IPTC:
             width = _SWAPPED[kind]
             value = b"".join(value[i : i + width][::-1] for i in range(0, length, width))
         entries.append((tag, kind, count, value))
