@@ -19,6 +19,7 @@ from srgan.image import files
 from srgan.image.animation import WRITERS, Animation, Frame
 from srgan.image.compose import count_frames
 from srgan.image.decode import is_animated, is_lossless, pages
+from srgan.image.exif import edited_exif
 from srgan.image.files import ImageBytes, Limits, Metadata
 from srgan.image.metadata import gif_colours_end, gif_extensions
 from srgan.image.png import png_chunk
@@ -46,8 +47,19 @@ def test_heic(brand):
     assert files.size(source) == (24, 32)
     with pytest.raises(ImageError, match="the limit is 700"):
         files.size(source, limits=Limits(pixels=700))
-    with pytest.raises(ImageError, match="damaged or unusual HEIC"):
-        files.read_image(held(data[:600]))
+    for damaged in (
+        data[:600],
+        data.replace(b"\xff\xff\xff\xd8\0\0\0\2", b"\xff\xff\xef\xd8\0\0\0\2"),
+    ):  # cut, a wrong crop
+        with pytest.raises(ImageError, match="damaged or unusual HEIC"):
+            files.read_image(held(damaged))
+
+
+def test_heic_is_turned_once():
+    image = files.read_image(HEIC.with_name("turned.heic"))
+    assert image.pixels.shape == (24, 32, 3) == (*files.size(HEIC.with_name("turned.heic")), 3)
+    assert np.abs(image.pixels.astype(int) - files.read_image(HEIC).pixels).mean() < 6
+    assert image.metadata.exif is not None and image.metadata.exif == edited_exif(image.metadata.exif)
 
 
 def test_jp2_keeps_its_profile_and_says_lost_depth(caplog):

@@ -99,6 +99,8 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0
     for name, block in fields.items():
         if isinstance(block, bytes) and block:
             vips.set_type(pyvips.GValue.blob_type, name, block)
+    if kind == "HEIC":  # turned by its decoder; EXIF repeats by how much
+        vips.set_type(pyvips.GValue.gint_type, "orientation", 1)
     dpi = info.get("dpi")
     if isinstance(dpi, tuple) and len(dpi) == 2 and all(0 < float(value) < 1e6 for value in dpi):
         vips = vips.copy(xres=float(dpi[0]) / 25.4, yres=float(dpi[1]) / 25.4)
@@ -106,11 +108,13 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0
 
 
 def _heif_array(image: Any) -> NDArray[Any]:
+    size = image.size
     array = np.array(image)  # a copy: the pixels end with `image`
+    if array.shape[1::-1] != size:
+        raise ValueError("its header states another size")
     if array.dtype == np.uint16:
         array = array | (array >> int(image.info["bit_depth"]))  # 10 or 12 bits, shifted up: full range
-    planes: NDArray[Any] = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
-    return planes
+    return np.squeeze(array, 2) if array.ndim == 3 and array.shape[2] == 1 else array
 
 
 def _array(image: Any, kind: str, source: Source) -> NDArray[Any]:
