@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyvips
@@ -246,20 +246,15 @@ def is_animated(source: Source, limits: Limits) -> bool:
 
 
 def is_lossless(source: Source) -> bool:
-    """Whether the file says that its pixels were stored without loss: PNG, TIFF, GIF, and some WebP and AVIF."""
+    """Whether the file says that its pixels were stored without loss: PNG, TIFF, GIF, and some WebP (RFC 9649, section 2.5) and AVIF."""
     kind = format_of(source)
     with open_bytes(source) as file:
         if kind == "AVIF":
             nclx = nclx_of(file)
             return nclx is not None and nclx[2] == 0  # RGB as such
         if kind == "WebP":
-            return _is_vp8l(file)
+            return next((name for name, _, _ in webp_chunks(file) if name in (b"VP8L", b"VP8 ")), b"") == b"VP8L"
     return kind in ("PNG", "TIFF", "GIF")
-
-
-def _is_vp8l(file: BinaryIO) -> bool:
-    """Whether a WebP's first image is lossless. RFC 9649, section 2.5."""
-    return next((name for name, _, _ in webp_chunks(file) if name in (b"VP8L", b"VP8 ")), b"") == b"VP8L"
 
 
 def with_timeout(image: Any, seconds: float) -> Any:

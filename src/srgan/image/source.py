@@ -41,7 +41,7 @@ _TGA = re.compile(
 )
 """A TGA's header, which has no first bytes of its own: kinds of colours, a size that is not 0, bits per pixel."""
 _PREFIX = re.compile(r"^(\w+: )+")
-_NOISE = re.compile(r"unable to |bad seek|\([\d.]+\)$|source input")
+_NOISE = re.compile(r"unable to |bad seek|\([\d., ]+\)$|source input")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
