@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from srgan.commands import serve as command
 from srgan.commands.serve import main
 from srgan.errors import SrganError
 from srgan.model.config import GeneratorConfig
+from srgan.serve.queue import ServeLimits
 from tests.serve.conftest import file_bytes, write_models
 
 
@@ -135,3 +137,9 @@ def test_taken_ports_and_wrong_settings(tmp_path):
     for options in (["--workers", "0"], ["--port", "70000"], ["--budget", "5", "--size", "6"]):
         with pytest.raises(SrganError, match=f"{options[0]} "):
             main(options)
+
+
+@pytest.mark.parametrize(("file", "option"), [("srgan@.service", "TimeoutStopSec="), ("Containerfile", "--stop-timeout ")])
+def test_a_supervisor_lets_a_running_image_end(file, option):
+    text = (Path(__file__).parents[2] / "deploy" / file).read_text()
+    assert int(re.search(rf"{option}(\d+)", text)[1]) > ServeLimits().seconds + 2 * ServeLimits().patience
