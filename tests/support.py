@@ -1,7 +1,10 @@
 """What several rooms' tests and the benchmarks share."""
 
 import functools
+import importlib.machinery
 import io
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,16 @@ from srgan.image.source import ImageBytes
 from srgan.model.config import GeneratorConfig, tensor_shapes
 from srgan.model.vgg import LAYERS
 from srgan.model.weights import Tensors, Weights, content_hash
+
+
+def load_script(name: str) -> Any:
+    """A file of scripts/ as a module."""
+    path = Path(__file__).parents[1] / "scripts" / name
+    loader = importlib.machinery.SourceFileLoader(name.replace("-", "_"), str(path))
+    module = sys.modules[loader.name] = types.ModuleType(loader.name)
+    module.__file__ = str(path)
+    loader.exec_module(module)
+    return module
 
 
 def random_weights(config: GeneratorConfig | None = None, seed: int = 0) -> Weights:

@@ -1,18 +1,16 @@
 """A sample of scripts/fuzz-inputs, and what it has found."""
 
-import importlib.machinery
 import subprocess
 import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from srgan import config as settings
 from srgan.errors import ImageError, SettingsError
 from srgan.train import recipes
+from tests.support import load_script
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,10 +24,7 @@ def test_a_sample_of_hostile_inputs_is_taken_or_refused():
 
 
 def test_the_fuzzer_knows_a_fault(tmp_path):
-    loader = importlib.machinery.SourceFileLoader("fuzz_inputs", str(ROOT / "scripts" / "fuzz-inputs"))
-    fuzz: Any = types.ModuleType(loader.name)
-    fuzz.__file__ = loader.path
-    loader.exec_module(fuzz)
+    fuzz = load_script("fuzz-inputs")
 
     def raising(error: BaseException) -> Callable[[int, int], None]:
         def case(seed: int, number: int) -> None:

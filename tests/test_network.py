@@ -21,7 +21,7 @@ PROGRAMS = {
     "upscale": "from srgan.cli import main; sys.exit(main(['upscale', 'a.png']))",
     "evaluate": "from srgan.cli import main; sys.exit(main(['evaluate', '--model', 'srresnet', '--data', '.', '--sets', 'Tiny']))",
     "info": "from srgan.cli import main; sys.exit(main(['info', 'a.png']))",
-    "export": "from srgan.export import formats; import srgan.upscale.calibrate",
+    "export": "from srgan.export import formats; import srgan.upscale.openvino",
     "serve": "import srgan.serve.app, srgan.serve.models, srgan.upscale.openvino",
 }
 

@@ -12,11 +12,13 @@ from srgan.errors import UsageError, WeightsError
 from srgan.model import weights as weights_module
 from srgan.model.config import GeneratorConfig
 from srgan.model.weights import Weights
-from srgan.upscale import calibrate, int8
+from srgan.upscale import int8
 from srgan.upscale.mixture import CORNERS, mixture
 from srgan.upscale.openvino import OpenVinoEngine
 from srgan.upscale.tiled import ArrayRegions, write_to_array
-from tests.support import random_weights
+from tests.support import load_script, random_weights
+
+calibrate = load_script("calibrate-int8")
 
 
 def crops(count: int = 6) -> list[np.ndarray]:
@@ -158,7 +160,7 @@ def test_calibrate_command(tmp_path, small, data):
 def test_packaged_ranges_fit_packaged_models():
     for name in weights_module.packaged():
         ranges = int8.ranges_for(weights_module.read(name))
-        assert ranges is not None and ranges.psnr_drop <= int8.MAX_PSNR_DROP, f"run srgan.upscale.calibrate {name}"
+        assert ranges is not None and ranges.psnr_drop <= int8.MAX_PSNR_DROP, f"run scripts/calibrate-int8 {name}"
 
 
 @pytest.mark.slow
