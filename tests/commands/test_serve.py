@@ -139,7 +139,9 @@ def test_taken_ports_and_wrong_settings(tmp_path):
             main(options)
 
 
-@pytest.mark.parametrize(("file", "option"), [("srgan@.service", "TimeoutStopSec="), ("Containerfile", "--stop-timeout ")])
+@pytest.mark.parametrize(
+    ("file", "option"), [("srgan@.service", "TimeoutStopSec="), ("Containerfile", "--stop-timeout ")]
+)
 def test_a_supervisor_lets_a_running_image_end(file, option):
     text = (Path(__file__).parents[2] / "deploy" / file).read_text()
     assert int(re.search(rf"{option}(\d+)", text)[1]) > ServeLimits().seconds + 2 * ServeLimits().patience
