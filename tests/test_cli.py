@@ -117,6 +117,10 @@ _NO_MEMORY = "no memory is left ("
     [
         (PermissionError(errno.EACCES, "Permission denied", "results/a.json"), "results/a.json: Permission denied."),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device."),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory"),
+            "the current folder: No such file or directory.",
+        ),
         (IsADirectoryError(errno.EISDIR, "Is a directory", "runs/one"), "runs/one: Is a directory."),
         (
             ImportError("lib.so: failed to map segment from shared object"),

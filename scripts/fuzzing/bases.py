@@ -17,7 +17,7 @@ from srgan.image import files
 from srgan.model import weights as room
 from srgan.model.config import GeneratorConfig
 
-HEIC = Path(corpus.__file__).with_name("waves.heic")
+HEICS = [Path(corpus.__file__).with_name(name) for name in ("waves.heic", "turned.heic")]
 
 
 def images() -> list[bytes]:
@@ -37,7 +37,7 @@ def images() -> list[bytes]:
         array = corpus.smooth(channels, dtype, 40, 50)
         example = files.Image(pixels=array if channels == 3 else array[..., 0], metadata=metadata)
         known += [files.encode_image(example, suffix, provenance={"model": "x"}) for suffix in files.OUTPUT_SUFFIXES]
-    known += _compressed_tiffs() + _nasty() + _several() + [HEIC.read_bytes()]
+    known += _compressed_tiffs() + _nasty() + _several() + [path.read_bytes() for path in HEICS]
     image = Image.fromarray(corpus.smooth(4, height=40, width=50)[..., :3]).convert("CMYK")
     known += [corpus.pillow(image, form) for form in ("JPEG", "TIFF")]
     return known

@@ -41,9 +41,9 @@ _MODULES_OF_EXTRA = {
 }
 _LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
 _OF_THE_MACHINE = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOMEM}
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOMEM, errno.ENOENT}
 )
-"""OSErrors that need no file's name to be understood: no permission, no space."""
+"""OSErrors that need no file's name to be understood: no permission, no space, no current folder any more."""
 _NO_MEMORY = re.compile(
     r"failed to map segment|(cannot|can't|unable to|tried to) allocate|out of memory|bad_alloc|start new thread",
     re.IGNORECASE,
@@ -124,7 +124,8 @@ def _unexpected(error: Exception) -> int:
                 log.error(f"error: {missing}")
                 return missing.exit_code
     if isinstance(error, OSError) and error.strerror and (error.filename or error.errno in _OF_THE_MACHINE):
-        where = f"{error.filename}: " if error.filename else ""
+        where = error.filename or ("the current folder" if error.errno == errno.ENOENT else "")
+        where = f"{where}: " if where else ""
         log.error(f"error: {where}{error.strerror}.")
         return 2
     if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
