@@ -148,14 +148,18 @@ def test_webp_quantiser_grows_as_quality_falls():
     assert webp_quantiser(encoded(photo())) is None
 
 
-@pytest.mark.parametrize(("gained", "changed", "expected"), [(4, 4, 0), (4, 4.5, 1), (0, 0, 0)])
-def test_texture_changes_no_more_than_the_network_gained(gained, changed, expected):
+@pytest.mark.parametrize(
+    ("gained", "changed", "quality", "expected"),
+    [(4, 4, None, 0), (4, 4.5, None, 1), (0, 0, None, 0), (2, 2, 90, 0), (2, 2, 50, 1), (2, 1, 50, 0)],
+)
+def test_texture_changes_no_more_than_the_network_gained(gained, changed, quality, expected):
     def upscale(window: Window, texture: float) -> Window:
         exact = bicubic(window, 4 * window.shape[0], 4 * window.shape[1]) + gained
         return exact - (changed if texture else 0)
 
-    noisy = Strength(restore=1.0, reason="noise")
-    assert fitted(noisy, ArrayRegions(photo(64, 80)), upscale).texture == AUTO_TEXTURES[expected]
+    noisy = Strength(restore=1.0, reason="noise", quality=quality)
+    chosen = fitted(noisy, ArrayRegions(photo(64, 80)), upscale)
+    assert (chosen.restore, chosen.texture) == (1.0, AUTO_TEXTURES[expected])
     assert fitted(noisy, ArrayRegions(photo(8, 8)), upscale).texture == AUTO_TEXTURES[0], "too small to tell"
     assert fitted(noisy, ArrayRegions(photo(64, 80)), upscale, texture=False) == noisy
 

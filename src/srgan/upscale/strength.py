@@ -31,8 +31,11 @@ _SIDE = 256
 """Side of the windows that are looked at; a whole image would cost more than it tells."""
 _TEXTURE_SIDE = 32
 """Side of those that are upscaled to choose the texture."""
-_TOLERANCE = 1.1
-"""How much more than bicubic's distance texture may change, about 0.1 dB of the whole error."""
+_QUALITIES, _TOLERANCES = (50.0, 75.0), (0.3, 1.1)
+"""How much of bicubic's distance texture may change, by a JPEG's quality; linear between, constant outside.
+
+1.1 costs about 0.1 dB of the whole error at most; stronger compression leaves less to build texture on.
+"""
 _OWN_DETAIL = 6.0
 """Squared levels by which restoring may change an image more than its JPEG did, before it takes away the image's own."""
 _SMALLEST = 24
@@ -113,7 +116,8 @@ def fitted(
         return sum(float(np.square(a[4:-4, 4:-4] @ _Y - b).mean()) for a, b in zip(images, lumas, strict=True))
 
     gained = distance([bicubic(window, 4 * window.shape[0], 4 * window.shape[1]) for window in windows])
-    bears = distance([upscale(window, most) for window in windows]) <= _TOLERANCE * gained
+    tolerance = float(np.interp(strength.quality or 100, _QUALITIES, _TOLERANCES))
+    bears = distance([upscale(window, most) for window in windows]) <= tolerance * gained
     return replace(strength, texture=most if bears else less)
 
 
