@@ -56,6 +56,14 @@ def test_existing_target_is_an_error(folder, small_file, capsys):
     assert (folder / "in/a_x4.png").read_bytes() == first  # the same input and settings: the same bytes
 
 
+def test_a_large_result_is_announced(folder, small_file, monkeypatch, capsys):
+    monkeypatch.setattr(batch, "_LARGE", 100)
+    image = sorted(folder.rglob("*.png"))[0]
+    height, width = (4 * side for side in files.size(image))
+    assert main(["upscale", str(image), "--model", str(small_file), "-o", str(folder / "large.png")]) == 0
+    assert f"becomes {width}x{height} pixels, 0.0 GB before compression" in capsys.readouterr().err
+
+
 def test_a_result_of_another_run_is_not_replaced(folder, small_file, monkeypatch, capsys):
     """It appears while the image is computed."""
     real = batch.FileTask.compute

@@ -34,13 +34,11 @@ from srgan.image.source import (
 log = logging.getLogger("srgan")
 
 _LOADERS = {kind: f"{kind.lower()}load" for kind in ("PNG", "JPEG", "WebP", "TIFF", "GIF")} | {"AVIF": "heifload"}
-_COLOURS = {"srgb": 3, "rgb16": 3, "cmyk": 4}
+_COLOURS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "rgb": 3, "cmyk": 4}
 """Channels of colour of libvips' interpretations."""
 _TAKEN = "srgan takes grey, RGB and CMYK with 8 or 16 bits. Convert it first."
 _error_lock = threading.Lock()
 """libvips has one buffer of errors for all threads."""
-_GREY = ("b-w", "grey16")
-_COLOUR = ("srgb", "rgb16", "rgb")
 
 
 def decode_error(source: Source, error: Exception, limits: Limits) -> ImageError:
@@ -123,7 +121,7 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         for name, block in unread_metadata(source, held).items():
             image.set_type(pyvips.GValue.blob_type, name, block)  # with EXIF libvips sets "orientation" too
         return image
-    if kind == "TIFF" and image.bands > (most := _COLOURS.get(image.interpretation, image.bands)) + 1:
+    if kind == "TIFF" and image.bands - 1 > (most := _COLOURS.get(image.interpretation, 1)) > 1:
         most += tags.get(tiff.EXTRA_SAMPLES, b"")[:1] in (b"\1", b"\2")  # the first one is alpha
         if warn:
             log.warning("%s: %d of its %d channels are read.", name_of(source), most, image.bands)
@@ -280,8 +278,7 @@ def to_grey_or_rgb(image: Any, source: Source) -> Any:
     if image.interpretation in ("lab", "labs") and bands == 3:
         alpha = [image[3].cast("short").copy(format="ushort")] if image.bands == 4 else []
         image = srgb_from_lab(image.extract_band(0, n=3).colourspace("lab")).bandjoin(alpha)
-    known = (image.interpretation in _GREY and bands == 1) or (image.interpretation in _COLOUR and bands == 3)
-    if not known or image.format not in ("uchar", "ushort"):
+    if _COLOURS.get(image.interpretation) != bands or image.format not in ("uchar", "ushort"):
         raise ImageError(
             f"{name_of(source)} holds {image.bands} {image.interpretation} channels of type {image.format}; {_TAKEN}"
         )

@@ -86,7 +86,6 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0
             log.warning("%s: 8 of its %d bits are read.", name_of(source), bits)
         count = getattr(image, "n_frames", 1)
         info = {} if image.mode == "LAB" else dict(image.info)  # Lab's profile is of Lab too
-        is_cmyk = image.mode == "CMYK"
     fields = {"icc-profile-data": info.get("icc_profile"), "exif-data": info.get("exif"), "xmp-data": info.get("xmp")}
     if kind == "JPEG2000":
         fields |= _jp2_fields(source)
@@ -94,7 +93,7 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0
     if kind == "TIFF":
         vips.set_type(pyvips.GValue.gint_type, "n-pages", count)
     deep, bands = array.dtype == np.uint16, 1 if array.ndim == 2 else array.shape[2]
-    names = ("grey16", "rgb16") if deep else ("b-w", "cmyk" if is_cmyk else "srgb")
+    names = ("grey16", "rgb16") if deep else ("b-w", "cmyk" if image.mode == "CMYK" else "srgb")
     vips = vips.copy(interpretation=names[bands >= 3])
     for name, block in fields.items():
         if isinstance(block, bytes) and block:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("srgan")
 
+_LARGE = 40_000_000
+"""Pixels of a result that takes about a minute on a laptop."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileOptions:
@@ -126,6 +129,9 @@ class FileTask:
             lossless=self._lossless(),
         )
         self._writer = self._files.enter_context(writer)
+        if height * width > _LARGE:
+            size = height * width * (reader.channels + reader.has_alpha) * reader.dtype.itemsize / 1e9
+            log.info("%s becomes %dx%d pixels, %.1f GB before compression", name_of(self.source), width, height, size)
 
     def _lossless(self) -> bool:
         """As the options say; else as the source, where it has the target's format or is an animation."""
@@ -151,8 +157,7 @@ class FileTask:
         )
         if self.options.provenance:
             self._provenance = provenance
-        rounded = depth_warning(self.target, self._reader.dtype)
-        if rounded:
+        if rounded := depth_warning(self.target, self._reader.dtype):
             log.warning("%s: %s", printable(self.target), rounded)
         return provenance
 
