@@ -322,6 +322,11 @@ def test_examples_paste_and_drop(page, image_file):
         page.until(lambda kind=kind: page["download"].get_attribute("download") == f"{kind}_x4.png")
 
 
+def test_a_dropped_link_is_answered(page):
+    page.run("document.body.dispatchEvent(new DragEvent('drop', {bubbles: true, dataTransfer: new DataTransfer()}))")
+    assert "no file" in page["problem"].text
+
+
 def test_keyboard_and_accessible_names(page, image_file):
     page.send(image_file())
     page.done()

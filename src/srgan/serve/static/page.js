@@ -7,6 +7,7 @@ import { zip } from "./zip.js";
 
 const $ = (id) => document.getElementById(id);
 const PNG = { type: "image/png" };
+const NO_IMAGE = "The clipboard holds no image.";
 let about = { knobs: [], models: [] }; // what the service offers
 const queue = []; // {file, state, text, fraction, row, bicubic, lr, view, result: {blob, name, address, label}}; see `update`
 let shown = null; // the item in the viewer
@@ -304,8 +305,8 @@ async function pasted() {
   return files;
 }
 
-function addPasted(files) {
-  problem(files.length ? "" : "The clipboard holds no image.");
+function receive(files, nothing) {
+  problem(files.length ? "" : nothing);
   add(files);
 }
 
@@ -361,12 +362,12 @@ document.addEventListener("dragleave", () => $("drop").classList.remove("over"))
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   $("drop").classList.remove("over");
-  add(event.dataTransfer.files);
+  receive(event.dataTransfer.files, "That was no file: save the image first, then drop its file here.");
 });
-document.addEventListener("paste", (event) => addPasted(event.clipboardData.files));
+document.addEventListener("paste", (event) => receive(event.clipboardData.files, NO_IMAGE));
 $("paste").hidden = !navigator.clipboard?.read;
 $("paste").addEventListener("click", () => {
-  pasted().then(addPasted, () => problem("This browser did not hand over the clipboard; Ctrl+V or a drop works without permission."));
+  pasted().then((files) => receive(files, NO_IMAGE), () => problem("This browser did not hand over the clipboard; Ctrl+V or a drop works without permission."));
 });
 
 document.body.classList.add("fresh");
