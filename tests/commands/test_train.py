@@ -19,7 +19,9 @@ from tests.support import scene
 from tests.train.small import SMALL
 
 _DRIVER = """
-import importlib, json, os, signal, sys
+import importlib, json, os, pathlib, pickle, signal, sys
+from srgan.data import catalogue, fetch
+fetch.CATALOGUE = pickle.loads(pathlib.Path("table.pickle").read_bytes())
 catalogue.DIGESTS.update({name: tuple(found) for name, found in json.loads(sys.argv[1]).items()})
 where, count = sys.argv[2], int(sys.argv[3])
 if count:
