@@ -31,10 +31,10 @@ _SIDE = 256
 """Side of the windows that are looked at; a whole image would cost more than it tells."""
 _TEXTURE_SIDE = 32
 """Side of those that are upscaled to choose the texture."""
-_QUALITIES, _TOLERANCES = (50.0, 75.0), (0.3, 1.1)
+_QUALITIES, _TOLERANCES = (50.0, 75.0), (0.3, 0.95)
 """How much of bicubic's distance texture may change, by a JPEG's quality; linear between, constant outside.
 
-1.1 costs about 0.1 dB of the whole error at most; stronger compression leaves less to build texture on.
+Stronger compression leaves less to build texture on.
 """
 _OWN_DETAIL = 6.0
 """Squared levels by which restoring may change an image more than its JPEG did, before it takes away the image's own."""
