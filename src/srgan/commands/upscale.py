@@ -42,7 +42,7 @@ class UpscaleSettings:
     model: str | None = None
     """srgan, srresnet, photo, photo-gan, or path of a weights file: exactly these weights. Default: the mixture of the packaged ones that fits each image."""
     texture: float | Literal["auto"] = "auto"
-    """From 0 (closest to the true pixels) to 1 (crisp), instead of --model. auto: 0.8, or 0.6 for fine grain in a restored image."""
+    """From 0 (closest to the true pixels) to 1 (crisp), instead of --model. auto: 0.8, or 0.6 for fine grain and strong compression."""
     restore: float | Literal["auto"] = "auto"
     """How much compression and noise to take away, from 0 to 1, instead of --model. auto: what each file needs, by its JPEG tables or its pixels; 0 for a clean image."""
     scale: Literal[2, 3, 4] = 4
