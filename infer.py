@@ -11,13 +11,14 @@ from pathlib import Path
 
 from srgan.cli import exit_code_of
 from srgan.errors import ImageError, UsageError, WeightsError
+from srgan.flags import Parser
 
 RESULTS = Path("results")
 
 
 def options(argv: list[str]) -> argparse.Namespace:
     """The flags of the original project; both are required."""
-    p = argparse.ArgumentParser("infer.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = Parser("infer.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--infer_model", required=True, type=str.lower, choices=("srgan", "srresnet"))
     p.add_argument(
         "--infer_step", required=True, type=str.lower, help="final, or a step at which train.py saved a generator"

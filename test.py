@@ -12,15 +12,14 @@ from pathlib import Path
 
 from srgan.cli import exit_code_of
 from srgan.errors import DataError
+from srgan.flags import Parser
 
 RESULTS = Path("results")
 
 
 def main(argv: list[str]) -> int:
     """Print one row per image and the mean; write the same numbers to results/metrics.json."""
-    argparse.ArgumentParser(
-        "test.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args(argv)
+    Parser("test.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
 
     from srgan.data.folders import test_pairs
     from srgan.data.pairs import match_results

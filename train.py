@@ -12,6 +12,7 @@ from pathlib import Path
 from srgan.cli import exit_code_of
 from srgan.config import from_mapping, read_yaml, replace
 from srgan.errors import CheckpointError, DataError, UsageError
+from srgan.flags import Parser
 from srgan.fs import atomic_write
 from srgan.train.folder import RunFolder
 from srgan.train.recipes import div2k
@@ -26,7 +27,7 @@ FINAL_SRGAN = Path("models") / "srgan_final.safetensors"
 
 def options(argv: list[str]) -> argparse.Namespace:
     """The flags that users of the original project know."""
-    p = argparse.ArgumentParser("train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = Parser("train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in outputs/")
     p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     p.add_argument("--dataset_name", default="DIV2K", help="folder below data/ (default: DIV2K)")

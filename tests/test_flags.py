@@ -59,7 +59,7 @@ def test_an_instance_gives_the_defaults():
     assert flags.parse(start, ["--no-dark"], prog="oven", description="") == Oven(dishes=(Path("a"),), train_steps=99)
 
 
-@pytest.mark.parametrize("argv", [("a", "-o", "-", "b"), ("-o", "-", "--", "a", "b"), ("-o-", "a", "b")])
+@pytest.mark.parametrize("argv", [("a", "-o", "-", "b"), ("-o", "-", "--", "a", "b"), ("-o=-", "a", "--", "b")])
 def test_names_stand_on_both_sides_of_a_flag(argv):
     assert parse(*argv) == Oven(dishes=(Path("a"), Path("b")), output=Path("-"))
 
@@ -74,7 +74,9 @@ def test_names_stand_on_both_sides_of_a_flag(argv):
         ([""], "a name is empty"),
         (["--train-step", "3"], "there is no option --train-step. Did you mean '--train-steps'?"),
         (["-x"], "there is no option -x. `oven --help`"),
-        (["--quality"], "Argument --quality: expected one argument. `oven --help`"),
+        (["-ouput", "x"], "there is no option -ouput. Did you mean '--output'?"),  # not -o uput
+        (["--quality"], "Argument --quality: expected one argument (one that begins with - is written --option=value)"),
+        (["--names"], "Argument --names: expected at least one argument"),
         (["--dark=1"], "ignored explicit argument '1'"),
         (["--speed", "inf"], "speed is at least 0, got inf"),
         (["--train-steps=-1"], "train_steps is at least 0, got -1"),
@@ -93,3 +95,9 @@ def test_help_shows_docstrings_by_group(capsys):
     shown = capsys.readouterr().out
     assert "What goes in" in shown and "How the air moves:" in shown and "Turns per second. (default: 1.0)" in shown
     assert "--fan" not in shown and "-o" in shown and "--quiet" in shown
+
+
+def test_lists_add_up_and_words_behind_two_hyphens_are_names():
+    given = parse("a", "--names", "x", "--train-steps", "3", "--names", "y", "--", "-b.png")
+    assert (given.names, given.train_steps, given.dishes) == (("x", "y"), 3, (Path("a"), Path("-b.png")))
+    assert parse("--names", "token=", "x").names == ("token=", "x")

@@ -65,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif name in ("-V", "--version"):
             print(f"srgan {__version__}")
         elif name not in COMMANDS:
-            raise UsageError(f"there is no command '{name}'.{did_you_mean(name, COMMANDS)} `srgan --help` lists them.")
+            raise UsageError(
+                f"there is no command '{printable(name)}'.{did_you_mean(name, COMMANDS)} `srgan --help` lists them."
+            )
         else:
             run.code = importlib.import_module(f"srgan.commands.{name}").main(rest) or 0
     return run.code
@@ -124,7 +126,11 @@ def _unexpected(error: Exception) -> int:
                 log.error(f"error: {missing}")
                 return missing.exit_code
     if isinstance(error, OSError) and error.strerror and (error.filename or error.errno in _OF_THE_MACHINE):
-        where = error.filename or ("the current folder" if error.errno == errno.ENOENT else "")
+        where = (
+            printable(error.filename)
+            if error.filename
+            else ("the current folder" if error.errno == errno.ENOENT else "")
+        )
         where = f"{where}: " if where else ""
         log.error(f"error: {where}{error.strerror}.")
         return 2

@@ -38,13 +38,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror or error if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"the settings file {path} cannot be read: {reason}.") from error
-    except (
-        yaml.YAMLError,
-        ValueError,
-        LookupError,
-        AttributeError,
-        RecursionError,
-    ) as error:  # PyYAML's, of wrong tags
+    # Wrong tags raise LookupError or AttributeError in PyYAML.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         raise SettingsError(f"{path} is not valid YAML: {printable(' '.join(str(error).split()))}") from error
     if loaded is None:
         return {}

@@ -47,20 +47,28 @@ def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description:
     """
     # Words.
     for before, word in zip(("", *argv), argv, strict=False):
-        if not word or (word.startswith("--") and word.endswith("=")):
+        if not word or (word.startswith("--") and word.find("=") == len(word) - 1):
             what = word[:-1] or (before if before.startswith("-") else "a name")
             raise SettingsError(f"{what} is empty; is a shell variable not set?")
     # Values.
     parser = _parser(settings, prog, description)
     end = argv.index("--") if "--" in argv else len(argv)
-    read = parser.parse_known_args if "--" in argv else parser.parse_known_intermixed_args
-    given, rest = read([*map(_with_hyphens, argv[:end]), *argv[end:]])
+    paths = [f"./{word}" if word.startswith("-") and word != "-" else word for word in argv[end + 1 :]]
+    words = [_with_hyphens(word) for word in argv[:end]]
+    first = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))  # it may take a list
+    # `-overwrite` is no `-o verwrite`.
+    slips = [word for word in words if word[0] == "-" and word[1:2].isalpha() and word[2:3] not in ("", "=")]
+    given, rest = (
+        (None, slips) if slips else parser.parse_known_intermixed_args([*words[:first], *paths, *words[first:]])
+    )
     if rest:
         what = "there is no option" if rest[0].startswith("-") else "one word too many:"
-        guess = did_you_mean(
-            rest[0].partition("=")[0], [f for action in parser._actions for f in action.option_strings]
-        )
-        raise UsageError(f"{what} {printable(rest[0])}.{guess} `{prog} --help` lists the options.")
+        name = rest[0].partition("=")[0]
+        negative = name.startswith("--no-")
+        flags = [
+            flag for action in parser._actions for flag in action.option_strings if flag.startswith("--no-") == negative
+        ]
+        raise UsageError(f"{what} {printable(rest[0])}.{did_you_mean(name, flags)} `{prog} --help` lists the options.")
     try:
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(given).items()}
         return settings(**values) if isinstance(settings, type) else config.replace(settings, **values)
@@ -68,15 +76,20 @@ def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description:
         raise SettingsError(str(error)) from error
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """argparse's, with a UsageError of one sentence for each mistake."""
+
     def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        if message.endswith(("expected one argument", "expected at least one argument")):
+            message += " (one that begins with - is written --option=value)"
         raise UsageError(f"{message[0].upper()}{message[1:]}. `{self.prog} --help` lists the options.")
 
 
 def _parser(settings: Any, prog: str, description: str) -> argparse.ArgumentParser:
     """argparse's parser with a flag for each field; its result holds only what is given."""
     about = f"{description} --quiet: results and errors only. --verbose: more detail."
-    parser = _Parser(prog=prog, description=about, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    parser = Parser(prog=prog, description=about, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     kind = settings if isinstance(settings, type) else type(settings)
     defaults = {} if isinstance(settings, type) else config.to_mapping(settings)
     groups: dict[Any, Any] = {kind: parser}
@@ -97,7 +110,7 @@ def _parser(settings: Any, prog: str, description: str) -> argparse.ArgumentPars
         item = typing.get_args(hint)[0] if many else hint
         options["type"] = partial(_value, name if mark.positional else flag, item)
         if many:
-            options["nargs"] = "*"
+            options |= {"nargs": "*"} if mark.positional else {"nargs": "+", "action": "extend"}
         elif mark.positional and not required:
             options["nargs"] = "?"
         # Its name.

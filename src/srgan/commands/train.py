@@ -1,6 +1,5 @@
 """`srgan train`: settings from recipe, files and flags; fetch the data; train; score and report."""
 
-import argparse
 import json
 import logging
 import os
@@ -72,7 +71,7 @@ def parse_command(argv: list[str]) -> TrainCommand:
     What a run's settings lack, because an earlier version wrote them, has its default.
     """
     # These decide where the other defaults come from.
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early = flags.Parser("srgan train", add_help=False, allow_abbrev=False)
     for name in ("--recipe", "--config", "--output"):
         early.add_argument(name)
     for name in ("--resume", "--fetch"):

@@ -69,9 +69,10 @@ def download(
             os.fsync(file.fileno())
         part.replace(target)
         return target
+    kept = "The bytes so far are kept: run" if digest else "Run"
     raise DataError(
-        f"{target.name} could not be downloaded ({'; '.join(failures)}). The bytes so far are kept: run it again, or "
-        f"put the file at {target} yourself."
+        f"{target.name} could not be downloaded ({'; '.join(failures)}). {kept} it again, or put the file at {target} "
+        "yourself."
     )
 
 

@@ -180,7 +180,7 @@ def _gif_texts(file: BinaryIO) -> tuple[bytes | None, bytes | None]:
 def _ppm_comments(head: bytes) -> bytes | None:
     """The comments between the numbers of a PPM's header, as a JPEG's."""
     header = re.match(rb"P.(?:(?:\s|#[^\n]*\n)+\d+){2,3}", head)
-    texts = re.findall(rb"#\s*([^\r\n]+)", header[0] if header else b"")
+    texts = re.findall(rb"#[ \t]*([^\r\n]+)", header[0] if header else b"")
     return b"".join(_segment(0xFE, text) for text in texts) or None
 
 

@@ -122,8 +122,9 @@ def _array(image: Any, kind: str, source: Source) -> NDArray[Any]:
         return values
     if kind == "PCX" and image.mode == "L":  # or with a palette that is not there
         with open_bytes(source) as file:
-            file.seek(-769, os.SEEK_END)
-            if file.read(1) != b"\x0c":
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 769, 0))
+            if size < 769 or file.read(1) != b"\x0c":
                 raise ValueError("its palette is missing")
     if image.mode == "LAB":
         scaled = np.asarray(image).astype(np.float32) * np.array([100 / 255, 1, 1], np.float32)

@@ -134,7 +134,7 @@ def _choose_ranges(weights: Weights, precision: Precision, path: Path | None) ->
     if ranges is None:
         raise UsageError(
             f"{weights.name} has no int8 ranges; --precision fp32 or auto computes it in fp32. "
-            "`scripts/calibrate-int8 --pictures DIR --validation DIR` in a clone of the repository makes them."
+            "`scripts/calibrate-int8 FILE --pictures DIR --validation DIR` in a clone of the repository makes them."
         )
     return ranges
 

@@ -1,4 +1,4 @@
-"""Whether an image was compressed, is noisy or was drawn, so that restoring suits it, and how much texture it bears.
+"""Whether an image was compressed, is noisy or was drawn, so that restoring suits it, and how much texture it can take.
 
 A JPEG says so itself, in its quantisation tables, and a lossy WebP in its frame header.
 For all others, and for what happened to an image before it was saved, the pixels say it: JPEG leaves the coefficients
@@ -94,19 +94,27 @@ def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
 
 
 def fitted(
-    strength: Strength, image: ImageRegions, upscale: Callable[[Window, float], Window], *, texture: bool = True
+    strength: Strength,
+    image: ImageRegions,
+    upscale: Callable[[Window, float], Window],
+    *,
+    restore: bool = True,
+    texture: bool = True,
 ) -> Strength:
-    """The strength of a restored image, lower where restoring takes away the image's own; and, if asked for, its texture.
+    """The strength of a restored image, lower where restoring takes away the image's own, and its texture, if asked for.
 
     `upscale(window, texture)` makes (h, w, 3) in 0..255 four times larger with the given strength. With texture 0 that is
     about the mean of all images that the input may come from. Any other image's expected squared error is larger than
     that one's by the squared distance between the two. So texture may change the pixels as much as bicubic differs
     from texture 0.
     """
+    restore &= strength.quality is not None
+    if not restore and not texture:
+        return strength
     windows = _windows(image, side=_TEXTURE_SIDE)
     exact = [upscale(window, 0.0) for window in windows]
     most, less = AUTO_TEXTURES
-    if strength.quality is not None and _removes_too_much(windows, exact, strength.quality):
+    if restore and strength.quality is not None and _removes_too_much(windows, exact, strength.quality):
         return replace(strength, restore=LESS_RESTORE, texture=less if texture else strength.texture)
     if not texture:
         return strength
@@ -117,8 +125,8 @@ def fitted(
 
     gained = distance([bicubic(window, 4 * window.shape[0], 4 * window.shape[1]) for window in windows])
     tolerance = float(np.interp(strength.quality or 100, _QUALITIES, _TOLERANCES))
-    bears = distance([upscale(window, most) for window in windows]) <= tolerance * gained
-    return replace(strength, texture=most if bears else less)
+    takes_most = distance([upscale(window, most) for window in windows]) <= tolerance * gained
+    return replace(strength, texture=most if takes_most else less)
 
 
 def _removes_too_much(windows: Sequence[Window], exact: Sequence[Window], quality: float) -> bool:

@@ -208,11 +208,14 @@ class Upscaler:
         """How strongly an image is restored, and why, and its texture; `file`: what it was decoded from."""
         if self._named is not None:
             return Strength(restore=0.0, reason="chosen")
-        automatic = self.restore == "auto"
-        strength = strength_of(source, file) if automatic else Strength(restore=float(self.restore), reason="chosen")
+        if self.restore != "auto" and self.texture != "auto":
+            return Strength(restore=self.restore, texture=self.texture, reason="chosen")
+        strength = strength_of(source, file)
+        if self.restore != "auto":
+            strength = replace(strength, restore=self.restore, reason="chosen")
         if self.texture != "auto":
             strength = replace(strength, texture=self.texture)
-        if strength.restore == 0 or (self.texture != "auto" and not automatic):
+        if strength.restore == 0:
             return strength
 
         def upscale(window: Window, texture: float) -> Window:
@@ -221,7 +224,7 @@ class Upscaler:
             self.upscale_into(regions, write_to_array(sr), strength=replace(strength, texture=texture))
             return sr * np.float32(255)
 
-        return fitted(strength, source, upscale, texture=self.texture == "auto")
+        return fitted(strength, source, upscale, restore=self.restore == "auto", texture=self.texture == "auto")
 
     def _load_models(self) -> None:
         """The named model; or that of a clean image: other mixtures are loaded when an image needs them."""
