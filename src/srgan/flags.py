@@ -81,7 +81,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""
-        if message.endswith(("expected one argument", "expected at least one argument")):
+        if message.endswith("expected one argument"):
             message += " (one that begins with - is written --option=value)"
         raise UsageError(f"{message[0].upper()}{message[1:]}. `{self.prog} --help` lists the options.")
 
@@ -110,7 +110,7 @@ def _parser(settings: Any, prog: str, description: str) -> argparse.ArgumentPars
         item = typing.get_args(hint)[0] if many else hint
         options["type"] = partial(_value, name if mark.positional else flag, item)
         if many:
-            options |= {"nargs": "*"} if mark.positional else {"nargs": "+", "action": "extend"}
+            options |= {"nargs": "*", "action": "store" if mark.positional else "extend"}
         elif mark.positional and not required:
             options["nargs"] = "?"
         # Its name.
