@@ -167,7 +167,7 @@ def test_a_missing_model_names_what_there_is(trained):
         ("train.py --in_channels 4", "--in_channels 4: the networks work on RGB"),
         ("train.py --train_steps 0", "--train_steps 0: train.py trains both networks"),
         ("train.py --dataset_name DIV8K", "there is no folder data/DIV8K"),
-        ("train.py --learning_rate 1", "unrecognized arguments: --learning_rate"),
+        ("train.py --learning_rate 1", "nrecognized arguments: --learning_rate"),
         ("train.py --lr 0", "pretrain_learning_rate is a number above 0"),
         ("test.py", "Test set Set14: there is no data/Set14"),
     ],

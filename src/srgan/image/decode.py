@@ -121,7 +121,7 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         for name, block in unread_metadata(source, held).items():
             image.set_type(pyvips.GValue.blob_type, name, block)  # with EXIF libvips sets "orientation" too
         return image
-    if kind == "TIFF" and image.bands - 1 > (most := _COLOURS.get(image.interpretation, image.bands)):
+    if kind == "TIFF" and image.bands - 1 > (most := _COLOURS.get(image.interpretation, 1)) > 1:
         most += tags.get(tiff.EXTRA_SAMPLES, b"")[:1] in (b"\1", b"\2")  # the first one is alpha
         if warn:
             log.warning("%s: %d of its %d channels are read.", name_of(source), most, image.bands)
