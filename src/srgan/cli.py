@@ -126,13 +126,8 @@ def _unexpected(error: Exception) -> int:
                 log.error(f"error: {missing}")
                 return missing.exit_code
     if isinstance(error, OSError) and error.strerror and (error.filename or error.errno in _OF_THE_MACHINE):
-        where = (
-            printable(error.filename)
-            if error.filename
-            else ("the current folder" if error.errno == errno.ENOENT else "")
-        )
-        where = f"{where}: " if where else ""
-        log.error(f"error: {where}{error.strerror}.")
+        where = error.filename or ("the current folder" if error.errno == errno.ENOENT else "")
+        log.error(f"error: {f'{printable(str(where))}: ' if where else ''}{error.strerror}.")
         return 2
     if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
         log.error(f"error: no memory is left ({printable(str(error).strip().rpartition(': ')[2] or 'out of memory')}).")

@@ -37,7 +37,7 @@ _QUALITIES, _TOLERANCES = (50.0, 75.0), (0.3, 0.95)
 Stronger compression leaves less to build texture on.
 """
 _OWN_DETAIL = 6.0
-"""Squared levels by which restoring may change an image more than its JPEG did, before it takes away the image's own."""
+"""Squared levels by which restoring may change an image more than its JPEG did; beyond, it takes away the image's own."""
 _SMALLEST = 24
 """Shortest side of an image that tells anything: three blocks."""
 _WINDOWS = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
@@ -101,20 +101,22 @@ def fitted(
     restore: bool = True,
     texture: bool = True,
 ) -> Strength:
-    """The strength of a restored image, lower where restoring takes away the image's own, and its texture, if asked for.
+    """The strength that fits a restored image: less where restoring takes away its own halos, and the texture it can take.
+
+    `restore`, `texture`: which of the two may change.
 
     `upscale(window, texture)` makes (h, w, 3) in 0..255 four times larger with the given strength. With texture 0 that is
     about the mean of all images that the input may come from. Any other image's expected squared error is larger than
     that one's by the squared distance between the two. So texture may change the pixels as much as bicubic differs
     from texture 0.
     """
-    restore &= strength.quality is not None
-    if not restore and not texture:
+    quality = strength.quality if restore else None
+    if quality is None and not texture:
         return strength
     windows = _windows(image, side=_TEXTURE_SIDE)
     exact = [upscale(window, 0.0) for window in windows]
     most, less = AUTO_TEXTURES
-    if restore and strength.quality is not None and _removes_too_much(windows, exact, strength.quality):
+    if quality is not None and _removes_too_much(windows, exact, quality):
         return replace(strength, restore=LESS_RESTORE, texture=less if texture else strength.texture)
     if not texture:
         return strength
