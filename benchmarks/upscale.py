@@ -170,7 +170,10 @@ def main(argv: list[str]) -> int:
     runs = {}
     for name in settings.only:
         if (run := RIVALS[name](generator, path)) is None:
-            log.warning(f"{name} is left out: there is no real GPU, or these weights have no int8 ranges.")
+            missing = (
+                "these weights have no int8 ranges" if name.endswith("int8") else "there is no real GPU with Vulkan"
+            )
+            log.warning(f"{name} is left out: {missing}.")
         else:
             runs[name] = run
     if not runs:

@@ -35,8 +35,7 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
 _MODULES_OF_EXTRA = {
     "train": ("torch", "tensorboard", "matplotlib", "jinja2", "h5py", "skimage"),
     "web": ("fastapi", "prometheus_client", "python_multipart", "starlette", "uvicorn"),
-    "export": ("onnx", "onnxruntime"),
-    "gpu": ("ncnn",),
+    "export": ("onnx", "onnxruntime", "ncnn"),
     "cluster": ("ray",),
 }
 _LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}

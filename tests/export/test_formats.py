@@ -293,6 +293,10 @@ def test_a_model_or_a_mixture(words, sentence):
 def test_misuse_is_a_sentence(tmp_path, model):
     with pytest.raises(UsageError, match=r"ends in \.onnx"):
         main([str(model), "--format", "onnx", "-o", str(tmp_path / "out.pt")])
+    with pytest.raises(UsageError, match="not to stdout"):
+        main([str(model), "-o", "-"])
+    main([str(model), "--format", "ncnn", "-o", f"{tmp_path}/v.2/"])  # a folder, not a file that ends in .2
+    assert (tmp_path / "v.2" / "small-x4.param").exists()
     (tmp_path / "small-x4.bin").write_bytes(b"")
     with pytest.raises(UsageError, match=r"small-x4.bin exists; --overwrite"):
         main([str(model), "--format", "ncnn", "-o", str(tmp_path)])

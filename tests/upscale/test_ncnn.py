@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from srgan import Upscaler
 from srgan.cli import main as run
@@ -270,3 +271,49 @@ def test_loss_of_the_named_gpu_ends_a_folder(small_file, gpu, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
     stderr = capsys.readouterr().err
     assert stderr.count("the GPU stopped (ncnn stopped with -4); --engine openvino computes on the CPU.") == 1
+
+
+def test_a_gpu_lost_while_it_is_timed_is_not_used(small, gpu, monkeypatch, caplog):
+    gpu()
+    monkeypatch.setattr(ncnn, "seconds_of", lost)
+    assert Upscaler(small).describe()["engine"] == "openvino"
+    assert caplog.messages == ["Radeon cannot be used: ncnn stopped with -4."]
+
+
+def test_after_a_lost_gpu_fp16_is_fp32(small, gpu):
+    gpu()
+    upscaler = Upscaler(small, precision="fp16")
+    gpu(change=lost)
+    expected = Upscaler(small, engine="openvino", precision="fp32").upscale(LR)
+    for _ in range(2):
+        assert np.array_equal(upscaler.upscale(LR), expected)
+
+
+def test_provenance_is_of_what_computed(small, gpu, monkeypatch):
+    """After a result in fp16 that was not finite, that is fp32."""
+
+    def falls_back(self: Stub, lr_unit: Nchw) -> Nchw:
+        self.precision = "fp32"
+        return self._inner.run(lr_unit)
+
+    gpu()
+    upscaler = Upscaler(small)
+    monkeypatch.setattr(Stub, "run", falls_back)
+    monkeypatch.setattr(Stub, "tail", falls_back)
+    sr = np.empty((200, 176, 3), np.uint8)
+    assert upscaler.upscale_into(ArrayRegions(LR), write_to_array(sr))["precision"] == "fp32"
+
+
+def test_animation_is_done_again_where_the_gpu_is_lost(small, gpu, tmp_path):
+    """So that all its frames, and its provenance, are of one engine."""
+    frames = [Image.fromarray(np.roll(LR, shift, 1)) for shift in range(3)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    images = iter([False, False])  # the test tile and the first frame; then the GPU is lost
+
+    def lost_later(sr: Nchw) -> Nchw:
+        return lost(sr) if next(images, True) else sr
+
+    gpu(change=lost_later)
+    Upscaler(small).upscale_file(tmp_path / "a.png", tmp_path / "lost.webp")
+    Upscaler(small, engine="openvino").upscale_file(tmp_path / "a.png", tmp_path / "cpu.webp")
+    assert (tmp_path / "lost.webp").read_bytes() == (tmp_path / "cpu.webp").read_bytes()

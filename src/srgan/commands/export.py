@@ -26,8 +26,8 @@ class ExportSettings:
     """Packaged model (srgan, srresnet, photo, photo-gan) or path of a weights file. Or leave it out and give --texture or --restore."""
     format: Format = "onnx"
     """onnx writes .onnx; openvino writes .xml and .bin; ncnn writes .param and .bin for upscayl, chaiNNer and Real-ESRGAN-ncnn-vulkan; torch writes a torch.export program, .pt2."""
-    output: Annotated[Path | None, flags.Mark(alias="-o")] = None
-    """File to write, or a folder (one that exists, or a name without an ending). Default: the model's name with the format's suffix (ncnn: with -x4 before it), in the current folder."""
+    output: Annotated[str | None, flags.Mark(alias="-o")] = None
+    """File to write, or a folder (one that exists, ends with / or has no ending). Default: the model's name with the format's suffix (ncnn: with -x4 before it), in the current folder."""
     texture: float | None = None
     """Exports a mixture of the packaged models, as `srgan upscale` makes it: 0 (exact) to 1 (crisp; the default beside --restore)."""
     restore: float | None = None
@@ -66,8 +66,11 @@ def _target(settings: ExportSettings, source: Weights) -> Path:
     suffix = SUFFIXES[settings.format][0]
     # upscayl reads the factor from the name.
     name = f"{source.name}-x{source.config.scale}{suffix}" if settings.format == "ncnn" else f"{source.name}{suffix}"
-    output = settings.output or Path()
-    target = output if output.suffix and not output.is_dir() else output / name
+    output = Path(settings.output or "")
+    if settings.output == "-":
+        raise UsageError("-o -: srgan export writes files, not to stdout; give a folder, or the name of a file.")
+    is_file = output.suffix and not output.is_dir() and not str(settings.output).endswith("/")
+    target = output if is_file else output / name
     if blocked := next((folder for folder in target.parents if folder.is_file()), None):
         raise UsageError(f"-o {output}: {blocked} is a file; give a folder, or a name that ends in {suffix}.")
     if target.suffix != suffix:

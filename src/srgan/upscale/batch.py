@@ -168,18 +168,22 @@ class FileTask:
                 upscaler, self.source, self._pages, several, options, progress, name=self.target
             )
         height, width = options.scale * frames.height, options.scale * frames.width
-        writer = animation.WRITERS[self.target.suffix.lower()](
-            several,
-            name=self.target,
-            height=height,
-            width=width,
-            plays=frames.plays,
-            metadata=fit_metadata(self.target, frames.metadata.enlarged(options.scale, height, width)),
-            quality=options.quality,
-            lossless=self._lossless(),
-        )
-        with contextlib.closing(writer):
-            return sequences.upscale_animation(upscaler, frames, self.source, writer, options, progress)
+        metadata = fit_metadata(self.target, frames.metadata.enlarged(options.scale, height, width))
+        provenance = None
+        while provenance is None:
+            writer = animation.WRITERS[self.target.suffix.lower()](
+                several,
+                name=self.target,
+                height=height,
+                width=width,
+                plays=frames.plays,
+                metadata=metadata,
+                quality=options.quality,
+                lossless=self._lossless(),
+            )
+            with contextlib.closing(writer):
+                provenance = sequences.upscale_animation(upscaler, frames, self.source, writer, options, progress)
+        return provenance
 
     def finish(self) -> None:
         """Encode, flush to disk, put in place."""

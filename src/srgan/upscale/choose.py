@@ -7,12 +7,13 @@ import functools
 import importlib.util
 import logging
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srgan.errors import UsageError, WeightsError
 from srgan.model.weights import Weights
-from srgan.upscale.engine import Engine, EngineName, Precision
+from srgan.upscale.engine import DeviceLost, Engine, EngineName, OutOfMemory, Precision
 from srgan.upscale.int8 import MAX_PSNR_DROP, Int8Ranges, ranges_for
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _faults: dict[tuple[int, str], str | None] = {}
 """(device, precision) -> what is wrong with it."""
 _faster: dict[Precision, int | None] = {}
 """Precision -> the device that `auto` takes instead of the CPU."""
+_choosing = threading.Lock()
 
 
 def choose_engine(
@@ -56,7 +58,8 @@ def choose_engine(
     if engine == "ncnn":
         on_gpu = _trusted_gpu(weights, precision, device)
     elif engine == "auto":
-        on_gpu = _faster_gpu(weights, precision, path, threads)
+        with _choosing:
+            on_gpu = _faster_gpu(weights, precision, path, threads)
     if on_gpu is not None:
         _log_device(on_gpu.device.name, on_gpu.precision)
         return on_gpu
@@ -108,10 +111,14 @@ def _faster_gpu(weights: Weights, precision: Precision, path: Path | None, threa
             continue
         try:
             engine = _trusted_gpu(weights, precision, device.index)
+            is_faster = ncnn.seconds_of(engine) < ncnn.seconds_of(on_cpu)
         except UsageError as error:
             log.warning("%s", error)
             continue
-        if ncnn.seconds_of(engine) < ncnn.seconds_of(on_cpu):
+        except (OutOfMemory, DeviceLost) as error:
+            log.warning("%s cannot be used: %s.", device.name, error)
+            continue
+        if is_faster:
             _faster[precision] = device.index
             return engine
         log.info("%s is slower than the CPU on a small tile and is not used.", device.name)

@@ -31,10 +31,11 @@ def upscale_animation(
     writer: AnimationWriter,
     options: FileOptions,
     progress: OnProgress,
-) -> dict[str, str]:
+) -> dict[str, str] | None:
     """Upscale each different frame once, all with the strength of the first. Raises ImageError.
 
-    `file`: what the animation is read from. Returns the provenance.
+    `file`: what the animation is read from. Returns the provenance; None where the engine changed in the middle, as when
+    a GPU is lost: then the whole is to be done again.
     """
     height, width = options.scale * animation.height, options.scale * animation.width
     size = animation.height * animation.width
@@ -54,13 +55,16 @@ def upscale_animation(
         )
         regions = ArrayRegions(frame.pixels, frame.alpha, bleed=options.alpha == "bleed")
         strength = strength or upscaler.strength(regions, file)  # another one for each frame would flicker
-        provenance = upscaler.upscale_into(
+        latest = upscaler.upscale_into(
             regions,
             write_to_array(larger.pixels, larger.alpha),
             scale=options.scale,
             strength=strength,
             progress=lambda done, _, before=number: progress(before * size + done, animation.count * size),  # type: ignore[misc]
         )
+        if computed and any(latest.get(key) != provenance.get(key) for key in ("engine", "precision")):
+            return None
+        provenance = provenance or latest
         computed[digest] = writer.add(larger, provenance if options.provenance else None)
     writer.finish()
     return provenance

@@ -177,7 +177,8 @@ class Upscaler:
         its provenance: `describe`, the mixture and why, the scale and the tiles; no time, path or command.
         """
         self._check_scale(scale)
-        model, provenance = self._choose(strength or self.strength(source, file))
+        strength = strength or self.strength(source, file)
+        model = self._named or self._mixture(strength.restore, strength.texture)
         plan = self._plan_for_free_memory(model.engine, source.height, source.width, scale, source.has_alpha)
         job = TileJob(
             engine=model.engine,
@@ -191,11 +192,19 @@ class Upscaler:
             upscale_tiles(job, source, write, plan)
         except DeviceLost as error:
             self._leave_gpu(error)
-            return self.upscale_into(source, write, scale=scale, file=file, strength=strength, progress=progress)
+            return self.upscale_into(source, write, scale=scale, strength=strength, progress=progress)
         # Engines keep their activations for the next image; those of several mixtures share one memory.
         if len(self._models) > 1 and plan.tail_pixels * model.engine.tail_bytes > self.memory // 2:
             model.engine.release()
-        return provenance | {"scale": str(scale), "tiles": f"{plan.grid.rows}x{plan.grid.columns}"}
+        # After the work, in which an engine may have gone on in fp32.
+        provenance = self._describe(model) | {"scale": str(scale), "tiles": f"{plan.grid.rows}x{plan.grid.columns}"}
+        if self._named is None:
+            provenance |= {
+                "texture": f"{strength.texture:g}",
+                "restore": f"{strength.restore:g}",
+                "restore_reason": strength.reason,
+            }
+        return provenance
 
     def release(self) -> None:
         """Give back the memory of activations that is kept for the next image."""
@@ -243,18 +252,9 @@ class Upscaler:
             raise GpuLost(f"the GPU stopped ({error}); --engine openvino computes on the CPU.") from error
         log.warning("the GPU stopped (%s): computing on the CPU from here on.", error)
         self._options["engine"] = "openvino"
+        if self._options["precision"] == "fp16":  # which a CPU has not
+            self._options["precision"] = "fp32"
         self._load_models()
-
-    def _choose(self, strength: Strength) -> tuple[_Model, dict[str, str]]:
-        """The model for a strength, and what an image's provenance says of it."""
-        if self._named is not None:
-            return self._named, self._describe(self._named)
-        model = self._mixture(strength.restore, strength.texture)
-        return model, self._describe(model) | {
-            "texture": f"{strength.texture:g}",
-            "restore": f"{strength.restore:g}",
-            "restore_reason": strength.reason,
-        }
 
     def _mixture(self, restore: float, texture: float) -> _Model:
         """The model of a strength; loaded once."""
