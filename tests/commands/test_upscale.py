@@ -117,6 +117,14 @@ def test_stdin_and_stdout(folder, small_file, monkeypatch, capsysbinary):
     assert shards == [0, 0] and capsysbinary.readouterr().out.count(b"\x89PNG") == 1
 
 
+def test_output_below_home(folder, small_file, monkeypatch, capsys):
+    """A shell leaves the ~ of --output=~/a.png as it is."""
+    monkeypatch.setenv("HOME", str(folder))
+    assert upscale(small_file, folder / "in/a.png", "--output=~/home.png") == 0
+    assert main(["export", str(small_file), "--output=~/home.onnx"]) == 0
+    assert (folder / "home.png").exists() and (folder / "home.onnx").exists()
+
+
 def test_long_name(folder, small_file, capsys):
     """Its result's name does not fit; one sentence, and the others are done."""
     name = "n" * 250 + ".png"

@@ -10,7 +10,7 @@ from srgan import __version__, flags
 from srgan.errors import UsageError
 from srgan.export import formats, parity
 from srgan.export.formats import SUFFIXES, Format
-from srgan.fs import atomic_write_all
+from srgan.fs import atomic_write_all, expanded
 from srgan.model import weights
 from srgan.model.weights import Weights
 from srgan.upscale.mixture import check_mixture, mixture
@@ -66,10 +66,11 @@ def _target(settings: ExportSettings, source: Weights) -> Path:
     suffix = SUFFIXES[settings.format][0]
     # upscayl reads the factor from the name.
     name = f"{source.name}-x{source.config.scale}{suffix}" if settings.format == "ncnn" else f"{source.name}{suffix}"
-    output = Path(settings.output or "")
-    if settings.output == "-":
+    given = settings.output or ""
+    output = Path(expanded(given))
+    if given == "-":
         raise UsageError("-o -: srgan export writes files, not to stdout; give a folder, or the name of a file.")
-    is_file = output.suffix and not output.is_dir() and not str(settings.output).endswith("/")
+    is_file = output.suffix and not output.is_dir() and not given.endswith("/")
     target = output if is_file else output / name
     if blocked := next((folder for folder in target.parents if folder.is_file()), None):
         raise UsageError(f"-o {output}: {blocked} is a file; give a folder, or a name that ends in {suffix}.")

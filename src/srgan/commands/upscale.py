@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from srgan import flags
 from srgan.errors import ImageError, SrganError, UsageError
-from srgan.fs import printable
+from srgan.fs import expanded, printable
 from srgan.image.alpha import AlphaMode
 from srgan.upscale.engine import EngineName, Precision
 
@@ -90,9 +90,8 @@ def _run(settings: UpscaleSettings) -> int:
     from srgan.upscale.inputs import find_inputs
 
     # What is there to do?
-    inputs = find_inputs(
-        settings.paths, settings.output, scale=settings.scale, format=settings.format, shard=settings.shard
-    )
+    output = settings.output and expanded(settings.output)
+    inputs = find_inputs(settings.paths, output, scale=settings.scale, format=settings.format, shard=settings.shard)
     todo = [task for task in inputs.tasks if settings.overwrite or not os.path.lexists(task.target)]
     skipped = len(inputs.tasks) - len(todo)
     if inputs.single and skipped:
