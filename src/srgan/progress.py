@@ -88,13 +88,18 @@ def clock(seconds: float) -> str:
 
 
 class MessageHandler(logging.Handler):
-    """Writes messages to stderr, above a bar where one is shown. A closed stderr never stops the work."""
+    """Writes messages, and the traceback of `log.exception`, to stderr, above a bar where one is shown.
+
+    A closed stderr never stops the work.
+    """
 
     console: Any = None
     """The console of the bar that is shown now."""
 
     def emit(self, record: logging.LogRecord) -> None:
         line = record.getMessage() if hasattr(record, "bare") else f"srgan: {record.getMessage()}"
+        if record.exc_info:
+            line += f"\n{logging.Formatter().formatException(record.exc_info)}"
         if self.console:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
             return

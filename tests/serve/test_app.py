@@ -24,6 +24,7 @@ from srgan.image.files import (
     write_image,
 )
 from srgan.model import weights
+from srgan.progress import MessageHandler
 from srgan.serve.models import ModelPool, UpscaleParams
 from srgan.serve.problems import STATUSES, problem_from_error
 from srgan.serve.service import count_pixels
@@ -276,14 +277,20 @@ def test_a_client_that_leaves_stops_its_job(run_service, monkeypatch):
     assert post(served, data).status_code == 200
 
 
-def test_a_bug_is_a_500_without_details(run_service, monkeypatch, caplog):
-    served, data = run_service(), file_bytes(40, 40)
+@pytest.mark.parametrize(("error", "logged"), [(ValueError("why"), "Traceback"), (WeightsError("why"), "failed: why")])
+def test_a_fault_is_a_500_and_the_log_has_its_details(run_service, monkeypatch, capsys, error, logged):
+    served, data, handler = run_service(), file_bytes(40, 40), MessageHandler()
+    monkeypatch.setattr(logging.getLogger("srgan"), "handlers", [handler])
     with monkeypatch.context() as broken:
-        broken.setattr("srgan.serve.service.upscale_bytes", lambda *_: 1 / 0)
+        broken.setattr("srgan.serve.service.upscale_bytes", lambda *_: _raise(error))
         answer = post(served, data)
+        on_page = requests.post(f"{served.url}/page/upscale", files={"picture": data}, timeout=30)
     assert "bug in srgan" in detail(answer, 500) and "Content-Security-Policy" in answer.headers
-    until(lambda: "ZeroDivisionError" in caplog.text)
-    assert f"{answer.headers['X-Request-ID']} failed" in caplog.text
+    assert b"bug in srgan" in on_page.content and b"why" not in answer.content + on_page.content
+    log = capsys.readouterr().err
+    for identifier in (answer.headers["X-Request-ID"], on_page.headers["X-Request-ID"]):
+        assert log.count(f"srgan: {identifier} failed") == 1
+    assert log.count(logged) == log.count("why") == 2
     assert post(served, data).status_code == 200
 
 

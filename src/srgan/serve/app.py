@@ -23,7 +23,7 @@ from srgan.fs import printable
 from srgan.serve import page
 from srgan.serve.http import cancel_on_disconnect, large_response, problem_response
 from srgan.serve.models import UpscaleParams
-from srgan.serve.problems import STATUSES, Problem, problem_from_error
+from srgan.serve.problems import REQUEST_ID, STATUSES, Problem, problem_from_error
 from srgan.serve.security import SecurityMiddleware
 from srgan.serve.service import HEADERS, MEDIA_TYPES, Service
 
@@ -171,7 +171,7 @@ def _complete_description(description: dict[str, Any], service: Service, token: 
 
 
 async def _error_response(request: Request, error: Exception) -> Response:
-    """problem+json for every error; an unknown exception is a bug, which `RequestLog` logs."""
+    """problem+json for every error; an unknown exception is a bug."""
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)  # nobody reads it
     if isinstance(error, RequestValidationError):
@@ -212,6 +212,7 @@ class RequestLog:
             scope = {**scope, "method": "GET"}  # uvicorn drops the body
         proxy_id = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = proxy_id if _REQUEST_ID.fullmatch(proxy_id) else secrets.token_hex(8).encode()
+        REQUEST_ID.set(request_id.decode())
         started, status, received, sent = time.monotonic(), 499, 0, 0
 
         async def counted_receive() -> Message:
@@ -231,7 +232,8 @@ class RequestLog:
         try:
             await self.app(scope, counted_receive, counted_send)
         except Exception:
-            log.exception("%s failed", request_id.decode())
+            if status != 500:  # else `problem_from_error` logged it
+                log.exception("%s failed", request_id.decode())
         finally:
             self.requests.labels(getattr(scope.get("route"), "path", "other"), str(status)).inc()
             log.log(

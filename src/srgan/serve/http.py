@@ -60,7 +60,7 @@ class BodyReader:
             raise Problem(
                 415,
                 "content-type",
-                f"The request's Content-Type is {kind or 'missing'!r}; send the image itself (image/png, ..., "
+                f"The request's Content-Type is {printable(kind) or 'missing'}; send the image itself (image/png, ..., "
                 "application/octet-stream) or multipart/form-data.",
             )
         if not image.data:

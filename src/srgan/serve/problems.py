@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Mapping
+from contextvars import ContextVar
 from http import HTTPStatus
 
 from srgan.errors import ImageError, SrganError, UsageError
@@ -25,6 +26,8 @@ STATUSES = {
 
 log = logging.getLogger("srgan")
 
+REQUEST_ID: ContextVar[str] = ContextVar("REQUEST_ID", default="")
+"""The id of the request at work, for the log."""
 _FOLDERS = re.compile(r"(?<![\w/.])/(?:[^\s/]+/)+")
 
 
@@ -53,12 +56,14 @@ class Problem(Exception):
 
 
 def problem_from_error(error: Exception) -> Problem:
-    """422 for the image, 400 for the parameters, without folders of this machine; the rest is 500, for the log alone."""
+    """422 for the image, 400 for the parameters, without folders of this machine; the rest is 500, and a line of the log."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, (ImageError, UsageError)):
         status, kind = (422, "picture") if isinstance(error, ImageError) else (400, "parameter")
         return Problem(status, kind, _FOLDERS.sub("", str(error)))
     if isinstance(error, SrganError):
-        log.error("%s", error)
+        log.error("%s failed: %s", REQUEST_ID.get(), error)
+    else:
+        log.error("%s failed", REQUEST_ID.get(), exc_info=error)
     return Problem(500, "fault", "A fault of the service, or a bug in srgan: the server's log has the details.")
