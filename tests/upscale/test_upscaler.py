@@ -1,5 +1,6 @@
 """`Upscaler`: every kind of array, exact tiles, memory that runs out, several threads, wrong values."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -149,6 +150,7 @@ def test_wrong_arrays_are_refused(upscaler, wrong, message):
         ({"threads": 2**31}, "threads is a whole number from 1 to 1024"),
         ({"memory": -1}, "memory is a whole number from 1, got -1"),
         ({"memory": "much"}, "memory is a size like 1GB"),
+        ({"memory": "9" * 400}, "memory is a size like 1GB"),
         ({"memory": None}, "memory is a whole number from 1, got None"),
         ({"self_ensemble": "yes"}, "self_ensemble is one of False, True; got 'yes'"),
         ({"texture": 0.5}, "leave out the model"),
@@ -161,9 +163,10 @@ def test_wrong_values_are_refused(small, arguments, message):
 
 
 def test_wrong_models_and_textures_are_refused():
-    with pytest.raises(WeightsError, match="no model 'nonesuch'"):
-        Upscaler("nonesuch")
-    for value in (1.5, float("nan"), "much", True, None):
+    for name in ("nonesuch", "x" * 300):
+        with pytest.raises(WeightsError, match=f"no model '{name}'"):
+            Upscaler(name)
+    for value in (1.5, float("nan"), 10**400, np.zeros(2), "much", True, None):
         with pytest.raises(SrganError, match="texture is 'auto' or a number from 0 to 1, got"):
             Upscaler(texture=value)
         with pytest.raises(SrganError, match="restore is 'auto' or a number from 0 to 1, got"):
@@ -174,6 +177,7 @@ def test_wrong_paths_scales_and_qualities_are_refused(upscaler):
     grey = np.zeros((4, 4), np.uint8)
     wrong: list[tuple[str, Callable[[], object]]] = [
         ("model is the path of a file, got int", lambda: Upscaler(5)),
+        ("model is the path of a file, got DirEntry", lambda: Upscaler(next(os.scandir(b".")))),
         ("image is the path of a file, got ''", lambda: upscaler.upscale("")),
         ("source is the path of a file, got ndarray", lambda: upscaler.upscale_file(grey, "a.png")),
         ("target is the path of a file, got NoneType", lambda: upscaler.upscale_file("a.png", None)),
@@ -186,6 +190,11 @@ def test_wrong_paths_scales_and_qualities_are_refused(upscaler):
     for message, call in wrong:
         with pytest.raises(SrganError, match=message):
             call()
+
+
+def test_numbers_of_numpy_are_numbers(small):
+    upscaler = Upscaler(small, threads=np.int64(1), memory=np.uint32(10**8))
+    assert upscaler.upscale(image(0, 70, 3), scale=np.uint8(4)).shape == (280, 12)
 
 
 def test_too_large_scale_and_too_little_memory_are_refused(small):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def find_model(name_or_path: str | Path) -> Path:
     if str(name_or_path) in packaged():
         return _MODELS / f"{name_or_path}.safetensors"
     for path in (Path(name_or_path), Path(expanded(str(name_or_path)))):  # ~ is HOME in settings files, too
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113  (pathlib raises for a name that no file can have)
             return path
     known = ", ".join(packaged()) or "none"
     raise WeightsError(
@@ -91,7 +92,7 @@ def read_sum(expression: str) -> Weights:
     A path that exists is one file, whatever its name.
     The sum is what `srgan` has learnt since `srresnet`, added to `photo`. Raises WeightsError.
     """
-    if Path(expanded(expression)).exists():
+    if os.path.exists(expanded(expression)):  # noqa: PTH110  (pathlib raises)
         return read(expression)
     first, *rest = re.split(r" ([+-]) ", expression)
     signs = [1.0, *(float(f"{sign}1") for sign in rest[::2])]

@@ -32,15 +32,17 @@ def mixture(restore: float, texture: float) -> Weights:
 
 def is_share(value: object) -> bool:
     """Whether a value can be a texture or a restore: a number from 0 to 1."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and bool(0 <= value <= 1)  # type: ignore[operator]
 
 
 def check_mixture(model: object, *, texture: object, restore: object, unset: str | None = "auto") -> None:
     """Raise UsageError for a mixture beside a model, and for shares that are neither `unset` nor from 0 to 1."""
-    if model is not None and (texture, restore) != (unset, unset):
+    shares = {"texture": texture, "restore": restore}
+    chosen = {name: share for name, share in shares.items() if not isinstance(share, str | None) or share != unset}
+    if model is not None and chosen:
         raise UsageError("texture and restore mix the packaged models; leave them out, or leave out the model.")
-    for name, share in (("texture", texture), ("restore", restore)):
-        if share != unset and not is_share(share):
+    for name, share in chosen.items():
+        if not is_share(share):
             kinds = f"'{unset}' or a number" if unset else "a number"
             raise UsageError(f"{name} is {kinds} from 0 to 1, got {share!r}.")
 

@@ -150,7 +150,7 @@ class TilePlan:
 
 def bytes_from_text(text: str) -> int:
     """ "1GB", "500 MB", "1.5GiB", "800000000" -> bytes. Raises UsageError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
     if not match:
         raise UsageError(f"memory is a size like 1GB or 500MB, got '{text}'.")
     number, unit, binary = match.groups()

@@ -76,10 +76,9 @@ class Upscaler:
     ) -> None:
         _check_choice("engine", engine, get_args(EngineName))
         _check_choice("precision", precision, get_args(Precision))
-        _check_whole("threads", threads, most=_MAX_THREADS)
-        _check_whole("device", device, least=0)
-        self.memory = bytes_from_text(memory) if isinstance(memory, str) else memory
-        _check_whole("memory", self.memory, optional=False)
+        threads = None if threads is None else _whole("threads", threads, most=_MAX_THREADS)
+        device = None if device is None else _whole("device", device, least=0)
+        self.memory = _whole("memory", bytes_from_text(memory) if isinstance(memory, str) else memory)
         _check_choice("self_ensemble", self_ensemble, (False, True))
         if not isinstance(model, Weights | None):
             _path("model", model)
@@ -120,7 +119,7 @@ class Upscaler:
         "bleed" fills the colours under transparent pixels from their neighbours, "separate" replaces nothing. Raises
         ImageError for other arrays.
         """
-        self._check_scale(scale)
+        scale = self._checked_scale(scale)
         _check_choice("alpha", alpha, get_args(AlphaMode))
         _check_progress(progress)
         file: Source | None = None
@@ -152,11 +151,11 @@ class Upscaler:
         """The image of one file (animations and pages too), `scale` times larger, as another file. Raises ImageError."""
         from srgan.upscale.batch import FileOptions, upscale_file
 
-        self._check_scale(scale)
+        scale = self._checked_scale(scale)
         _check_choice("alpha", alpha, get_args(AlphaMode))
         for name, value in (("overwrite", overwrite), ("provenance", provenance)):
             _check_choice(name, value, (False, True))
-        _check_whole("quality", quality, most=100)
+        quality = None if quality is None else _whole("quality", quality, most=100)
         _check_progress(progress)
         options = FileOptions(scale=scale, overwrite=overwrite, provenance=provenance, quality=quality, alpha=alpha)
         upscale_file(self, _path("source", source), _path("target", target), options, progress)
@@ -176,7 +175,7 @@ class Upscaler:
         `file`: what the image was decoded from, which knows how it was compressed; `strength`: known already. Returns
         its provenance: `describe`, the mixture and why, the scale and the tiles; no time, path or command.
         """
-        self._check_scale(scale)
+        scale = self._checked_scale(scale)
         strength = strength or self.strength(source, file)
         model = self._named or self._mixture(strength.restore, strength.texture)
         plan = self._plan_for_free_memory(model.engine, source.height, source.width, scale, source.has_alpha)
@@ -299,12 +298,13 @@ class Upscaler:
     def _margin(self, scale: int) -> int:
         return 0 if scale == self._config.scale else _MARGIN
 
-    def _check_scale(self, scale: int) -> None:
+    def _checked_scale(self, scale: int) -> int:
         largest = self._config.scale
         if not isinstance(scale, (int, np.integer)) or scale not in range(2, largest + 1):
             raise UsageError(
                 f"{self._first.weights.name} makes images 2 to {largest} times larger, got a scale of {scale!r}."
             )
+        return int(scale)
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
@@ -313,18 +313,23 @@ def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None
 
 
 def _path(name: str, value: object) -> Path:
-    if not isinstance(value, (str, os.PathLike)):
+    try:
+        path = os.fspath(value)  # type: ignore[call-overload]
+    except TypeError:
+        path = value
+    if not isinstance(path, str):
         raise UsageError(f"{name} is the path of a file, got {type(value).__name__}.")
-    if value == "" or "\0" in str(value):
-        raise UsageError(f"{name} is the path of a file, got {value!r}.")
-    return Path(value)
+    if not path or "\0" in path:
+        raise UsageError(f"{name} is the path of a file, got {path!r}.")
+    return Path(path)
 
 
-def _check_whole(name: str, value: object, least: int = 1, most: float = math.inf, *, optional: bool = True) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-    if not whole and not (optional and value is None):
+def _whole(name: str, value: object, least: int = 1, most: float = math.inf) -> int:
+    """The value as Python's int, which does not overflow as NumPy's do."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not least <= value <= most:
         kind = f"a whole number from {least}" + (f" to {most}" if most < math.inf else "")
         raise UsageError(f"{name} is {kind}, got {value!r}.")
+    return int(value)
 
 
 def _check_progress(progress: object) -> None:
