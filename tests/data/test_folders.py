@@ -189,6 +189,29 @@ def test_layouts_of_others(tmp_path, name, hr, lr, mark):
     assert named(pairs) == [("a", "a.png", f"a{mark}.png"), ("b", "b.png", f"b{mark}.png")]
 
 
+@pytest.mark.parametrize(
+    ("hr", "lr"),
+    [
+        ("a_GT", "a_LR"),
+        ("HR_a", "LR_a"),
+        ("a_HR", "a_LRx4"),
+        ("a", "a x4"),
+        ("b\u00e9", "be\u0301x4"),
+        ("a", "a-lr_x4"),
+    ],
+)
+def test_marks_of_others(tmp_path, hr, lr):
+    put(tmp_path / "Own", f"{hr}.png", f"{lr}.png")
+    (pair,) = folders.test_pairs(tmp_path, "Own")
+    assert (pair.hr.stem, pair.lr and pair.lr.stem) == (hr, lr)
+
+
+def test_an_lr_that_is_nobodys_is_named(tmp_path):
+    put(tmp_path / "Own", "a.png", "b_LR.png")
+    with pytest.raises(DataError, match="a.png has no LR"):
+        folders.test_pairs(tmp_path, "Own")
+
+
 def test_a_plain_folder_has_no_lrs(tmp_path):
     put(tmp_path / "valid" / "Kodak24", "kodim02.png", "kodim01.png")
     pairs = folders.test_pairs(tmp_path, "Kodak24")

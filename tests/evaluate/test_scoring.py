@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from srgan.data.pairs import Pair
 from srgan.errors import DataError
-from srgan.evaluate.scoring import evaluate, evaluate_images
+from srgan.evaluate.scoring import evaluate, evaluate_images, scorable
 from srgan.image.files import write_array
 from srgan.image.metrics import (
     NiqeModel,
@@ -103,10 +103,19 @@ def test_wrong_sizes_name_both_files(pair, tmp_path):
 
 def test_too_small_image_is_named(tmp_path):
     write_array(tmp_path / "tiny.png", image(16, 40, 3))
-    with pytest.raises(DataError, match=r"tiny.png is 40x16; .*19 x 19"):
+    with pytest.raises(DataError, match=r"tiny.png.* is 40x16; .*20 x 20"):
         evaluate(bicubic_x4, [Pair(name="tiny", hr=tmp_path / "tiny.png", lr=None)])
 
 
 def test_upscaler_of_the_wrong_scale_is_a_bug(pair):
     with pytest.raises(ValueError, match=r"upscaling gave uint8 \(10, 12, 3\)"):
         evaluate(lambda lr: lr, [pair])
+
+
+def test_what_cannot_be_scored_is_left_out_before_scoring(pair, tmp_path, caplog):
+    write_array(tmp_path / "small.png", image(19, 40, 3))
+    whole = pair.hr.read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    others = [Pair(name=name, hr=tmp_path / f"{name}.png", lr=None) for name in ("small", "cut")]
+    assert scorable([*others, pair]) == [pair]
+    assert "small.png is 40x19, and scoring needs at least 20 pixels" in caplog.text and "cut.png" in caplog.text

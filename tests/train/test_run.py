@@ -46,7 +46,7 @@ def test_the_folder_holds_what_the_docs_list(undisturbed):
     assert {f"generators/srresnet_{step:07d}.safetensors" for step in (2, 4, 6)} <= names
     assert {f"generators/srgan_{step:07d}.safetensors" for step in (2, 4)} <= names
     assert len([name for name in names if name.startswith("checkpoints/")]) == 2
-    assert files.read_rgb8(undisturbed / "samples/pretrain_0000006.png").shape == (192, 576, 3)
+    assert files.read_rgb8(undisturbed / "samples/pretrain_0000006.png").shape == (192, 192, 3)  # of one image
     assert not [name for name in names if name.endswith(".tmp")]
 
 

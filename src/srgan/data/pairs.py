@@ -12,8 +12,9 @@ from srgan.image.files import find_images, size
 
 log = logging.getLogger("srgan")
 
-_MARKED = re.compile(r"(?P<name>.+?)(?:_SRF_4)?[_-](?P<kind>HR|LR)", re.IGNORECASE)
-_MARK = re.compile(r"(?:[_-]?x4|[_-](?:SRF_4|HR|LR))+$", re.IGNORECASE)
+_MARKED = re.compile(r"(?P<name>.+?)(?:_SRF_4)?[ _-](?P<kind>HR|GT|LR)(?:[ _-]?x4)?", re.IGNORECASE)
+_MARKED_BEFORE = re.compile(r"(?P<kind>HR|GT|LR)[ _-](?P<name>.+)", re.IGNORECASE)
+_MARK = re.compile(r"(?:[ _-]?x4|[ _-](?:SRF_4|HR|GT|LR))+$", re.IGNORECASE)
 _SCALE_MARK = re.compile(r"[_-]?x4$", re.IGNORECASE)
 
 
@@ -66,24 +67,25 @@ def pair_folders(folders: PairFolders) -> Pairing:
 
 
 def pair_by_mark(folder: Path) -> Pairing:
-    """The images of one folder whose names end in _HR and _LR; where no LR is there, none is missing.
+    """The images of one folder whose names end, or begin, in HR (or GT) and LR; where no LR is there, none is missing.
 
-    Without any _HR, an HR is an image without a mark, and its LR is called as it is with _LR or x4 behind.
+    Without any such HR, an HR is an image without a mark, and its LR is called as it is with _LR or x4 behind.
     """
     paths = find_images(folder, recursive=False)
-    kinds: dict[str, list[tuple[str, Path]]] = {"HR": [], "LR": []}
+    hrs: list[tuple[str, Path]] = []
+    lrs: list[tuple[str, Path]] = []
     for path in paths:
-        match = _MARKED.fullmatch(path.stem)
+        match = _marked(path.stem)
         if match:
-            kinds[match["kind"].upper()].append((match["name"], path))
-    if not kinds["HR"]:
-        stems = {path.stem for path in paths}
-        lrs = {path for path in paths if (bare := _MARK.sub("", path.stem)) != path.stem and bare in stems}
-        kinds = {
-            "HR": [(path.stem, path) for path in paths if path not in lrs and not _MARKED.fullmatch(path.stem)],
-            "LR": [(_MARK.sub("", path.stem), path) for path in sorted(lrs)],
-        }
-    return pair_by_name(kinds["HR"], kinds["LR"], folder if kinds["LR"] else None)
+            (lrs if match["kind"].upper() == "LR" else hrs).append((match["name"], path))
+    if not hrs:
+        stems = {_nfc(path.stem) for path in paths}
+        for path in paths:
+            bare = _MARK.sub("", _nfc(path.stem))
+            if not _marked(path.stem):
+                is_lr = bare != _nfc(path.stem) and bare in stems
+                (lrs if is_lr else hrs).append((bare if is_lr else path.stem, path))
+    return pair_by_name(hrs, lrs, folder if lrs else None)
 
 
 def complete(pairing: Pairing) -> list[Pair]:
@@ -150,7 +152,7 @@ def pair_by_name(hrs: Sequence[tuple[str, Path]], lrs: Sequence[tuple[str, Path]
     for name, path in hrs:
         lr = exact.get(_nfc(name)) or marked.get(_nfc(name)) or marked.get(_MARK.sub("", _nfc(name)))
         if lr is None and lr_folder:
-            marked_hr = _MARKED.fullmatch(path.stem)
+            marked_hr = _marked(path.stem)
             expected = f"{marked_hr['name']}_LR" if marked_hr else f"{path.stem}x4"
             looked_for = f"{path} has no LR in {lr_folder} (looked for {expected}{path.suffix})"
             unpaired.append(f"{looked_for}; without any LR the exact bicubic makes them all")
@@ -168,6 +170,10 @@ def _twice(files: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, Path, Path]
         other = first.setdefault(_nfc(name), path)
         if other is not path:
             yield name, other, path
+
+
+def _marked(stem: str) -> re.Match[str] | None:
+    return _MARKED.fullmatch(stem) or _MARKED_BEFORE.fullmatch(stem)
 
 
 def _nfc(name: str) -> str:

@@ -13,7 +13,7 @@ from srgan.data.pairs import Pair
 from srgan.errors import DataError, ImageError
 from srgan.image import metrics
 from srgan.image.files import read_array, size
-from srgan.image.metrics import SCALE, SMALLEST, NiqeModel, Scores
+from srgan.image.metrics import SCALE, SMALLEST_HR, NiqeModel, Scores
 from srgan.image.resize import cropped, downscaled
 from srgan.image.source import ImageBytes
 
@@ -36,20 +36,20 @@ class SetScores:
 
 
 def scorable(pairs: Iterable[Pair]) -> list[Pair]:
-    """The pairs that can be scored, by the headers of their files; others are named in a warning.
+    """The pairs that can be scored; others are named in a warning. Every file is decoded, so that none fails later.
 
     Raises DataError for an LR that is not a quarter of its HR, and where no pair is left.
     """
     usable, reasons = [], []
     for pair in pairs:
         try:
-            hr_size = size(pair.hr)
-            lr_size = size(pair.lr) if pair.lr is not None else None
+            hr_size = _size(pair.hr)
+            lr_size = _size(pair.lr) if pair.lr is not None else None
         except ImageError as error:
             reasons.append(str(error))
             continue
-        if min(hr_size) // SCALE * SCALE < SMALLEST:
-            needed = f"scoring needs at least {SMALLEST} pixels on each side"
+        if min(hr_size) < SMALLEST_HR:
+            needed = f"scoring needs at least {SMALLEST_HR} pixels on each side"
             reasons.append(f"{pair.hr} is {hr_size[1]}x{hr_size[0]}, and {needed}.")
             continue
         if lr_size is not None:
@@ -114,8 +114,9 @@ def _evaluate(
     for pair in pairs:
         hr = cropped(read_array(pair.hr), SCALE)
         height, width = hr.shape[:2]
-        if min(height, width) < SMALLEST:
-            raise DataError(f"{pair.hr} is {width}x{height}; scoring needs at least {SMALLEST} x {SMALLEST} pixels.")
+        if min(height, width) < SMALLEST_HR:
+            needed = f"scoring needs at least {SMALLEST_HR} x {SMALLEST_HR} pixels"
+            raise DataError(f"{pair.hr}, cropped to a multiple of {SCALE}, is {width}x{height}; {needed}.")
         images[pair.name] = metrics.score(sr(pair, hr), hr, niqe_model=niqe_model)
         if on_image:
             on_image(pair.name, images[pair.name])
@@ -128,3 +129,8 @@ def _lr(pair: Pair, hr: Image) -> Image:
     lr = read_array(pair.lr)
     pair.check_sizes((hr.shape[0], hr.shape[1]), (lr.shape[0], lr.shape[1]))
     return lr
+
+
+def _size(path: Path) -> tuple[int, int]:
+    height, width = read_array(path).shape[:2]
+    return height, width

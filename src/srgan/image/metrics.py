@@ -25,6 +25,8 @@ SCALE = 4
 SHAVED = 4
 SMALLEST = 11 + 2 * SHAVED
 """The least height and width in which an SSIM window fits."""
+SMALLEST_HR = -(-SMALLEST // SCALE) * SCALE
+"""The least height and width of an HR, which is cropped to multiples of 4."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,8 +52,8 @@ def load_validation(pairs: Sequence[Pair], count: int, *, degrade: bool = False)
             log.warning(f"Left out of the validation: {error}")
             continue
         hr = resize.cropped(uncropped)
-        if min(hr.shape[:2]) < metrics.SMALLEST:
-            log.warning(f"Left out of the validation: {pair.hr} is smaller than {metrics.SMALLEST} pixels.")
+        if min(hr.shape[:2]) < metrics.SMALLEST_HR:
+            log.warning(f"Left out of the validation: {pair.hr} is smaller than {metrics.SMALLEST_HR} pixels.")
             continue
         if lr is None:
             lr = resize.downscaled(hr)
@@ -110,7 +110,7 @@ def scores(
 
 
 def sample_sheet(generator: Generator, images: Sequence[ValidationImage]) -> NDArray[np.uint8]:
-    """Centre crops of the first six images, upscaled, three in a row: (rows * 192, 576, 3)."""
+    """Centre crops of the first six images, upscaled, at most three in a row: (rows * 192, columns * 192, 3)."""
     return _sheet([upscaled(generator, _centre(image.lr, SAMPLE // 4)) for image in images[:6]])
 
 
@@ -129,8 +129,8 @@ def _centre(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return image[top : top + side, left : left + side]
 
 
-def _sheet(images: Sequence[NDArray[np.uint8]], columns: int = 3) -> NDArray[np.uint8]:
-    tiles = []
+def _sheet(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    columns, tiles = min(3, len(images)), []
     for image in images:
         tile = np.full((SAMPLE, SAMPLE, 3), 128, np.uint8)
         tile[: image.shape[0], : image.shape[1]] = image
