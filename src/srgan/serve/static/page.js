@@ -118,7 +118,10 @@ async function next() {
   try {
     await upscale(item, abort.signal);
   } catch (error) {
-    if (!abort.signal.aborted) update(item, { state: "failed", text: error.message });
+    if (!abort.signal.aborted) {
+      update(item, { state: "failed", text: error.message });
+      if (item === shown) reveal();
+    }
   }
   working = null;
   next();
@@ -149,7 +152,7 @@ function take(item, event) {
   const left = event.seconds_left ? `, ${Math.max(1, Math.round(event.seconds_left))} s left` : "";
   const kinds = {
     waiting: () => update(item, { text: `waiting, ${event.before} before it` }),
-    lr: () => { item.lr = new Blob([event.data], PNG); if (item === shown && !canvas) decode(item, item.lr); },
+    lr: () => { update(item, { text: "starting", lr: new Blob([event.data], PNG) }); if (item === shown && !canvas) decode(item, item.lr); },
     bicubic: () => { item.bicubic = new Blob([event.data], PNG); if (item === shown) drawStage(); },
     progress: () => update(item, { text: `${percent} %${left}`, fraction: event.done / event.total }),
     sr: () => { item.sr = { blob: new Blob([event.data], { type: event.type }), headers: event.headers }; },
@@ -205,9 +208,15 @@ function show(item) {
   viewer.close("Your image appears here: bicubic on the left, srgan on the right.");
   if (!item) return;
   update(item, {});
-  $("bar").scrollIntoView({ block: "nearest" });
+  reveal();
   decode(item, item.lr ?? item.file);
   next();
+}
+
+function reveal() {
+  // The message stays at the top of the window: the bar belongs below it.
+  $("bar").style.scrollMarginTop = `${$("problem").offsetHeight + 16}px`;
+  $("bar").scrollIntoView({ block: "nearest" });
 }
 
 async function decode(item, blob) {

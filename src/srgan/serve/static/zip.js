@@ -7,7 +7,7 @@ const table = Uint32Array.from({ length: 256 }, (_, n) => {
 });
 
 export async function zip(files) {
-  // files: [{name, blob}]; a name that comes twice gets a number.
+  // files: [{name, blob}]; a name that comes twice gets a number; A and a are one name, as on many disks.
   if (files.length > 65000 || files.reduce((sum, { blob }) => sum + blob.size, 0) > LIMIT) {
     throw new Error("The results are more than 4 GB, too many for one zip file: download them one by one.");
   }
@@ -41,7 +41,7 @@ async function crc32(blob) {
 function unused(name, names) {
   const [, stem, suffix] = /^(.*?)(\.[^.]*)?$/s.exec(name);
   let path = name;
-  for (let n = 2; names.has(path); n++) path = `${stem} (${n})${suffix ?? ""}`;
-  names.add(path);
+  for (let n = 2; names.has(path.toLowerCase()); n++) path = `${stem} (${n})${suffix ?? ""}`;
+  names.add(path.toLowerCase());
   return path;
 }
