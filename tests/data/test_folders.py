@@ -208,7 +208,7 @@ def test_marks_of_others(tmp_path, hr, lr):
 
 def test_an_lr_that_is_nobodys_is_named(tmp_path):
     put(tmp_path / "Own", "a.png", "b_LR.png")
-    with pytest.raises(DataError, match="a.png has no LR"):
+    with pytest.raises(DataError, match=r"a\.png has no LR"):
         folders.test_pairs(tmp_path, "Own")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,7 +140,7 @@ def test_resume_refuses_settings_that_would_change_the_result(undisturbed, capsy
     assert train(undisturbed, "--resume", "--learning-rate", "1e-5") == 2
     said = capsys.readouterr().err
     assert "learning_rate" in said and "--allow-change learning_rate" in said
-    assert train(undisturbed, "--resume", "--learning-rate", "1e-5", "--allow-change", "learning_rate") == 0
+    assert train(undisturbed, "--resume", "--learning-rate", "1e-5", "--allow-change", "learning-rate") == 0
 
 
 def test_a_folder_with_a_run_in_it_is_refused(undisturbed, capsys):
@@ -173,6 +174,19 @@ def test_adversarial_follows_in_the_same_folder(undisturbed, tmp_path, capsys):
     assert train(run, "--phase", "adversarial", "--resume") == 0
     assert weights.read(run / "srgan.safetensors").metadata["step"] == "4"
     assert journal(run, "event")[-2]["text"].startswith("Validation, psnr_y in dB: srgan ")
+
+
+def test_adversarial_follows_a_pretraining_with_an_init(undisturbed, tmp_path):
+    """Recipes quick and photo have one: it is where the pretraining began, not where the adversarial phase does."""
+    init = ("--init", str(undisturbed / "generators" / "srresnet_0000002.safetensors"))
+    assert train(tmp_path / "whole", *init) == 0
+    for phase in ("pretrain", "adversarial"):
+        assert train(tmp_path / "parts", *init, "--phase", phase) == 0
+    assert_same(last_state(tmp_path / "whole"), last_state(tmp_path / "parts"))
+    # Without checkpoints only the adversarial phase starts from the best SRResNet.
+    shutil.rmtree(tmp_path / "parts" / "checkpoints")
+    assert train(tmp_path / "parts", "--resume", "--phase", "both") == 0
+    assert "starting from the beginning" in str(journal(tmp_path / "parts", "event"))
 
 
 def test_what_a_resumed_run_may_change(tmp_path, capsys):

@@ -56,6 +56,7 @@ def test_free_to_change_are_settings():
         ({"grid_weight": -1.0}, "grid_weight is a number of at least 0, got -1"),
         ({"content_weight": float("nan")}, "content_weight is a number of at least 0, got nan"),
         ({"learning_rate": 0.0}, "learning_rate is a number above 0"),
+        ({"allow_change": ("learning_rat",)}, "allow_change: there is no setting 'learning_rat'. Did you mean"),
         ({"seed": 2**64 - 1}, r"seed is a whole number from 0 to 2\^62"),
         ({"discriminator_rate": float("inf")}, "discriminator_rate is a number of at least 0, got inf"),
         ({"ema": 1.0}, "ema is a number from 0 to less than 1"),

@@ -129,7 +129,7 @@ def _prepare(settings: TrainSettings, stack: contextlib.ExitStack) -> tuple[Job,
         if checkpoint is not None:
             journal.event(f"Resuming the {checkpoint.phase} phase at step {checkpoint.step}.")
         elif settings.run.resume:
-            start = "the best SRResNet" if folder.best("pretrain").exists() else "the beginning"
+            start = "the best SRResNet" if setup.starts_from_best(settings, folder) else "the beginning"
             journal.event(f"There is no checkpoint in {folder.root} to resume from: starting from {start}.")
         if ranks.world_size > 1:
             share = settings.schedule.batch_size // ranks.world_size

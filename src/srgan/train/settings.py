@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from srgan import config
-from srgan.errors import SettingsError
+from srgan.errors import SettingsError, did_you_mean
 from srgan.model.config import GeneratorConfig
 
 Decay = Literal["none", "half", "cosine"]
@@ -41,6 +41,12 @@ class Run:
         _check_at_least(self, 0, "max_rollbacks")
         if not 0 <= self.seed <= 2**62:
             raise SettingsError(f"seed is a whole number from 0 to 2^62, got {self.seed}.")
+        known = [each.name for _, each, *_ in config.flat_fields(TrainSettings)]
+        names = tuple(name.replace("-", "_") for name in self.allow_change)
+        for name in names:
+            if name not in known:
+                raise SettingsError(f"allow_change: there is no setting '{name}'.{did_you_mean(name, known)}")
+        object.__setattr__(self, "allow_change", names)
         if not self.init:  # as files of earlier versions have it
             object.__setattr__(self, "init", "none")
 

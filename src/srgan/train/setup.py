@@ -17,7 +17,7 @@ from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import FEATURE_SCALES
 from srgan.model.generator import Generator, freeze_batchnorm, generator_from_weights, init_weights
 from srgan.model.vgg import VGG19
-from srgan.train import validation
+from srgan.train import checkpoints, validation
 from srgan.train.checkpoints import Checkpoint
 from srgan.train.distributed import Ranks, synchronise_batchnorm
 from srgan.train.folder import RunFolder
@@ -48,7 +48,26 @@ def resolve(settings: TrainSettings, folder: RunFolder) -> TrainSettings:
         init = "srresnet" if weights.read("srresnet").config == generator_config(settings) else "none"
         if init == "none":
             log.info("The packaged srresnet has other blocks, width or slopes: starting from random weights.")
+    if settings.run.phase == "adversarial" and init != "none" and init == _init_of_pretraining(folder):
+        init = "none"  # what the pretraining in this folder made of it
     return config.replace(settings, output=folder.root, content=content, init=init)
+
+
+def starts_from_best(settings: TrainSettings, folder: RunFolder) -> bool:
+    """Whether the run begins at the best SRResNet in its folder, which was pretrained before."""
+    return settings.run.phase == "adversarial" and settings.run.init == "none" and folder.best("pretrain").exists()
+
+
+def _init_of_pretraining(folder: RunFolder) -> str | None:
+    """What the pretraining in a folder began with; None where there is none that the adversarial phase can follow."""
+    paths = checkpoints.list_checkpoints(folder.checkpoints)
+    if not paths or not folder.best("pretrain").exists():
+        return None
+    try:
+        newest = checkpoints.read(paths[0])
+    except CheckpointError:
+        return None
+    return str(newest.metadata["settings"]["init"]) if newest.phase == "pretrain" else None
 
 
 def load_images(
