@@ -52,7 +52,8 @@ def test_the_token_opens_every_path(secured):
 def test_a_browser_gets_a_form_then_a_cookie(secured):
     asked = get(secured, "/")
     assert asked.status_code == 401 and '<input name="token"' in asked.text
-    assert get(secured, "/?token=wrong").status_code == 401
+    wrong = get(secured, "/?token=wrong")
+    assert wrong.status_code == 401 and "That token is wrong" in wrong.text and "wrong" not in asked.text
     redirect = get(secured, f"/?token={TOKEN}")
     assert (redirect.status_code, redirect.headers["Location"]) == (303, "/")
     cookie = redirect.headers["Set-Cookie"]

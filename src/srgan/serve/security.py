@@ -28,7 +28,7 @@ HEADERS = (
 )
 _TOKEN_FORM = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><title>srgan</title>
-<h1>srgan</h1><p>This service asks for the token that <code>srgan serve</code> printed.</p>
+<h1>srgan</h1><p>%sThis service asks for its token: SRGAN_TOKEN, or what <code>srgan serve</code> printed.</p>
 <form action="/"><label>Token <input name="token" type="password" autofocus></label>
 <button>Open</button></form></html>"""
 
@@ -73,7 +73,8 @@ class SecurityMiddleware:
             self._check_token(headers)
         except Problem as problem:
             if problem.status == 401 and at_page:
-                return HTMLResponse(_TOKEN_FORM, 401, problem.headers)
+                wrong = "That token is wrong. " if b"token=" in scope["query_string"] else ""
+                return HTMLResponse(_TOKEN_FORM % wrong, 401, problem.headers)
             return problem_response(problem)
         return None
 
