@@ -125,6 +125,9 @@ def test_validation_pairs(tmp_path):
     assert folders.validation_pairs(tmp_path) == []
     touch(tmp_path, "valid/Kodak24/01.png")
     assert [p.name for p in folders.validation_pairs(tmp_path)] == ["01.png"]
+    touch(tmp_path, "own/valid/HR/a.png", "own/valid/LR/ax4.png")
+    (pair,) = folders.validation_pairs(tmp_path / "own")
+    assert pair.name == "a.png" and pair.lr == tmp_path / "own/valid/LR/ax4.png"
     touch(tmp_path, "DIV2K/DIV2K_valid_HR/0801.png", "DIV2K/DIV2K_valid_LR_bicubic/X4/0801x4.png")
     (pair,) = folders.validation_pairs(tmp_path)
     assert pair.name == "0801.png" and pair.lr is not None and pair.lr.name == "0801x4.png"

@@ -99,13 +99,13 @@ def training_folders(root: Path) -> PairFolders:
 
 
 def validation_folders(root: Path) -> PairFolders | None:
-    """Where to validate: on DIV2K's images where it is the training set, else on valid/Kodak24, else on valid/."""
+    """Where to validate: on DIV2K's images where it is the training set, else on valid/Kodak24, else on valid/ (or its HR/ with LR/)."""
     for home in (root, root / "DIV2K"):
         if (home / "DIV2K_valid_HR").is_dir():
             return PairFolders(hr=home / "DIV2K_valid_HR", lr=_subfolder(home / "DIV2K_valid_LR_bicubic", *X4_FOLDERS))
     for folder in (root / "valid" / "Kodak24", root / "valid"):
         if folder.is_dir():
-            return PairFolders(hr=folder, lr=None)
+            return _halves(folder)
     return None
 
 
@@ -119,6 +119,11 @@ def image_folder(folder: Path) -> PairFolders:
                 f"{folder} holds test or validation images ({place}), which must not be trained on; "
                 "move the training images to a folder of their own, such as train/."
             )
+    return _halves(folder)
+
+
+def _halves(folder: Path) -> PairFolders:
+    """HR/ and LR/ inside, else the folder itself."""
     if (folder / "HR").is_dir() and (folder / "LR").is_dir():
         return PairFolders(hr=folder / "HR", lr=_subfolder(folder / "LR", *X4_FOLDERS) or folder / "LR")
     return PairFolders(hr=folder, lr=None)
