@@ -21,9 +21,9 @@ from srgan.image.compose import count_frames
 from srgan.image.decode import is_animated, is_lossless, pages
 from srgan.image.exif import edited_exif
 from srgan.image.files import ImageBytes, Limits, Metadata
-from srgan.image.metadata import gif_colours_end, gif_extensions
+from srgan.image.metadata import gif_extensions
 from srgan.image.png import png_chunk
-from srgan.image.source import DEFAULT_LIMITS
+from srgan.image.source import DEFAULT_LIMITS, gif_colours_end
 from srgan.image.tiff_tags import append_page
 from tests.image import corpus
 
@@ -118,6 +118,29 @@ def test_still_without_its_end_mark(form, length, caplog):
     assert caplog.messages == ["a ends without its end mark; the file may be cut."]
     files.read_image(held(data + bytes(9)))
     assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF", "JPEG", "WebP", "AVIF", "TIFF", "BMP"])
+@pytest.mark.parametrize("tail", [b"PK\3\4" + bytes(200), b"\0\0\0\x18ftypmp42" + b"video" * 40, b"\x3b\xff\xd9"])
+def test_what_follows_the_image_is_not_read(form, tail, caplog):
+    data = corpus.pillow(STILLS[0].quantize(16) if form == "GIF" else STILLS[0], form)
+    image = files.read_image(held(data + tail))
+    assert image.pixels.tobytes() == files.read_image(held(data)).pixels.tobytes() and not caplog.records
+
+
+def test_texts_behind_the_end_of_a_png_are_none_of_its_own():
+    data = corpus.pillow(STILLS[0], "PNG")
+    assert files.read_image(held(data + data[8:33] + corpus.chunk(b"tEXt", b"a\0b"))).metadata == Metadata()
+
+
+def test_further_images_of_a_jpeg_are_named(caplog):
+    first, *others = (still.copy() for still in STILLS)  # Pillow leaves options in those that it writes
+    data = corpus.pillow(first, "MPO", save_all=True, append_images=others)
+    files.read_image(held(data))
+    screen = data.index(b"MPF\0") + 4 + 8 + 2 + 3 * 12 + 4 + 16
+    files.read_image(held(data[:screen] + b"\2\0\1\0" + data[screen + 4 :]))  # the second one is a smaller copy
+    files.read_image(held(data[: data.index(b"\xff\xd9") + 2]))  # an editor left the index and no more
+    assert caplog.messages == [f"a holds {count} images; the first one is read." for count in (3, 2)]
 
 
 def test_jpeg_without_its_last_pixels():

@@ -17,8 +17,8 @@ from srgan.fs import printable
 from srgan.image import compose, pillow
 from srgan.image.decode import apply_orientation, open_image, orientation_of
 from srgan.image.encode import encode
-from srgan.image.metadata import Metadata, gif_colours_end, gif_extensions, metadata_of
-from srgan.image.source import DEFAULT_LIMITS, Limits, Source, format_of, name_of, open_bytes
+from srgan.image.metadata import Metadata, gif_extensions, metadata_of
+from srgan.image.source import DEFAULT_LIMITS, Limits, Source, format_of, gif_colours_end, name_of, open_bytes
 
 log = logging.getLogger("srgan")
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from srgan.errors import ImageError
 from srgan.image.decode import decode_error, open_image, to_grey_or_rgb, uint8_from_uint16, with_timeout
-from srgan.image.metadata import gif_colours_end, gif_extensions
+from srgan.image.metadata import gif_extensions
 from srgan.image.png import png_chunk, png_chunks
-from srgan.image.source import ImageBytes, Limits, Source, name_of, open_bytes
+from srgan.image.source import ImageBytes, Limits, Source, gif_blocks, gif_colours_end, name_of, open_bytes
 
 Rgba = NDArray[np.uint8]
 """(H, W, 4), not premultiplied."""
@@ -127,22 +127,20 @@ def _gif_frames(file: BinaryIO) -> Frames:
     file.seek(0)
     head = file.read(13)
     colours = file.read(gif_colours_end(head) - 13)
-    control = bytes(4)
-    while (block := file.read(1)) in (b"\x21", b"\x2c"):
-        if block == b"\x21":
-            label, body = file.read(1), _sub_blocks(file)
-            control = body[1:5] if label == b"\xf9" and len(body) >= 5 else control
+    control, kind = bytes(4), b""
+    for kind, start, end in gif_blocks(file):
+        file.seek(start)
+        block = file.read(end - start)
+        if kind == b"\x21" and block[:1] == b"\xf9" and len(block) >= 6:
+            control = block[2:6]
+        if kind != b"\x2c" or len(block) < 9:
             continue
-        descriptor = file.read(9)
-        if len(descriptor) < 9:
-            break
-        left, top, _, _, flags = struct.unpack("<4HB", descriptor)
-        pixels = file.read(3 << (flags & 7) + 1 if flags & 0x80 else 0) + file.read(1) + _sub_blocks(file)
-        screen = b"GIF89a" + descriptor[4:8] + head[10:] + colours
+        left, top = struct.unpack("<2H", block[:4])
+        screen = b"GIF89a" + block[4:8] + head[10:] + colours
         extension = b"\x21\xf9\4" + bytes([control[0] & 1, 0, 0, control[3], 0])
         disposals: dict[int, Disposal] = {2: "clear", 3: "restore", 4: "restore"}
         yield StoredFrame(
-            still=screen + extension + b"\x2c" + bytes(4) + descriptor[4:] + pixels + b"\x3b",
+            still=screen + extension + b"\x2c" + bytes(4) + block[4:] + b"\x3b",
             top=top,
             left=left,
             blend=True,
@@ -150,17 +148,7 @@ def _gif_frames(file: BinaryIO) -> Frames:
             milliseconds=10.0 * int.from_bytes(control[1:3], "little"),
         )
         control = bytes(4)
-    return block == b"\x3b"
-
-
-def _sub_blocks(file: BinaryIO) -> bytes:
-    """The sub-blocks from here on, with their lengths and the empty one at the end. GIF89a, section 15."""
-    parts = []
-    while size := file.read(1):
-        parts.append(size + file.read(size[0]))
-        if size == b"\0":
-            break
-    return b"".join(parts)
+    return kind == b"\x3b"
 
 
 def _png_frames(file: BinaryIO) -> Frames:

@@ -2,9 +2,11 @@
 
 import contextlib
 import functools
+import io
 import logging
 import os
 import re
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ from srgan.image.source import (
     Limits,
     Source,
     format_of,
+    gif_blocks,
     jpeg_segments,
     name_of,
     open_bytes,
@@ -37,6 +40,8 @@ _LOADERS = {kind: f"{kind.lower()}load" for kind in ("PNG", "JPEG", "WebP", "TIF
 _COLOURS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "rgb": 3, "cmyk": 4}
 """Channels of colour of libvips' interpretations."""
 _TAKEN = "srgan takes grey, RGB and CMYK with 8 or 16 bits. Convert it first."
+_SCREEN_COPIES = (0x010001, 0x010002)
+"""Types of smaller copies in a JPEG's index. CIPA DC-007, table 4."""
 _error_lock = threading.Lock()
 """libvips has one buffer of errors for all threads."""
 
@@ -101,6 +106,8 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         check_text(source)
     if warn and kind in ("PNG", "GIF") and not _has_end_mark(source, kind):
         log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
+    if warn and kind == "JPEG" and (count := 1 + _further_images(source)) > 1:
+        log.warning("%s holds %d images; the first one is read.", name_of(source), count)
     options = {"access": "sequential", "fail_on": "error"} | ({"page": page} if page else {})
     complete = _with_end_mark(source, warn) if kind == "JPEG" else source
     if complete is not source:
@@ -165,8 +172,8 @@ def _has_end_mark(source: Source, kind: str) -> bool:
     with open_bytes(source) as file:
         if kind == "PNG":
             return any(name == b"IEND" for name, _, _ in png_chunks(file, to_the_end=True, most=1_000_000))
-        file.seek(-min(64, file.seek(0, os.SEEK_END)), os.SEEK_END)
-        return file.read().rstrip(b"\0\r\n").endswith(b"\x3b")
+        *_, (last, _, _) = gif_blocks(file)
+        return last == b"\x3b"
 
 
 def _with_end_mark(source: Source, warn: bool) -> Source:
@@ -183,6 +190,22 @@ def _with_end_mark(source: Source, warn: bool) -> Source:
     if warn:
         log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
     return ImageBytes(data=data + b"\xff\xd9", name=name_of(source))
+
+
+def _further_images(source: Source) -> int:
+    """How many images follow a JPEG's first in the file, by its index (MPO), without copies for a screen. CIPA DC-007, 5.2.3."""
+    with open_bytes(source) as file:
+        for marker, offset, length in jpeg_segments(file):
+            file.seek(offset)
+            if marker == 0xE2 and file.read(4) == b"MPF\0":
+                index = file.read(length - 4)
+                table = tiff.page_tags(io.BytesIO(index)).get(tiff.IMAGES_OF_MPO, b"")
+                entries = struct.iter_unpack(
+                    ("<" if index[:1] == b"I" else ">") + "I4xI4x", table[: len(table) // 16 * 16]
+                )
+                places = [place for kind, place in entries if place and kind & 0xFFFFFF not in _SCREEN_COPIES]
+                return sum(file.seek(offset + 4 + place) > 0 and file.read(2) == b"\xff\xd8" for place in places)
+    return 0
 
 
 def _lacks_pixels(data: bytes) -> bool:

@@ -18,7 +18,7 @@ from srgan.image.colour import colour_tag
 from srgan.image.decode import field, orientation_of
 from srgan.image.exif import edited_exif, put_exif, stand_in
 from srgan.image.png import png_chunk, png_density, png_text
-from srgan.image.source import Source, format_of, jpeg_segments, name_of, open_bytes
+from srgan.image.source import Source, format_of, gif_colours_end, jpeg_segments, name_of, open_bytes
 from srgan.image.tiff_tags import IPTC, ON_A_MAP, RESOLUTION_UNIT, exif_in_tiff, page_tags, set_tags
 
 log = logging.getLogger("srgan")
@@ -145,11 +145,6 @@ def _jpeg_comments(file: BinaryIO) -> bytes | None:
             segment = file.read(length + 4)
             comments += segment if len(segment) == length + 4 else b""
     return comments or None
-
-
-def gif_colours_end(head: bytes) -> int:
-    """Where a GIF's global colour table ends. GIF89a, section 18."""
-    return 13 + (3 << (head[10] & 7) + 1 if head[10] & 0x80 else 0)
 
 
 def gif_extensions(data: bytes) -> Iterator[tuple[int, int, int]]:

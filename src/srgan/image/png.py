@@ -40,6 +40,8 @@ def png_chunks(file: BinaryIO, *, to_the_end: bool = False, most: int = 1000) ->
         if head[4:] not in (b"IDAT", b"fdAT"):
             count += 1
             yield head[4:], offset + 8, length
+        if head[4:] == b"IEND":
+            return
         offset += 12 + length
 
 

@@ -150,6 +150,32 @@ def jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
         offset += 2 + length
 
 
+def gif_colours_end(head: bytes) -> int:
+    """Where a GIF's global colour table ends. GIF89a, section 18."""
+    return 13 + (3 << (head[10] & 7) + 1 if len(head) > 10 and head[10] & 0x80 else 0)
+
+
+def gif_blocks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """First byte of each of a GIF's blocks behind the global colours, the place of its second one and its end.
+
+    The last is the end mark, or what stands in its place (nothing where the file is cut). GIF89a, sections 15 and 23.
+    """
+    file.seek(0)
+    kind, end = b"\x21", gif_colours_end(file.read(13))
+    while kind in (b"\x21", b"\x2c"):
+        file.seek(end)
+        kind, start = file.read(1), end + 1
+        if kind == b"\x21":
+            file.seek(1, 1)
+        elif kind == b"\x2c":
+            flags = file.read(9)[8:] or b"\0"
+            file.seek((3 << (flags[0] & 7) + 1 if flags[0] & 0x80 else 0) + 1, 1)
+        while kind in (b"\x21", b"\x2c") and (size := file.read(1)) not in (b"", b"\0"):
+            file.seek(size[0], 1)
+        end = file.tell()
+        yield kind, start, end
+
+
 def webp_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """Name, offset of the body and its length of a WebP's chunks, 1,000 at most; a frame's parts follow its ANMF."""
     file.seek(0)
