@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,20 @@ def test_resume_without_a_run_starts_from_the_beginning(undisturbed, tmp_path):
         assert_same(last_state(undisturbed), last_state(folder))
 
 
+@pytest.mark.parametrize("lost", ["*", "adversarial*"])
+def test_resume_after_the_checkpoints_were_deleted_replaces_no_generator(undisturbed, tmp_path, capsys, lost):
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    newest = checkpoints.read(checkpoints.list_checkpoints(run / "checkpoints")[0])
+    checkpoints.write(run / "checkpoints", replace(newest, phase="pretrain"), keep=9)
+    for path in (run / "checkpoints").glob(lost):
+        path.unlink()
+    before = {path: path.read_bytes() for path in run.rglob("*.safetensors")}
+    assert train(run, "--resume") == 2
+    assert "lacks the checkpoints" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*.safetensors")} == before
+
+
 def test_adversarial_follows_in_the_same_folder(undisturbed, tmp_path, capsys):
     run = tmp_path / "run"
     assert train(run, "--phase", "pretrain") == 0
@@ -183,10 +198,6 @@ def test_adversarial_follows_a_pretraining_with_an_init(undisturbed, tmp_path):
     for phase in ("pretrain", "adversarial"):
         assert train(tmp_path / "parts", *init, "--phase", phase) == 0
     assert_same(last_state(tmp_path / "whole"), last_state(tmp_path / "parts"))
-    # Without checkpoints only the adversarial phase starts from the best SRResNet.
-    shutil.rmtree(tmp_path / "parts" / "checkpoints")
-    assert train(tmp_path / "parts", "--resume", "--phase", "both") == 0
-    assert "starting from the beginning" in str(journal(tmp_path / "parts", "event"))
 
 
 def test_what_a_resumed_run_may_change(tmp_path, capsys):

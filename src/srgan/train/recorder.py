@@ -69,7 +69,7 @@ class Journal(logging.Handler):
             self.file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise CheckpointError(f"the journal {self.path} cannot be written: {error.strerror}.") from error
-        self.board, self.on_board = _tensorboard(folder), _last_steps(self.path)
+        self.board, self.on_board = _tensorboard(folder), last_steps(self.path)
 
     def __enter__(self) -> Self:
         log.addHandler(self)
@@ -229,6 +229,7 @@ class Recorder:
         }
         state = Checkpoint(phase=phase.name, step=step, tensors=phase.state_dict(), metadata=metadata)
         checkpoints.write(self.folder.checkpoints, state, keep=self.settings.reports.keep_checkpoints)
+        self.journal.write("checkpoint", phase=phase.name, step=step)
 
     def compare_with_bicubic(self) -> None:
         """Say how the best generators of this run validate beside bicubic and, where one is below, what to do."""
@@ -364,7 +365,7 @@ def _tensorboard(folder: Path) -> Any:
         return None
 
 
-def _last_steps(journal: Path) -> dict[tuple[str, Any], int]:
+def last_steps(journal: Path) -> dict[tuple[str, Any], int]:
     """(kind of line, phase) -> the highest step that a journal holds."""
     highest: dict[tuple[str, Any], int] = {}
     with journal.open(encoding="utf-8", errors="replace") as file:

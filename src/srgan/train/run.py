@@ -23,7 +23,7 @@ from srgan.train.checkpoints import Checkpoint
 from srgan.train.distributed import Ranks, process_group
 from srgan.train.folder import NETWORK, RunFolder
 from srgan.train.phases import Phase, configure_torch, is_compiled
-from srgan.train.recorder import Journal, Recorder
+from srgan.train.recorder import Journal, Recorder, last_steps
 from srgan.train.settings import TrainSettings
 
 log = logging.getLogger("srgan")
@@ -195,8 +195,20 @@ def _run_phase(
 
 
 def _last_checkpoint(settings: TrainSettings, folder: RunFolder) -> Checkpoint | None:
-    """The newest checkpoint that the phases of this run can start from; None to start from the beginning."""
+    """The newest checkpoint that the phases of this run can start from; None to start from the beginning.
+
+    Raises CheckpointError where a phase would begin anew that has saved generators: its checkpoints were deleted.
+    """
     newest = checkpoints.newest(folder.checkpoints)
+    phases = NETWORK.keys() if settings.run.phase == "both" else {settings.run.phase}
+    written = last_steps(folder.root / "journal.jsonl")
+    for phase in sorted(phases - {"pretrain", newest.phase} if newest else phases):
+        generators = sorted(folder.root.rglob(f"{NETWORK[phase]}*.safetensors"))
+        if generators and (("checkpoint", phase) in written or not written):
+            raise CheckpointError(
+                f"{folder.checkpoints} lacks the checkpoints of the run that wrote {generators[-1]}: restore them, or "
+                "start a new run in another --output; --init can name this file."
+            )
     if newest is None or settings.run.phase in ("both", newest.phase):
         return newest
     if settings.run.phase == "adversarial":
