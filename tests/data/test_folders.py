@@ -51,6 +51,16 @@ def test_hr_and_lr_folders(tmp_path):
     assert (pair.hr, pair.lr) == (tmp_path / "HR/s/a.png", tmp_path / "LR/X4/s/a_x4.png")
 
 
+@pytest.mark.parametrize(("hr", "lr"), [("v_HR.png", "v_LR.png"), ("v.png", "v_LR.jpg"), ("s/GT_v.png", "s/LR_v.png")])
+def test_an_lr_beside_its_hr_is_no_hr(tmp_path, hr, lr):
+    touch(tmp_path, f"valid/{hr}", f"valid/{lr}", f"train/{hr}", f"train/{lr}", "train/other_LR.png", "train/v_x4.png")
+    assert [(p.hr, p.lr) for p in folders.validation_pairs(tmp_path)] == [
+        (tmp_path / "valid" / hr, tmp_path / "valid" / lr)
+    ]
+    training = {p.name: p.lr for p in folders.training_pairs(tmp_path)}
+    assert training == {hr: tmp_path / "train" / lr, "other_LR.png": None, "v_x4.png": None}
+
+
 @pytest.mark.parametrize("bad", ["image_SRF_4/a.png", "valid/a.png", "x/image_SRF_4/a.png"])
 def test_test_and_validation_images_are_refused(tmp_path, bad):
     touch(tmp_path, "a.png", bad)

@@ -141,7 +141,7 @@ def test_damaged_or_changed_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"a\.png or its LR changed its size"):
         gather(found, CropSampler(seed=0, phase="pretrain", batch=1, crop=32).crops(found, 0), 32)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(DataError, match=r"a\.png.*srgan data check"):
+    with pytest.raises(DataError, match=r"All 1 .*a\.png"):
         gather(found, CropSampler(seed=0, phase="pretrain", batch=1, crop=32).crops(found, 0), 32)
     path.unlink()
     with pytest.raises(DataError, match="None of the 1 images"):
@@ -149,6 +149,21 @@ def test_damaged_or_changed_files_are_named(tmp_path):
     path.write_bytes(b"no image")
     with pytest.raises(DataError, match="None of the 1 images"):
         open_image_files([Pair(name="a.png", hr=path, lr=None)], min_side=32)
+
+
+def test_a_damaged_file_is_left_out_as_in_a_pack(tmp_path, caplog):
+    pairs = [Pair(name=name, hr=tmp_path / name, lr=None) for name in ("a.png", "b.png", "c.png")]
+    for side, pair in zip((96, 64, 96), pairs, strict=True):
+        files.write_array(pair.hr, np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8))
+    found = open_image_files(pairs, min_side=64)
+    pairs[0].hr.write_bytes(pairs[0].hr.read_bytes()[:2000])
+    _, instead = found.crop(0, 8, 5, 16)
+    assert np.array_equal(instead, found.crop(1, 0, 0, 16)[1])  # b.png has one crop of this size
+    found.crop(0, 0, 0, 16)
+    assert caplog.text.count("left out") == 1
+    pairs[1].hr.unlink()
+    with pytest.raises(DataError, match=r"b\.png.*Restore it"):
+        found.crop(1, 0, 0, 16)
 
 
 def test_files_that_would_stop_at_their_first_crop_are_left_out(tmp_path):

@@ -331,3 +331,18 @@ def test_bf16_validates_like_fp32(tmp_path):
     fp32, bf16 = validated("fp32"), validated("bf16")
     assert fp32 > 25 and fp32 != bf16
     assert bf16 == pytest.approx(fp32, abs=0.05)
+
+
+def test_a_damaged_and_an_odd_image_are_named_once_whatever_the_loader(tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    (tmp_path / "d").mkdir()
+    for name in ("a.png", "cut.png"):
+        files.write_array(tmp_path / "d" / name, noise)
+    whole = (tmp_path / "d/a.png").read_bytes()
+    (tmp_path / "d/cut.png").write_bytes(whole[:3000])
+    (tmp_path / "d/odd.png").write_bytes(whole[:-12])  # without the end mark
+    for loader in ("mapped", "files"):
+        words = ("--loader", loader, "--data", str(tmp_path / "d"), "--phase", "pretrain", "--pretrain-steps", "4")
+        assert train(tmp_path / loader, *words) == 0
+        said = capsys.readouterr().err
+        assert said.count("odd.png ends without") == 1 and said.count("cut.png is damaged") == 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from srgan.data.pairs import Pair
 from srgan.errors import DataError, ImageError
 from srgan.image import files, resize
+
+log = logging.getLogger("srgan")
 
 BICUBIC_SUPPORT = 8
 """HR pixels beyond a crop that the x1/4 bicubic reads, rounded up to a multiple of 4."""
@@ -29,6 +32,8 @@ class ImageFiles:
     widths: NDArray[np.int64]
     fingerprint: str
     skipped: tuple[str, ...]
+    damaged: set[int] = field(default_factory=set, repr=False)
+    """Positions of the images that could not be decoded."""
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -41,20 +46,31 @@ class ImageFiles:
     def crop(self, index: int, top: int, left: int, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """LR (side, side, 3) and HR (4 side, 4 side, 3) at `top`, `left`; all in LR pixels.
 
-        Raises DataError where a file cannot be read or has another size than at the start.
+        A damaged image is left out: the crop is one of the next image. Raises DataError where a file is gone or has
+        another size than at the start, and where all images are damaged.
         """
-        pair, size = self.pairs[index], (int(self.heights[index]), int(self.widths[index]))
-        try:
-            hr = resize.cropped(files.read_rgb8(pair.hr))
-            lr = files.read_rgb8(pair.lr) if pair.lr else None
-        except ImageError as error:
-            raise DataError(f"{error} `srgan data check` finds all such files.") from error
-        if hr.shape[:2] != size or (lr is not None and lr.shape[:2] != (size[0] // 4, size[1] // 4)):
-            raise DataError(f"{pair.hr} or its LR changed its size during training; start again.")
-        hr_crop = hr[4 * top : 4 * (top + side), 4 * left : 4 * (left + side)]
-        if lr is None:
-            return lr_from_hr_region(hr, top, left, side), hr_crop
-        return lr[top : top + side, left : left + side], hr_crop
+        for position in (*range(index, len(self)), *range(index)):
+            pair, height, width = self.pairs[position], int(self.heights[position]), int(self.widths[position])
+            if position in self.damaged:
+                continue
+            try:
+                hr = resize.cropped(files.read_rgb8(pair.hr))
+                lr = files.read_rgb8(pair.lr) if pair.lr else None
+            except ImageError as error:
+                if not all(path.exists() for path in (pair.hr, pair.lr) if path):
+                    raise DataError(f"{error} Restore it, then use --resume.") from error
+                self.damaged.add(position)
+                log.warning(f"{error} It is left out; `srgan data check` finds all such files.")
+                continue
+            if hr.shape[:2] != (height, width) or (lr is not None and lr.shape[:2] != (height // 4, width // 4)):
+                raise DataError(f"{pair.hr} or its LR changed its size during training; start again.")
+            # The next image may be smaller.
+            top, left = top % (height // 4 - side + 1), left % (width // 4 - side + 1)
+            hr_crop = hr[4 * top : 4 * (top + side), 4 * left : 4 * (left + side)]
+            if lr is None:
+                return lr_from_hr_region(hr, top, left, side), hr_crop
+            return lr[top : top + side, left : left + side], hr_crop
+        raise DataError(f"All {len(self)} training images are damaged, {self.pairs[index].hr} among them.")
 
 
 def open_image_files(pairs: list[Pair], *, min_side: int) -> ImageFiles:

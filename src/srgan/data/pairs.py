@@ -57,10 +57,16 @@ class Pairing:
 
 
 def pair_folders(folders: PairFolders) -> Pairing:
-    """The images of an HR folder with those of its LR folder; names are paths below the HR folder."""
+    """The images of an HR folder with those of its LR folder; names are paths below the HR folder.
+
+    Without an LR folder an LR may lie beside its HR: v_LR.png beside v_HR.png or v.png.
+    """
     hrs = {path: path.relative_to(folders.hr) for path in find_images(folders.hr)}
     if folders.lr is None:
-        return Pairing(pairs=[Pair(name=name.as_posix(), hr=path, lr=None) for path, name in hrs.items()])
+        places = {_place(path) for path in hrs if not _is_lr(path)}
+        lr_of = {_place(path): path for path in hrs if _is_lr(path) and _place(path) in places}
+        used = [(path, name.as_posix()) for path, name in hrs.items() if not (_is_lr(path) and _place(path) in lr_of)]
+        return Pairing(pairs=[Pair(name=name, hr=path, lr=lr_of.get(_place(path))) for path, name in used])
     lrs = [(_stem(path.relative_to(folders.lr)), path) for path in find_images(folders.lr)]
     pairing = pair_by_name([(_stem(name), path) for path, name in hrs.items()], lrs, folders.lr)
     return replace(pairing, pairs=[replace(pair, name=hrs[pair.hr].as_posix()) for pair in pairing.pairs])
@@ -174,6 +180,17 @@ def _twice(files: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, Path, Path]
 
 def _marked(stem: str) -> re.Match[str] | None:
     return _MARKED.fullmatch(stem) or _MARKED_BEFORE.fullmatch(stem)
+
+
+def _is_lr(path: Path) -> bool:
+    mark = _marked(path.stem)
+    return mark is not None and mark["kind"].upper() == "LR"
+
+
+def _place(path: Path) -> Path:
+    """The path without a suffix and a mark HR, GT or LR: that of an HR and of the LR beside it."""
+    mark = _marked(path.stem)
+    return path.with_name(_nfc(mark["name"] if mark else path.stem))
 
 
 def _nfc(name: str) -> str:

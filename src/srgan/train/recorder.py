@@ -70,12 +70,15 @@ class Journal(logging.Handler):
         except OSError as error:
             raise CheckpointError(f"the journal {self.path} cannot be written: {error.strerror}.") from error
         self.board, self.on_board = _tensorboard(folder), last_steps(self.path)
+        self.logged: set[str] = set()
 
     def __enter__(self) -> Self:
         log.addHandler(self)
+        log.addFilter(self._is_new)
         return self
 
     def __exit__(self, *_: object) -> None:
+        log.removeFilter(self._is_new)
         log.removeHandler(self)
         self.file.close()
         if self.board is not None:
@@ -100,6 +103,12 @@ class Journal(logging.Handler):
         """A message on stderr and in the journal."""
         self.write("event", text=text)
         log.info(text)
+
+    def _is_new(self, record: logging.LogRecord) -> bool:
+        """Whether it is no warning of before: a file that is odd is so at each of its crops."""
+        new = record.levelno != logging.WARNING or record.getMessage() not in self.logged
+        self.logged.add(record.getMessage())
+        return new
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno < logging.ERROR:  # errors end the run, and are its last event
