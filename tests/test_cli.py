@@ -21,7 +21,7 @@ from tests.support import random_weights
 @pytest.fixture(autouse=True)
 def handler() -> Iterator[None]:
     """`main` installs handlers; give the test runner its own back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in cli.STOP_SIGNALS}
     yield
     for number, old in before.items():
         signal.signal(number, old)

@@ -50,6 +50,14 @@ _NO_MEMORY = re.compile(
 """How libraries, the loader of libraries and PyTorch say it."""
 
 
+STOP_SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")  # schedulers warn by the last two
+    if hasattr(signal, name)  # Windows has the first two
+]
+"""What asks a process to end."""
+
+
 class Terminated(BaseException):
     """A signal asks the process to end; the argument is its number."""
 
@@ -90,7 +98,7 @@ class _Run:
 def _exit_code(argv: Sequence[str]) -> Iterator[_Run]:
     """Messages of the block on stderr; its errors and signals become a sentence and the exit code.
 
-    0 done; 1 a bug; 2 the user's input; 3 diverged; 130 Ctrl-C; 143 SIGTERM; 129 SIGHUP.
+    0 done; 1 a bug; 2 the user's input; 3 diverged; 130 Ctrl-C; 128 + the number of another signal, such as 143 for SIGTERM.
     """
     _keep_streams_open()
     _catch_signals()
@@ -171,9 +179,8 @@ def _logging(argv: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _catch_signals() -> None:
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+    for number in STOP_SIGNALS:
+        if number != signal.SIGINT and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, _terminate)
 
 

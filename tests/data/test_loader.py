@@ -1,6 +1,7 @@
 """Batches: the sampled crops, the same from memory, from packed images and from files."""
 
 import dataclasses
+import os
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from srgan.cli import STOP_SIGNALS
 from srgan.data.crops import apply_symmetry
 from srgan.data.image_files import ImageFiles, lr_from_hr_region, open_image_files
 from srgan.data.loader import (
@@ -123,8 +125,12 @@ def test_processes_prepare_the_same_batches(packed, pairs, in_files):
     for step in (4, 5, 6, 5, 6):  # a run that returns to a checkpoint
         for a, b in zip(one(step), several(step), strict=True):
             assert torch.equal(a, b)
+        for process in several.prepared._workers:  # a scheduler warns all processes of a job
+            for number in STOP_SIGNALS:
+                os.kill(process.pid, number)
     one.close()
     several.close()
+    assert not process.is_alive()
 
 
 def test_automatic_source_without_a_gpu(packed, pairs):

@@ -108,7 +108,8 @@ def test_a_resumed_run_ends_in_the_same_bits(undisturbed, tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("number", "code"),
     [
-        (signal.SIGTERM, 143),
+        (signal.SIGUSR1, 138),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
     ],
@@ -149,6 +150,15 @@ def test_a_folder_with_a_run_in_it_is_refused(undisturbed, capsys):
     assert train(undisturbed) == 2
     assert "is not empty" in capsys.readouterr().err
     assert sorted(undisturbed.rglob("*")) == before
+
+
+def test_hidden_files_and_logs_are_no_run(tmp_path):
+    (tmp_path / ".DS_Store").write_text("x")
+    (tmp_path / "slurm-7.out").write_text("x")
+    folder = RunFolder(tmp_path)
+    assert not folder.has_run()
+    (tmp_path / "photo.jpg").write_text("x")
+    assert folder.has_run()
 
 
 def test_resume_without_a_run_starts_from_the_beginning(undisturbed, tmp_path):

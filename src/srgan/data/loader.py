@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from srgan.cli import STOP_SIGNALS
 from srgan.data.crops import Crops, apply_symmetry, crops
 from srgan.data.degrade import degrade_batch
 from srgan.data.image_files import ImageFiles
@@ -154,9 +155,8 @@ class ProcessLoader(Loader):
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    for name in ("SIGINT", "SIGHUP"):  # which a terminal sends to all processes; Windows has no SIGHUP
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in STOP_SIGNALS:  # a terminal and a scheduler send them to all processes
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Steps(Dataset[Any]):

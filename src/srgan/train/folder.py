@@ -47,10 +47,13 @@ class RunFolder:
         return self.root / "samples" / f"{phase}_{step:07d}.png"
 
     def has_run(self) -> bool:
-        """Whether the folder holds more than a run leaves that stopped before its first line: a pack, curves, empty files."""
-        files = (path for path in self.root.rglob("*") if path.is_file())
-        early = ("data.pack", ".data.pack", "events.out.tfevents")
-        return any(p.stat().st_size for p in files if not p.name.startswith(early) and p.suffix != ".tmp")
+        """Whether the folder holds more than a run leaves that stopped before its first line: a pack, curves, empty files.
+
+        Hidden files and a scheduler's logs count for nothing.
+        """
+        names = [path.name for path in self.root.rglob("*") if path.is_file() and path.stat().st_size]
+        early, logs = (".", "data.pack", "events.out.tfevents"), (".log", ".out", ".err")
+        return any(not name.startswith(early) and not name.endswith(logs) for name in names)
 
     def create(self, *, resume: bool, phase: str) -> None:
         """Make the folder. Refuses one with other files, and one with a run in it that is neither resumed nor followed.

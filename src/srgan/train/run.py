@@ -11,6 +11,7 @@ from typing import Self
 
 import torch
 
+from srgan.cli import STOP_SIGNALS
 from srgan.data.image_files import ImageFiles
 from srgan.data.loader import CropSampler, loader
 from srgan.data.packed import PackedImages
@@ -230,7 +231,7 @@ def _after_divergence(phase: str, rollbacks: int) -> str:
 
 
 class StopSignal:
-    """SIGINT, SIGTERM and SIGHUP, remembered until the current step is done; a second one stops at once."""
+    """One of STOP_SIGNALS, remembered until the current step is done; a second one stops at once."""
 
     def __init__(self, ranks: Ranks) -> None:
         self.ranks = ranks
@@ -238,12 +239,9 @@ class StopSignal:
         self.before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
-        hangup = getattr(signal, "SIGHUP", None)  # Windows has none, and nohup ignores it
-        watched = [signal.SIGINT, signal.SIGTERM]
-        if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
-            watched.append(hangup)
-        for number in watched:
-            self.before[number] = signal.signal(number, self._receive)
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+                self.before[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(self, *_: object) -> None:
