@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks import contest, plain_loop
 from srgan import config, flags
-from srgan.data.image_files import open_image_files
+from srgan.data.image_files import ImageFiles
 from srgan.data.loader import CropSampler, gather, loader
 from srgan.data.pairs import Pair
 from srgan.fs import atomic_write
@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
 def measure(settings: DataBench, folder: Path) -> dict[str, float]:
     """Crops of `settings.crop` per second (median of the turns) by source."""
     packed, paths = contest.pictures(settings.data, folder, count=settings.pictures, minimum=settings.crop)
-    image_files = open_image_files([Pair(name=p.name, hr=p, lr=None) for p in paths], min_side=settings.crop)
+    image_files = ImageFiles([Pair(name=p.name, hr=p, lr=None) for p in paths], min_side=settings.crop)
     decoded = plain_loop.PngCrops(paths, settings.crop, len(paths))
     sampler = CropSampler(seed=0, phase="sample", batch=16, crop=settings.crop)
     on_device = loader(packed, sampler, device=torch.device("cpu"), source="device")

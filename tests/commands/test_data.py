@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from srgan.cli import main
-from srgan.data.packed import open_packed
+from srgan.data.packed import PackedImages
 from srgan.image import files
 from tests.support import scene
 
@@ -24,9 +24,9 @@ def test_pack(folder, capsys):
     output = capsys.readouterr()
     assert "3 images" in output.out and "1 skipped" in output.out
     assert "tiny.png is 8x8, smaller than the crop of 96" in output.err
-    assert len(open_packed(folder / "srgan.pack")) == 3
+    assert len(PackedImages(folder / "srgan.pack")) == 3
     assert main(["data", "pack", str(folder), "-o", str(folder / "x" / "y.pack"), "--minimum", "8"]) == 0
-    assert len(open_packed(folder / "x" / "y.pack")) == 4
+    assert len(PackedImages(folder / "x" / "y.pack")) == 4
 
 
 def test_check(folder, capsys):

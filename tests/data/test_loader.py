@@ -14,7 +14,7 @@ from PIL import Image
 
 from srgan.cli import STOP_SIGNALS
 from srgan.data.crops import apply_symmetry
-from srgan.data.image_files import ImageFiles, lr_from_hr_region, open_image_files
+from srgan.data.image_files import ImageFiles, lr_from_hr_region
 from srgan.data.loader import (
     CropSampler,
     ProcessLoader,
@@ -68,7 +68,7 @@ def test_a_batch_is_the_crops_crops_apply_symmetry(packed):
 
 
 def test_same_crops_from_all_three_sources(packed, pairs):
-    in_files = open_image_files(pairs, min_side=32)
+    in_files = ImageFiles(pairs, min_side=32)
     assert in_files.names == packed.names and in_files.skipped == packed.skipped
     three = [
         loader(packed, SAMPLER, device=CPU, source="mapped"),
@@ -118,7 +118,7 @@ def test_any_order_of_steps_and_prefetch(packed):
 @pytest.mark.slow
 @pytest.mark.parametrize("in_files", [False, True])
 def test_processes_prepare_the_same_batches(packed, pairs, in_files):
-    images = open_image_files(pairs, min_side=32) if in_files else packed
+    images = ImageFiles(pairs, min_side=32) if in_files else packed
     sampler = dataclasses.replace(SAMPLER, degrade=True)
     one = loader(images, sampler, device=CPU)
     several = ProcessLoader(partial(prepare_batch, images, sampler, None), one.finish, workers=2)
@@ -135,14 +135,14 @@ def test_processes_prepare_the_same_batches(packed, pairs, in_files):
 
 def test_automatic_source_without_a_gpu(packed, pairs):
     assert choose_source("auto", packed, CPU) == "mapped" and choose_source("device", packed, CPU) == "device"
-    assert choose_source("auto", open_image_files(pairs, min_side=32), CPU) == "files"
+    assert choose_source("auto", ImageFiles(pairs, min_side=32), CPU) == "files"
 
 
 def test_damaged_or_changed_files_are_named(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "a.png"
     files.write_array(path, rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    found = open_image_files([Pair(name="a.png", hr=path, lr=None)], min_side=32)
+    found = ImageFiles([Pair(name="a.png", hr=path, lr=None)], min_side=32)
     files.write_array(path, rng.integers(0, 256, (64, 80, 3), dtype=np.uint8))
     with pytest.raises(DataError, match=r"a\.png or its LR changed its size"):
         gather(found, CropSampler(seed=0, phase="pretrain", batch=1, crop=32).crops(found, 0), 32)
@@ -151,17 +151,17 @@ def test_damaged_or_changed_files_are_named(tmp_path):
         gather(found, CropSampler(seed=0, phase="pretrain", batch=1, crop=32).crops(found, 0), 32)
     path.unlink()
     with pytest.raises(DataError, match="None of the 1 images"):
-        open_image_files([Pair(name="a.png", hr=path, lr=None)], min_side=32)
+        ImageFiles([Pair(name="a.png", hr=path, lr=None)], min_side=32)
     path.write_bytes(b"no image")
     with pytest.raises(DataError, match="None of the 1 images"):
-        open_image_files([Pair(name="a.png", hr=path, lr=None)], min_side=32)
+        ImageFiles([Pair(name="a.png", hr=path, lr=None)], min_side=32)
 
 
 def test_a_damaged_file_is_left_out_as_in_a_pack(tmp_path, caplog):
     pairs = [Pair(name=name, hr=tmp_path / name, lr=None) for name in ("a.png", "b.png", "c.png")]
     for side, pair in zip((96, 64, 96), pairs, strict=True):
         files.write_array(pair.hr, np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8))
-    found = open_image_files(pairs, min_side=64)
+    found = ImageFiles(pairs, min_side=64)
     pairs[0].hr.write_bytes(pairs[0].hr.read_bytes()[:2000])
     _, instead = found.crop(0, 8, 5, 16)
     assert np.array_equal(instead, found.crop(1, 0, 0, 16)[1])  # b.png has one crop of this size
@@ -178,13 +178,13 @@ def test_files_that_would_stop_at_their_first_crop_are_left_out(tmp_path):
     image.save(tmp_path / "b.gif", save_all=True, append_images=[Image.new("RGB", (96, 96), "red")])
     Image.new("F", (96, 96)).save(tmp_path / "c.tif")
     names = ("a.png", "b.gif", "c.tif")
-    found = open_image_files([Pair(name=name, hr=tmp_path / name, lr=None) for name in names], min_side=32)
+    found = ImageFiles([Pair(name=name, hr=tmp_path / name, lr=None) for name in names], min_side=32)
     assert found.names == ("a.png",) and "frames" in found.skipped[0] and "float" in found.skipped[1]
 
 
 def test_fingerprint_of_files(tmp_path):
     def made() -> ImageFiles:
-        return open_image_files([Pair(name="a.png", hr=tmp_path / "a.png", lr=None)], min_side=32)
+        return ImageFiles([Pair(name="a.png", hr=tmp_path / "a.png", lr=None)], min_side=32)
 
     rng = np.random.default_rng(0)
     files.write_array(tmp_path / "a.png", rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from srgan.data import packed as module
 from srgan.data.folders import training_pairs
-from srgan.data.packed import PackedImages, open_packed, pack_images
+from srgan.data.packed import PackedImages, pack_images
 from srgan.errors import DataError
 from srgan.image import files, resize
 
@@ -179,7 +179,7 @@ def test_resume_after_a_kill(root, tmp_path, decoded):
     process.kill()
     process.wait()
     with pytest.raises(DataError, match="3 of 5 images"):
-        open_packed(target)
+        PackedImages(target)
     with target.open("ab") as file:
         file.write(b"half an image that no index names")
     packed = pack(root, target)
@@ -210,7 +210,7 @@ def test_a_pack_of_srgan_1_is_rebuilt(root, tmp_path, caplog):
     caplog.set_level("INFO", "srgan")
     (tmp_path / "data.pack").write_bytes(b"SRGANPK1" + bytes(500))
     with pytest.raises(DataError, match="packed by an earlier srgan"):
-        open_packed(tmp_path / "data.pack")
+        PackedImages(tmp_path / "data.pack")
     assert len(pack(root, tmp_path / "data.pack")) == 5
     assert "packed by an earlier srgan" in caplog.text
 
@@ -228,7 +228,7 @@ def test_another_file_is_never_replaced(root, tmp_path):
 def test_two_processes_pack_once(root, tmp_path):
     both = [packing(root, tmp_path / "p.pack") for _ in range(2)]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
-    assert len(open_packed(tmp_path / "p.pack")) == 5
+    assert len(PackedImages(tmp_path / "p.pack")) == 5
 
 
 @pytest.mark.parametrize("keep", [0, 7, 1000, -100])
@@ -236,12 +236,12 @@ def test_a_cut_file_is_refused(root, tmp_path, keep):
     pack(root, tmp_path / "p.pack")
     (tmp_path / "p.pack").write_bytes((tmp_path / "p.pack").read_bytes()[:keep])
     with pytest.raises(DataError, match="cut off"):
-        open_packed(tmp_path / "p.pack")
+        PackedImages(tmp_path / "p.pack")
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(DataError, match=r"There is no .*p\.pack"):
-        open_packed(tmp_path / "p.pack")
+        PackedImages(tmp_path / "p.pack")
 
 
 def test_full_disk(root, tmp_path, monkeypatch):

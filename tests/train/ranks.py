@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from srgan import config
 from srgan.data.loader import CropSampler, loader
-from srgan.data.packed import PackedImages, open_packed
+from srgan.data.packed import PackedImages
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator, init_weights
@@ -74,7 +74,7 @@ def trained(name: str, pack: PackedImages, ranks: Ranks, settings: TrainSettings
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    pack, folder = open_packed(Path(sys.argv[1])), Path(sys.argv[2])
+    pack, folder = PackedImages(Path(sys.argv[1])), Path(sys.argv[2])
     with process_group(CPU, batch_size=16) as ranks:
         modes = {"rank": CPU} | ({"sync": torch.device("cuda", 0)} if torch.cuda.is_available() else {})
         for mode, device in modes.items():

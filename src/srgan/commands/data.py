@@ -106,8 +106,9 @@ def _pack(argv: list[str]) -> int:
     packed = pack_images(training_pairs(settings.folder), target, min_side=settings.minimum, workers=settings.workers)
     for sentence in packed.skipped:
         log.warning(f"skipped: {sentence}")
+    megapixels = float((packed.heights * packed.widths).sum()) / 1e6
     print(
-        f"{target}: {len(packed)} images, {packed.megapixels:.1f} megapixels, {len(packed.skipped)} skipped, "
+        f"{target}: {len(packed)} images, {megapixels:.1f} megapixels, {len(packed.skipped)} skipped, "
         f"fingerprint {packed.fingerprint[:16]}"
     )
     return 0

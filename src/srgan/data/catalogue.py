@@ -147,15 +147,21 @@ def pixel_digest(image: NDArray[np.uint8]) -> str:
     return hashlib.sha256(start + np.ascontiguousarray(rgb).tobytes()).hexdigest()[:16]
 
 
-_SET5 = """
+DIGESTS: dict[str, tuple[str, ...]] = {
+    "Set5": tuple(
+        """
 1fe18146aabe038a 9fb18c266cceb6da 5106caf626c63fc7 a5ea21a2bb46e824 60864ce51220a55a
-"""
-_SET14 = """
+""".split()
+    ),
+    "Set14": tuple(
+        """
 e4cd04ffe7bd2225 a11adc48ee2b81f2 7d97691d34162f76 01cbba705bcc1ac5 548b7ee79b884e4e
 330eebb20fe5d2e1 5da6ef317a4b7491 a4442bd39e74da51 a063464d5f098f02 000207c8458f5600
 41768f80d361a3b6 a25456df481f3ae5 d10f94a193a27a88 9fde1556d40b275c
-"""
-_BSD100 = """
+""".split()
+    ),
+    "BSD100": tuple(
+        """
 5aad4c485cf12706 e3b94bbccaf5db05 721c1a106c71912c 2e485347ce57f1a4 0a79d3d477da8ffb
 43bbf98cc003d395 2320d6057262284a 0555d0d3dadb164a 2491c9d25de641ca 23c642ea3f4bd461
 9617c3950bbaba80 e73825cd3a66d425 3fe929625a430813 1d904813cc094b0d 4e125422e766eeb5
@@ -176,11 +182,7 @@ f98038b5a8aa7059 011ef4a423ab6498 96827191634e780b 3844c823b31a5213 60b24f16c8fb
 94ea9092f6e31b99 c1f52e63f2c77db2 f8e4284bac973e00 0925d23eb8e8c9ff 9838305301df891b
 c72855b2dd5f5504 7427df02cc64fc50 c28cb64ce5a734e5 ae7ffcdb6736c7ad fc808b57202b616a
 9d74d705a0d9d7e0 82b1eb5bdd2c61ab ccad76f4833fa815 412225f3099520fd 0a237bbaef88ef64
-"""
-
-DIGESTS: dict[str, tuple[str, ...]] = {
-    "Set5": tuple(_SET5.split()),
-    "Set14": tuple(_SET14.split()),
-    "BSD100": tuple(_BSD100.split()),
+""".split()
+    ),
 }
 """`pixel_digest` of each HR of the test sets, by number."""

@@ -1,15 +1,13 @@
 """What a data folder holds, what is wrong with it, and whether its training images leak into a test set."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +26,7 @@ _MAX_LR_MSE = 100.0
 """Squared levels: an LR that is only noisy or blurred is still of its HR."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
+class Finding(NamedTuple):
     """One sentence about a folder; the fatal kinds make it unusable."""
 
     kind: Kind
@@ -41,6 +38,19 @@ class Finding:
         return self.kind in FATAL
 
 
+class ImageCheck(NamedTuple):
+    """What decoding a pair showed. `lr_error`: largest difference to the exact bicubic, None without an LR."""
+
+    pair: Pair
+    findings: tuple[Finding, ...] = ()
+    height: int = 0
+    width: int = 0
+    grey: bool = False
+    digest: str = ""
+    thumbnail: NDArray[np.uint8] | None = None
+    lr_error: int | None = None
+
+
 @dataclass
 class Group:
     """The images of one role: training, validation or a test set."""
@@ -48,7 +58,7 @@ class Group:
     role: str
     folder: Path
     pairs: list[Pair]
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Finding]
     checks: list[ImageCheck] = field(default_factory=list)
     lr: str = "bicubic"
     """How exact the LRs are: "exact", or by how many levels they are off; "bicubic" without any."""
@@ -77,20 +87,6 @@ class Report:
         return not any(finding.fatal for finding in self.findings)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageCheck:
-    """What decoding a pair showed. `lr_error`: largest difference to the exact bicubic, None without an LR."""
-
-    pair: Pair
-    height: int = 0
-    width: int = 0
-    grey: bool = False
-    digest: str = ""
-    thumbnail: NDArray[np.uint8] | None = None
-    lr_error: int | None = None
-    findings: tuple[Finding, ...] = ()
-
-
 def check(root: Path, *, against: Path | None = None, min_side: int = 96) -> Report:
     """Decode every image of a data folder. Raises DataError where it holds none.
 
@@ -117,28 +113,21 @@ def check_image(pair: Pair) -> ImageCheck:
         image = files.read_array(pair.hr)
         lr = files.read_array(pair.lr) if pair.lr else None
     except ImageError as error:
-        return ImageCheck(pair=pair, findings=(Finding(kind="damaged", text=str(error)),))
+        return ImageCheck(pair, (Finding("damaged", str(error)),))
     height, width = image.shape[:2]
-    result = ImageCheck(
-        pair=pair,
-        height=height,
-        width=width,
-        grey=image.ndim == 2,
-        digest=hashlib.sha256(np.ascontiguousarray(image).data).hexdigest(),
-        thumbnail=thumbnail(image),
-    )
+    digest = hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
+    result = ImageCheck(pair, (), height, width, image.ndim == 2, digest, thumbnail(image))
     if lr is None or min(height, width) < 4:
         return result
     try:
         pair.check_sizes((height, width), lr.shape[:2])
     except DataError as error:
-        return replace(result, findings=(Finding(kind="unpaired", text=str(error)),))
+        return result._replace(findings=(Finding("unpaired", str(error)),))
     bicubic = resize.downscaled(image)
     difference = np.abs(np.atleast_3d(lr).astype(np.int16) - np.atleast_3d(bicubic))
     if float((difference.astype(np.float64) ** 2).mean()) > max(0.5 * float(bicubic.var()), _MAX_LR_MSE):
-        text = f"{pair.lr} does not show what {pair.hr} shows"
-        return replace(result, findings=(Finding(kind="unpaired", text=text),))
-    return replace(result, lr_error=int(difference.max()))
+        return result._replace(findings=(Finding("unpaired", f"{pair.lr} does not show what {pair.hr} shows"),))
+    return result._replace(lr_error=int(difference.max()))
 
 
 def _groups(root: Path, *, unseen_only: bool = False) -> list[Group]:
@@ -156,15 +145,15 @@ def _groups(root: Path, *, unseen_only: bool = False) -> list[Group]:
     if not any(group.pairs for group in groups):
         raise refusal or DataError(f"No images in {root}; expected {', '.join(sorted(files.SUFFIXES))}.")
     if refusal:
-        groups[0].findings.append(Finding(kind="note", text=f"nothing to train on: {refusal}"))
+        groups[0].findings.append(Finding("note", f"nothing to train on: {refusal}"))
     return groups
 
 
 def _group(role: str, folder: Path, pairing: pairs.Pairing) -> Group:
     texts = pairing.unpaired + [f"{lr} has no HR in {folder}" for lr in pairing.spare]
-    findings = [Finding(kind="unpaired", text=text) for text in texts]
+    findings = [Finding("unpaired", text) for text in texts]
     if unread := folders.unread_files(folder):
-        findings.append(Finding(kind="note", text=f"{folder}: {unread} are not read"))
+        findings.append(Finding("note", f"{folder}: {unread} are not read"))
     return Group(role, folder, pairing.pairs, findings)
 
 
@@ -175,16 +164,16 @@ def _add_findings(group: Group, min_side: int) -> None:
     for result in decoded if group.role == "training" else ():
         if min(result.height, result.width) // 4 * 4 < min_side:
             text = f"{result.pair.hr} is {result.width}x{result.height}, smaller than {min_side}; it is skipped"
-            group.findings.append(Finding(kind="small", text=text))
+            group.findings.append(Finding("small", text))
         if result.grey:
-            group.findings.append(Finding(kind="grey", text=f"{result.pair.hr} is grey; it is used as RGB"))
+            group.findings.append(Finding("grey", f"{result.pair.hr} is grey; it is used as RGB"))
     group.findings += _duplicates(decoded)
     if with_lr := [result for result in decoded if result.lr_error is not None]:
         worst = max(with_lr, key=lambda result: result.lr_error or 0)
         group.lr = f"±{worst.lr_error}" if worst.lr_error else "exact"
         if worst.lr_error and worst.lr_error > 2:
             text = f"the LRs are not the exact bicubic: {worst.pair.lr} is off by up to {worst.lr_error} levels"
-            group.findings.append(Finding(kind="lr", text=text))
+            group.findings.append(Finding("lr", text))
 
 
 def _duplicates(checks: Iterable[ImageCheck]) -> list[Finding]:
@@ -192,7 +181,7 @@ def _duplicates(checks: Iterable[ImageCheck]) -> list[Finding]:
     for result in checks:
         by_pixels[result.height, result.width, result.digest].append(result.pair.hr)
     return [
-        Finding(kind="duplicate", text=f"{same[0]} has the same pixels as {', '.join(map(str, same[1:]))}")
+        Finding("duplicate", f"{same[0]} has the same pixels as {', '.join(map(str, same[1:]))}")
         for same in by_pixels.values()
         if len(same) > 1
     ]
@@ -200,22 +189,15 @@ def _duplicates(checks: Iterable[ImageCheck]) -> list[Finding]:
 
 def _leaks(groups: Sequence[Group]) -> list[Finding]:
     """Training images that show what a validation or test image shows."""
-    training, unseen = (
-        [
-            (result.pair.hr, result.thumbnail)
-            for group in groups
-            for result in group.checks
-            if (group.role == "training") is is_training and result.thumbnail is not None
-        ]
-        for is_training in (True, False)
-    )
+    training, unseen = [
+        [r for group in groups if (group.role == "training") is train for r in group.checks if r.thumbnail is not None]
+        for train in (True, False)
+    ]
+    matches = same_images(*([r.thumbnail for r in each if r.thumbnail is not None] for each in (unseen, training)))
+    text = "{} shows the same image as {} (agreement {:.2f}); take it out of training"
     return [
-        Finding(
-            kind="leak",
-            text=f"{training[right][0]} shows the same image as {unseen[left][0]} "
-            f"(agreement {agreement:.2f}); take it out of training",
-        )
-        for left, right, agreement in same_images([small for _, small in unseen], [small for _, small in training])
+        Finding("leak", text.format(training[right].pair.hr, unseen[left].pair.hr, agreement))
+        for left, right, agreement in matches
     ]
 
 
@@ -258,16 +240,12 @@ def _agreement(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Grid:
     best = np.full((len(left), len(right)), -1, np.float32)
     of_right = _signatures(right.astype(np.float32))
     for symmetry in range(8):
-        of_left = _signatures(_transformed(left, symmetry).astype(np.float32))
+        transformed = np.moveaxis(apply_symmetry(np.moveaxis(left, 0, -1), symmetry), -1, 0)
+        of_left = _signatures(transformed.astype(np.float32))
         for window in range(len(of_left)):
             np.maximum(best, of_left[window] @ of_right[0].T, out=best)
             np.maximum(best, of_left[0] @ of_right[window].T, out=best)
     return best
-
-
-def _transformed(grids: NDArray[np.uint8], symmetry: int) -> NDArray[np.uint8]:
-    """All grids (N, SIDE, SIDE) after one of the square's symmetries."""
-    return np.moveaxis(apply_symmetry(np.moveaxis(grids, 0, -1), symmetry), -1, 0)
 
 
 def _signatures(grids: Grid) -> Grid:

@@ -21,10 +21,10 @@ class Crops(NamedTuple):
 
 
 def crops(
-    *,
     seed: int,
     phase: str,
     step: int,
+    *,
     batch: int,
     heights: NDArray[np.int64],
     widths: NDArray[np.int64],

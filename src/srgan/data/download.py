@@ -9,7 +9,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,8 +24,6 @@ _PERMANENT = frozenset({400, 401, 403, 404, 405, 410, 451})
 _BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 MAX_UNKNOWN_LENGTH = 64 << 20
 """Bytes after which a file of unknown length is given up: only small files come without a length."""
-
-
 TRIES = 5
 """In a row without new bytes; then the next mirror."""
 PAUSE, LONGEST_PAUSE = 1.0, 60.0
@@ -39,12 +36,7 @@ class MirrorFailed(Exception):
 
 
 def download(
-    urls: Sequence[str],
-    target: Path,
-    *,
-    length: int = 0,
-    digest: str = "",
-    bar: Progress | None = None,
+    urls: Sequence[str], target: Path, *, length: int = 0, digest: str = "", bar: Progress | None = None
 ) -> Path:
     """Download to `target`, unless the right file is there already.
 
@@ -101,7 +93,8 @@ def _from_mirror(url: str, part: Path, length: int, digest: str, bar: Progress |
                 raise MirrorFailed(reason) from error
             if error.code == 416:  # the part is longer than the file
                 part.unlink(missing_ok=True)
-            pause = _retry_after(error.headers)
+            after = error.headers.get("Retry-After", "") if error.headers else ""
+            pause = float(after) if after.isdigit() else 0.0
         except _BROKEN as error:
             reason = f"no answer ({getattr(error, 'reason', None) or error or type(error).__name__})"
         failures, largest = (0, _size(part)) if _size(part) > largest else (failures + 1, largest)
@@ -125,7 +118,8 @@ def _receive(url: str, part: Path, length: int, has_digest: bool, bar: Progress 
         if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             part.unlink(missing_ok=True)
             return False
-        total = _total(answer.headers)
+        stated = answer.headers.get("Content-Range", "").rpartition("/")[2] or answer.headers.get("Content-Length", "")
+        total = int(stated) if stated.isdigit() else 0
         if length and total and total != length:
             raise MirrorFailed(f"offers {total:,} bytes instead of {length:,}")
         total = length or total
@@ -158,14 +152,3 @@ _OPENER = urllib.request.build_opener(_SafeRedirects)
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _total(headers: Message) -> int:
-    """Length of the whole file as the server states it, 0 where it does not."""
-    text = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
-    return int(text) if text.isdigit() else 0
-
-
-def _retry_after(headers: Message) -> float:
-    text = headers.get("Retry-After", "") if headers else ""
-    return float(text) if text.isdigit() else 0.0

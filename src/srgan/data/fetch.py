@@ -57,7 +57,9 @@ def fetch(name: str, root: Path) -> list[Path]:
             failures.append(str(error))
             log.warning(f"This source failed: {error}")
             continue
-        _write_receipt(places, receipt)
+        with contextlib.suppress(OSError):  # a read-only data folder is verified every time
+            receipt.parent.mkdir(parents=True, exist_ok=True)
+            receipt.write_text(json.dumps({"listing": _listing(places)}))
         for archive in archives:
             archive.unlink(missing_ok=True)
         return places
@@ -75,20 +77,26 @@ def _fetch_from(source: tuple[RemoteFile, ...], dataset: Dataset, root: Path, st
     """Fetch from one source; returns the archives that were used."""
     if dataset.layout == "div2k":
         return _fetch_div2k(source, root, staging)
-    if dataset.layout == "test":
-        return _fetch_test_set(source, dataset, root, staging)
-    (file,) = source
-    place = root / file.name
-    check_content = verify_niqe if dataset.layout == "niqe" else lambda path: None  # VGG19's digest says enough
+    (place,), (file, *_) = _places(dataset, root), source
+    verifiers: dict[str, Callable[[Path], None]] = {
+        "test": partial(verify_test_set, dataset.title, count=dataset.images),
+        "vgg19": partial(_verify_digest, dataset.title, digest=file.digest),
+        "niqe": verify_niqe,
+    }
+    verify = verifiers[dataset.layout]
     if place.exists():
-        if file.digest and digest_of(place, file.digest) != file.digest:
-            raise DataError(f"{place} is not {dataset.title} ({file.digest} was expected); move it away, then fetch.")
-        check_content(place)
+        try:
+            verify(place)
+        except (DataError, ImageError) as error:
+            raise DataError(f"{error} Move {place} away, then fetch.") from error
         return []
-    downloaded = _download(file, staging)
-    _verify_or_delete(partial(check_content, downloaded), downloaded)
-    _move(downloaded, place)
-    return []
+    staged = staging / place.relative_to(root)
+    archives = _fetch_test_set(source, dataset, staging, staged) if dataset.layout == "test" else []
+    if dataset.layout != "test":
+        _download(file, staging)
+    _verify_or_delete(partial(verify, staged), staged)
+    _move(staged, place)
+    return archives
 
 
 def _fetch_div2k(source: tuple[RemoteFile, ...], root: Path, staging: Path) -> list[Path]:
@@ -117,45 +125,30 @@ def _fetch_div2k(source: tuple[RemoteFile, ...], root: Path, staging: Path) -> l
     return [staging / file.name for file in source]
 
 
-def _fetch_test_set(source: tuple[RemoteFile, ...], dataset: Dataset, root: Path, staging: Path) -> list[Path]:
-    name, place = dataset.title, root / dataset.title / "image_SRF_4"
-    if place.is_dir():
-        try:
-            verify_test_set(name, place, dataset.images)
-        except (DataError, ImageError) as error:
-            raise DataError(f"{error} Move {place} away, then fetch.") from error
+def _fetch_test_set(source: tuple[RemoteFile, ...], dataset: Dataset, staging: Path, staged: Path) -> list[Path]:
+    """The images of a test set in `staged`; returns the archive that was used, if any."""
+    file, *_ = source
+    if file.count:
+        # The numbered files of a source, each a small download; progress counts files.
+        numbered = [(file, f"{n:03d}") for n in range(1, file.count + 1) for file in source]
+        with Progress("downloading images", len(numbered), unit="image") as bar:
+            for done, (file, number) in enumerate(numbered, 1):
+                urls = [url.replace("{n}", number) for url in file.urls]
+                download(urls, staging / file.name.replace("{n}", number))
+                bar.update(done)
         return []
-    staged = staging / name / "image_SRF_4"
-    archives = []
-    if source[0].count:
-        _download_numbered(source, staging)
-    else:
-        # An archive of full images: make the x4 files from them.
-        (file,) = source
-        archives.append(_download(file, staging))
-        raw = staging / "raw" / name
-        _unpack(archives[0], file.folder, raw)
-        shutil.rmtree(staged, ignore_errors=True)
-        write_test_set(name, files.find_images(raw), staged)
-        shutil.rmtree(raw)
-    _verify_or_delete(partial(verify_test_set, name, staged, dataset.images), staged)
-    _move(staged, place)
-    return archives
+    # An archive of full images: make the x4 files from them.
+    archive, raw = _download(file, staging), staging / "raw" / dataset.title
+    _unpack(archive, file.folder, raw)
+    shutil.rmtree(staged, ignore_errors=True)
+    write_test_set(dataset.title, files.find_images(raw), staged)
+    shutil.rmtree(raw)
+    return [archive]
 
 
 def _download(file: RemoteFile, staging: Path) -> Path:
     with Progress(f"downloading {Path(file.name).name}", file.length, unit="byte") as bar:
         return download(file.urls, staging / file.name, length=file.length, digest=file.digest, bar=bar)
-
-
-def _download_numbered(source: tuple[RemoteFile, ...], staging: Path) -> None:
-    """The numbered files of a source, each a small download; progress counts files."""
-    numbered = [(file, f"{n:03d}") for n in range(1, source[0].count + 1) for file in source]
-    with Progress("downloading images", len(numbered), unit="image") as bar:
-        for done, (file, number) in enumerate(numbered, 1):
-            urls = [url.replace("{n}", number) for url in file.urls]
-            download(urls, staging / file.name.replace("{n}", number))
-            bar.update(done)
 
 
 def _unpack(archive: Path, folder: str, target: Path) -> None:
@@ -215,18 +208,10 @@ def _check_space(source: tuple[RemoteFile, ...], root: Path, staging: Path) -> N
 
 def _has_receipt(places: list[Path], receipt: Path) -> bool:
     """Whether the set was verified before and has the same files since."""
-    if not receipt.exists() or not all(place.exists() for place in places):
-        return False
     try:
         return bool(json.loads(receipt.read_text())["listing"] == _listing(places))
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _write_receipt(places: list[Path], receipt: Path) -> None:
-    with contextlib.suppress(OSError):  # a read-only data folder is verified every time
-        receipt.parent.mkdir(parents=True, exist_ok=True)
-        receipt.write_text(json.dumps({"listing": _listing(places)}))
 
 
 def _listing(places: list[Path]) -> str:
@@ -265,6 +250,11 @@ def verify_test_set(name: str, folder: Path, count: int) -> None:
             raise DataError(f"{hr_path} is not image {number} of {name}; scores on it would not compare.")
         if not np.array_equal(resize.downscaled(hr), lr):
             raise DataError(f"{lr_path} is not the exact bicubic of {hr_path}; scores on it would not compare.")
+
+
+def _verify_digest(title: str, path: Path, digest: str) -> None:
+    if digest and digest_of(path, digest) != digest:
+        raise DataError(f"{path} is not {title} ({digest} was expected).")
 
 
 def verify_niqe(path: Path) -> None:

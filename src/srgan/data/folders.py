@@ -21,15 +21,14 @@ ALIASES = {"bsd100": ("BSD100", "B100", "BSDS100")}
 
 SAMPLE_TRAINING = ("astronaut.png", "rocket.jpg", "hubble_deep_field.jpg", "coffee.png")
 """NASA's astronaut and Hubble deep field, SpaceX's rocket (CC0), Rachel Michetti's coffee (CC0)."""
-SAMPLE_VALIDATION = ("chelsea.png",)
+SAMPLE_VALIDATION = "chelsea.png"
 """Stefan van der Walt's cat (CC0)."""
 
 
 def training_pairs(root: Path) -> list[Pair]:
     """Every training image under `root`, by name. Raises DataError for none, or for a missing LR."""
     folders = training_folders(root)
-    warn_unread(folders.hr)
-    pairs = complete(pair_folders(folders))
+    pairs = _pairs_in(folders)
     if not pairs:
         raise DataError(
             f"No images in {folders.hr}, which holds {describe_folder(folders.hr)}; "
@@ -60,8 +59,10 @@ def offers_training_images(root: Path) -> bool:
 def validation_pairs(root: Path) -> list[Pair]:
     """Every validation image under `root`, by name; none where the folder has none."""
     folders = validation_folders(root)
-    if folders is None:
-        return []
+    return _pairs_in(folders) if folders else []
+
+
+def _pairs_in(folders: PairFolders) -> list[Pair]:
     warn_unread(folders.hr)
     return complete(pair_folders(folders))
 
@@ -69,10 +70,8 @@ def validation_pairs(root: Path) -> list[Pair]:
 def sample_pairs() -> tuple[list[Pair], list[Pair]]:
     """Training and validation photographs in the public domain, from scikit-image."""
     folder = Path(str(resources.files("skimage"))) / "data"
-    training, validation = (
-        [Pair(name=name, hr=folder / name, lr=None) for name in names] for names in (SAMPLE_TRAINING, SAMPLE_VALIDATION)
-    )
-    return training, validation
+    pairs = [Pair(name=name, hr=folder / name, lr=None) for name in (*SAMPLE_TRAINING, SAMPLE_VALIDATION)]
+    return pairs[:-1], pairs[-1:]
 
 
 def training_folders(root: Path) -> PairFolders:
@@ -85,9 +84,8 @@ def training_folders(root: Path) -> PairFolders:
             f"No data folder {root}; give --data a folder of images, or one that holds train/ or "
             "DIV2K/DIV2K_train_HR (srgan data fetch div2k brings it)."
         )
-    for home in (root, root / "DIV2K"):
-        if (home / "DIV2K_train_HR").is_dir():
-            return PairFolders(hr=home / "DIV2K_train_HR", lr=_subfolder(home / "DIV2K_train_LR_bicubic", *X4_FOLDERS))
+    if div2k := _div2k(root, "train"):
+        return div2k
     if (root / "train").is_dir():
         return image_folder(root / "train")
     if (root / "DIV2K").is_dir():
@@ -100,12 +98,18 @@ def training_folders(root: Path) -> PairFolders:
 
 def validation_folders(root: Path) -> PairFolders | None:
     """Where to validate: on DIV2K's images where it is the training set, else on valid/Kodak24, else on valid/ (or its HR/ with LR/)."""
-    for home in (root, root / "DIV2K"):
-        if (home / "DIV2K_valid_HR").is_dir():
-            return PairFolders(hr=home / "DIV2K_valid_HR", lr=_subfolder(home / "DIV2K_valid_LR_bicubic", *X4_FOLDERS))
+    if div2k := _div2k(root, "valid"):
+        return div2k
     for folder in (root / "valid" / "Kodak24", root / "valid"):
         if folder.is_dir():
             return _halves(folder)
+    return None
+
+
+def _div2k(root: Path, split: str) -> PairFolders | None:
+    for home in (root, root / "DIV2K"):
+        if (hr := home / f"DIV2K_{split}_HR").is_dir():
+            return PairFolders(hr=hr, lr=_subfolder(home / f"DIV2K_{split}_LR_bicubic", *X4_FOLDERS))
     return None
 
 
@@ -203,15 +207,12 @@ def _candidate_folders(root: Path, set_name: str) -> Iterator[Path]:
 
 def _subfolder(folder: Path, *paths: str) -> Path | None:
     """The first of the relative paths that is a folder, in any letter case."""
-    return next((match for path in paths if (match := _descend(folder, path.split("/")))), None)
-
-
-def _descend(folder: Path, names: Sequence[str]) -> Path | None:
-    for name in names:
-        if not folder.is_dir():
-            return None
-        matches = sorted(path for path in folder.iterdir() if path.name.lower() == name.lower() and path.is_dir())
-        if not matches:
-            return None
-        folder = folder / name if folder / name in matches else matches[0]
-    return folder
+    for path in paths:
+        places = [folder]
+        for name in path.split("/"):
+            inside = [each for place in places[:1] if place.is_dir() for each in place.iterdir()]
+            alike = [each for each in inside if each.name.lower() == name.lower() and each.is_dir()]
+            places = sorted(alike, key=lambda each: (each.name != name, each))
+        if places:
+            return places[0]
+    return None

@@ -1,10 +1,11 @@
 """Training images that stay in their files: their sizes are read at the start, each crop is decoded when due."""
 
 import hashlib
+import itertools
 import json
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,29 +20,36 @@ BICUBIC_SUPPORT = 8
 """HR pixels beyond a crop that the x1/4 bicubic reads, rounded up to a multiple of 4."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
 class ImageFiles:
     """A training set in its files, in the order of `names`; the counterpart of `PackedImages`.
 
-    `heights`, `widths`: of the HRs after cropping to multiples of 4, int64 (P,). `fingerprint`: SHA-256 over
-    names, sizes and lengths of the files; it differs from that of the same images packed.
+    `heights`, `widths`: of the HRs after cropping to multiples of 4, int64 (P,). `fingerprint`: SHA-256 over names, sizes
+    and lengths of the files; it differs from that of the same images packed. `skipped`: a sentence for each image that is
+    not used. Raises DataError where no HR has `min_side` pixels on its shorter side, or a pair's sizes do not match.
     """
 
-    pairs: tuple[Pair, ...] = field(repr=False)
-    heights: NDArray[np.int64]
-    widths: NDArray[np.int64]
-    fingerprint: str
-    skipped: tuple[str, ...]
-    damaged: set[int] = field(default_factory=set, repr=False)
-    """Positions of the images that could not be decoded."""
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the images used."""
-        return tuple(pair.name for pair in self.pairs)
+    def __init__(self, pairs: Sequence[Pair], *, min_side: int) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            sizes = list(pool.map(_size_or_reason, pairs))
+        used: list[tuple[Pair, int, int]] = []
+        skipped: list[str] = []
+        for pair, size in zip(pairs, sizes, strict=True):
+            if isinstance(size, str):
+                skipped.append(size)
+            elif min(size) < min_side:
+                skipped.append(f"{pair.hr} is {size[1]}x{size[0]}, smaller than the crop of {min_side}.")
+            else:
+                used.append((pair, size[0] // 4 * 4, size[1] // 4 * 4))
+        if not used:
+            raise DataError(f"None of the {len(pairs)} images can be used; the first: {skipped[0]}")
+        self.pairs, self.skipped = [pair for pair, _, _ in used], tuple(skipped)
+        self.damaged: set[int] = set()
+        """Positions of the images that could not be decoded."""
+        self.names = tuple(pair.name for pair in self.pairs)
+        self.heights, self.widths = np.array([size for _, *size in used], dtype=np.int64).T
+        lengths = [[path.stat().st_size for path in (pair.hr, pair.lr) if path] for pair in self.pairs]
+        identity = [(p.name, height, width, *each) for (p, height, width), each in zip(used, lengths, strict=True)]
+        self.fingerprint = hashlib.sha256(json.dumps(["unpacked", identity]).encode()).hexdigest()
 
     def crop(self, index: int, top: int, left: int, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """LR (side, side, 3) and HR (4 side, 4 side, 3) at `top`, `left`; all in LR pixels.
@@ -49,7 +57,7 @@ class ImageFiles:
         A damaged image is left out: the crop is one of the next image. Raises DataError where a file is gone or has
         another size than at the start, and where all images are damaged.
         """
-        for position in (*range(index, len(self)), *range(index)):
+        for position in itertools.chain(range(index, len(self.pairs)), range(index)):
             pair, height, width = self.pairs[position], int(self.heights[position]), int(self.widths[position])
             if position in self.damaged:
                 continue
@@ -70,35 +78,7 @@ class ImageFiles:
             if lr is None:
                 return lr_from_hr_region(hr, top, left, side), hr_crop
             return lr[top : top + side, left : left + side], hr_crop
-        raise DataError(f"All {len(self)} training images are damaged, {self.pairs[index].hr} among them.")
-
-
-def open_image_files(pairs: list[Pair], *, min_side: int) -> ImageFiles:
-    """Read the sizes of all images.
-
-    Raises DataError where no HR has `min_side` pixels on its shorter side, or a pair's sizes do not match.
-    """
-    with ThreadPoolExecutor(8) as pool:
-        sizes_or_reasons = list(pool.map(_size_or_reason, pairs))
-    used: list[tuple[Pair, int, int]] = []
-    skipped: list[str] = []
-    for pair, size in zip(pairs, sizes_or_reasons, strict=True):
-        if isinstance(size, str):
-            skipped.append(size)
-        elif min(size) < min_side:
-            skipped.append(f"{pair.hr} is {size[1]}x{size[0]}, smaller than the crop of {min_side}.")
-        else:
-            used.append((pair, size[0] // 4 * 4, size[1] // 4 * 4))
-    if not used:
-        raise DataError(f"None of the {len(pairs)} images can be used; the first: {skipped[0]}")
-    identity = [(pair.name, height, width, *_lengths(pair)) for pair, height, width in used]
-    return ImageFiles(
-        pairs=tuple(pair for pair, _, _ in used),
-        heights=np.array([height for _, height, _ in used], dtype=np.int64),
-        widths=np.array([width for _, _, width in used], dtype=np.int64),
-        fingerprint=hashlib.sha256(json.dumps(["unpacked", identity]).encode()).hexdigest(),
-        skipped=tuple(skipped),
-    )
+        raise DataError(f"All {len(self.pairs)} training images are damaged, {self.pairs[index].hr} among them.")
 
 
 def lr_from_hr_region(hr: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:
@@ -123,7 +103,3 @@ def _size_or_reason(pair: Pair) -> tuple[int, int] | str:
     except ImageError as error:
         return str(error)
     return hr_size
-
-
-def _lengths(pair: Pair) -> list[int]:
-    return [path.stat().st_size for path in (pair.hr, pair.lr) if path]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ MAX_MEMORY_SHARE = 0.4
 """Part of the device's free memory that the images may take when the source is chosen automatically."""
 _CHUNK = 64 << 20
 
+TrainingImages = PackedImages | ImageFiles
 CropSource = Literal["auto", "device", "mapped", "files"]
 
 
@@ -37,15 +38,6 @@ class Batch(NamedTuple):
 
     lr: Tensor
     hr: Tensor
-
-
-class ImageSizes(Protocol):
-    """What a sampler needs to know of a training set: the HRs' sizes."""
-
-    @property
-    def heights(self) -> NDArray[np.int64]: ...
-    @property
-    def widths(self) -> NDArray[np.int64]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,17 +56,11 @@ class CropSampler:
     world_size: int = 1
     degrade: bool = False
 
-    def crops(self, images: ImageSizes, step: int) -> Crops:
+    def crops(self, images: TrainingImages, step: int) -> Crops:
         """This rank's crops of `step`."""
-        whole = crops(
-            seed=self.seed,
-            phase=self.phase,
-            step=step,
-            batch=self.batch,
-            crop=self.crop // SCALE,
-            heights=images.heights // SCALE,
-            widths=images.widths // SCALE,
-        )
+        heights, widths, crop = images.heights // SCALE, images.widths // SCALE, self.crop // SCALE
+        key = (self.seed, self.phase, step)
+        whole = crops(*key, batch=self.batch, heights=heights, widths=widths, crop=crop)
         part = slice(self.first, (self.rank + 1) * self.batch // self.world_size)
         return Crops(*(values[part] for values in whole))
 
@@ -168,7 +154,7 @@ class _Steps(Dataset[Any]):
 
 
 def choose_source(
-    source: CropSource, images: PackedImages | ImageFiles, device: torch.device, *, degrade: bool = False
+    source: CropSource, images: TrainingImages, device: torch.device, *, degrade: bool = False
 ) -> CropSource:
     """The source that `auto` stands for: the device's memory where the packed images fit into a share of it."""
     if source != "auto":
@@ -182,12 +168,7 @@ def choose_source(
 
 
 def loader(
-    images: PackedImages | ImageFiles,
-    sampler: CropSampler,
-    *,
-    device: torch.device,
-    source: CropSource = "auto",
-    workers: int = 2,
+    images: TrainingImages, sampler: CropSampler, *, device: torch.device, source: CropSource = "auto", workers: int = 2
 ) -> Loader:
     """Batches of a sampler's crops.
 
@@ -210,9 +191,7 @@ def loader(
     return Loader(prepare, finish, depth=2 if pool else 1, close=pool.shutdown if pool else lambda: None)
 
 
-def prepare_batch(
-    images: PackedImages | ImageFiles, sampler: CropSampler, pool: ThreadPoolExecutor | None, step: int
-) -> Batch:
+def prepare_batch(images: TrainingImages, sampler: CropSampler, pool: ThreadPoolExecutor | None, step: int) -> Batch:
     """The batch of a step on the CPU, its LRs degraded if the sampler says so."""
     lr, hr = gather(images, sampler.crops(images, step), sampler.crop, pool)
     lr = sampler.degraded(lr, step)
@@ -220,7 +199,7 @@ def prepare_batch(
 
 
 def gather(
-    images: PackedImages | ImageFiles, batch: Crops, crop: int, pool: ThreadPoolExecutor | None = None
+    images: TrainingImages, batch: Crops, crop: int, pool: ThreadPoolExecutor | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """LR (N, crop/4, crop/4, 3) and HR (N, crop, crop, 3), copied or decoded; `crop` in HR pixels."""
     side = crop // SCALE
@@ -280,7 +259,7 @@ class DeviceImages:
         return self.pixels[index].permute(0, 3, 1, 2)
 
 
-def images_digest(images: PackedImages | ImageFiles) -> str:
+def images_digest(images: TrainingImages) -> str:
     """A hash over the names and sizes of training images, the same for every loader; checkpoints hold it."""
     sizes = zip(images.names, images.heights.tolist(), images.widths.tolist(), strict=True)
     return hashlib.sha256(repr(list(sizes)).encode()).hexdigest()

@@ -12,7 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -75,36 +75,36 @@ class Index:
         atomic_write(index_path(target), json.dumps(asdict(self)).encode())
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
 class PackedImages:
-    """Packed images opened for reading; positions run over the usable images, in the order of their names.
+    """Packed images, memory-mapped; positions run over the usable images, in the order of their names.
 
-    `pixels`: uint8, 1-D, memory-mapped, read-only. `heights`, `widths`: of the HRs, int64 (P,). `hr_offsets`,
-    `lr_offsets`: into `pixels`, int64 (P,). `fingerprint`: SHA-256 over names, sizes and pixels. `skipped`: a
-    sentence for each image that is not used.
+    `pixels`: uint8, 1-D, read-only. `heights`, `widths`: of the HRs, int64 (P,). `hr_offsets`, `lr_offsets`: into
+    `pixels`, int64 (P,). `fingerprint`: SHA-256 over names, sizes and pixels. `skipped`: a sentence for each image that
+    is not used. Raises DataError where the images are missing, incomplete, of srgan 1, or cut off.
     """
 
-    path: Path
-    pixels: NDArray[np.uint8]
-    names: tuple[str, ...]
-    heights: NDArray[np.int64]
-    widths: NDArray[np.int64]
-    hr_offsets: NDArray[np.int64]
-    lr_offsets: NDArray[np.int64]
-    fingerprint: str
-    skipped: tuple[str, ...]
-    index: Index = field(repr=False)
+    def __init__(self, path: Path) -> None:
+        self.path, self.index = path, read_index(path)
+        images, total, size = self.index.images, self.index.total, path.stat().st_size
+        if len(images) < total:
+            raise DataError(f"{path} holds {len(images)} of {total} images; srgan data pack DIR completes it.")
+        used = [image for image in images if not image.skipped]
+        if used and size < used[-1].offset + used[-1].length:
+            raise DataError(f"{path} is cut off at {size} bytes; srgan data pack DIR rebuilds it.")
+        self.pixels = np.memmap(path, dtype=np.uint8, mode="r")
+        self.names = tuple(image.name for image in used)
+        self.heights = np.array([image.height for image in used], dtype=np.int64)
+        self.widths = np.array([image.width for image in used], dtype=np.int64)
+        self.hr_offsets = np.array([image.offset for image in used], dtype=np.int64)
+        self.lr_offsets = self.hr_offsets + self.heights * self.widths * 3
+        self.fingerprint = fingerprint(used)
+        self.skipped = tuple(image.skipped for image in images if image.skipped)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_packed, (self.path,)  # a process maps the file anew
-
-    @property
-    def megapixels(self) -> float:
-        """Of all HRs together."""
-        return float((self.heights * self.widths).sum()) / 1e6
+        return PackedImages, (self.path,)  # a process maps the file anew
 
     def crop(self, position: int, top: int, left: int, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """LR (side, side, 3) and HR (4 side, 4 side, 3) at `top`, `left`, views; all in LR pixels."""
@@ -122,32 +122,6 @@ class PackedImages:
     def _view(self, offset: np.int64, height: np.int64, width: np.int64) -> NDArray[np.uint8]:
         start, shape = int(offset), (int(height), int(width), 3)
         return self.pixels[start : start + shape[0] * shape[1] * 3].reshape(shape)
-
-
-def open_packed(path: Path) -> PackedImages:
-    """Packed images, memory-mapped. Raises DataError where they are missing, incomplete, of srgan 1, or cut off."""
-    index = read_index(Path(path))
-    if len(index.images) < index.total:
-        raise DataError(f"{path} holds {len(index.images)} of {index.total} images; srgan data pack DIR completes it.")
-    used = [image for image in index.images if not image.skipped]
-    size = path.stat().st_size
-    if used and size < used[-1].offset + used[-1].length:
-        raise DataError(f"{path} is cut off at {size} bytes; srgan data pack DIR rebuilds it.")
-    offsets = np.array([image.offset for image in used], dtype=np.int64)
-    heights = np.array([image.height for image in used], dtype=np.int64)
-    widths = np.array([image.width for image in used], dtype=np.int64)
-    return PackedImages(
-        path=Path(path),
-        pixels=np.memmap(path, dtype=np.uint8, mode="r"),
-        names=tuple(image.name for image in used),
-        heights=heights,
-        widths=widths,
-        hr_offsets=offsets,
-        lr_offsets=offsets + heights * widths * 3,
-        fingerprint=fingerprint(used),
-        skipped=tuple(image.skipped for image in index.images if image.skipped),
-        index=index,
-    )
 
 
 def fingerprint(images: Iterable[PackedImage]) -> str:
@@ -209,7 +183,7 @@ def pack_images(pairs: list[Pair], target: Path, *, min_side: int = 96, workers:
         if current:
             log.info(current)
         _build(pairs, target, min_side, workers or os.cpu_count() or 1)
-    return open_packed(target)
+    return PackedImages(target)
 
 
 def _current(pairs: list[Pair], target: Path, min_side: int) -> PackedImages | str:
@@ -217,7 +191,7 @@ def _current(pairs: list[Pair], target: Path, min_side: int) -> PackedImages | s
     if not target.exists():
         return ""
     try:
-        old = open_packed(target)
+        old = PackedImages(target)
     except DataError as error:
         return str(error)
     if old.index.min_side != min_side:

@@ -77,18 +77,17 @@ def pair_by_mark(folder: Path) -> Pairing:
 
     Without any such HR, an HR is an image without a mark, and its LR is called as it is with _LR or x4 behind.
     """
-    paths = find_images(folder, recursive=False)
+    marks = {path: _marked(path.stem) for path in find_images(folder, recursive=False)}
     hrs: list[tuple[str, Path]] = []
     lrs: list[tuple[str, Path]] = []
-    for path in paths:
-        match = _marked(path.stem)
+    for path, match in marks.items():
         if match:
             (lrs if match["kind"].upper() == "LR" else hrs).append((match["name"], path))
     if not hrs:
-        stems = {_nfc(path.stem) for path in paths}
-        for path in paths:
+        stems = {_nfc(path.stem) for path in marks}
+        for path, match in marks.items():
             bare = _MARK.sub("", _nfc(path.stem))
-            if not _marked(path.stem):
+            if not match:
                 is_lr = bare != _nfc(path.stem) and bare in stems
                 (lrs if is_lr else hrs).append((bare if is_lr else path.stem, path))
     return pair_by_name(hrs, lrs, folder if lrs else None)

@@ -40,9 +40,8 @@ def write(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
     """Write a checkpoint, then delete all but the newest `keep`. Raises CheckpointError; older ones stay intact."""
     path = folder / f"{checkpoint.phase}_{checkpoint.step:08d}.checkpoint"
     tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in checkpoint.tensors.items()}
-    state = json.dumps(
-        {"phase": checkpoint.phase, "step": checkpoint.step, "facts": dict(checkpoint.metadata)}, sort_keys=True
-    )
+    facts = {"phase": checkpoint.phase, "step": checkpoint.step, "facts": dict(checkpoint.metadata)}
+    state = json.dumps(facts, sort_keys=True)
     metadata = {"srgan.checkpoint": FORMAT, "state": state, "sha256": _digest(tensors, state)}
     try:
         folder.mkdir(parents=True, exist_ok=True)

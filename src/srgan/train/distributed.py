@@ -43,27 +43,21 @@ class Ranks:
 
     def average_gradients(self, optimizer: torch.optim.Optimizer) -> None:
         """Every gradient <- its mean over the ranks."""
-        if self.world_size > 1:
-            parameters = (p for group in optimizer.param_groups for p in group["params"])
-            self._average([p.grad for p in parameters if p.grad is not None])
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
+        self._average([p.grad for p in parameters if p.grad is not None])
 
     def average_statistics(self, networks: Iterable[nn.Module]) -> None:
         """BatchNorm's running statistics <- their mean over the ranks, before rank 0 validates or saves."""
-        if self.world_size > 1:
-            self._average([b for network in networks for b in network.buffers() if b.is_floating_point()])
+        self._average([b for network in networks for b in network.buffers() if b.is_floating_point()])
 
     def all_reduce_mean(self, values: Mapping[str, float]) -> dict[str, float]:
         """The numbers, averaged over the ranks."""
-        if self.world_size == 1:
-            return dict(values)
         numbers = torch.tensor(list(values.values()), dtype=torch.float64)
         self._all_reduce_cpu(numbers, dist.ReduceOp.SUM)
         return dict(zip(values, (numbers / self.world_size).tolist(), strict=True))
 
     def all_reduce_max(self, number: int) -> int:
         """The largest of the ranks' numbers; every rank must call it."""
-        if self.world_size == 1:
-            return number
         value = torch.tensor(number)
         self._all_reduce_cpu(value, dist.ReduceOp.MAX)
         return int(value)
@@ -89,16 +83,17 @@ class Ranks:
 
     def local_main_first(self, make: Callable[[], T]) -> T:
         """`make` on every rank, but on one rank of each machine before the others: it packs, they open the pack."""
-        if self.local_rank == 0:
-            made = make()
+        made = make() if self.local_rank == 0 else None
         self.barrier()
-        return made if self.local_rank == 0 else make()
+        return make() if made is None else made
 
     def barrier(self) -> None:
         """Wait until all ranks are here."""
         self.all_reduce_max(0)
 
     def _average(self, tensors: list[Tensor]) -> None:
+        if self.world_size == 1:
+            return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         with peer_errors():
             dist.all_reduce(flat, group=self.cpu_group if flat.device.type == "cpu" else None)
@@ -107,8 +102,9 @@ class Ranks:
         torch._foreach_copy_(tensors, [p.view_as(t) for p, t in zip(parts, tensors, strict=True)])
 
     def _all_reduce_cpu(self, tensor: Tensor, operation: Any) -> None:
-        with peer_errors():
-            dist.all_reduce(tensor, operation, group=self.cpu_group)
+        if self.world_size > 1:
+            with peer_errors():
+                dist.all_reduce(tensor, operation, group=self.cpu_group)
 
 
 ALONE = Ranks()
@@ -129,12 +125,9 @@ def process_group(device: torch.device, batch_size: int) -> Iterator[Ranks]:
     if batch_size % world_size:
         raise SettingsError(f"batch_size is {batch_size}, which {world_size} processes cannot share equally.")
     cuda = device.type == "cuda"
-    if cuda and local_rank >= torch.cuda.device_count():
-        raise UsageError(
-            f"torchrun started more processes here than the {torch.cuda.device_count()} GPUs of this machine; "
-            "lower --nproc-per-node."
-        )
     if cuda:
+        if local_rank >= (count := torch.cuda.device_count()):
+            raise UsageError(f"torchrun started more processes here than {count} GPUs; lower --nproc-per-node.")
         torch.cuda.set_device(local_rank)
     with peer_errors():
         dist.init_process_group("nccl" if cuda else "gloo", timeout=None if cuda else TIMEOUT)

@@ -65,12 +65,8 @@ class RunFolder:
         adversarial = [*self.root.rglob("srgan*.safetensors"), *self.checkpoints.glob("adversarial_*")]
         follows = phase == "adversarial" and self.best("pretrain").exists() and not adversarial
         if self.has_run() and not (started and (resume or follows)):
-            advice = (
-                "is not empty. Resume its run with --resume, or choose"
-                if started
-                else "holds files but no run to resume; choose"
-            )
-            raise CheckpointError(f"{self.root} {advice} another folder with --output.")
+            what = "is not empty. Resume its run with --resume, or" if started else "holds files but no run to resume;"
+            raise CheckpointError(f"{self.root} {what} choose another folder with --output.")
         try:
             for folder in (self.root, self.checkpoints, self.root / "generators", self.root / "samples"):
                 folder.mkdir(parents=True, exist_ok=True)

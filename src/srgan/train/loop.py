@@ -14,7 +14,7 @@ from srgan.train.distributed import ALONE, Ranks
 from srgan.train.phases import Phase
 from srgan.train.recorder import Recorder, StepReport
 from srgan.train.settings import Decay, Reports
-from srgan.train.steps import StepValues, all_finite
+from srgan.train.steps import StepValues
 
 
 def learning_rate(step: int, *, steps: int, peak: float, decay: Decay, drop: float = 0.1, warmup: int = 0) -> float:
@@ -36,9 +36,9 @@ def run_steps(
     phase: Phase,
     batches: Callable[[int], Batch],
     recorder: Recorder | None,
-    *,
     start: int,
     stop: int,
+    *,
     rate: Callable[[int], float],
     every: Reports,
     stop_requested: Callable[[], bool] = lambda: False,
@@ -96,8 +96,11 @@ class FiniteWatch:
         self.losses: StepValues = {}
 
     def add(self, step: int, losses: StepValues) -> None:
-        """Look at the numbers of a step; on a CPU also `check`."""
-        bad = ~all_finite(losses, self.phase.generator)
+        """Look at the losses, the gradients and BatchNorm's statistics of a step; on a CPU also `check`."""
+        sums = [torch.stack([value.float() for value in losses.values()]).sum()]
+        if statistics := [buffer for buffer in self.phase.generator.buffers() if buffer.is_floating_point()]:
+            sums.append(torch.stack(torch._foreach_norm(statistics)).sum())
+        bad = ~torch.isfinite(torch.stack(sums).sum())
         self.first = torch.where((self.first == 0) & bad, step, self.first)
         self.losses = losses
         if self.device.type == "cpu":
@@ -105,19 +108,14 @@ class FiniteWatch:
 
     def check(self) -> None:
         """Raise Diverged if there was such a step."""
-        first = int(self.first)
-        if first:
-            raise Diverged(
-                f"training diverged in phase {self.phase.name} at step {first}: {self._not_finite()} not finite."
-            )
-
-    def _not_finite(self) -> str:
-        buffers = self.phase.generator.named_buffers()
-        losses = [name for name, value in self.losses.items() if not torch.isfinite(value).all()]
-        statistics = [name for name, value in buffers if not torch.isfinite(value).all()]
-        names = [*(f"the {name}" for name in losses), *(f"the BatchNorm statistic {n}" for n in statistics[:1])]
-        subject = ", ".join(names) or "a loss, a gradient or a BatchNorm statistic"
-        return f"{subject} {'is' if len(names) == 1 else 'are'}"
+        if not self.first:
+            return
+        numbers = {f"the {name}": value for name, value in self.losses.items()}
+        numbers |= {f"the BatchNorm statistic {name}": value for name, value in self.phase.generator.named_buffers()}
+        bad = [name for name, value in numbers.items() if not torch.isfinite(value).all()]
+        names = ", ".join(bad[:5]) or "a loss, a gradient or a BatchNorm statistic"
+        where = f"in phase {self.phase.name} at step {int(self.first)}"
+        raise Diverged(f"training diverged {where}; not finite: {names}.")
 
 
 class RunningMeans:

@@ -107,10 +107,12 @@ def load_named_state(optimizer: torch.optim.Adam, network: nn.Module, tensors: M
     for name, parameter in network.named_parameters():
         state = {part: tensors[f"{name}.{part}"] for part in _STATE_PARTS if f"{name}.{part}" in tensors}
         if "step" in state or isinstance(optimizer, Muon):
+            # Fused Adam expects its counter of steps on the device, and the rest in the parameter's memory format.
+            device = parameter.device if optimizer.param_groups[0].get("fused") else "cpu"
             optimizer.state[parameter] = {
-                part: _like(parameter, tensor)
+                part: torch.empty_like(parameter, requires_grad=False).copy_(tensor)
                 if tensor.dim()
-                else tensor.clone().to(_step_device(optimizer, parameter))
+                else tensor.clone().to(device)
                 for part, tensor in state.items()
             }
 
@@ -125,12 +127,3 @@ def update_ema(ema: nn.Module, network: nn.Module, decay: float, step: int) -> N
 def float_state(network: nn.Module) -> dict[str, Tensor]:
     """The tensors of a network by name, without BatchNorm's counters of batches, which nothing reads."""
     return {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
-
-
-def _like(parameter: Tensor, tensor: Tensor) -> Tensor:
-    """`tensor` on the parameter's device and in its memory format, which fused Adam expects."""
-    return torch.empty_like(parameter, requires_grad=False).copy_(tensor)
-
-
-def _step_device(optimizer: torch.optim.Adam, parameter: Tensor) -> torch.device:
-    return parameter.device if optimizer.param_groups[0].get("fused") else torch.device("cpu")

@@ -5,7 +5,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,7 @@ from srgan.train.steps import AdversarialNets, DiscriminatorInput, Shift, StepVa
 N = TypeVar("N", bound=nn.Module)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trained:
+class Trained(NamedTuple):
     """A network and its optimizer."""
 
     key: str
@@ -35,7 +34,7 @@ class Trained:
     """On the phase's learning rate."""
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Phase:
     """The networks of a phase, and its update; `pretraining` and `adversarial` make one."""
 
@@ -116,17 +115,12 @@ def pretraining(generator: Generator, settings: TrainSettings, device: torch.dev
         autocast=autocast(settings, device),
         sync_gradients=ranks.average_gradients,
     )
-    trained = (Trained(key="g", network=generator, optimizer=optimizer),)
-    return Phase(name="pretrain", generator=generator, settings=settings, device=device, trained=trained, update=update)
+    trained = (Trained("g", generator, optimizer),)
+    return Phase("pretrain", generator, settings, device, trained, update)
 
 
 def adversarial(
-    generator: Generator,
-    vgg: nn.Module | None,
-    settings: TrainSettings,
-    device: torch.device,
-    *,
-    ranks: Ranks = ALONE,
+    generator: Generator, vgg: nn.Module | None, settings: TrainSettings, device: torch.device, *, ranks: Ranks = ALONE
 ) -> Phase:
     """SRGAN: the generator against the discriminator; VGG19, which is frozen, gives the content loss."""
     # Networks.
@@ -159,18 +153,10 @@ def adversarial(
         discriminator_input=discriminator_input,
     )
     layer = settings.losses.content.removeprefix("vgg")
-    return Phase(
-        name="adversarial",
-        generator=generator,
-        settings=settings,
-        device=device,
-        trained=(
-            Trained(key="g", network=generator, optimizer=optimizer_g),
-            Trained(key="d", network=discriminator, optimizer=optimizer_d, rate_factor=schedule.discriminator_rate),
-        ),
-        update=partial(steps.adversarial_step, nets, weights=settings.losses, layer=layer),
-        shift=shift,
-    )
+    update = partial(steps.adversarial_step, nets, weights=settings.losses, layer=layer)
+    trained_d = Trained("d", discriminator, optimizer_d, schedule.discriminator_rate)
+    trained = (Trained("g", generator, optimizer_g), trained_d)
+    return Phase("adversarial", generator, settings, device, trained, update, shift)
 
 
 def configure_torch(settings: TrainSettings, device: torch.device) -> None:
@@ -178,8 +164,7 @@ def configure_torch(settings: TrainSettings, device: torch.device) -> None:
     torch.use_deterministic_algorithms(settings.speed.deterministic)
     if device.type == "cuda":
         tf32 = settings.speed.precision in ("auto", "bf16", "tf32")
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         torch.backends.cudnn.benchmark = not settings.speed.deterministic
 
 

@@ -15,10 +15,7 @@ from typing import Any, NamedTuple, Self
 import torch
 
 from srgan import __version__, config
-from srgan.data.crops import crops
-from srgan.data.image_files import ImageFiles
-from srgan.data.loader import gather, images_digest, unit_from_uint8
-from srgan.data.packed import PackedImages
+from srgan.data.loader import CropSampler, TrainingImages, gather, images_digest, unit_from_uint8
 from srgan.errors import CheckpointError
 from srgan.fs import atomic_write, printable
 from srgan.image import files, metrics
@@ -96,8 +93,11 @@ class Journal(logging.Handler):
         curve = (kind, values.get("phase"))
         if self.board is not None and values.get("step", 0) > self.on_board.get(curve, 0):
             self.on_board[curve] = values["step"]
-            for name, value in _scalars(values):
-                self.board.add_scalar(f"{values.get('phase', kind)}/{name}", value, values["step"])
+            groups = {"": values} | {f"{name}/": group for name, group in values.items() if isinstance(group, dict)}
+            for prefix, group in groups.items():
+                for name, value in group.items():
+                    if isinstance(value, (int, float)) and not isinstance(value, bool) and name != "step":
+                        self.board.add_scalar(f"{values.get('phase', kind)}/{prefix}{name}", value, values["step"])
 
     def event(self, text: str) -> None:
         """A message on stderr and in the journal."""
@@ -123,7 +123,7 @@ class Recorder:
         settings: TrainSettings,
         folder: RunFolder,
         journal: Journal,
-        images: PackedImages | ImageFiles,
+        images: TrainingImages,
         validation_images: list[validation.ValidationImage],
         niqe_model: NiqeModel | None,
     ) -> None:
@@ -138,8 +138,7 @@ class Recorder:
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
         """Best scores and rollbacks as at the checkpoint, or at the beginning."""
-        empty: Mapping[str, Any] = {"best": {}, "rollbacks": 0}
-        metadata = checkpoint.metadata if checkpoint is not None else empty
+        metadata: Mapping[str, Any] = checkpoint.metadata if checkpoint is not None else {"best": {}, "rollbacks": 0}
         # A best score holds as long as its generator is there.
         self.best = {name: score for name, score in metadata["best"].items() if self.folder.best(name).exists()}
         self.rollbacks = int(metadata["rollbacks"])
@@ -158,14 +157,11 @@ class Recorder:
             "megapixels": round(pixels / 1e6, 1),
             "left_out": list(self.images.skipped),
         }
-        self.journal.write(
-            "start",
-            settings=config.to_mapping(self.settings),
-            versions=versions(),
-            hardware=hardware(device),
-            data=data,
-            git=git_state(),
-        )
+        hardware = {"device": str(device), "machine": platform.machine(), "threads": torch.get_num_threads()}
+        if device.type == "cuda":
+            hardware |= {"gpu": torch.cuda.get_device_name(device), "gpus": torch.cuda.device_count()}
+        state = {"settings": config.to_mapping(self.settings), "versions": versions(), "hardware": hardware}
+        self.journal.write("start", **state, data=data, git=git_state())
         for sentence in self.images.skipped[:MAX_LISTED]:
             log.warning(sentence)
         if len(self.images.skipped) > MAX_LISTED:
@@ -198,8 +194,10 @@ class Recorder:
             name = "pixel" if phase.name == "pretrain" else "content"
             note = f"{name} {losses[name]:.4f}, rate {report.learning_rate:.1e}, {report.steps_per_s:.2f} steps/s"
             self.progress.update(report.step, note)
-        for sentence in warnings(health) if phase.name == "adversarial" else ():
-            log.warning(f"step {report.step}: {sentence}")
+        for name, (low, high, meaning) in HEALTHY_RANGES.items() if phase.name == "adversarial" else ():
+            if name in health and not low <= health[name] <= high:
+                value = f"{name} is {health[name]:.4g}, healthy is {low:g} to {high:g}"
+                log.warning(f"step {report.step}: {value}; {meaning}.")
 
     def validate(self, phase: Phase, step: int) -> None:
         """Scores, sample crops, and the best generator so far: by PSNR, in the adversarial phase by PSNR less NIQE."""
@@ -214,9 +212,8 @@ class Recorder:
         quality = scores["psnr_y"] - (scores.get("niqe", 0.0) if phase.name == "adversarial" else 0.0)
         best = quality >= self.best.get(phase.name, float("-inf"))
         files.write_array(self.folder.sample(phase.name, step), sheet)
-        self.journal.write(
-            "validation", phase=phase.name, step=step, scores=scores, best=best, **self._artefacts(phase)
-        )
+        artefacts = self._artefacts(phase)
+        self.journal.write("validation", phase=phase.name, step=step, scores=scores, best=best, **artefacts)
         if best:
             self.best[phase.name] = quality
             self._write_generator(phase, step, self.folder.best(phase.name), scores)
@@ -265,13 +262,13 @@ class Recorder:
         probe = self.probe.to(next(phase.generator.parameters()))
         with eval_mode(phase), torch.no_grad():
             sr = phase.eval_generator(probe)
-        images = [validation.uint8_from_signed(image[None]) for image in sr]
-        return {
-            "bn_gap": validation.batchnorm_gap(phase.generator, probe),
-            "checkerboard": max(validation.checkerboard(image) for image in images),
-        }
+        pattern = max(validation.checkerboard(validation.uint8_from_signed(image[None])) for image in sr)
+        return {"bn_gap": validation.batchnorm_gap(phase.generator, probe), "checkerboard": pattern}
 
     def _write_generator(self, phase: Phase, step: int, path: Path, scores: dict[str, float]) -> None:
+        # Without the settings that name a place on this machine: a weights file travels.
+        places = ("data", "pack", "output", "vgg", "init")
+        settings = {name: value for name, value in config.to_mapping(self.settings).items() if name not in places}
         metadata = {
             "recipe": self.settings.run.recipe,
             "phase": phase.name,
@@ -279,7 +276,7 @@ class Recorder:
             "version": __version__,
             "data": f"{len(self.images.names)} images, {self.images.fingerprint[:16]}",
             "scores": config.to_json({name: round(value, 4) for name, value in scores.items()}),
-            "settings": config.to_json(_portable(self.settings)),
+            "settings": config.to_json(settings),
         }
         generator = phase.eval_generator
         weights.write(path, tensors_from_generator(generator), config=generator.config, metadata=metadata)
@@ -293,14 +290,6 @@ def eval_mode(phase: Phase) -> Iterator[None]:
         yield
     finally:
         phase.generator.train()
-
-
-def warnings(health: dict[str, float]) -> Iterator[str]:
-    """A sentence for each value outside its healthy range."""
-    for name, (low, high, meaning) in HEALTHY_RANGES.items():
-        value = health.get(name)
-        if value is not None and not low <= value <= high:
-            yield f"{name} is {value:.4g}, healthy is {low:g} to {high:g}; {meaning}."
 
 
 def versions() -> dict[str, str]:
@@ -326,30 +315,10 @@ def git_state() -> dict[str, Any]:
     return {"commit": commit.strip(), "dirty": bool(changes.strip())}
 
 
-def hardware(device: torch.device) -> dict[str, Any]:
-    """The device, the machine's architecture, threads, GPUs."""
-    machine: dict[str, Any] = {
-        "device": str(device),
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-    }
-    if device.type == "cuda":
-        machine |= {"gpu": torch.cuda.get_device_name(device), "gpus": torch.cuda.device_count()}
-    return machine
-
-
-def _portable(settings: TrainSettings) -> dict[str, Any]:
-    """The settings without those that name a place on this machine: a weights file travels."""
-    places = ("data", "pack", "output", "vgg", "init")
-    return {name: value for name, value in config.to_mapping(settings).items() if name not in places}
-
-
-def _probe_crops(images: PackedImages | ImageFiles, crop: int) -> torch.Tensor:
+def _probe_crops(images: TrainingImages, crop: int) -> torch.Tensor:
     """Four fixed training crops (4, 3, crop/4, crop/4) in [0, 1], on which artefacts are measured."""
-    planned = crops(
-        seed=0, phase="sample", step=0, batch=4, crop=crop // 4, heights=images.heights // 4, widths=images.widths // 4
-    )
-    lr, _ = gather(images, planned, crop)
+    sampler = CropSampler(seed=0, phase="sample", batch=4, crop=crop)
+    lr, _ = gather(images, sampler.crops(images, 0), crop)
     return unit_from_uint8(torch.from_numpy(lr).permute(0, 3, 1, 2))
 
 
@@ -384,13 +353,3 @@ def last_steps(journal: Path) -> dict[tuple[str, Any], int]:
                 curve = (line["kind"], line["phase"])
                 highest[curve] = max(line["step"], highest.get(curve, 0))
     return highest
-
-
-def _scalars(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    scalars: list[tuple[str, float]] = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            scalars += _scalars(value, f"{prefix}{name}/")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and name != "step":
-            scalars.append((prefix + name, float(value)))
-    return scalars

@@ -12,9 +12,7 @@ from typing import Self
 import torch
 
 from srgan.cli import STOP_SIGNALS
-from srgan.data.image_files import ImageFiles
-from srgan.data.loader import CropSampler, loader
-from srgan.data.packed import PackedImages
+from srgan.data.loader import CropSampler, TrainingImages, loader
 from srgan.errors import CheckpointError, Diverged
 from srgan.model.generator import Generator
 from srgan.model.vgg import VGG19
@@ -42,7 +40,7 @@ class Job:
     folder: RunFolder
     ranks: Ranks
     device: torch.device
-    images: PackedImages | ImageFiles
+    images: TrainingImages
     vgg: VGG19 | None
     recorder: Recorder | None
     """None on every rank but the main one."""
@@ -159,16 +157,11 @@ def _run_phase(
         return rate_factor * loop.learning_rate(step, steps=steps, peak=peak, decay=decay, drop=s.drop, warmup=s.warmup)
 
     # Its batches.
+    data, place = settings.data, {"rank": ranks.rank, "world_size": ranks.world_size}
     sampler = CropSampler(
-        seed=settings.run.seed,
-        phase=name,
-        batch=s.batch_size,
-        crop=settings.data.crop,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
-        degrade=settings.data.degrade,
+        seed=settings.run.seed, phase=name, batch=s.batch_size, crop=data.crop, degrade=data.degrade, **place
     )
-    batches = loader(job.images, sampler, device=job.device, source=settings.data.loader, workers=settings.data.workers)
+    batches = loader(job.images, sampler, device=job.device, source=data.loader, workers=data.workers)
 
     # Its steps.
     if start < steps:
@@ -183,8 +176,8 @@ def _run_phase(
             phase,
             batches,
             job.recorder,
-            start=start,
-            stop=steps,
+            start,
+            steps,
             rate=rate,
             every=settings.reports,
             stop_requested=stop.requested,

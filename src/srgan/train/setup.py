@@ -1,15 +1,16 @@
 """What a run starts from: device, images, VGG19, a first generator, a phase; UsageError for what is missing."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from srgan import config
 from srgan.data.folders import offers_training_images, sample_pairs, training_pairs, validation_pairs
-from srgan.data.image_files import ImageFiles, open_image_files
-from srgan.data.loader import images_digest
-from srgan.data.packed import PackedImages, pack_images
+from srgan.data.image_files import ImageFiles
+from srgan.data.loader import TrainingImages, images_digest
+from srgan.data.packed import pack_images
 from srgan.errors import CheckpointError, UsageError
 from srgan.image.metrics import NiqeModel, read_niqe_model
 from srgan.model import weights
@@ -70,9 +71,7 @@ def _init_of_pretraining(folder: RunFolder) -> str | None:
     return str(newest.metadata["settings"]["init"]) if newest.phase == "pretrain" else None
 
 
-def load_images(
-    settings: TrainSettings, folder: RunFolder
-) -> tuple[PackedImages | ImageFiles, list[validation.ValidationImage]]:
+def load_images(settings: TrainSettings, folder: RunFolder) -> tuple[TrainingImages, list[validation.ValidationImage]]:
     """The training images, packed or left in their files, and the validation images, decoded."""
     root = settings.data.root
     if settings.data.data is not None or offers_training_images(root):
@@ -83,9 +82,9 @@ def load_images(
             f"No --data and no training images in {root}/: training on the {len(pairs)} public-domain photographs of "
             "scikit-image. Enough to see it work, not to get good images."
         )
-    images: PackedImages | ImageFiles
+    images: TrainingImages
     if settings.data.loader == "files":
-        images = open_image_files(pairs, min_side=settings.data.crop)
+        images = ImageFiles(pairs, min_side=settings.data.crop)
     else:
         target = settings.data.pack or folder.root / "data.pack"
         images = pack_images(pairs, target, min_side=settings.data.crop, workers=settings.data.workers)
@@ -136,13 +135,6 @@ def generator_config(settings: TrainSettings) -> GeneratorConfig:
     return GeneratorConfig(blocks=networks.blocks, width=networks.width, slopes=networks.slopes)
 
 
-def load_generator(source: weights.Weights, settings: TrainSettings) -> Generator:
-    """The generator of these weights, if it is the network that the settings describe."""
-    if source.config != generator_config(settings):
-        raise UsageError(f"{source.name} is a {source.config}, but the settings ask for {generator_config(settings)}.")
-    return generator_from_weights(source).train()
-
-
 def build_phase(
     name: str,
     settings: TrainSettings,
@@ -160,33 +152,34 @@ def build_phase(
     best SRResNet in the run's folder, else (pretrain) from the seed.
     """
     # The generator's start.
-    generator = Generator(generator_config(settings))
+    generator, source = Generator(generator_config(settings)), None
     if checkpoint is not None or not ranks.is_main:
         pass  # its tensors come from the checkpoint, or from rank 0
     elif previous is not None:
         generator.load_state_dict(previous.state_dict())
     elif settings.run.init != "none":
-        generator = load_generator(weights.read_sum(settings.run.init), settings)
-    elif name == "adversarial":
-        best = folder.best("pretrain")
-        if not best.exists():
-            raise UsageError(
-                "the adversarial phase starts from a trained SRResNet: name one with --init "
-                f"(srresnet, or a .safetensors file), or pretrain into {folder.root} first."
-            )
-        generator = load_generator(weights.read(best), settings)
-    else:
+        source = weights.read_sum(settings.run.init)
+    elif name == "pretrain":
         init_weights(generator, seed=settings.run.seed, icnr=settings.networks.icnr)
+    elif folder.best("pretrain").exists():
+        source = weights.read(folder.best("pretrain"))
+    else:
+        raise UsageError(
+            "the adversarial phase starts from a trained SRResNet: name one with --init "
+            f"(srresnet, or a .safetensors file), or pretrain into {folder.root} first."
+        )
+    if source is not None:
+        if source.config != generator.config:
+            raise UsageError(f"{source.name} is a {source.config}, but the settings ask for {generator.config}.")
+        generator = generator_from_weights(source).train()
 
     # BatchNorm, then the phase around it.
     if settings.networks.freeze_batchnorm:
         freeze_batchnorm(generator)
     if settings.speed.sync_batchnorm and ranks.world_size > 1:
         synchronise_batchnorm(generator, device)
-    if name == "pretrain":
-        phase = pretraining(generator, settings, device, ranks=ranks)
-    else:
-        phase = adversarial(generator, vgg, settings, device, ranks=ranks)
+    build = pretraining if name == "pretrain" else partial(adversarial, vgg=vgg)
+    phase = build(generator, settings=settings, device=device, ranks=ranks)
 
     # Its state.
     if checkpoint is not None:
@@ -195,7 +188,7 @@ def build_phase(
     return phase
 
 
-def check_same_run(checkpoint: Checkpoint, settings: TrainSettings, images: PackedImages | ImageFiles) -> None:
+def check_same_run(checkpoint: Checkpoint, settings: TrainSettings, images: TrainingImages) -> None:
     """Raise CheckpointError where resuming with these settings or images would change the result."""
     differences = changed(dict(checkpoint.metadata["settings"]), settings)
     for name, (then, now) in differences.items():

@@ -173,15 +173,6 @@ def _detached(features: DiscriminatorInput) -> DiscriminatorInput:
     return features.detach()
 
 
-def all_finite(step_losses: StepValues, network: nn.Module) -> Tensor:
-    """True (a scalar on the device) where the losses, the gradients and one network's BatchNorm statistics are finite."""
-    statistics = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
-    parts = [torch.stack([value.float() for value in step_losses.values()]).sum()]
-    if statistics:
-        parts.append(torch.stack(torch._foreach_norm(statistics)).sum())
-    return torch.isfinite(torch.stack(parts).sum())
-
-
 class Shift:
     """Moves images by up to two pixels, edges repeated; any 16 consecutive steps use all 16 offsets.
 

@@ -21,6 +21,7 @@ from srgan.upscale.tile_plan import cheapest_grid, whole
 
 log = logging.getLogger("srgan")
 
+Image = NDArray[np.uint8]
 TILE_PIXELS = 1 << 18
 """LR pixels that go through the network at once: 1.1 GB for the largest activation of 64 feature maps."""
 SAMPLE = 192
@@ -31,8 +32,8 @@ class ValidationImage(NamedTuple):
     """A validation image: its name, LR (H, W, 3) and HR (4H, 4W, 3), uint8."""
 
     name: str
-    lr: NDArray[np.uint8]
-    hr: NDArray[np.uint8]
+    lr: Image
+    hr: Image
 
 
 def load_validation(pairs: Sequence[Pair], count: int, *, degrade: bool = False) -> list[ValidationImage]:
@@ -67,14 +68,13 @@ def load_validation(pairs: Sequence[Pair], count: int, *, degrade: bool = False)
 def digest(images: Sequence[ValidationImage], niqe_model: NiqeModel | None) -> str:
     """A hash over what a validation score depends on, beside the generator: scores compare where it is equal."""
     total = hashlib.sha256(f"niqe: {niqe_model is not None}".encode())
-    for image in images:
-        total.update(np.ascontiguousarray(image.lr).data)
-        total.update(np.ascontiguousarray(image.hr).data)
+    for pixels in (pixels for image in images for pixels in (image.lr, image.hr)):
+        total.update(np.ascontiguousarray(pixels).data)
     return total.hexdigest()
 
 
 @torch.no_grad()
-def upscaled(generator: Generator, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def upscaled(generator: Generator, lr: Image) -> Image:
     """An image (H, W, 3) through a generator in evaluation mode, rounded as it would be saved: (4H, 4W, 3).
 
     A large image goes through in tiles whose halo is the receptive field, so that memory stays bounded.
@@ -92,16 +92,14 @@ def upscaled(generator: Generator, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return sr
 
 
-def uint8_from_signed(sr_signed: torch.Tensor) -> NDArray[np.uint8]:
+def uint8_from_signed(sr_signed: torch.Tensor) -> Image:
     """Output of a generator (1, 3, H, W) -> uint8 (H, W, 3), clamped and rounded half up, once."""
     levels = ((sr_signed[0].float() + 1.0) * 127.5 + 0.5).clamp(0.0, 255.0).floor()
     return np.ascontiguousarray(levels.to(torch.uint8).permute(1, 2, 0).cpu().numpy())
 
 
 def scores(
-    upscale: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
-    images: Sequence[ValidationImage],
-    niqe_model: NiqeModel | None,
+    upscale: Callable[[Image], Image], images: Sequence[ValidationImage], niqe_model: NiqeModel | None
 ) -> dict[str, float]:
     """Mean scores of `upscale` over the images; `niqe` only with its model."""
     each = [metrics.score(upscale(e.lr), e.hr, niqe_model=niqe_model) for e in images]
@@ -109,12 +107,12 @@ def scores(
     return {name: value for name, value in mean.items() if value is not None}
 
 
-def sample_sheet(generator: Generator, images: Sequence[ValidationImage]) -> NDArray[np.uint8]:
+def sample_sheet(generator: Generator, images: Sequence[ValidationImage]) -> Image:
     """Centre crops of the first six images, upscaled, at most three in a row: (rows * 192, columns * 192, 3)."""
     return _sheet([upscaled(generator, _centre(image.lr, SAMPLE // 4)) for image in images[:6]])
 
 
-def reference_sheets(images: Sequence[ValidationImage]) -> dict[str, NDArray[np.uint8]]:
+def reference_sheets(images: Sequence[ValidationImage]) -> dict[str, Image]:
     """The same crops by bicubic, and the originals, to compare samples with; none without images."""
     if not images:
         return {}
@@ -122,14 +120,14 @@ def reference_sheets(images: Sequence[ValidationImage]) -> dict[str, NDArray[np.
     return {"bicubic": _sheet(bicubic), "hr": _sheet([_centre(image.hr, SAMPLE) for image in images[:6]])}
 
 
-def _centre(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+def _centre(image: Image, side: int) -> Image:
     """At most `side` pixels square from the middle, at a multiple of side / 48 so that LR and HR meet."""
     unit = side // (SAMPLE // 4)
     top, left = (max(0, (length // unit - SAMPLE // 4) // 2) * unit for length in image.shape[:2])
     return image[top : top + side, left : left + side]
 
 
-def _sheet(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def _sheet(images: Sequence[Image]) -> Image:
     columns, tiles = min(3, len(images)), []
     for image in images:
         tile = np.full((SAMPLE, SAMPLE, 3), 128, np.uint8)
@@ -153,14 +151,13 @@ def batchnorm_gap(generator: Generator, lr_unit: torch.Tensor) -> float:
     return float(gap)
 
 
-def checkerboard(image: NDArray[np.uint8]) -> float:
+def checkerboard(image: Image) -> float:
     """Strength, in levels of 255, of a pattern that repeats every 4 pixels: 0 for an image without one.
 
     The standard deviation over the 16 places of a 4x4 grid of what remains of Y after a 5x5 box blur is taken away.
     """
     y = image.astype(np.float64).mean(axis=2)
-    padded = np.pad(y, 2, mode="reflect")
-    sums = np.pad(padded.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    sums = np.pad(np.pad(y, 2, mode="reflect").cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     blurred = (sums[5:, 5:] - sums[:-5, 5:] - sums[5:, :-5] + sums[:-5, :-5]) / 25.0
     rest = (y - blurred)[: y.shape[0] // 4 * 4, : y.shape[1] // 4 * 4]
     phases = rest.reshape(rest.shape[0] // 4, 4, rest.shape[1] // 4, 4).mean(axis=(0, 2))
