@@ -37,8 +37,9 @@ def expanded(path: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of a library's message, printable; the error's kind where it has none."""
-    return printable((str(error).strip().splitlines() or [type(error).__name__])[0])
+    """The first line of a library's message, printable; the error's kind where it has none, or has advice for programmers."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return "it holds no plain arrays" if "allow_pickle" in line else printable(line)
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:

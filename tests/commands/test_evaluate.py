@@ -186,10 +186,21 @@ def test_misuse_is_a_sentence(small, capsys, argv, sentence):
     assert sentence in err and "Traceback" not in err and out == ""
 
 
+def test_a_set_is_scored_once_and_may_lie_elsewhere(small, model, tmp_path, capsys):
+    (tmp_path / "elsewhere").symlink_to(small / "Set5")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine").symlink_to(small / "Set5")
+    argv = ["evaluate", "--model", str(model), "--data", str(tmp_path / "data"), "--sets", "mine", "Mine"]
+    assert cli.main([*argv, "mine/", "../elsewhere"]) == 0
+    titles = [line for line in capsys.readouterr().out.splitlines() if line.endswith("2 images")]
+    assert titles == ["mine, 2 images", "../elsewhere, 2 images"]
+
+
 def test_damaged_niqe_model_is_a_sentence(small, tmp_path, capsys):
     (tmp_path / "niqe").mkdir()
     (tmp_path / "niqe" / "niqe_pris_params.npz").write_text("nonsense")
     (tmp_path / "Set5").symlink_to(small / "Set5")
     argv = ["evaluate", "--pictures", str(small / "Set5" / "HR"), "--data", str(tmp_path), "--sets", "Set5"]
     assert cli.main(argv) == 2
-    assert "not NIQE's model" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "not NIQE's model" in said and "pickle" not in said

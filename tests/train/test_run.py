@@ -247,6 +247,13 @@ def test_a_wrong_vgg19_file_is_found_before_the_first_step(tmp_path, capsys):
     (tmp_path / "vgg.safetensors").write_bytes(bytes(range(256)) * 20)
     assert train(tmp_path / "run", "--content", "vgg54", "--vgg", "vgg.safetensors") == 2
     assert "vgg.safetensors" in capsys.readouterr().err
+    # A folder stands for the file in it.
+    (tmp_path / "vgg").mkdir()
+    assert train(tmp_path / "run", "--content", "vgg54", "--vgg", "vgg") == 2
+    assert "there are none at vgg." in capsys.readouterr().err
+    (tmp_path / "vgg" / "broken.npz").write_bytes(b"nonsense")
+    assert train(tmp_path / "run", "--content", "vgg54", "--vgg", "vgg") == 2
+    assert "vgg/broken.npz cannot be read as VGG19 (it holds no plain arrays)" in capsys.readouterr().err
     assert '"report"' not in (tmp_path / "run/journal.jsonl").read_text()
 
 

@@ -92,7 +92,7 @@ def test_wrong_choices(small, monkeypatch):
     for arguments, message in (
         ({"engine": "ncnn", "device": 99}, "there is no device 99|no GPU with Vulkan"),
         ({"engine": "ncnn", "precision": "int8"}, "ncnn has fp32 and fp16"),
-        ({"engine": "openvino", "device": 0}, "--device is the number of a GPU"),
+        ({"engine": "openvino", "device": 0}, "device is the number of a GPU"),
         ({"device": -1}, "device is a whole number from 0"),
     ):
         with pytest.raises(UsageError, match=message):
@@ -251,7 +251,7 @@ def test_gpu_lost_in_the_middle(small, gpu, caplog, change, reason):
     assert len([message for message in caplog.messages if sentence.fullmatch(message)]) == 1
     upscaler._leave_gpu(DeviceLost("it stopped"))  # of another thread's image
     assert np.array_equal(upscaler.upscale(LR), expected)
-    with pytest.raises(GpuLost, match="--engine openvino"):
+    with pytest.raises(GpuLost, match="the engine openvino"):
         named.upscale(LR)
 
 
@@ -270,7 +270,7 @@ def test_loss_of_the_named_gpu_ends_a_folder(small_file, gpu, tmp_path, capsys):
     assert run([*words, "--engine", "ncnn"]) == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
     stderr = capsys.readouterr().err
-    assert stderr.count("the GPU stopped (ncnn stopped with -4); --engine openvino computes on the CPU.") == 1
+    assert stderr.count("the GPU stopped (ncnn stopped with -4); the engine openvino computes on the CPU.") == 1
 
 
 def test_a_gpu_lost_while_it_is_timed_is_not_used(small, gpu, monkeypatch, caplog):

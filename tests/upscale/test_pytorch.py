@@ -44,7 +44,7 @@ def test_auto_is_fp32_on_cpu(small):
 
 
 def test_int8_is_for_openvino(small):
-    with pytest.raises(UsageError, match="int8 needs --engine openvino"):
+    with pytest.raises(UsageError, match="int8 needs the engine openvino"):
         Upscaler(small, engine="pytorch", precision="int8")
 
 

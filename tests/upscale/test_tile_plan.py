@@ -141,7 +141,7 @@ def test_halos_cost_at_most_a_quarter():
 
 
 def test_too_little_memory_names_enough():
-    with pytest.raises(UsageError, match=r"--memory 5MB is too little .* at least (\d+)MB") as error:
+    with pytest.raises(UsageError, match=r"memory 5MB is too little .* at least (\d+)MB") as error:
         plan_tiles(500, 500, FakeEngine(), HALO, 5 * 10**6)
     enough = int(str(error.value).rpartition("at least ")[2].removesuffix("MB."))
     plan_tiles(500, 500, FakeEngine(), HALO, enough * 10**6)

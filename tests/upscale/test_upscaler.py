@@ -1,6 +1,7 @@
 """`Upscaler`: every kind of array, exact tiles, memory that runs out, several threads, wrong values."""
 
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from srgan import Upscaler
 from srgan.errors import ImageError, SrganError, UsageError, WeightsError
@@ -190,6 +192,23 @@ def test_wrong_paths_scales_and_qualities_are_refused(upscaler):
     for message, call in wrong:
         with pytest.raises(SrganError, match=message):
             call()
+
+
+def test_errors_of_the_api_name_no_flag(small, tmp_path):
+    Image.new("RGB", (3, 3)).save(tmp_path / "a.png")
+    calls: list[Callable[[], object]] = [
+        lambda: Upscaler(small, device=0),
+        lambda: Upscaler(small, precision="int8"),
+        lambda: Upscaler(small, precision="fp16", engine="openvino"),
+        lambda: Upscaler(small, memory="10KB").upscale(image(0, 50, 50)),
+        lambda: Upscaler(small).upscale_file(tmp_path / "a.png", tmp_path / "a.png"),
+        lambda: Upscaler(small).upscale_file(tmp_path / "a.png", tmp_path / "a.png", overwrite=True),
+    ]
+    for call in calls:
+        with pytest.raises(SrganError) as error:
+            call()
+        outside_commands = re.sub("`.*?`", "", str(error.value))
+        assert not re.search(r"(^| )--?[a-z]", outside_commands)
 
 
 def test_numbers_of_numpy_are_numbers(small):

@@ -60,8 +60,11 @@ def main(argv: Sequence[str]) -> int:
     _check(settings)
 
     # Find every file before the first image is scored.
-    names = dict.fromkeys(set_name_of(name) for name in settings.sets)
-    pairs = {name: scorable(test_pairs(settings.data, name)) for name in names}
+    in_sets: dict[str, list[Pair]] = {}
+    for name in map(set_name_of, settings.sets):
+        if (found := test_pairs(settings.data, name)) not in in_sets.values():  # another spelling of the same folder
+            in_sets[name] = found
+    pairs = {name: scorable(found) for name, found in in_sets.items()}
     for folder in dict.fromkeys(pair.hr.parent for each in pairs.values() for pair in each):
         warn_unread(folder, recursive=False)
     niqe_path = settings.data / NIQE_FILE

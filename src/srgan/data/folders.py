@@ -203,6 +203,8 @@ def _candidate_folders(root: Path, set_name: str) -> Iterator[Path]:
         home = _subfolder(root, *(parent + name for name in names))
         if home:
             yield home
+    if (root / set_name).is_dir():  # a path that leads out of the data folder
+        yield root / set_name
 
 
 def _subfolder(folder: Path, *paths: str) -> Path | None:

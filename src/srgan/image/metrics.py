@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import DataError
+from srgan.fs import first_line
 from srgan.image.resize import bicubic
 
 Image = NDArray[np.uint8]
@@ -214,7 +215,9 @@ def read_niqe_model(path: Path) -> NiqeModel:
         with np.load(path) as file:
             mean, covariance = file["mu_pris_param"].reshape(-1), file["cov_pris_param"]
     except (OSError, EOFError, TypeError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not NIQE's model ({error}); get it by: srgan data fetch niqe") from error
+        raise DataError(
+            f"{path} is not NIQE's model ({first_line(error)}); get it by: srgan data fetch niqe"
+        ) from error
     if mean.shape != (36,) or covariance.shape != (36, 36):
         shapes = f"arrays {mean.shape} and {covariance.shape}"
         raise DataError(f"{path} holds {shapes}, NIQE's model is (36,) and (36, 36); srgan data fetch niqe")

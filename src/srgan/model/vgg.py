@@ -100,7 +100,7 @@ def read_vgg(path: Path) -> dict[str, NDArray[np.float32]]:
     except ModuleNotFoundError:  # h5py: the command line names the extra
         raise
     except Exception as error:  # each format's library has its own exceptions for a damaged file
-        raise WeightsError(f"{path} cannot be read as VGG19 ({type(error).__name__}: {first_line(error)}).") from error
+        raise WeightsError(f"{path} cannot be read as VGG19 ({first_line(error)}).") from error
     return _checked(tensors, path)
 
 

@@ -173,7 +173,7 @@ class Networks:
     shift: bool = False
     """Shift the crops that the discriminator sees by 0 to 2 pixels, differently at each step, so that the generator does not learn the grid of its strides."""
     vgg: Path | None = None
-    """VGG19's weights: a file made by `srgan data fetch vgg19`, Keras's "notop" file, or unpacked Caffe convolutions. Default: the file below <data>/vgg19."""
+    """VGG19's weights: a file made by `srgan data fetch vgg19`, Keras's "notop" file, or unpacked Caffe convolutions; or the folder of one. Default: <data>/vgg19."""
 
     def __post_init__(self) -> None:
         try:

@@ -103,18 +103,19 @@ def load_niqe_model(settings: TrainSettings) -> NiqeModel | None:
 
 def vgg_file(settings: TrainSettings) -> Path | None:
     """VGG19's file; None where the content loss is the pixels', which recipe `quick` falls back to."""
-    folder = settings.data.root / "vgg19"
+    given = settings.networks.vgg
+    folder = given if given is not None and given.is_dir() else settings.data.root / "vgg19"
     below = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".npz", ".h5"))
-    path = settings.networks.vgg or (below[0] if below else None)
+    path = given if given is not None and given != folder else next(iter(below), None)
     on_features = settings.networks.discriminator == "features"
     content = settings.losses.content
-    if content == "mse" or (path is None and settings.run.recipe == "quick" and not on_features):
+    if content == "mse" or (path is None and given is None and settings.run.recipe == "quick" and not on_features):
         return None
     if path is None or not path.is_file():
         user = "the discriminator on features" if on_features else f"the content loss {content}"
         without = "--discriminator figure4" if on_features else "--content mse"
         raise UsageError(
-            f"{user} needs VGG19's weights, and there are none in {settings.networks.vgg or folder}. Fetch them "
+            f"{user} needs VGG19's weights, and there are none at {path or folder}. Fetch them "
             f"with `srgan data fetch vgg19`, name the file with --vgg, or train with {without}."
         )
     return path

@@ -69,9 +69,9 @@ class FileTask:
             raise write_error(self.target, error) from None
         if exists:
             if not self.options.overwrite:
-                raise ImageError(f"{printable(self.target)} exists; --overwrite replaces it.")
+                raise ImageError(f"{printable(self.target)} exists; the option overwrite replaces it.")
             if isinstance(self.source, Path) and self.source.exists() and self.target.samefile(self.source):
-                raise UsageError(f"{printable(self.target)} is the input itself; give another name with -o.")
+                raise UsageError(f"{printable(self.target)} is the input itself; give the result another name.")
         try:
             self._pages = pages(self.source, DEFAULT_LIMITS)
             if is_animated(self.source, DEFAULT_LIMITS):

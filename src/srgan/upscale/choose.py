@@ -47,7 +47,7 @@ def choose_engine(
     Raises UsageError, WeightsError, MissingExtra.
     """
     if device is not None and engine != "ncnn":
-        raise UsageError("--device is the number of a GPU for --engine ncnn; give both.")
+        raise UsageError("device is the number of a GPU for the engine ncnn; give both.")
     if engine == "auto" and precision in ("auto", "bf16", "fp16") and _sees_gpu():
         engine = "pytorch"
     if engine == "pytorch":
@@ -64,7 +64,7 @@ def choose_engine(
         _log_device(on_gpu.device.name, on_gpu.precision)
         return on_gpu
     if precision in ("bf16", "fp16"):
-        raise UsageError(f"--precision {precision} needs a GPU; on the CPU openvino has fp32 and int8.")
+        raise UsageError(f"precision {precision} needs a GPU; on the CPU openvino has fp32 and int8.")
     return _on_cpu(weights, precision, path, threads, cache)
 
 
@@ -91,7 +91,7 @@ def _trusted_gpu(weights: Weights, precision: Precision, device: int | None) -> 
     if key not in _faults:
         _faults[key] = ncnn.fault_of(engine, _on_cpu(weights, "fp32", None, None))
     if fault := _faults[key]:
-        raise UsageError(f"{engine.device.name} cannot be used: {fault}; --engine openvino computes on the CPU.")
+        raise UsageError(f"{engine.device.name} cannot be used: {fault}; the engine openvino computes on the CPU.")
     return engine
 
 
@@ -140,7 +140,7 @@ def _choose_ranges(weights: Weights, precision: Precision, path: Path | None) ->
         return ranges if ranges is not None and ranges.psnr_drop <= MAX_PSNR_DROP else None
     if ranges is None:
         raise UsageError(
-            f"{weights.name} has no int8 ranges; --precision fp32 or auto computes it in fp32. "
+            f"{weights.name} has no int8 ranges; precision fp32 or auto computes it in fp32. "
             "`scripts/calibrate-int8 FILE --pictures DIR --validation DIR` in a clone of the repository makes them."
         )
     return ranges

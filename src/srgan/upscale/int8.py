@@ -57,7 +57,7 @@ def ranges_for(weights: Weights, beside: Path | None = None) -> Int8Ranges | Non
     if ranges.sha256 != weights.sha256:
         raise WeightsError(
             f"{path_beside(path)} was made from other weights than {weights.name} "
-            f"({ranges.sha256[:12]}, not {weights.sha256[:12]}); make it again, or use --precision fp32."
+            f"({ranges.sha256[:12]}, not {weights.sha256[:12]}); make it again, or use precision fp32."
         )
     _check(ranges, weights, path_beside(path))
     return ranges

@@ -150,7 +150,7 @@ TEST_SIDE = 48
 ALLOWED_LEVELS = {"fp16": 3.0, "fp32": 1.0}
 NO_DEVICE = (
     "there is no GPU with Vulkan here: install your GPU's driver (a software one is Debian's mesa-vulkan-drivers), "
-    "or use --engine openvino."
+    "or use the engine openvino."
 )
 _lock = threading.Lock()
 
@@ -201,7 +201,7 @@ class NcnnEngine(Engine):
 
     def __init__(self, weights: Weights, precision: Precision = "auto", device: int | None = None) -> None:
         if precision not in ("auto", "fp32", "fp16"):
-            raise UsageError(f"--precision {precision} needs another engine; ncnn has fp32 and fp16.")
+            raise UsageError(f"precision {precision} needs another engine; ncnn has fp32 and fp16.")
         super().__init__()
         self.device = _find(device)
         self.device_name, self.device_memory = self.device.name, self.device.memory

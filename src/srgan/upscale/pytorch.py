@@ -69,7 +69,7 @@ class PyTorchEngine(Engine):
 
 def _choose_precision(precision: Precision, device: torch.device) -> str:
     if precision == "int8":
-        raise UsageError("--precision int8 needs --engine openvino; pytorch has fp32, bf16 and fp16.")
+        raise UsageError("precision int8 needs the engine openvino; pytorch has fp32, bf16 and fp16.")
     if precision != "auto":
         return precision
     return "fp16" if device.type == "cuda" else "fp32"

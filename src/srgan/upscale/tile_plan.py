@@ -187,7 +187,7 @@ def plan_tiles(
             best = (cost, TilePlan(grid=grid, tail_pixels=tail_pixels))
     if best is None:
         raise UsageError(
-            f"--memory {memory / 1e6:g}MB is too little for the smallest tile; "
+            f"memory {memory / 1e6:g}MB is too little for the smallest tile; "
             f"allow at least {minimum_memory(engine, halo, margin, copies)}."
         )
     return best[1]

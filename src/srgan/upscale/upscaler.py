@@ -248,7 +248,7 @@ class Upscaler:
     def _leave_gpu(self, error: DeviceLost) -> None:
         """Go on with the CPU, if the GPU was chosen by itself."""
         if self._options["engine"] == "ncnn":
-            raise GpuLost(f"the GPU stopped ({error}); --engine openvino computes on the CPU.") from error
+            raise GpuLost(f"the GPU stopped ({error}); the engine openvino computes on the CPU.") from error
         log.warning("the GPU stopped (%s): computing on the CPU from here on.", error)
         self._options["engine"] = "openvino"
         if self._options["precision"] == "fp16":  # which a CPU has not
@@ -292,7 +292,9 @@ class Upscaler:
             return plan
         smaller = self._plan(engine, height, width, scale, alpha, int(free * _MAX_OF_FREE_MEMORY))
         if smaller.grid != plan.grid:
-            log.warning("only %.0f MB of %s are free: using smaller tiles than --memory allows.", free / 1e6, where)
+            log.warning(
+                "only %.0f MB of %s are free: using smaller tiles than the option memory allows.", free / 1e6, where
+            )
         return smaller
 
     def _margin(self, scale: int) -> int:
