@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,13 @@ class GeneratorConfig:
             raise ValueError(f"tail is 'linear' (imported generators with a tanh are not supported), got {self.tail!r}")
 
 
+Kind = Literal["conv", "norm", "prelu", "add", "shuffle"]
+
+
 class Layer(NamedTuple):
     """One layer: takes the output of `source` ("input" = the image) and, for "add", that of `other` too."""
 
-    kind: Literal["conv", "norm", "prelu", "add", "shuffle"]
+    kind: Kind
     name: str
     source: str
     inputs: int
@@ -63,36 +66,23 @@ def generator_layers(config: GeneratorConfig) -> tuple[Layer, ...]:
     """Figure 4, in order of computation. No bias where BatchNorm follows; no tanh at the end."""
     width, layers = config.width, list[Layer]()
 
-    def conv(name: str, source: str, inputs: int, outputs: int, kernel: int, bias: bool) -> str:
-        layers.append(Layer("conv", name, source, inputs, outputs, kernel, bias))
+    def add(kind: Kind, name: str, source: str, inputs: int = width, outputs: int = width, **more: Any) -> str:
+        layers.append(Layer(kind, name, source, inputs, outputs, **more))
         return name
 
-    def norm(name: str, source: str) -> str:
-        layers.append(Layer("norm", name, source, width, width))
-        return name
-
-    def prelu(name: str, source: str) -> str:
-        layers.append(Layer("prelu", name, source, width, width))
-        return name
-
-    def add(name: str, source: str, other: str) -> str:
-        layers.append(Layer("add", name, source, width, width, other=other))
-        return name
-
-    head = prelu("head.act", conv("head.conv", "input", config.channels, width, 9, True))
-    x = head
+    x = head = add("prelu", "head.act", add("conv", "head.conv", "input", config.channels, kernel=9, bias=True))
     for i in range(config.blocks):
         block = f"body.{i}"
-        y = norm(f"{block}.bn1", conv(f"{block}.conv1", x, width, width, 3, False))
-        y = prelu(f"{block}.act", y)
-        y = norm(f"{block}.bn2", conv(f"{block}.conv2", y, width, width, 3, False))
-        x = add(f"{block}.add", y, x)
-    x = add("trunk.add", norm("trunk.bn", conv("trunk.conv", x, width, width, 3, False)), head)
+        y = add("norm", f"{block}.bn1", add("conv", f"{block}.conv1", x, kernel=3))
+        y = add("prelu", f"{block}.act", y)
+        y = add("norm", f"{block}.bn2", add("conv", f"{block}.conv2", y, kernel=3))
+        x = add("add", f"{block}.add", y, other=x)
+    x = add("add", "trunk.add", add("norm", "trunk.bn", add("conv", "trunk.conv", x, kernel=3)), other=head)
     for i in range(upsampling_stages(config)):
-        wide = conv(f"up.{i}.conv", x, width, 4 * width, 3, True)
-        layers.append(Layer("shuffle", f"up.{i}.shuffle", wide, 4 * width, width))
-        x = prelu(f"up.{i}.act", f"up.{i}.shuffle")
-    conv("tail.conv", x, width, config.channels, 9, True)
+        x = add("conv", f"up.{i}.conv", x, width, 4 * width, kernel=3, bias=True)
+        x = add("shuffle", f"up.{i}.shuffle", x, 4 * width, width)
+        x = add("prelu", f"up.{i}.act", x)
+    add("conv", "tail.conv", x, width, config.channels, kernel=9, bias=True)
     return tuple(layers)
 
 

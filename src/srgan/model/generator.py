@@ -112,16 +112,9 @@ def init_weights(network: nn.Module, *, seed: int, icnr: bool = False) -> None:
         if not isinstance(layer, nn.Conv2d | nn.Linear):
             continue
         bound = layer.weight[0].numel() ** -0.5
-        layer.weight.copy_(_uniform(layer.weight, bound, rng))
-        if layer.bias is not None:
-            layer.bias.copy_(_uniform(layer.bias, bound, rng))
-        if icnr and name.startswith("up."):
-            for tensor in layer.parameters():
-                tensor.copy_(tensor[::4].repeat_interleave(4, dim=0))
-
-
-def _uniform(like: Tensor, bound: float, rng: torch.Generator) -> Tensor:
-    return torch.empty(like.shape).uniform_(-bound, bound, generator=rng)
+        for tensor in layer.parameters():
+            drawn = torch.empty(tensor.shape).uniform_(-bound, bound, generator=rng)
+            tensor.copy_(drawn[::4].repeat_interleave(4, dim=0) if icnr and name.startswith("up.") else drawn)
 
 
 def _upsampling(config: GeneratorConfig) -> nn.Sequential:

@@ -87,12 +87,8 @@ def read_vgg(path: Path) -> dict[str, NDArray[np.float32]]:
     suffix = path.suffix.lower()
     if suffix in (".pth", ".pt"):
         raise WeightsError(_TORCHVISION.format(path=path))
-    readers: dict[str, Callable[[Path], dict[str, NDArray[Any]]]] = {
-        ".safetensors": load_file,
-        ".npz": _read_npz,
-        ".h5": _read_keras,
-        ".hdf5": _read_keras,
-    }
+    readers: dict[str, Callable[[Path], dict[str, NDArray[Any]]]]
+    readers = {".safetensors": load_file, ".npz": _read_npz, ".h5": _read_keras, ".hdf5": _read_keras}
     if suffix not in readers:
         raise WeightsError(f"{path}: VGG19 is read from .safetensors, .npz or Keras's .h5, not from '{path.suffix}'.")
     try:
@@ -114,18 +110,13 @@ _TORCHVISION = (
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     with np.load(path, allow_pickle=False) as file:
         tensors = {name: file[name] for name in file.files}
-    for layer in LAYERS.values():
-        if f"{layer.name}.q" in tensors:
-            tensors[f"{layer.name}.weight"] = _dequantised(tensors, layer.name)
+    for name in (layer.name for layer in LAYERS.values() if f"{layer.name}.q" in tensors):
+        # A kernel, stored (3, 3, in, out): 8-bit values (steps of `scale` above `low`), then a float tail.
+        scale, low = tensors[f"{name}.scale_min"]
+        head = (tensors[f"{name}.q"] * scale + low).astype(np.float32)
+        values = np.concatenate([head, tensors[f"{name}.tail"]])
+        tensors[f"{name}.weight"] = values.reshape(tensors[f"{name}.hwio"]).transpose(3, 2, 0, 1)
     return tensors
-
-
-def _dequantised(packed: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float32]:
-    """A kernel, stored (3, 3, in, out): 8-bit values (steps of `scale` above `low`), then a float tail."""
-    scale, low = packed[f"{name}.scale_min"]
-    head = (packed[f"{name}.q"] * scale + low).astype(np.float32)
-    values = np.concatenate([head, packed[f"{name}.tail"]])
-    return values.reshape(packed[f"{name}.hwio"]).transpose(3, 2, 0, 1)
 
 
 def _read_keras(path: Path) -> dict[str, NDArray[Any]]:

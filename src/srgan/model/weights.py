@@ -77,13 +77,8 @@ def read(name_or_path: str | Path) -> Weights:
             tensors = {name: _float32(file.get_tensor(name), name, path) for name in expected}
     except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path} is not a readable .safetensors file ({first_line(error)}).") from error
-    return Weights(
-        tensors=tensors,
-        config=config,
-        metadata=metadata,
-        name=path.stem,
-        sha256=content_hash(tensors, config),
-    )
+    sha256 = content_hash(tensors, config)
+    return Weights(tensors=tensors, config=config, metadata=metadata, name=path.stem, sha256=sha256)
 
 
 def read_sum(expression: str) -> Weights:
@@ -108,11 +103,8 @@ def write(
     """
     expected = tensor_shapes(config)
     _check_names(set(tensors), set(expected), path)
-    full = {
-        **metadata,
-        "srgan.format": FORMAT,
-        "config": json.dumps(dataclasses.asdict(config), sort_keys=True),
-    }
+    described = json.dumps(dataclasses.asdict(config), sort_keys=True)
+    full = {**metadata, "srgan.format": FORMAT, "config": described}
     contiguous = {name: np.ascontiguousarray(tensors[name]) for name in expected}
     try:
         atomic_write(path, sort_metadata(safetensors.numpy.save(contiguous, metadata=full)))
@@ -125,25 +117,15 @@ def fold_batchnorm(weights: Weights) -> Tensors:
 
     A folded convolution has `<conv>.weight` and `<conv>.bias`; computed in float64.
     """
-    tensors = weights.tensors
-    folded: Tensors = {}
+    tensors = _unit_gain(weights)
+    folded: dict[str, NDArray[np.float64]] = {}
     for layer in generator_layers(weights.config):
-        if layer.kind == "conv":
-            folded[f"{layer.name}.weight"] = tensors[f"{layer.name}.weight"]
-            if layer.bias:
-                folded[f"{layer.name}.bias"] = tensors[f"{layer.name}.bias"]
-        elif layer.kind == "prelu":
-            folded[f"{layer.name}.weight"] = tensors[f"{layer.name}.weight"]
-        elif layer.kind == "norm":
-            gain, shift, mean, variance = (
-                tensors[f"{layer.name}.{part}"].astype(np.float64)
-                for part in ("weight", "bias", "running_mean", "running_var")
-            )
-            factor = gain / np.sqrt(variance + BATCH_NORM_EPSILON)
-            kernel = tensors[f"{layer.source}.weight"].astype(np.float64)
-            folded[f"{layer.source}.weight"] = (kernel * factor[:, None, None, None]).astype(np.float32)
-            folded[f"{layer.source}.bias"] = (shift - mean * factor).astype(np.float32)
-    return folded
+        if layer.kind == "norm":
+            folded[f"{layer.source}.bias"] = tensors[f"{layer.name}.bias"] - tensors[f"{layer.name}.running_mean"]
+        else:
+            names = (f"{layer.name}.weight", f"{layer.name}.bias")
+            folded |= {name: tensors[name] for name in names if name in tensors}
+    return {name: tensor.astype(np.float32) for name, tensor in folded.items()}
 
 
 def _unit_gain(weights: Weights) -> dict[str, NDArray[np.float64]]:
