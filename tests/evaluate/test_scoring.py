@@ -98,7 +98,7 @@ def test_wrong_sizes_name_both_files(pair, tmp_path):
     with pytest.raises(DataError, match=r"small.png is 24x20, but .*a_HR.png .* is 48x40"):
         evaluate_images({"a": tmp_path / "small.png"}, [pair])
     with pytest.raises(DataError, match=r"small.png is 24x20, but .*a_HR.png / 4 is 12x10"):
-        evaluate(bicubic_x4, [Pair(name="a", hr=pair.hr, lr=tmp_path / "small.png")])
+        scorable([Pair(name="a", hr=pair.hr, lr=tmp_path / "small.png")])
 
 
 def test_too_small_image_is_named(tmp_path):

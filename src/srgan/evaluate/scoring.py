@@ -43,8 +43,7 @@ def scorable(pairs: Iterable[Pair]) -> list[Pair]:
     usable, reasons = [], []
     for pair in pairs:
         try:
-            hr_size = _size(pair.hr)
-            lr_size = _size(pair.lr) if pair.lr is not None else None
+            hr_size, *lr_size = (read_array(path).shape[:2] for path in (pair.hr, pair.lr) if path)
         except ImageError as error:
             reasons.append(str(error))
             continue
@@ -52,8 +51,8 @@ def scorable(pairs: Iterable[Pair]) -> list[Pair]:
             needed = f"scoring needs at least {SMALLEST_HR} pixels on each side"
             reasons.append(f"{pair.hr} is {hr_size[1]}x{hr_size[0]}, and {needed}.")
             continue
-        if lr_size is not None:
-            pair.check_sizes(hr_size, lr_size)
+        if lr_size:
+            pair.check_sizes(hr_size, lr_size[0])
         usable.append(pair)
     for reason in reasons if usable else ():
         log.warning(f"left out: {reason}")
@@ -73,7 +72,7 @@ def evaluate(
     """Scores of `upscale`. `jpeg`: quality of a JPEG (4:2:0) that each LR image becomes first. Raises DataError."""
 
     def sr(pair: Pair, hr: Image) -> Image:
-        lr = _lr(pair, hr)
+        lr = read_array(pair.lr) if pair.lr else downscaled(hr, SCALE)
         if jpeg is None:
             image = upscale(lr)
         else:
@@ -121,16 +120,3 @@ def _evaluate(
         if on_image:
             on_image(pair.name, images[pair.name])
     return SetScores(mean=metrics.mean_scores(images.values()), images=images)
-
-
-def _lr(pair: Pair, hr: Image) -> Image:
-    if pair.lr is None:
-        return downscaled(hr, SCALE)
-    lr = read_array(pair.lr)
-    pair.check_sizes((hr.shape[0], hr.shape[1]), (lr.shape[0], lr.shape[1]))
-    return lr
-
-
-def _size(path: Path) -> tuple[int, int]:
-    height, width = read_array(path).shape[:2]
-    return height, width

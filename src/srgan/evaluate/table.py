@@ -128,6 +128,7 @@ def to_json(
     A missing score (no NIQE) is null, an infinite one (the PSNR of an equal image) the text "inf".
     `jpeg`: quality that every LR went through; then the paper's scores do not compare and are null.
     """
+    paper = {name: {method: rows[method] for method in ("srresnet", "srgan")} for name, rows in PAPER.items()}
     return {
         "protocol": PROTOCOL,
         "model": evaluated.to_json(),
@@ -137,25 +138,16 @@ def to_json(
                 "count": len(ours.images),
                 **set_to_json(ours),
                 "bicubic": set_to_json(bicubic),
-                "paper": _paper_scores(name) if jpeg is None else None,
+                "paper": paper[name] if jpeg is None and name in PAPER else None,
             }
             for name, (ours, bicubic) in sets.items()
         },
     }
 
 
-def _paper_scores(set_name: str) -> dict[str, dict[str, float]] | None:
-    if set_name not in PAPER:
-        return None
-    return {method: PAPER[set_name][method] for method in ("srresnet", "srgan")}
-
-
 def set_to_json(scores: SetScores) -> dict[str, Any]:
     """The mean and every image of a set, as values that JSON has."""
-    return {
-        "mean": _plain(scores.mean),
-        "pictures": {name: _plain(image) for name, image in scores.images.items()},
-    }
+    return {"mean": _plain(scores.mean), "pictures": {name: _plain(image) for name, image in scores.images.items()}}
 
 
 def _plain(scores: Scores) -> dict[str, float | str | None]:

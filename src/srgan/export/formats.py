@@ -18,12 +18,7 @@ from srgan.upscale.int8 import Int8Ranges
 from srgan.upscale.ncnn import Network, build_graph
 
 Format = Literal["onnx", "openvino", "torch", "ncnn"]
-SUFFIXES = {
-    "onnx": (".onnx",),
-    "openvino": (".xml", ".bin"),
-    "torch": (".pt2",),
-    "ncnn": (".param", ".bin", ".json"),
-}
+SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin"), "torch": (".pt2",), "ncnn": (".param", ".bin", ".json")}
 """Suffixes of the file that is named, and of those beside it."""
 Metadata = Mapping[str, str]
 ONNX_OPSET = 17

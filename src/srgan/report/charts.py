@@ -87,12 +87,8 @@ def draw(
         if len(lines) > 1:
             figure.legend(loc="lower left", frameon=False, handlelength=4, borderpad=0, borderaxespad=0.2)
         text = StringIO()
-        figure.savefig(
-            text,
-            format="svg",
-            transparent=True,
-            metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
-        )
+        unstated = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(text, format="svg", transparent=True, metadata=unstated)
     # Inside HTML an SVG needs neither a prologue nor namespaces.
     return re.sub(r' xmlns(:\w+)?="[^"]*"', "", text.getvalue()[text.getvalue().index("<svg") :])
 

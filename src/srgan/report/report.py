@@ -3,11 +3,10 @@
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jinja2
 import pyvips
@@ -17,17 +16,7 @@ from srgan import __version__, config
 from srgan.errors import DataError, UsageError
 from srgan.fs import atomic_write_all, may_replace, printable
 from srgan.report import charts
-from srgan.report.run_log import (
-    SCORES,
-    STATES,
-    Curves,
-    RunLog,
-    finite,
-    mapping,
-    read_run,
-    run_numbers,
-    scores,
-)
+from srgan.report.run_log import PARTS, SCORES, STATES, Curves, RunLog, finite, mapping, read_run, run_numbers, scores
 
 T = TypeVar("T")
 IMAGE_BUDGET = 7_000_000
@@ -52,8 +41,7 @@ NOTES = {
 """What stands above a chart."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Frame:
+class Frame(NamedTuple):
     """A sheet of crops as a data URI, with its caption."""
 
     title: str
@@ -63,21 +51,14 @@ class Frame:
     height: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportRun:
-    """A run as the page's template takes it."""
+class ReportRun(NamedTuple):
+    """A run as the page's template takes it; `numbers` is its entry in report.json."""
 
     title: str
     log: RunLog
     numbers: dict[str, Any]
-    """Its entry in report.json."""
     frames: list[Frame]
     references: list[Frame]
-
-    @property
-    def printed(self) -> list[int]:
-        """The frames that a printed page shows."""
-        return thinned(range(len(self.frames)), 6)
 
 
 def write(folders: Sequence[Path], output: Path | None = None) -> Path:
@@ -95,17 +76,13 @@ def write(folders: Sequence[Path], output: Path | None = None) -> Path:
         if output and not may_replace(path, start):
             raise UsageError(f"{printable(path)} is there and is no report; give another name with -o.")
     logs = [read_run(folder) for folder in folders]
-    names = [log.name for log in logs]
+    names = [log.folder.resolve().name for log in logs]
     if len(set(names)) < len(names):
-        names = [f"{log.folder.resolve().parent.name}/{log.name}" for log in logs]
+        names = [f"{log.folder.resolve().parent.name}/{name}" for log, name in zip(logs, names, strict=True)]
     runs = []
     for log, title in zip(logs, map(printable, names), strict=True):
-        chosen, references = frames(
-            log, IMAGE_BUDGET // len(logs)
-        )  # first: it adds to the notes, which are numbers too
-        runs.append(
-            ReportRun(title=title, log=log, numbers=run_numbers(log, title), frames=chosen, references=references)
-        )
+        images = frames(log, IMAGE_BUDGET // len(logs))  # first: it adds to the notes, which are numbers too
+        runs.append(ReportRun(title, log, run_numbers(log, title), *images))
     document = config.plain({"srgan.report": 1, "runs": [run.numbers for run in runs]}, not_finite=lambda value: None)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,21 +114,20 @@ def render(runs: Sequence[ReportRun]) -> str:
         several=several,
         version=__version__,
         runs=runs,
+        thinned=thinned,
         facts=facts,
         score_names=TABLE_SCORES,
         score_rows=list(score_rows(models)),
         image_rows={title: list(image_rows(document)) for title, document in models.items()},
         protocols=sorted({str(document.get("protocol")) for document in models.values()}),
-        charts={
-            "Validation": _chart_groups(runs, "validation", lambda part: {name: {"": c} for name, c in part.items()}),
-            "Health": _chart_groups(runs, "phases", _health),
-            "Losses": _chart_groups(runs, "phases", _losses),
-        },
+        charts={section: _chart_groups(runs, section) for section in ("Validation", "Health", "Losses")},
         speed={
             PHASE_TITLES.get(phase, phase): compare_columns([_speed(run, phase) for run in runs]) for phase in phases
         },
         settings=compare_columns([run.log.settings for run in runs]),
-        circumstances=compare_columns([_circumstances(run.numbers) for run in runs]),
+        circumstances=compare_columns(
+            [{f"{p}.{key}": value for p in PARTS for key, value in mapping(run.numbers[p]).items()} for run in runs]
+        ),
     )
     return f"{page.strip()}\n"
 
@@ -237,34 +213,29 @@ def _speed(run: ReportRun, phase: str) -> dict[str, object]:
     }
 
 
-def _circumstances(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Data, hardware, versions and commit as one mapping, keys joined by a dot."""
-    parts = ("data", "hardware", "versions", "git")
-    return {f"{part}.{key}": value for part in parts for key, value in mapping(numbers[part]).items()}
+def _curves_of_charts(numbers: dict[str, Any], section: str, phase: str) -> dict[str, Curves]:
+    """Title of a chart -> its curves by label, of one run."""
+    if section == "Validation":
+        single = numbers["validation"].get(phase, {})
+    elif phase not in numbers["phases"]:
+        single = {}
+    elif section == "Losses":
+        part = numbers["phases"][phase]
+        single = {**part["loss"], "learning rate": part["learning_rate"]}
+    else:
+        single = dict(numbers["phases"][phase]["health"])
+        opinion = {"real images": single.pop("d_real", []), "generated images": single.pop("d_fake", [])}
+        if any(opinion.values()):
+            return {OPINION: opinion} | {name: {"": curve} for name, curve in single.items()}
+    return {name: {"": curve} for name, curve in single.items()}
 
 
-def _health(part: dict[str, Any]) -> dict[str, Curves]:
-    health = part["health"]
-    opinion = {"real images": health.get("d_real", []), "generated images": health.get("d_fake", [])}
-    rest = {name: {"": curve} for name, curve in health.items() if name not in ("d_real", "d_fake")}
-    return ({OPINION: opinion} if any(opinion.values()) else {}) | rest
-
-
-def _losses(part: dict[str, Any]) -> dict[str, Curves]:
-    return {name: {"": curve} for name, curve in {**part["loss"], "learning rate": part["learning_rate"]}.items()}
-
-
-def _chart_groups(
-    runs: Sequence[ReportRun], part: str, chart_lines: Callable[[dict[str, Any]], dict[str, Curves]]
-) -> dict[str, dict[str, Markup]]:
-    """Title of a phase -> title of a chart -> its <svg>, with a line for each run.
-
-    `chart_lines` takes a phase's entry of `part` and returns the curves of each chart by label.
-    """
-    groups = {}
+def _chart_groups(runs: Sequence[ReportRun], section: str) -> dict[str, dict[str, Markup]]:
+    """Title of a phase -> title of a chart -> its <svg>, with a line for each run."""
+    groups, part = {}, "validation" if section == "Validation" else "phases"
     for phase in dict.fromkeys(phase for run in runs for phase in run.numbers[part]):
-        lines = {run.title: chart_lines(run.numbers[part][phase]) for run in runs if phase in run.numbers[part]}
-        best = runs[0].numbers["best"].get(phase) if part == "validation" and len(runs) == 1 else None
+        lines = {run.title: _curves_of_charts(run.numbers, section, phase) for run in runs}
+        best = runs[0].numbers["best"].get(phase) if section == "Validation" and len(runs) == 1 else None
         svgs = {}
         for chart in dict.fromkeys(chart for of_run in lines.values() for chart in of_run):
             series = {
@@ -273,9 +244,11 @@ def _chart_groups(
                 for label, curve in of_run.get(chart, {}).items()
             }
             star = (best["step"], best["scores"][chart]) if best and chart in best["scores"] else None
-            svgs[chart] = Markup(charts.draw(series, note=NOTES.get(chart, ""), zero=chart == OPINION, best=star))
-        groups[PHASE_TITLES.get(phase, phase)] = {chart: svg for chart, svg in svgs.items() if svg}
-    return {title: svgs for title, svgs in groups.items() if svgs}
+            if svg := charts.draw(series, note=NOTES.get(chart, ""), zero=chart == OPINION, best=star):
+                svgs[chart] = Markup(svg)
+        if svgs:
+            groups[PHASE_TITLES.get(phase, phase)] = svgs
+    return groups
 
 
 def frames(log: RunLog, budget: int) -> tuple[list[Frame], list[Frame]]:
@@ -320,4 +293,4 @@ def _frame(path: Path, title: str, scores: str, notes: list[str]) -> Frame | Non
         notes.append(f"{path.name} cannot be read: {str(error).strip().splitlines()[-1]}.")
         return None
     uri = f"data:image/webp;base64,{base64.b64encode(content).decode('ascii')}"
-    return Frame(title=title, scores=scores, uri=uri, width=image.width, height=image.height)
+    return Frame(title, scores, uri, image.width, image.height)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from srgan.config import read_yaml
 from srgan.errors import DataError, SettingsError
@@ -25,11 +25,12 @@ Curves = dict[str, list[tuple[int, float]]]
 """Name -> (step, value), of finite values."""
 SCORES = {"psnr_y": 2, "psnr_rgb": 2, "ssim_daala": 4, "ssim_wang": 4, "niqe": 3}
 """Scores in the page's order, and their digits."""
+PARTS = ("data", "hardware", "versions", "git")
+"""What a run's first line says beside the settings."""
 PLANNED_STEPS = {"pretrain": "pretrain_steps", "adversarial": "train_steps"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sample:
+class Sample(NamedTuple):
     """A sheet of crops, made at a step."""
 
     phase: str
@@ -53,10 +54,6 @@ class RunLog:
     samples: list[Sample]
     notes: list[str]
     """What could not be read."""
-
-    @property
-    def name(self) -> str:
-        return self.folder.resolve().name
 
     def of_kind(self, *kinds: str) -> list[Line]:
         """The journal's lines of these kinds: start, report, validation, warning, event, end."""
@@ -178,7 +175,7 @@ def _samples(folder: Path) -> list[Sample]:
     for path in (folder / "samples").glob("*_*.png"):
         phase, _, step = path.stem.rpartition("_")
         if phase in PHASES and step.isdecimal():
-            samples.append(Sample(phase=phase, step=int(step), path=path))
+            samples.append(Sample(phase, int(step), path))
     return sorted(samples, key=lambda sample: (PHASES.index(sample.phase), sample.step))
 
 
@@ -200,7 +197,7 @@ def run_numbers(log: RunLog, title: str) -> dict[str, Any]:
         "best": {phase: _best(lines) for phase, lines in log.validations.items()},
         "evaluation": log.evaluation,
         "settings": log.settings,
-        **{part: start.get(part) for part in ("data", "hardware", "versions", "git")},
+        **{part: start.get(part) for part in PARTS},
         "warnings": [str(line.get("text", "")) for line in log.of_kind("warning")],
         "events": [str(line.get("text", "")) for line in log.of_kind("event")],
         "samples": [sample.path.name for sample in log.samples],
