@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -137,6 +138,15 @@ def test_taken_ports_and_wrong_settings(tmp_path):
     for options in (["--workers", "0"], ["--port", "70000"], ["--budget", "5", "--size", "6"]):
         with pytest.raises(SrganError, match=f"{options[0]} "):
             main(options)
+
+
+def test_the_image_is_built_of_named_files_by_pinned_tools():
+    root = Path(__file__).parents[2]
+    copied = re.findall(r"^COPY ((?!--).*) \S+$", (root / "deploy" / "Containerfile").read_text(), re.MULTILINE)
+    kept = re.findall(r"^!(.*)$", (root / ".dockerignore").read_text(), re.MULTILINE)
+    assert sorted(" ".join(copied).split()) == sorted(kept)
+    lock = tomllib.loads((root / "uv.lock").read_text())
+    assert "hatchling" in [each["name"] for each in lock["manifest"]["build-constraints"]]
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,8 @@ def test_every_request_has_an_id_and_a_log_line(running, caplog):
     identifier, size = answer.headers["X-Request-ID"], len(answer.content)
     line = f"{identifier} POST /v1/upscale: 200, {len(data)} bytes in, {size} bytes out, "
     until(lambda: line in caplog.text)
+    cut = post(running, data[:-12])  # a PNG without its end mark
+    assert f"{cut.headers['X-Request-ID']} picture ends without its end mark" in caplog.text
     assert (
         get(running, "/nothing\x1b", headers={"X-Request-ID": "from-proxy.1"}).headers["X-Request-ID"] == "from-proxy.1"
     )

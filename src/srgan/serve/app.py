@@ -233,13 +233,13 @@ class RequestLog:
             await self.app(scope, counted_receive, counted_send)
         except Exception:
             if status != 500:  # else `problem_from_error` logged it
-                log.exception("%s failed", request_id.decode())
+                log.exception("failed")
         finally:
             self.requests.labels(getattr(scope.get("route"), "path", "other"), str(status)).inc()
             log.log(
                 logging.DEBUG if path in QUIET_PATHS else logging.INFO,
-                "%s %s %s: %d, %d bytes in, %d bytes out, %.3f s",
-                *(request_id.decode(), printable(method), printable(path), status, received, sent),
+                "%s %s: %d, %d bytes in, %d bytes out, %.3f s",
+                *(printable(method), printable(path), status, received, sent),
                 time.monotonic() - started,
             )
 

@@ -21,7 +21,7 @@ from srgan.image.files import Image, ImageBytes
 from srgan.image.resize import bicubic
 from srgan.serve.http import pieces
 from srgan.serve.models import UpscaleParams
-from srgan.serve.problems import REQUEST_ID, problem_from_error
+from srgan.serve.problems import problem_from_error
 from srgan.serve.service import Service
 
 log = logging.getLogger("srgan")
@@ -132,7 +132,7 @@ async def upscale_events(
                 try:
                     put("view", await asyncio.to_thread(png_from_bytes, sr.data))
                 except Exception:  # the result has been sent; without a view it can be downloaded
-                    log.exception("%s: the view of a TIFF failed", REQUEST_ID.get())
+                    log.exception("the view of a TIFF failed")
             put("end")
         except Exception as error:
             put("problem", **problem_from_error(error).members())

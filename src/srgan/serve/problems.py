@@ -27,8 +27,17 @@ STATUSES = {
 log = logging.getLogger("srgan")
 
 REQUEST_ID: ContextVar[str] = ContextVar("REQUEST_ID", default="")
-"""The id of the request at work, for the log."""
+"""The id of the request at work."""
 _FOLDERS = re.compile(r"(?<![\w/.])/(?:[^\s/]+/)+")
+
+
+def _begin_with_id(record: logging.LogRecord) -> bool:
+    if request_id := REQUEST_ID.get():
+        record.msg = f"{request_id} {record.msg}"
+    return True
+
+
+log.addFilter(_begin_with_id)
 
 
 class Problem(Exception):
@@ -63,7 +72,7 @@ def problem_from_error(error: Exception) -> Problem:
         status, kind = (422, "picture") if isinstance(error, ImageError) else (400, "parameter")
         return Problem(status, kind, _FOLDERS.sub("", str(error)))
     if isinstance(error, SrganError):
-        log.error("%s failed: %s", REQUEST_ID.get(), error)
+        log.error("failed: %s", error)
     else:
-        log.error("%s failed", REQUEST_ID.get(), exc_info=error)
+        log.error("failed", exc_info=error)
     return Problem(500, "fault", "A fault of the service, or a bug in srgan: the server's log has the details.")

@@ -1,6 +1,7 @@
 """A bounded job queue: worker threads, waiting requests, 429 for the rest."""
 
 import asyncio
+import contextvars
 import math
 import time
 from collections import deque
@@ -107,7 +108,8 @@ class JobQueue:
 
         # The worker is free again when the thread ends, not when the client leaves.
         ticket.start()
-        future = asyncio.get_running_loop().run_in_executor(self._threads, job, ticket.check)
+        in_context = contextvars.copy_context().run  # the log's lines name the request
+        future = asyncio.get_running_loop().run_in_executor(self._threads, in_context, job, ticket.check)
         future.add_done_callback(lambda done: self._job_ended(done, ticket))
         try:
             return await asyncio.shield(future)
