@@ -4,16 +4,17 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from srgan import flags
 from srgan.data.folders import TEST_SETS, set_name_of, test_pairs, warn_unread
 from srgan.data.pairs import Pair, match_results
 from srgan.errors import DataError, UsageError
 from srgan.evaluate import table
-from srgan.evaluate.scoring import OnImage, SetScores, evaluate, evaluate_images, scorable
-from srgan.evaluate.table import Evaluated, Table
+from srgan.evaluate.scoring import Image, SetScores, evaluate, evaluate_images, scorable
+from srgan.evaluate.table import Table
 from srgan.fs import atomic_write
 from srgan.image.files import read_array
 from srgan.image.metrics import NiqeModel, bicubic_x4, read_niqe_model
@@ -23,8 +24,8 @@ from srgan.upscale.engine import EngineName, Precision
 log = logging.getLogger("srgan")
 
 NIQE_FILE = Path("niqe") / "niqe_pris_params.npz"
-Scorer = Callable[[str, NiqeModel | None, OnImage], SetScores]
-"""(name of a set, NIQE's model, what to call after each image) -> scores."""
+Scorer = Callable[..., SetScores]
+"""`evaluate` or `evaluate_images`, with all arguments but the pairs, NIQE's model and what to call after each image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +70,17 @@ def main(argv: Sequence[str]) -> int:
         warn_unread(folder, recursive=False)
     niqe_path = settings.data / NIQE_FILE
     niqe_model = read_niqe_model(niqe_path) if niqe_path.exists() else None
-    evaluated, scorer = _images(settings.pictures, pairs) if settings.pictures else _model(settings, pairs)
+    model, scorers = _images(settings.pictures, pairs) if settings.pictures else _model(settings, pairs)
 
     # Score.
-    print(f"protocol {table.PROTOCOL}\n{evaluated.line()}", flush=True)
-    scores = {name: _score_set(name, pairs[name], scorer, niqe_model, settings.jpeg) for name in pairs}
+    knobs = f" (texture {model['texture']}, restore {model['restore']})" if "texture" in model else ""
+    kind = "images {name}" if settings.pictures else "model {name}{knobs}, sha256 {sha256:.16}, {engine} {precision}"
+    print(f"protocol {table.PROTOCOL}\n{kind.format(**model, knobs=knobs)}", flush=True)
+    scores = {name: _score_set(name, pairs[name], scorers[name], niqe_model, settings.jpeg) for name in pairs}
     if niqe_model is None:
         print(f"\nniqe: its model is not at {niqe_path}; get it by: srgan data fetch niqe")
     if settings.json:
-        text = json.dumps(table.to_json(evaluated, scores, jpeg=settings.jpeg), indent=1, allow_nan=False)
+        text = json.dumps(table.to_json(model, scores, jpeg=settings.jpeg), indent=1, allow_nan=False)
         atomic_write(settings.json, f"{text}\n".encode())
         log.info(f"wrote {settings.json}")
     return 0
@@ -99,30 +102,24 @@ def _check(settings: EvaluateSettings) -> None:
     flags.check_json(settings.json)
 
 
-def _model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Evaluated, Scorer]:
+def _model(settings: EvaluateSettings, pairs: Mapping[str, Sequence[Pair]]) -> tuple[dict[str, Any], dict[str, Scorer]]:
+    """What scores each set, and how the JSON names it."""
     from srgan.upscale.upscaler import Upscaler
 
-    upscaler = Upscaler(
-        settings.model,
-        texture=settings.texture,
-        restore=settings.restore,
-        engine=settings.engine,
-        precision=settings.precision,
-    )
+    arguments: dict[str, Any] = {
+        name: getattr(settings, name) for name in ("model", "texture", "restore", "engine", "precision")
+    }
+    upscaler = Upscaler(**arguments)
     about = upscaler.describe()
-    facts = {key: about.get(key) for key in ("sha256", "engine", "precision", "texture", "restore")}
-    evaluated = Evaluated(name=about["model"], **facts)
+    model = {"name": about["model"], **{key: about[key] for key in ("sha256", "engine", "precision")}}
+    model |= {key: about[key] for key in ("texture", "restore") if key in about}
     without_lr = [name for name in pairs if any(pair.lr is None for pair in pairs[name])]
     if without_lr:
         log.info(f"{', '.join(without_lr)}: no LR files, the exact bicubic makes them")
-
-    def scorer(name: str, niqe_model: NiqeModel | None, on_image: OnImage) -> SetScores:
-        return evaluate(upscaler.upscale, pairs[name], niqe_model=niqe_model, on_image=on_image, jpeg=settings.jpeg)
-
-    return evaluated, scorer
+    return model, dict.fromkeys(pairs, partial(evaluate, upscaler.upscale, jpeg=settings.jpeg))
 
 
-def _images(folder: Path, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Evaluated, Scorer]:
+def _images(folder: Path, pairs: Mapping[str, Sequence[Pair]]) -> tuple[dict[str, Any], dict[str, Scorer]]:
     """A folder of images; for several sets, it has a folder for each."""
     folders = {name: folder / name for name in pairs if (folder / name).is_dir()}
     if not folders and len(pairs) == 1:
@@ -134,11 +131,8 @@ def _images(folder: Path, pairs: Mapping[str, Sequence[Pair]]) -> tuple[Evaluate
             "or put those of each set into a folder of the set's name."
         )
     files = {name: match_results(folders.get(name, folder), pairs[name]) for name in pairs}
-
-    def scorer(name: str, niqe_model: NiqeModel | None, on_image: OnImage) -> SetScores:
-        return evaluate_images(files[name], pairs[name], niqe_model=niqe_model, on_image=on_image)
-
-    return Evaluated(name=str(folder)), scorer
+    model = {"name": str(folder), "sha256": None, "engine": None, "precision": None}
+    return model, {name: partial(evaluate_images, files[name]) for name in pairs}
 
 
 def _score_set(
@@ -148,14 +142,13 @@ def _score_set(
     rows = Table((pair.name for pair in pairs), paper=jpeg is None)
     through = "" if jpeg is None else f", through JPEG of quality {jpeg}"
     print(f"\n{name}, {len(pairs)} images{through}\n{rows.header()}", flush=True)
-    bicubic = evaluate(
-        lambda lr: bicubic_x4(read_array(lr) if isinstance(lr, ImageBytes) else lr),
-        pairs,
-        niqe_model=niqe_model,
-        jpeg=jpeg,
-    )
+    bicubic = evaluate(_bicubic, pairs, niqe_model=niqe_model, jpeg=jpeg)
     print("\n".join(rows.bicubic_rows(name, bicubic.mean)), flush=True)
-    ours = scorer(name, niqe_model, lambda title, scores: print(rows.row(title, scores), flush=True))
+    ours = scorer(pairs, niqe_model=niqe_model, on_image=lambda *row: print(rows.row(*row), flush=True))
     warnings = table.warnings(name, len(pairs), bicubic.mean) if jpeg is None else []
     print("\n".join([*rows.mean_rows(name, ours.mean), *warnings]), flush=True)
     return ours, bicubic
+
+
+def _bicubic(lr: Image | ImageBytes) -> Image:
+    return bicubic_x4(read_array(lr) if isinstance(lr, ImageBytes) else lr)

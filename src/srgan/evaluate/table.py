@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from srgan.evaluate.scoring import SetScores
@@ -40,30 +39,6 @@ PAPER = {
 COLUMNS = tuple(field.name for field in dataclasses.fields(Scores))
 TITLES = {"bicubic": "paper bicubic", "srresnet": "paper SRResNet", "srgan": "paper SRGAN"}
 COLUMN_WIDTH = 12
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluated:
-    """What was scored: a model, or a folder of images (which has only a name)."""
-
-    name: str
-    sha256: str | None = None
-    engine: str | None = None
-    precision: str | None = None
-    texture: str | None = None
-    restore: str | None = None
-
-    def line(self) -> str:
-        """One line, with a short hash."""
-        if self.sha256 is None:
-            return f"images {self.name}"
-        knobs = "" if self.texture is None else f" (texture {self.texture}, restore {self.restore})"
-        return f"model {self.name}{knobs}, sha256 {self.sha256[:16]}, {self.engine} {self.precision}"
-
-    def to_json(self) -> dict[str, str | None]:
-        """The members; texture and restore of a mixture only."""
-        members = dataclasses.asdict(self)
-        return {key: members[key] for key in members if key not in ("texture", "restore") or members[key] is not None}
 
 
 class Table:
@@ -121,9 +96,9 @@ def warnings(set_name: str, count: int, bicubic: Scores) -> list[str]:
 
 
 def to_json(
-    evaluated: Evaluated, sets: Mapping[str, tuple[SetScores, SetScores]], *, jpeg: int | None = None
+    model: Mapping[str, str | None], sets: Mapping[str, tuple[SetScores, SetScores]], *, jpeg: int | None = None
 ) -> dict[str, Any]:
-    """The JSON document: sets by name, each with (our scores, the bicubic control's).
+    """The JSON document: what was scored; sets by name, each with (our scores, the bicubic control's).
 
     A missing score (no NIQE) is null, an infinite one (the PSNR of an equal image) the text "inf".
     `jpeg`: quality that every LR went through; then the paper's scores do not compare and are null.
@@ -131,7 +106,7 @@ def to_json(
     paper = {name: {method: rows[method] for method in ("srresnet", "srgan")} for name, rows in PAPER.items()}
     return {
         "protocol": PROTOCOL,
-        "model": evaluated.to_json(),
+        "model": model,
         **({} if jpeg is None else {"jpeg": jpeg}),
         "sets": {
             name: {
