@@ -145,6 +145,15 @@ def test_the_divider(page, image_file):
     assert _uncovered(page) == 0
 
 
+def test_a_tiny_result_has_a_size_and_no_handle_over_it(page, image_file):
+    page.send(image_file("dot.png", height=1, width=1))
+    page.done()
+    assert " kB in " in page["rows"].text and "0.0" not in page["rows"].text.split(" kB")[0]
+    style = "const s = getComputedStyle(arguments[0], '::after'); return [parseFloat(s.bottom), parseFloat(s.height)]"
+    bottom, height = page.run(style, page["divider"])
+    assert bottom + height < page["viewer"].get_property("clientHeight") / 2 - 20
+
+
 def _uncovered(page: Page) -> float:
     """Output pixels that bicubic shows, from the left."""
     clip = page.run("return getComputedStyle(arguments[0]).clipPath", page["after"])

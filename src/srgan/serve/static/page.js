@@ -177,7 +177,8 @@ function finish(item) {
   for (const knob of about.knobs) if (chosen[knob] && $(`${knob}-auto`).checked) (item.known ??= {})[knob] = chosen[knob].value;
   item.view ??= blob;
   item.result = { blob, name, chosen, label: words || headers["X-Srgan-Model"], address: URL.createObjectURL(blob) };
-  const text = `${(blob.size / 1e6).toFixed(2)} MB in ${seconds.toFixed(1)} s` +
+  const size = blob.size < 1e5 ? `${Math.ceil(blob.size / 1e3)} kB` : `${(blob.size / 1e6).toFixed(1)} MB`;
+  const text = `${size} in ${seconds.toFixed(1)} s` +
     (chosen.restore?.reason ? `, restore ${chosen.restore.value} ${chosen.restore.reason}` : "");
   update(item, { state: "done", text, fraction: 1, sr: null });
   if (item === shown) drawStage();
