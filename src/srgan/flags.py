@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import inspect
 import itertools
+import re
 import textwrap
 import types
 import typing
@@ -54,7 +55,8 @@ def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description:
     parser = _parser(settings, prog, description)
     end = argv.index("--") if "--" in argv else len(argv)
     paths = [f"./{word}" if word.startswith("-") and word != "-" else word for word in argv[end + 1 :]]
-    words = [_with_hyphens(word) for word in argv[:end]]
+    # A flag's name may have `_` for `-`.
+    words = [re.sub(r"^--[^=]*", lambda flag: flag[0].replace("_", "-"), word) for word in argv[:end]]
     first = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))  # it may take a list
     # `-overwrite` is no `-o verwrite`.
     slips = [word for word in words if word[0] == "-" and word[1:2].isalpha() and word[2:3] not in ("", "=")]
@@ -144,12 +146,6 @@ def _docstrings(kind: type) -> dict[str, str]:
             if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
                 texts[ast.unparse(field.target)] = str(ast.literal_eval(text.value))
     return texts
-
-
-def _with_hyphens(word: str) -> str:
-    """A flag with `-` where it has `_`."""
-    flag, equals, value = word.partition("=")
-    return flag.replace("_", "-") + equals + value if flag.startswith("--") else word
 
 
 def _kinds(hint: Any) -> list[tuple[str, str]]:

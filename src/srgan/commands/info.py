@@ -8,8 +8,6 @@ from pathlib import Path
 from srgan import flags
 from srgan.errors import UsageError, WeightsError
 
-DESCRIPTION = "Show the metadata of a weights file, or of an image made by srgan."
-
 
 @dataclass(frozen=True, kw_only=True)
 class InfoSettings:
@@ -25,7 +23,8 @@ class InfoSettings:
 
 def main(argv: list[str]) -> int:
     """Run `srgan info` and return its exit code."""
-    settings: InfoSettings = flags.parse(InfoSettings, argv, prog="srgan info", description=DESCRIPTION)
+    about = "Show the metadata of a weights file, or of an image made by srgan."
+    settings: InfoSettings = flags.parse(InfoSettings, argv, prog="srgan info", description=about)
     if settings.devices == bool(settings.file):
         raise UsageError("`srgan info` takes a file, a packaged model or --devices; give one of them.")
     facts = describe_devices() if settings.devices else describe(settings.file)
@@ -47,19 +46,23 @@ def describe(file: str) -> dict[str, str]:
     if not Path(file).exists():
         known = ", ".join(weights.packaged()) or "none"
         raise WeightsError(f"{file} is neither a file nor a packaged model ({known}).")
-    return describe_image(Path(file))
+    from srgan.image.files import read_provenance, size
+
+    # An image's size, and the provenance that srgan wrote into it.
+    height, width = size(Path(file))
+    provenance = read_provenance(Path(file))
+    facts = {"kind": "image", "file": str(Path(file)), "height": str(height), "width": str(width)}
+    return facts | {"made_by_srgan": "no" if provenance is None else "yes", **(provenance or {})}
 
 
 def describe_devices() -> dict[str, str]:
     """Number of each Vulkan device -> its name, kind, memory and driver. Raises MissingExtra, UsageError."""
     from srgan.upscale.ncnn import NO_DEVICE, devices
 
-    if not devices():
+    found = {str(d.index): f"{d.name}, {d.kind}, {d.memory / 1e9:.1f} GB, driver {d.driver}" for d in devices()}
+    if not found:
         raise UsageError(NO_DEVICE)
-    return {
-        str(device.index): f"{device.name}, {device.kind}, {device.memory / 1e9:.1f} GB, driver {device.driver}"
-        for device in devices()
-    }
+    return found
 
 
 def describe_weights(name_or_path: str) -> dict[str, str]:
@@ -78,13 +81,3 @@ def describe_weights(name_or_path: str) -> dict[str, str]:
         "receptive_field": f"{receptive_field(generator.config).total} pixels",
     }
     return facts | {name: value for name, value in generator.metadata.items() if name != "config"}
-
-
-def describe_image(path: Path) -> dict[str, str]:
-    """An image's size, and the provenance that srgan wrote into it."""
-    from srgan.image.files import read_provenance, size
-
-    height, width = size(path)
-    provenance = read_provenance(path)
-    facts = {"kind": "image", "file": str(path), "height": str(height), "width": str(width)}
-    return facts | {"made_by_srgan": "no" if provenance is None else "yes", **(provenance or {})}

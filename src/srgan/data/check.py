@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,24 +167,19 @@ def _add_findings(group: Group, min_side: int) -> None:
             group.findings.append(Finding("small", text))
         if result.grey:
             group.findings.append(Finding("grey", f"{result.pair.hr} is grey; it is used as RGB"))
-    group.findings += _duplicates(decoded)
+    by_pixels = defaultdict(list)
+    for result in decoded:
+        by_pixels[result.height, result.width, result.digest].append(result.pair.hr)
+    for first, *same in by_pixels.values():
+        if same:
+            text = f"{first} has the same pixels as {', '.join(map(str, same))}"
+            group.findings.append(Finding("duplicate", text))
     if with_lr := [result for result in decoded if result.lr_error is not None]:
         worst = max(with_lr, key=lambda result: result.lr_error or 0)
         group.lr = f"±{worst.lr_error}" if worst.lr_error else "exact"
         if worst.lr_error and worst.lr_error > 2:
             text = f"the LRs are not the exact bicubic: {worst.pair.lr} is off by up to {worst.lr_error} levels"
             group.findings.append(Finding("lr", text))
-
-
-def _duplicates(checks: Iterable[ImageCheck]) -> list[Finding]:
-    by_pixels = defaultdict(list)
-    for result in checks:
-        by_pixels[result.height, result.width, result.digest].append(result.pair.hr)
-    return [
-        Finding("duplicate", f"{same[0]} has the same pixels as {', '.join(map(str, same[1:]))}")
-        for same in by_pixels.values()
-        if len(same) > 1
-    ]
 
 
 def _leaks(groups: Sequence[Group]) -> list[Finding]:

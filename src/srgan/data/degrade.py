@@ -20,7 +20,9 @@ def degrade_batch(lr: Crop, *, seed: int, phase: str, step: int, first: int = 0)
     `first` is the index of the first crop in the whole batch of the step, so that each rank of a job degrades its part
     as one process would. The same arguments give the same crops (NumPy's Philox, libjpeg, libwebp).
     """
-    return np.stack([degrade(crop, _rng(seed, phase, step, first + i)) for i, crop in enumerate(lr)])
+    keys = [np.random.SeedSequence([seed, 0xDE6, _PHASES[phase], step, first + i]) for i in range(len(lr))]
+    rngs = [np.random.Generator(np.random.Philox(key)) for key in keys]
+    return np.stack([degrade(crop, rng) for crop, rng in zip(lr, rngs, strict=True)])
 
 
 def degrade(lr: Crop, rng: np.random.Generator) -> Crop:
@@ -61,11 +63,6 @@ def compressed(pixels: Crop, form: str, **options: object) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, form, **options)
     return file.getvalue()
-
-
-def _rng(seed: int, phase: str, step: int, index: int) -> np.random.Generator:
-    entropy = np.random.SeedSequence([seed, 0xDE6, _PHASES[phase], step, index])
-    return np.random.Generator(np.random.Philox(entropy))
 
 
 def _compress(pixels: Crop, rng: np.random.Generator) -> Crop:

@@ -114,9 +114,12 @@ def match_results(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
     names = sorted((pair.name for pair in pairs), key=len, reverse=True)
     owners: dict[str, list[Path]] = {name: [] for name in names}
     for file in files:
-        owner = next((name for name in names if _belongs(file.stem, name)), None)
-        if owner is not None:
-            owners[owner].append(file)
+        for name in names:
+            stem, rest = file.stem.lower(), file.stem.lower().removeprefix(name.lower())
+            # The name alone, or followed by a mark.
+            if stem == name.lower() + rest and (not rest or rest[0] in "_-. " or _SCALE_MARK.fullmatch(rest)):
+                owners[name].append(file)
+                break
     return {pair.name: _choose_result(owners[pair.name], pair, folder, len(files)) for pair in pairs}
 
 
@@ -134,13 +137,6 @@ def _choose_result(files: list[Path], pair: Pair, folder: Path, count: int) -> P
         both = " and ".join(file.name for file in files[:2])
         raise DataError(f"{folder} has several images for {pair.name}: {both}; keep one per image.")
     return files[0]
-
-
-def _belongs(stem: str, name: str) -> bool:
-    """Whether a file's stem is an image's name, alone or followed by a mark."""
-    stem, name = stem.lower(), name.lower()
-    rest = stem.removeprefix(name)
-    return stem.startswith(name) and (not rest or rest[0] in "_-. " or _SCALE_MARK.fullmatch(rest) is not None)
 
 
 def pair_by_name(hrs: Sequence[tuple[str, Path]], lrs: Sequence[tuple[str, Path]], lr_folder: Path | None) -> Pairing:

@@ -193,7 +193,10 @@ def run_numbers(log: RunLog, title: str) -> dict[str, Any]:
             "starts": len(starts),
         },
         "phases": {phase: _phase(phase, lines, log.settings) for phase, lines in log.reports.items()},
-        "validation": {phase: _validation(lines) for phase, lines in log.validations.items()},
+        "validation": {
+            phase: curves(lines, "scores") | {n: c for n, c in curves(lines).items() if n in ("bn_gap", "checkerboard")}
+            for phase, lines in log.validations.items()
+        },
         "best": {phase: _best(lines) for phase, lines in log.validations.items()},
         "evaluation": log.evaluation,
         "settings": log.settings,
@@ -238,11 +241,6 @@ def _phase(phase: str, lines: Sequence[Line], settings: Mapping[str, Any]) -> di
         "data_wait": of_line.get("data_wait", []),
         "not_finite": sum(any(finite(value) is None for value in row) for row in values),
     }
-
-
-def _validation(lines: Sequence[Line]) -> Curves:
-    of_line = curves(lines)
-    return curves(lines, "scores") | {name: of_line[name] for name in ("bn_gap", "checkerboard") if name in of_line}
 
 
 def _best(lines: Sequence[Line]) -> dict[str, Any] | None:

@@ -70,7 +70,11 @@ class Phase:
         if self.shift is not None:
             self.shift.set_step(step)
         with compiled_step(self.settings, self.device):
-            losses = self.update(*to_floats(batch, self.settings))
+            lr_unit, hr_signed = (
+                floats(images, dtype(self.settings)).contiguous(memory_format=torch.channels_last)
+                for floats, images in ((unit_from_uint8, batch.lr), (signed_from_uint8, batch.hr))
+            )
+            losses = self.update(lr_unit, hr_signed)
         if self.ema is not None:
             optimizers.update_ema(self.ema, self.generator, self.settings.networks.ema, step)
         return losses
@@ -215,9 +219,3 @@ def compiled_step(settings: TrainSettings, device: torch.device) -> Iterator[Non
 def to_device(network: N, settings: TrainSettings, device: torch.device) -> N:
     """The network on the device, in the settings' number type and channels last, which is fast for convolutions."""
     return network.to(device, dtype(settings)).to(memory_format=torch.channels_last)
-
-
-def to_floats(batch: Batch, settings: TrainSettings) -> tuple[Tensor, Tensor]:
-    """lr_unit and hr_signed of a batch, channels last."""
-    lr, hr = unit_from_uint8(batch.lr, dtype(settings)), signed_from_uint8(batch.hr, dtype(settings))
-    return lr.contiguous(memory_format=torch.channels_last), hr.contiguous(memory_format=torch.channels_last)

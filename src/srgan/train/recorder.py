@@ -19,7 +19,6 @@ from srgan.data.loader import CropSampler, TrainingImages, gather, images_digest
 from srgan.errors import CheckpointError
 from srgan.fs import atomic_write, printable
 from srgan.image import files, metrics
-from srgan.image.metrics import NiqeModel
 from srgan.model import weights
 from srgan.model.generator import tensors_from_generator
 from srgan.progress import Progress
@@ -61,9 +60,10 @@ class Journal(logging.Handler):
         super().__init__(logging.WARNING)
         self.path = folder / "journal.jsonl"
         try:
-            _end_last_line(self.path)
+            broken = self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n")
             # A name that is not UTF-8 becomes a JSON escape.
             self.file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
+            self.file.write("\n" * broken)  # ends the half line of a killed run
         except OSError as error:
             raise CheckpointError(f"the journal {self.path} cannot be written: {error.strerror}.") from error
         self.board, self.on_board = _tensorboard(folder), last_steps(self.path)
@@ -125,15 +125,19 @@ class Recorder:
         journal: Journal,
         images: TrainingImages,
         validation_images: list[validation.ValidationImage],
-        niqe_model: NiqeModel | None,
     ) -> None:
         self.settings, self.folder, self.journal, self.images = settings, folder, journal, images
-        self.validation_images, self.niqe_model = validation_images, niqe_model
-        self.validation_digest = validation.digest(validation_images, niqe_model)
+        niqe_paths = sorted((settings.data.root / "niqe").glob("*.npz"))
+        self.niqe_model = metrics.read_niqe_model(niqe_paths[0]) if niqe_paths else None
+        self.validation_images = validation_images
+        self.validation_digest = validation.digest(validation_images, self.niqe_model)
         self.best: dict[str, float] = {}
         self.rollbacks = 0
         self.began = time.perf_counter()
-        self.probe = _probe_crops(images, settings.data.crop)
+        # Four fixed training crops (4, 3, crop/4, crop/4) in [0, 1], on which artefacts are measured.
+        sampler = CropSampler(seed=0, phase="sample", batch=4, crop=settings.data.crop)
+        lr, _ = gather(images, sampler.crops(images, 0), settings.data.crop)
+        self.probe = unit_from_uint8(torch.from_numpy(lr).permute(0, 3, 1, 2))
         self.progress: Progress | None = None
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
@@ -313,22 +317,6 @@ def git_state() -> dict[str, Any]:
     except (OSError, subprocess.SubprocessError):
         return {}
     return {"commit": commit.strip(), "dirty": bool(changes.strip())}
-
-
-def _probe_crops(images: TrainingImages, crop: int) -> torch.Tensor:
-    """Four fixed training crops (4, 3, crop/4, crop/4) in [0, 1], on which artefacts are measured."""
-    sampler = CropSampler(seed=0, phase="sample", batch=4, crop=crop)
-    lr, _ = gather(images, sampler.crops(images, 0), crop)
-    return unit_from_uint8(torch.from_numpy(lr).permute(0, 3, 1, 2))
-
-
-def _end_last_line(path: Path) -> None:
-    """End the half line of a killed run, so that the next line is whole."""
-    if path.exists() and path.stat().st_size:
-        with path.open("rb+") as file:
-            file.seek(-1, 2)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
 
 
 def _tensorboard(folder: Path) -> Any:

@@ -122,13 +122,14 @@ def _prepare(settings: TrainSettings, stack: contextlib.ExitStack) -> tuple[Job,
     # The recorder, and what is said at the start.
     recorder = None
     if journal is not None:
-        recorder = Recorder(settings, folder, journal, images, validation_images, setup.load_niqe_model(settings))
+        recorder = Recorder(settings, folder, journal, images, validation_images)
         recorder.start(device)
         recorder.restore(checkpoint)
         if checkpoint is not None:
             journal.event(f"Resuming the {checkpoint.phase} phase at step {checkpoint.step}.")
         elif settings.run.resume:
-            start = "the best SRResNet" if setup.starts_from_best(settings, folder) else "the beginning"
+            from_best = settings.run.phase == "adversarial" and settings.run.init == "none"
+            start = "the best SRResNet" if from_best and folder.best("pretrain").exists() else "the beginning"
             journal.event(f"There is no checkpoint in {folder.root} to resume from: starting from {start}.")
         if ranks.world_size > 1:
             share = settings.schedule.batch_size // ranks.world_size

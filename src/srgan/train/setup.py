@@ -12,7 +12,6 @@ from srgan.data.image_files import ImageFiles
 from srgan.data.loader import TrainingImages, images_digest
 from srgan.data.packed import pack_images
 from srgan.errors import CheckpointError, UsageError
-from srgan.image.metrics import NiqeModel, read_niqe_model
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import FEATURE_SCALES
@@ -54,11 +53,6 @@ def resolve(settings: TrainSettings, folder: RunFolder) -> TrainSettings:
     return config.replace(settings, output=folder.root, content=content, init=init)
 
 
-def starts_from_best(settings: TrainSettings, folder: RunFolder) -> bool:
-    """Whether the run begins at the best SRResNet in its folder, which was pretrained before."""
-    return settings.run.phase == "adversarial" and settings.run.init == "none" and folder.best("pretrain").exists()
-
-
 def _init_of_pretraining(folder: RunFolder) -> str | None:
     """What the pretraining in a folder began with; None where there is none that the adversarial phase can follow."""
     paths = checkpoints.list_checkpoints(folder.checkpoints)
@@ -93,12 +87,6 @@ def load_images(settings: TrainSettings, folder: RunFolder) -> tuple[TrainingIma
     if not validation_images:
         log.warning("There are no validation images (valid/): the last generator counts as the best.")
     return images, validation_images
-
-
-def load_niqe_model(settings: TrainSettings) -> NiqeModel | None:
-    """NIQE's model below the data folder, if it is there."""
-    paths = sorted((settings.data.root / "niqe").glob("*.npz"))
-    return read_niqe_model(paths[0]) if paths else None
 
 
 def vgg_file(settings: TrainSettings) -> Path | None:
