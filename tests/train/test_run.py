@@ -305,6 +305,7 @@ def test_what_a_run_cannot_start_from_is_named(words, sentence, tmp_path, capsys
     weights.write(tmp_path / "other.safetensors", other.tensors, config=other.config, metadata={})
     assert train(tmp_path / "run", *words) == 2
     assert sentence in capsys.readouterr().err
+    assert not RunFolder(tmp_path / "run").has_run()  # the corrected command may follow
 
 
 def test_a_real_vgg19_and_real_pictures(data, tmp_path):

@@ -47,12 +47,12 @@ class RunFolder:
         return self.root / "samples" / f"{phase}_{step:07d}.png"
 
     def has_run(self) -> bool:
-        """Whether the folder holds more than a run leaves that stopped before its first line: a pack, curves, empty files.
+        """Whether the folder holds more than a run leaves that did not start: a pack, curves, warnings, empty files.
 
-        Hidden files and a scheduler's logs count for nothing.
+        Hidden files and a scheduler's logs count for nothing, either.
         """
         names = [path.name for path in self.root.rglob("*") if path.is_file() and path.stat().st_size]
-        early, logs = (".", "data.pack", "events.out.tfevents"), (".log", ".out", ".err")
+        early, logs = (".", "data.pack", "events.out.tfevents", "journal.jsonl"), (".log", ".out", ".err")
         return any(not name.startswith(early) and not name.endswith(logs) for name in names)
 
     def create(self, *, resume: bool, phase: str) -> None:

@@ -115,6 +115,8 @@ def _prepare(settings: TrainSettings, stack: contextlib.ExitStack) -> tuple[Job,
     configure_torch(settings, device)
     vgg = setup.load_vgg(settings) if settings.run.phase != "pretrain" else None
     checkpoint = ranks.broadcast_object(lambda: _last_checkpoint(settings, folder) if settings.run.resume else None)
+    if journal is not None and checkpoint is None:  # before images are packed, and before the folder holds a run
+        setup.first_weights("adversarial" if settings.run.phase == "adversarial" else "pretrain", settings, folder)
     images, validation_images = ranks.local_main_first(lambda: setup.load_images(settings, folder))
     if checkpoint is not None:
         setup.check_same_run(checkpoint, settings, images)

@@ -124,6 +124,22 @@ def generator_config(settings: TrainSettings) -> GeneratorConfig:
     return GeneratorConfig(blocks=networks.blocks, width=networks.width, slopes=networks.slopes)
 
 
+def first_weights(name: str, settings: TrainSettings, folder: RunFolder) -> weights.Weights | None:
+    """What a phase starts from that follows no other: --init, else (adversarial) the best SRResNet; None: the seed."""
+    init, best = settings.run.init, folder.best("pretrain")
+    if init == "none" and name == "pretrain":
+        return None
+    if init == "none" and not best.exists():
+        raise UsageError(
+            "the adversarial phase starts from a trained SRResNet: name one with --init "
+            f"(srresnet, or a .safetensors file), or pretrain into {folder.root} first."
+        )
+    source = weights.read(best) if init == "none" else weights.read_sum(init)
+    if source.config != (wanted := generator_config(settings)):
+        raise UsageError(f"{source.name} is a {source.config}, but the settings ask for {wanted}.")
+    return source
+
+
 def build_phase(
     name: str,
     settings: TrainSettings,
@@ -141,26 +157,15 @@ def build_phase(
     best SRResNet in the run's folder, else (pretrain) from the seed.
     """
     # The generator's start.
-    generator, source = Generator(generator_config(settings)), None
+    generator = Generator(generator_config(settings))
     if checkpoint is not None or not ranks.is_main:
         pass  # its tensors come from the checkpoint, or from rank 0
     elif previous is not None:
         generator.load_state_dict(previous.state_dict())
-    elif settings.run.init != "none":
-        source = weights.read_sum(settings.run.init)
-    elif name == "pretrain":
-        init_weights(generator, seed=settings.run.seed, icnr=settings.networks.icnr)
-    elif folder.best("pretrain").exists():
-        source = weights.read(folder.best("pretrain"))
-    else:
-        raise UsageError(
-            "the adversarial phase starts from a trained SRResNet: name one with --init "
-            f"(srresnet, or a .safetensors file), or pretrain into {folder.root} first."
-        )
-    if source is not None:
-        if source.config != generator.config:
-            raise UsageError(f"{source.name} is a {source.config}, but the settings ask for {generator.config}.")
+    elif source := first_weights(name, settings, folder):
         generator = generator_from_weights(source).train()
+    else:
+        init_weights(generator, seed=settings.run.seed, icnr=settings.networks.icnr)
 
     # BatchNorm, then the phase around it.
     if settings.networks.freeze_batchnorm:
