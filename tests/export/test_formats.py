@@ -22,7 +22,6 @@ from srgan.export.parity import Nchw, images, reference
 from srgan.image import files
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig, generator_layers
-from srgan.model.generator import generator_from_weights
 from srgan.model.weights import Weights
 from srgan.upscale import int8
 from srgan.upscale.mixture import mixture
@@ -243,14 +242,6 @@ def test_only_the_format_torch_needs_pytorch(model, tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
     names = {"small.onnx", "small.xml", "small.bin", "small-x4.param", "small-x4.bin", "small-x4.json"}
     assert {path.name for path in tmp_path.iterdir()} == {model.name, *names}
-
-
-@pytest.mark.parametrize("kind", CONFIGS)
-def test_reference_is_the_pytorch_generator(kind):
-    made, lr = random_weights(CONFIGS[kind], seed=4), images((2, 9, 14), seed=9)
-    with torch.inference_mode():
-        sr_signed = generator_from_weights(made)(torch.from_numpy(lr)).numpy()
-    np.testing.assert_allclose(reference(made)(lr), np.clip((sr_signed + 1) / 2, 0, 1), atol=2e-6)
 
 
 def test_ncnn_files_are_as_upscayl_and_chainner_read_them(tmp_path):

@@ -1,11 +1,12 @@
-"""The networks once more, in NumPy alone: what the PyTorch ones must agree with."""
+"""The discriminator and VGG19 once more, in NumPy alone: what the PyTorch ones must agree with.
+
+The generator in NumPy is `srgan.export.parity.reference`.
+"""
 
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-
-from srgan.model.config import GeneratorConfig, generator_layers
 
 Array = NDArray[np.float64]
 
@@ -34,32 +35,10 @@ def shuffled(x: Array) -> Array:
     """Channel 4c + 2i + j of (4C, H, W) is the pixel (2y + i, 2x + j) of channel c (Shi et al. 2016)."""
     channels, height, width = x.shape[0] // 4, x.shape[1], x.shape[2]
     result = np.empty((channels, 2 * height, 2 * width))
-    for c in range(channels):
-        for i in range(2):
-            for j in range(2):
-                result[c, i::2, j::2] = x[4 * c + 2 * i + j]
+    for i in range(2):
+        for j in range(2):
+            result[:, i::2, j::2] = x[2 * i + j :: 4]
     return result
-
-
-def generated(lr_unit: Array, tensors: Mapping[str, NDArray[np.float32]], config: GeneratorConfig) -> Array:
-    """The generator in evaluation mode on one picture (3, H, W)."""
-    t = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
-    outputs = {"input": lr_unit}
-    for layer in generator_layers(config):
-        x = outputs[layer.source]
-        if layer.kind == "conv":
-            y = convolution(x, t[f"{layer.name}.weight"], t.get(f"{layer.name}.bias"))
-        elif layer.kind == "norm":
-            y = normalised(x, t, layer.name) if f"{layer.name}.weight" in t else x  # folded
-        elif layer.kind == "prelu":
-            y = leaky(x, t[f"{layer.name}.weight"][:, None, None])
-        elif layer.kind == "add":
-            y = x + outputs[layer.other]
-        else:
-            assert layer.kind == "shuffle"
-            y = shuffled(x)
-        outputs[layer.name] = y
-    return y
 
 
 def judged(signed: Array, t: Mapping[str, Array]) -> Array:

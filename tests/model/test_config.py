@@ -15,20 +15,17 @@ CONFIGS = st.builds(
 )
 
 
-def test_reach_of_the_default():
-    """Body: 4 (head, 9x9) + 2 x 16 (blocks) + 1 (trunk) = 37; tail: 1 + 1/2 + 4/4 = 2.5; together 39.5."""
-    assert receptive_field(GeneratorConfig()) == (40, 37, 3)
-
-
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
+        # Body: 4 (head, 9x9) + 2 x 16 (blocks) + 1 (trunk) = 37; tail: 1 + 1/2 + 4/4 = 2.5; together 39.5.
+        (GeneratorConfig(), (40, 37, 3)),
         (GeneratorConfig(blocks=1), (10, 7, 3)),  # 4 + 2 + 1 = 7; 7 + 2.5
         (GeneratorConfig(blocks=5, scale=2), (18, 15, 3)),  # one stage: 1 + 4/2 = 3
         (GeneratorConfig(width=8), (40, 37, 3)),
     ],
 )
-def test_reach_of_others(config, expected):
+def test_receptive_field(config, expected):
     assert receptive_field(config) == expected
 
 
