@@ -75,14 +75,23 @@ def test_a_far_off_command_is_not_guessed(capsys):
     assert "Did you mean" not in capsys.readouterr().err
 
 
+def wrapped(cause: BaseException) -> ImportError:
+    """What an import of OpenVINO makes of a signal."""
+    error = ImportError("initialization failed")
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
         (ImageError("photo.png ends too early"), 2, "srgan: error: photo.png ends too early"),
         (Diverged("the loss is NaN at step 7"), 3, "srgan: error: the loss is NaN at step 7"),
         (KeyboardInterrupt(), 130, "srgan: stopped by Ctrl-C"),
+        (wrapped(KeyboardInterrupt()), 130, "srgan: stopped by Ctrl-C"),
+        (wrapped(cli.Terminated(signal.SIGHUP)), 129, "srgan: stopped by SIGHUP"),
     ],
-    ids=["picture", "diverged", "ctrl-c"],
+    ids=["picture", "diverged", "ctrl-c", "ctrl-c in an import", "hangup in an import"],
 )
 def test_one_sentence_and_an_exit_code(error, code, said, command, capsys):
     command(raising(error))

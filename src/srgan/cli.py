@@ -109,22 +109,22 @@ def _exit_code(argv: Sequence[str]) -> Iterator[_Run]:
         except SrganError as error:
             log.error(f"error: {error}")
             run.code = error.exit_code
-        except KeyboardInterrupt:
-            log.error("stopped by Ctrl-C")
-            run.code = 130
-        except Terminated as error:
-            number = signal.Signals(error.args[0])
-            log.error(f"stopped by {number.name}")
-            run.code = 128 + number
         except SystemExit as error:  # the option parser, after --help
             run.code = error.code if isinstance(error.code, int) else 2
-        except Exception as error:
+        except (Exception, KeyboardInterrupt, Terminated) as error:
             run.code = _unexpected(error)
         run.code = run.code or _lost_output()
 
 
-def _unexpected(error: Exception) -> int:
-    """The exit code of an error that no other code turned into a sentence: a missing extra, the machine, or a bug."""
+def _unexpected(error: BaseException) -> int:
+    """The exit code of an error that no other code turned into a sentence: a signal, a missing extra, the machine, or a bug."""
+    cause: BaseException | None = error  # a module in C that is being imported wraps what a signal raises
+    while cause is not None and not isinstance(cause, (KeyboardInterrupt, Terminated)):
+        cause = cause.__cause__
+    if cause is not None:
+        number = signal.Signals(cause.args[0] if isinstance(cause, Terminated) else signal.SIGINT)
+        log.error("stopped by %s", "Ctrl-C" if number == signal.SIGINT else number.name)
+        return 128 + number
     if isinstance(error, ModuleNotFoundError):
         top = (error.name or "").partition(".")[0]
         for extra, modules in _MODULES_OF_EXTRA.items():

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 from srgan import Upscaler
 from srgan.cli import main
@@ -62,6 +63,10 @@ def test_a_large_result_is_announced(folder, small_file, monkeypatch, capsys):
     height, width = (4 * side for side in files.size(image))
     assert main(["upscale", str(image), "--model", str(small_file), "-o", str(folder / "large.png")]) == 0
     assert f"becomes {width}x{height} pixels, 0.0 GB before compression" in capsys.readouterr().err
+    frames = [PillowImage.new("RGB", (8, 8), (number, 0, 0)) for number in range(3)]
+    frames[0].save(folder / "frames.webp", save_all=True, append_images=frames[1:], lossless=True)
+    assert main(["upscale", str(folder / "frames.webp"), "--model", str(small_file)]) == 0
+    assert "frames.webp becomes 3 frames of 32x32 pixels, 0.0 GB" in capsys.readouterr().err
 
 
 def test_a_result_of_another_run_is_not_replaced(folder, small_file, monkeypatch, capsys):
@@ -108,6 +113,9 @@ def test_stdin_and_stdout(folder, small_file, monkeypatch, capsysbinary):
     errors = [line for line in capsysbinary.readouterr().err.decode().splitlines() if "error" in line]
     assert errors[0].startswith("srgan: error: stdin is no image")
     assert errors[1].startswith("srgan: error: stdout.jpg: the image has transparency")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data[:-12])))
+    assert upscale(small_file, "-") == 0
+    assert capsysbinary.readouterr().err == b"srgan: stdin ends without its end mark; the file may be cut.\n"
     monkeypatch.setattr("sys.__stdout__", None)  # as after `>&-`
     assert upscale(small_file, "in/a.png", "-o", "-") == 2
     assert capsysbinary.readouterr().err.splitlines()[-1].startswith(b"srgan: error: - is stdout, which is closed;")

@@ -76,7 +76,12 @@ def test_jp2_keeps_its_profile_and_says_lost_depth(caplog):
     with caplog.at_level(logging.WARNING):
         files.read_image(held(data))
         assert not caplog.records
-        files.read_image(held(data[:size] + b"\x0b" + data[size + 1 : size + 3] + b"\x0b" + data[size + 4 :]))
+        deep = bytearray(data)
+        deep[size : size + 6 : 3] = b"\x0b\x0b"
+        with pytest.raises(ImageError, match="12 bits, of which white"):  # Pillow makes 0 of it, and the blue has zeros
+            files.read_image(held(bytes(deep)))
+        deep[size + 6] = 11
+        files.read_image(held(bytes(deep)))
     assert "8 of its 12 bits" in caplog.text
 
 
@@ -88,6 +93,8 @@ def test_jp2_keeps_its_profile_and_says_lost_depth(caplog):
         ("a.gif", corpus.pillow(STILLS[0], "GIF", save_all=True, append_images=STILLS[1:]), ".webp"),
         ("a.png", corpus.pillow(STILLS[0], "PNG", save_all=True, append_images=STILLS[1:]), ".webp"),
         ("a.heic", HEIC.read_bytes(), ".jpg"),
+        ("a.heic", corpus.pillow(STILLS[0], "JPEG"), ".jpg"),
+        ("a", corpus.pillow(STILLS[0], "GIF"), ".png"),
         ("a.bmp", corpus.pillow(STILLS[0], "BMP"), ".png"),
         ("a.png", b"nonsense", ".png"),
     ],
@@ -148,6 +155,15 @@ def test_jpeg_without_its_last_pixels():
     for lost in (4, 5, 10, 20, 60, 200):
         with pytest.raises(ImageError, match=r"its last pixels are missing|damaged"):
             files.read_image(held(data[:-lost]))
+
+
+@pytest.mark.parametrize("tail", [b"\xff\xd9", b"<html>\xff\xd9", corpus.pillow(STILLS[0], "JPEG")])
+def test_jpeg_that_is_cut_before_other_data_is_named(tail, caplog):
+    data = corpus.pillow(Image.fromarray(corpus.smooth(3, height=96, width=80)), "JPEG")
+    files.read_image(held(data[:-2] + bytes(20) + data[-2:]))  # as some cameras do
+    assert not [record for record in caplog.records if record.name == "srgan"]
+    files.read_image(held(data[: len(data) // 2] + tail))
+    assert "a is damaged (premature end of data segment); some of its pixels may be wrong." in caplog.messages
 
 
 def test_cut_progressive_jpeg_is_refused_or_named(caplog):
@@ -220,6 +236,17 @@ def test_frames_are_turned_upright(form):
     assert (animation.height, animation.width) == (16, 12)
     for frame, still in zip(animation, STILLS, strict=True):
         np.testing.assert_array_equal(frame.pixels, np.rot90(np.asarray(still), -1))
+
+
+def test_a_webp_is_transparent_where_no_frame_is():
+    """Whatever its header says: Pillow calls one of opaque sprites opaque."""
+    frames = [Image.new("RGBA", (16, 12)) for _ in range(3)]
+    for number, frame in enumerate(frames):
+        frame.paste((200, 0, 0, 255), (2 + number, 2, 8 + number, 8))
+    data = bytearray(corpus.pillow(frames[0], "WebP", save_all=True, append_images=frames[1:], lossless=True))
+    data[20] &= 0xEF
+    for frame, expected in zip(Animation(held(bytes(data))), frames, strict=True):
+        np.testing.assert_array_equal(frame.alpha, np.asarray(expected)[..., 3])
 
 
 def test_stand_in_image_of_a_png_is_no_frame():

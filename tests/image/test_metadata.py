@@ -254,6 +254,14 @@ def test_text_beyond_a_megabyte_is_left_out(caplog):
     assert "more than 1 MB" in caplog.text
 
 
+def test_the_second_part_of_a_long_xmp_is_said_to_be_left_out(caplog):
+    xmp = corpus.XMP.replace(
+        b"<rdf:Description ", b'<rdf:Description xmlns:n="http://ns.adobe.com/xmp/note/" n:HasExtendedXMP="A" ', 1
+    )
+    files.read_image(ImageBytes(data=corpus.pillow(Image.fromarray(PIXELS), "JPEG", xmp=xmp), name="a"))
+    assert caplog.messages == ["a: the part of its XMP beyond 64 kB is left out."]
+
+
 def test_what_a_format_cannot_hold_is_left_out_and_said(tmp_path, caplog):
     exif = corpus.exif() + bytes(70_000)
     xmp = corpus.XMP.replace(b"<?xpacket end", b" " * 70_000 + b"<?xpacket end")

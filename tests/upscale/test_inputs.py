@@ -151,6 +151,9 @@ def test_two_images_never_become_one_file(tmp_path):
     assert [task.source.name for task in inputs.tasks] == ["b.png"]
     assert len(inputs.failures) == 1 and "a.jpg and" in str(inputs.failures[0])
     assert "a.png would both become" in str(inputs.failures[0])
+    here = [tmp_path / "in/a.png", tmp_path / "in/a.jpg"]  # no image that is named is replaced by another one's result
+    inputs = find_inputs(here, tmp_path / "in", scale=4, format="png", shard=None)
+    assert not inputs.tasks and len(inputs.failures) == 1
 
 
 def test_empty_folder_is_refused(tmp_path):

@@ -141,10 +141,18 @@ def _files_for_pipes(settings: UpscaleSettings) -> Iterator[UpscaleSettings]:
         if to_stdout:
             silent.enter_context(contextlib.redirect_stdout(io.StringIO()))  # no path among the bytes
             settings = dataclasses.replace(settings, output=str(target))
+
+        def without_folder(record: logging.LogRecord) -> bool:
+            record.msg, record.args = record.getMessage().replace(f"{folder}{os.sep}", ""), ()
+            return True
+
+        log.addFilter(without_folder)  # about "stdin" or "stdout.png", not about files that the user does not know
         try:
             yield settings
-        except SrganError as error:  # about "stdin" or "stdout.png", not about files that the user does not know
+        except SrganError as error:
             raise type(error)(str(error).replace(f"{folder}{os.sep}", "")) from None
+        finally:
+            log.removeFilter(without_folder)
         if to_stdout and target.exists():  # not there when the image is in another shard
             stdout.flush()
             stdout.buffer.write(target.read_bytes())

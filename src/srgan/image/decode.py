@@ -219,9 +219,10 @@ def _lacks_pixels(data: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def complete_tiles(image: Any) -> Iterator[None]:
-    """Raise pyvips.Error where libvips could not decode a TIFF's tiles inside the block: it only paints them black."""
-    if field(image, "tile-width") is None or not str(field(image, "vips-loader")).startswith("tiffload"):
+def watched_pixels(image: Any, source: Source) -> Iterator[None]:
+    """For the block that decodes: pyvips.Error for tiles of a TIFF that libvips paints black, a warning for a damaged JPEG."""
+    loader = str(field(image, "vips-loader"))
+    if not loader.startswith("jpegload") and (field(image, "tile-width") is None or not loader.startswith("tiffload")):
         yield
         return
     with _error_lock:
@@ -231,6 +232,8 @@ def complete_tiles(image: Any) -> Iterator[None]:
         if "tiff2vips: " in text:
             pyvips.vips_lib.vips_error_clear()
             raise pyvips.Error(text)
+        if damage := re.search(r"Corrupt JPEG data: (?!\d+ extraneous)(.+)", text):
+            log.warning("%s is damaged (%s); some of its pixels may be wrong.", name_of(source), damage[1])
 
 
 def pages(source: Source, limits: Limits) -> list[int]:

@@ -28,7 +28,7 @@ from srgan.image.decode import (
     to_grey_or_rgb,
     uint8_from_uint16,
 )
-from srgan.image.encode import OUTPUT_SUFFIXES, depth_warning, encode, fit_metadata, save
+from srgan.image.encode import OUTPUT_SUFFIXES, SUFFIX_OF, depth_warning, encode, fit_metadata, save
 from srgan.image.metadata import Metadata
 from srgan.image.source import (
     DEFAULT_LIMITS,
@@ -117,7 +117,7 @@ def size(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS, readabl
 def result_suffix(path: StrPath | ImageBytes) -> str:
     """The suffix of a result whose format nobody chose: the file's own if it is written, .webp for an animation.
 
-    Else .jpg for HEIC without alpha and .png for all others, for files that cannot be read too.
+    Else that of its format if it is written, .jpg for HEIC without alpha, .png for others and what cannot be read.
     """
     source = _source(path)
     own = Path(source.name).suffix
@@ -125,7 +125,8 @@ def result_suffix(path: StrPath | ImageBytes) -> str:
     try:
         kind = format_of(source)
         if not is_fallback(kind):
-            return ".webp" if is_animated(source, DEFAULT_LIMITS) else own if written else ".png"
+            same = own if written else ".png" if kind == "GIF" else SUFFIX_OF[kind.lower()]
+            return ".webp" if is_animated(source, DEFAULT_LIMITS) else same
         with pillow.opened(source, kind, DEFAULT_LIMITS) as image:
             return ".jpg" if kind == "HEIC" and "A" not in image.mode.upper() else ".png"
     except ImageError:

@@ -66,6 +66,8 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
     exif, iptc, text, comments = field(image, "exif-data"), field(image, "iptc-data"), None, None
     has_density = (image.xres, image.yres) != (1.0, 1.0)
     kind, xmp = format_of(source), xmp_packets.in_utf8(field(image, "xmp-data") or b"") or None
+    if kind == "JPEG" and b"HasExtendedXMP" in (xmp or b""):
+        log.warning("%s: the part of its XMP beyond 64 kB is left out.", name_of(source))
     icc = sound_profile(field(image, "icc-profile-data"))
     with open_bytes(source) as file:
         if kind == "TIFF":

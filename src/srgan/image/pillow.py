@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import logging
 import os
 import re
@@ -55,6 +56,10 @@ def _open(file: BinaryIO, kind: str) -> Image.Image:
     names = {"JPEG2000": "Jpeg2K", "WebP": "WebP"}
     importlib.import_module(f"PIL.{names.get(kind, kind.capitalize())}ImagePlugin")
     factory, _ = Image.OPEN[kind.upper()]
+    if kind == "WebP":  # an animation: where no frame is, it is transparent, whatever its header says
+        data = bytearray(file.read())
+        data[20] |= 0x10
+        file = io.BytesIO(data)
     return factory(file, "")
 
 
@@ -82,7 +87,13 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0
         array = _heif_array(image) if kind == "HEIC" else _array(image, kind, source)
         if warn and kind == "HEIC" and len(image) > 1:
             log.warning("%s holds %d images; the primary one is read.", name_of(source), len(image))
-        if warn and array.dtype == np.uint8 and (bits := _bits(source, kind, image)) > 8:
+        bits = _bits(source, kind, image) if array.dtype == np.uint8 else 8
+        # Pillow rounds the highest values up to 256, which becomes 0.
+        if kind == "JPEG2000" and bits > 8 and not array.all():
+            raise ImageError(
+                f"{name_of(source)} holds {bits} bits, of which white is not read. Convert it to PNG first."
+            )
+        if warn and bits > 8:
             log.warning("%s: 8 of its %d bits are read.", name_of(source), bits)
         count = getattr(image, "n_frames", 1)
         info = {} if image.mode == "LAB" else dict(image.info)  # Lab's profile is of Lab too

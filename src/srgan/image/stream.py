@@ -16,13 +16,13 @@ from srgan.fs import check_free_space, printable
 from srgan.image.alpha import REACH, bleed_colour
 from srgan.image.decode import (
     apply_orientation,
-    complete_tiles,
     decode_error,
     only_page,
     open_image,
     orientation_of,
     stored_region,
     to_grey_or_rgb,
+    watched_pixels,
     with_timeout,
 )
 from srgan.image.encode import check_target, check_writable, fit_metadata, save, write_error
@@ -168,7 +168,7 @@ class ImageReader:
         shape = (*self._stored, int(image.bands))
         image = with_timeout(image, limits.seconds)
         try:
-            with complete_tiles(header):
+            with watched_pixels(header, source):
                 if scratch is None or np.prod(shape, dtype=np.int64) * self.dtype.itemsize <= memory:
                     array = np.frombuffer(image.write_to_memory(), self.dtype)
                     self._pixels = PixelsInMemory(array.reshape(shape))

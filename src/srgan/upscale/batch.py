@@ -92,8 +92,9 @@ class FileTask:
                 f"{name_of(self.source)} is an animation of {frames.count} frames, which {printable(self.target)} "
                 "cannot hold. Write WebP or GIF."
             )
-        scale = self.options.scale
-        check_target(self.target, height=scale * frames.height, width=scale * frames.width, alpha=True)
+        height, width = self.options.scale * frames.height, self.options.scale * frames.width
+        check_target(self.target, height=height, width=width, alpha=True)
+        self._announce(frames.count, height, width, 4)
         self._several = self._temporary_file()
 
     def _open_pages(self) -> None:
@@ -129,9 +130,13 @@ class FileTask:
             lossless=self._lossless(),
         )
         self._writer = self._files.enter_context(writer)
-        if height * width > _LARGE:
-            size = height * width * (reader.channels + reader.has_alpha) * reader.dtype.itemsize / 1e9
-            log.info("%s becomes %dx%d pixels, %.1f GB before compression", name_of(self.source), width, height, size)
+        self._announce(1, height, width, (reader.channels + reader.has_alpha) * reader.dtype.itemsize)
+
+    def _announce(self, count: int, height: int, width: int, pixel_bytes: int) -> None:
+        if (pixels := count * height * width) > _LARGE:
+            what = f"{count} frames of {width}x{height}" if count > 1 else f"{width}x{height}"
+            size = pixels * pixel_bytes / 1e9
+            log.info("%s becomes %s pixels, %.1f GB before compression", name_of(self.source), what, size)
 
     def _lossless(self) -> bool:
         """As the options say; else as the source, where it has the target's format or is an animation."""

@@ -96,7 +96,7 @@ def find_inputs(
         )
         for source, relative in chosen
     ]
-    tasks, collisions = _distinct(_without_targets(tasks))
+    tasks, collisions = _distinct(_without_targets(tasks) if output is None else tasks)
     return Inputs(tasks=tuple(tasks), single=single, failures=(*failures, *collisions))
 
 
