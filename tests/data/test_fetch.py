@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -154,10 +155,7 @@ def test_lr_of_another_kernel_is_refused(div2k, tmp_path, monkeypatch):
 
 
 def test_full_disk(div2k, tmp_path, monkeypatch):
-    class Usage:
-        free = 1000
-
-    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(DataError, match=r"needs .* MB"):
         fetch("div2k", tmp_path / "data")
     assert div2k.requests == []
@@ -256,11 +254,7 @@ def test_the_table():
                 assert not item.folder or (item.digest and item.length and item.images)
     assert "80c21c333bbf6ceb5308b7243761f8284478274413a97b96f1d63e9045fd93e8" in CATALOGUE["set5"].sources[1][0].digest
     assert CATALOGUE["vgg19"].sources[0][0].digest == "md5:253f8cb515780f3b799900260a226db6"
-    assert {name: len(found) for name, found in DIGESTS.items()} == {
-        "Set5": 5,
-        "Set14": 14,
-        "BSD100": 100,
-    }
+    assert {name: len(found) for name, found in DIGESTS.items()} == {"Set5": 5, "Set14": 14, "BSD100": 100}
     assert len({d for found in DIGESTS.values() for d in found}) == 119
 
 
@@ -269,27 +263,10 @@ def test_the_shared_test_sets_verify(data, name):
     module.verify_test_set(name, data / name / "image_SRF_4", len(DIGESTS[name]))
 
 
-@pytest.fixture
-def zip_of(tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
-    def make(members: dict[str, bytes]) -> Path:
-        (tmp_path / "a.zip").write_bytes(zipped(members))
-        return tmp_path / "a.zip"
-
-    return make
-
-
-def test_unpack_takes_the_images_of_one_folder(zip_of, tmp_path):
-    names = (
-        "HR/1.png",
-        "HR/.2.png",
-        "HR/readme.txt",
-        "HR/deep/3.png",
-        "../HR/4.png",
-        "/HR/5.png",
-        "HR/../6.png",
-        "7.png",
-    )
-    module._unpack(zip_of(dict.fromkeys(names, b"x")), "HR", tmp_path / "out")
+def test_unpack_takes_the_images_of_one_folder(tmp_path):
+    names = "HR/1.png HR/.2.png HR/readme.txt HR/deep/3.png ../HR/4.png /HR/5.png HR/../6.png 7.png".split()
+    (tmp_path / "a.zip").write_bytes(zipped(dict.fromkeys(names, b"x")))
+    module._unpack(tmp_path / "a.zip", "HR", tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["1.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "out"]
 
@@ -307,9 +284,8 @@ def test_unpack_takes_no_links_and_devices(tmp_path, kind):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["2.png"]
 
 
-def test_damaged_archive(zip_of, tmp_path):
-    archive = zip_of({"HR/1.png": b"x" * 1000})
-    archive.write_bytes(archive.read_bytes().replace(b"x" * 10, b"y" * 10, 1))
+def test_damaged_archive(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped({"HR/1.png": b"x" * 1000}).replace(b"x" * 10, b"y" * 10, 1))
     with pytest.raises(DataError, match="is damaged"):
-        module._unpack(archive, "HR", tmp_path / "out")
+        module._unpack(tmp_path / "a.zip", "HR", tmp_path / "out")
     assert not (tmp_path / "out").exists()
