@@ -51,28 +51,20 @@ def test_help_lists_every_command(capsys):
     assert all(f"  {name} " in out for name in cli.COMMANDS)
     assert out.count("[needs the extra") == sum(extra is not None for _, extra in cli.COMMANDS.values())
 
-
-def test_no_command_shows_the_list_but_is_an_error(capsys):
-    assert cli.main([]) == 2
-    assert "usage: srgan COMMAND" in capsys.readouterr().out
-
-
-def test_version(capsys):
+    assert cli.main([]) == 2  # shows the list, but is an error
+    assert capsys.readouterr() == (out, "")
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"srgan {__version__}\n"
 
 
-@pytest.mark.parametrize(("typed", "guess"), [("upscal", "upscale"), ("evalute", "evaluate")])
+@pytest.mark.parametrize(("typed", "guess"), [("upscal", "upscale"), ("evalute", "evaluate"), ("xyz", None)])
 def test_an_unknown_command_is_guessed(typed, guess, capsys):
     assert cli.main([typed]) == 2
     err = capsys.readouterr().err
-    assert f"no command '{typed}'" in err and f"Did you mean '{guess}'?" in err
+    assert f"no command '{typed}'" in err and (f"Did you mean '{guess}'?" in err) == ("Did you mean" in err) == bool(
+        guess
+    )
     assert len(err.splitlines()) == 1
-
-
-def test_a_far_off_command_is_not_guessed(capsys):
-    assert cli.main(["xyz"]) == 2
-    assert "Did you mean" not in capsys.readouterr().err
 
 
 def wrapped(cause: BaseException) -> ImportError:
@@ -145,12 +137,6 @@ def test_a_machine_without_room_or_permission_is_not_our_fault(error, said, comm
     for ours in (OSError(errno.EBADF, "Bad file descriptor"), OSError(errno.EISDIR, "Is a directory")):
         command(raising(ours))
         assert cli.main(["info"]) == 1
-
-
-def test_the_option_parser_ends_with_2(capsys):
-    assert cli.main(["upscale", "--modell", "srgan", "x.png"]) == 2
-    err = capsys.readouterr().err
-    assert "--modell" in err and "Traceback" not in err
 
 
 WORK = """

@@ -1,6 +1,5 @@
 """Progress: lines elsewhere, a bar on a terminal, nothing when quiet; messages outlive their reader."""
 
-import logging
 import os
 import pty
 import subprocess
@@ -28,13 +27,8 @@ sys.exit(cli.exit_code_of(work, []))
 """
 
 
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines(caplog, monkeypatch):
     monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
-
-
-@pytest.mark.usefixtures("at_once")
-def test_lines(caplog):
     caplog.set_level("INFO", "srgan")
     with Progress("training", 5000) as bar:
         bar.update(2500, "loss 0.1")
@@ -51,22 +45,13 @@ def test_lines(caplog):
     ]
 
 
-def test_no_line_before_its_time(caplog):
-    caplog.set_level("INFO", "srgan")
+@pytest.mark.parametrize(("interval", "level"), [(10.0, "INFO"), (0.0, "WARNING")])
+def test_no_line_before_its_time_or_when_quiet(interval, level, caplog, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_INTERVAL", interval)
+    caplog.set_level(level, "srgan")
     with Progress("training", 10) as bar:
         bar.update(5)
     assert not caplog.messages
-
-
-@pytest.mark.usefixtures("at_once")
-def test_nothing_when_quiet(caplog):
-    caplog.set_level(logging.WARNING, "srgan")
-    with Progress("training", 10) as bar:
-        bar.update(5)
-    assert not caplog.messages
-
-
-def test_clock():
     assert [clock(seconds) for seconds in (0.4, 75, 3675)] == ["0:00", "1:15", "1:01:15"]
 
 

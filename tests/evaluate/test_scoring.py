@@ -10,15 +10,7 @@ from srgan.data.pairs import Pair
 from srgan.errors import DataError
 from srgan.evaluate.scoring import evaluate, evaluate_images, scorable
 from srgan.image.files import write_array
-from srgan.image.metrics import (
-    NiqeModel,
-    Scores,
-    bicubic_x4,
-    mean_scores,
-    psnr,
-    score,
-    shave,
-)
+from srgan.image.metrics import NiqeModel, Scores, bicubic_x4, mean_scores, psnr, score, shave
 from srgan.image.resize import downscaled
 
 NIQE = NiqeModel(mean=np.linspace(0, 1, 36), covariance=np.eye(36))
@@ -68,16 +60,10 @@ def test_mean_has_niqe_only_if_all_images_have():
 
 
 def test_lr_is_the_file_or_the_exact_bicubic(pair, tmp_path):
-    seen = []
-
-    def upscale(lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        seen.append(lr)
-        return bicubic_x4(lr)
-
-    given = evaluate(upscale, [pair])
-    made = evaluate(upscale, [Pair(name="a", hr=pair.hr, lr=None)])
-    assert np.array_equal(seen[0], seen[1]) and given == made
-    assert given.images["a"] == given.mean
+    given, made = (evaluate(bicubic_x4, [each]) for each in (pair, Pair(name="a", hr=pair.hr, lr=None)))
+    assert given == made and given.images["a"] == given.mean
+    write_array(tmp_path / "a_LR.png", image(10, 12, 3, seed=5))
+    assert evaluate(bicubic_x4, [pair]) != made
 
 
 def test_odd_hr_is_cropped_to_multiples_of_four(tmp_path):
