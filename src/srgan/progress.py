@@ -121,7 +121,8 @@ def _start_bar(title: str) -> Any:
         rich.progress.TaskProgressColumn(),
         rich.progress.TimeRemainingColumn(),
     )
-    bar = rich.progress.Progress(*columns, console=QuietConsole(stderr=True), transient=True, speed_estimate_period=120)
+    console = QuietConsole(stderr=True, emoji=False)  # ":smile:.png" is a file's name
+    bar = rich.progress.Progress(*columns, console=console, transient=True, speed_estimate_period=120)
     bar.add_task(title, total=None, note="")
     bar.start()
     MessageHandler.console = bar.console

@@ -164,6 +164,8 @@ def test_paths_stand_above_a_bar_of_the_same_terminal(folder, small_file, capsys
         assert upscale(small_file, folder / "in/a.png", "--overwrite") == 0
     path = f"{folder}/in/a_x4.png"
     assert capsys.readouterr().out == f"{path}\n" and above[-1] == path
+    assert upscale(small_file, folder / "in/a.png", "-o", folder / "\x1b[31m.png") == 0
+    assert above[-1] == f"{folder}/\\x1b[31m.png"
 
 
 @pytest.mark.parametrize(

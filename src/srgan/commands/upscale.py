@@ -238,9 +238,10 @@ def _print_path() -> Callable[[Path], None]:
     stdout = sys.stdout
 
     def print_path(path: Path) -> None:
+        line = printable(path, limit=4096) if stdout.isatty() else path
         if MessageHandler.console and stdout.isatty():
-            MessageHandler.console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+            MessageHandler.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(path, file=stdout, flush=True)
+            print(line, file=stdout, flush=True)
 
     return print_path
