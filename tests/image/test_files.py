@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from srgan.errors import ImageError
-from srgan.image import encode, files
+from srgan.image import decode, encode, files
 from srgan.image.files import ImageBytes, Limits, Metadata
 from tests.image import corpus
 from tests.support import resident_bytes
@@ -157,14 +157,14 @@ def test_extreme_sizes(tmp_path, shape, suffix):
 def test_16_bits_are_rounded(tmp_path):
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     expected = np.floor(ramp / 257 + 0.5).astype(np.uint8)
-    np.testing.assert_array_equal(files.uint8_from_uint16(ramp), expected)
+    np.testing.assert_array_equal(decode.uint8_from_uint16(ramp), expected)
     files.write_array(tmp_path / "a.png", ramp)
     np.testing.assert_array_equal(files.read_array(tmp_path / "a.png"), expected)
     files.write_image(tmp_path / "a.webp", files.Image(pixels=np.repeat(ramp[..., None], 3, 2)), lossless=True)
     np.testing.assert_array_equal(files.read_rgb8(tmp_path / "a.webp")[..., 1], expected)
     for name, dtype, words in [("a.jpg", np.uint16, "8 of 16"), ("a.avif", np.uint16, "12 of 16")]:
-        assert words in str(files.depth_warning(name, dtype))
-    assert files.depth_warning("a.png", np.uint16) is None and files.depth_warning("a.jpg", np.uint8) is None
+        assert words in str(encode.depth_warning(name, dtype))
+    assert encode.depth_warning("a.png", np.uint16) is None and encode.depth_warning("a.jpg", np.uint8) is None
 
 
 def test_avif_keeps_12_bits(tmp_path):

@@ -21,9 +21,8 @@ from srgan.image.compose import count_frames
 from srgan.image.decode import is_animated, is_lossless, pages
 from srgan.image.exif import edited_exif
 from srgan.image.files import ImageBytes, Limits, Metadata
-from srgan.image.metadata import gif_extensions
 from srgan.image.png import png_chunk
-from srgan.image.source import DEFAULT_LIMITS, gif_colours_end
+from srgan.image.source import DEFAULT_LIMITS, gif_blocks, gif_colours_end
 from srgan.image.tiff_tags import append_page
 from tests.image import corpus
 
@@ -426,7 +425,10 @@ def gif(*frames: tuple[bytes, int, int, int]) -> bytes:
     """A GIF of stills, each with its left, top and disposal, on the first one's canvas."""
     data = frames[0][0][:10] + b"\0\0\0"
     for still, left, top, disposal in frames:
-        colours, (*_, (_, at, _)) = gif_colours_end(still), gif_extensions(still)
+        colours, (at, *_) = (
+            gif_colours_end(still),
+            [start - 1 for kind, start, _ in gif_blocks(io.BytesIO(still)) if kind == b"\x2c"],
+        )
         data += b"\x21\xf9\4" + bytes([disposal << 2, 5, 0, 0, 0]) + b"\x2c" + struct.pack("<HH", left, top)
         data += still[at + 5 : at + 9] + bytes([0x80 | still[10] & 7]) + still[13:colours] + still[at + 10 : -1]
     return data + b"\x3b"

@@ -18,6 +18,7 @@ from srgan.data.pairs import Pair
 from srgan.errors import DataError, ImageError
 from srgan.image import files, resize
 from srgan.image.metrics import y_from_image
+from srgan.image.source import SUFFIXES
 from srgan.progress import Progress
 
 Kind = Literal["damaged", "unpaired", "leak", "small", "grey", "duplicate", "lr", "note"]
@@ -143,7 +144,7 @@ def _groups(root: Path, *, unseen_only: bool = False) -> list[Group]:
     for name, folder in folders.test_folders(root).items():
         groups.append(_group(f"test {name}", folder, pairs.pair_by_mark(folder)))
     if not any(group.pairs for group in groups):
-        raise refusal or DataError(f"No images in {root}; expected {', '.join(sorted(files.SUFFIXES))}.")
+        raise refusal or DataError(f"No images in {root}; expected {', '.join(sorted(SUFFIXES))}.")
     if refusal:
         groups[0].findings.append(Finding("note", f"nothing to train on: {refusal}"))
     return groups

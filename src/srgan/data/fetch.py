@@ -21,6 +21,7 @@ from srgan.data.pairs import Pair, PairFolders, complete, pair_folders
 from srgan.errors import DataError, ImageError
 from srgan.fs import check_free_space
 from srgan.image import files, resize
+from srgan.image.source import SUFFIXES
 from srgan.progress import Progress
 
 log = logging.getLogger("srgan")
@@ -177,7 +178,7 @@ def _unpack(archive: Path, folder: str, target: Path) -> None:
 
 def _is_image_in(folder: str, name: str) -> bool:
     path = PurePosixPath(name.removeprefix("./"))
-    return str(path.parent) == folder and path.suffix.lower() in files.SUFFIXES and not path.name.startswith(".")
+    return str(path.parent) == folder and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def _verify_or_delete(check_content: Callable[[], None], *paths: Path) -> None:

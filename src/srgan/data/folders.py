@@ -9,7 +9,8 @@ from pathlib import Path
 
 from srgan.data.pairs import Pair, PairFolders, complete, pair_by_mark, pair_by_name, pair_folders
 from srgan.errors import DataError
-from srgan.image.files import SUFFIXES, find_images, find_images_and_others
+from srgan.image.files import find_images, find_images_and_others
+from srgan.image.source import SUFFIXES
 
 log = logging.getLogger("srgan")
 

@@ -1,5 +1,7 @@
 """Animations, frame by frame: out of GIF, PNG, WebP and AVIF files, into WebP and GIF files."""
 
+import abc
+import io
 import logging
 import math
 import struct
@@ -17,8 +19,18 @@ from srgan.fs import printable
 from srgan.image import compose, pillow
 from srgan.image.decode import apply_orientation, open_image, orientation_of
 from srgan.image.encode import encode
-from srgan.image.metadata import Metadata, gif_extensions, metadata_of
-from srgan.image.source import DEFAULT_LIMITS, Limits, Source, format_of, gif_colours_end, name_of, open_bytes
+from srgan.image.metadata import Metadata, metadata_of
+from srgan.image.source import (
+    DEFAULT_LIMITS,
+    Limits,
+    Source,
+    format_of,
+    gif_blocks,
+    gif_colours_end,
+    name_of,
+    open_bytes,
+    webp_chunks,
+)
 
 log = logging.getLogger("srgan")
 
@@ -84,7 +96,7 @@ class Animation:
                 yield np.asarray(image.convert("RGBA")), float(image.info.get("duration") or 0)
 
 
-class AnimationWriter:
+class AnimationWriter(abc.ABC):
     """An animated file, put together from frames that are encoded one by one: WebpWriter or GifWriter.
 
     Memory does not grow with the frames. Files that libvips writes for single frames give the encoded pixels; the first
@@ -113,16 +125,14 @@ class AnimationWriter:
 
     def add(self, frame: Frame, provenance: dict[str, str] | None = None) -> int:
         """Encode and append a frame; returns its number, for `repeat`. The first one's `provenance` is the file's."""
-        alpha, bands = frame.alpha, frame.pixels
+        alpha = frame.alpha
         if alpha is None and self._needs_alpha:
-            alpha = np.full(bands.shape[:2], 255, np.uint8)
-        if alpha is not None:
-            bands = np.dstack([bands, alpha])
+            alpha = np.full(frame.pixels.shape[:2], 255, np.uint8)
         single = self._path.with_suffix(".frame.tmp")
         first = not self._frames
         try:
             encode(
-                pyvips.Image.new_from_array(np.ascontiguousarray(bands)),
+                pyvips.Image.new_from_array(np.dstack([frame.pixels] if alpha is None else [frame.pixels, alpha])),
                 single,
                 self._name,
                 metadata=self._metadata if first else Metadata(),
@@ -156,16 +166,16 @@ class AnimationWriter:
         """Close the file, finished or not."""
         self._file.close()
 
+    @abc.abstractmethod
     def _frame(self, data: bytes, *, first: bool) -> bytes:
         """A still file's pixels as a frame. The first one's call writes the file's header and metadata."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _timed(self, encoded: bytes, milliseconds: int) -> bytes:
         """The encoded frame with its duration."""
-        raise NotImplementedError
 
-    def _write_end(self) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _write_end(self) -> None: ...
 
 
 class WebpWriter(AnimationWriter):
@@ -174,11 +184,8 @@ class WebpWriter(AnimationWriter):
     _ends = b""
 
     def _frame(self, data: bytes, *, first: bool) -> bytes:
-        chunks, at = {}, 12
-        while at + 8 <= len(data):
-            length = int.from_bytes(data[at + 4 : at + 8], "little")
-            chunks[data[at : at + 4]] = data[at : at + 8 + length + length % 2]
-            at += 8 + length + length % 2
+        places = webp_chunks(io.BytesIO(data))
+        chunks = {name: data[start - 8 : start + length + length % 2] for name, start, length in places}
         size = (self._width - 1).to_bytes(3, "little") + (self._height - 1).to_bytes(3, "little")
         if first:
             icc, exif, xmp = (chunks.get(name, b"") for name in (b"ICCP", b"EXIF", b"XMP "))
@@ -213,10 +220,13 @@ class GifWriter(AnimationWriter):
 
     def _frame(self, data: bytes, *, first: bool) -> bytes:
         transparent, extensions, at, colours_end = b"", b"", 0, gif_colours_end(data)
-        for label, at, end in gif_extensions(data):
-            if label == 0xF9 and data[at + 3] & 1:
+        for kind, start, end in gif_blocks(io.BytesIO(data)):
+            at = start - 1
+            if kind == b"\x2c":
+                break
+            if data[start] == 0xF9 and data[at + 3] & 1:
                 transparent = data[at + 6 : at + 7]
-            elif label == 0xFE or data[at + 3 : at + 11] == b"XMP Data":
+            elif data[start] == 0xFE or data[at + 3 : at + 11] == b"XMP Data":
                 extensions += data[at:end]
         if first:
             repeats = b"" if self._plays == 1 else _ENDLESS + struct.pack("<HB", min(max(self._plays - 1, 0), 65535), 0)

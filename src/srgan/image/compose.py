@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from srgan.errors import ImageError
 from srgan.image.decode import decode_error, open_image, to_grey_or_rgb, uint8_from_uint16, with_timeout
-from srgan.image.metadata import gif_extensions
 from srgan.image.png import png_chunk, png_chunks
 from srgan.image.source import ImageBytes, Limits, Source, gif_blocks, gif_colours_end, name_of, open_bytes
 
@@ -62,11 +61,13 @@ def plays(file: BinaryIO, kind: str) -> int:
                 file.seek(offset + 4)
                 return int.from_bytes(file.read(4), "big")
         return 1
-    file.seek(0)
-    data = file.read(1 << 21)
-    for label, start, _ in gif_extensions(data):
-        if label == 0xFF and data[start + 3 : start + 14] in (b"NETSCAPE2.0", b"ANIMEXTS1.0"):
-            repeats = int.from_bytes(data[start + 16 : start + 18], "little")
+    for block_kind, start, _ in gif_blocks(file):
+        if block_kind != b"\x21":
+            break
+        file.seek(start)
+        block = file.read(17)
+        if block[:1] == b"\xff" and block[2:13] in (b"NETSCAPE2.0", b"ANIMEXTS1.0"):
+            repeats = int.from_bytes(block[15:17], "little")
             return repeats + 1 if repeats else 0
     return 1
 

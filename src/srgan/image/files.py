@@ -16,51 +16,12 @@ from numpy.typing import NDArray
 
 from srgan.errors import ImageError
 from srgan.fs import printable
-from srgan.image import pillow
-from srgan.image.decode import (
-    field,
-    is_animated,
-    is_fallback,
-    only_page,
-    open_image,
-    orientation_of,
-    pages,
-    to_grey_or_rgb,
-    uint8_from_uint16,
-)
-from srgan.image.encode import OUTPUT_SUFFIXES, SUFFIX_OF, depth_warning, encode, fit_metadata, save
+from srgan.image import decode, pillow
+from srgan.image.encode import OUTPUT_SUFFIXES, SUFFIX_OF, encode, fit_metadata, save
 from srgan.image.metadata import Metadata
-from srgan.image.source import (
-    DEFAULT_LIMITS,
-    SUFFIXES,
-    ImageBytes,
-    Limits,
-    Source,
-    format_of,
-    open_bytes,
-)
+from srgan.image.source import DEFAULT_LIMITS, SUFFIXES, ImageBytes, Limits, Source, format_of, open_bytes
 from srgan.image.stream import ImageReader
 from srgan.image.xmp import provenance_in
-
-__all__ = [
-    "OUTPUT_SUFFIXES",
-    "SUFFIXES",
-    "Image",
-    "ImageBytes",
-    "Limits",
-    "Metadata",
-    "depth_warning",
-    "encode_image",
-    "find_images",
-    "read_array",
-    "read_image",
-    "read_provenance",
-    "read_rgb8",
-    "size",
-    "uint8_from_uint16",
-    "write_array",
-    "write_image",
-]
 
 log = logging.getLogger("srgan")
 
@@ -101,17 +62,19 @@ def read_image(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS, p
 
 
 def size(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS, readable: bool = False) -> tuple[int, int]:
-    """(height, width) of the upright image, from the file's header; of an animation or several pages, of the first.
+    """(height, width) of the upright image, from the file's header; of an animation or several decode.pages, of the first.
 
-    `readable`: ImageError for what `read_image` refuses by the header (pages, frames, types of numbers).
+    `readable`: ImageError for what `read_image` refuses by the header (decode.pages, frames, types of numbers).
     """
     source = _source(path)
-    if is_fallback(kind := format_of(source)):
+    if decode.is_fallback(kind := format_of(source)):
         return pillow.size(source, kind, limits)
-    image = open_image(source, limits, only_page(source, limits) if readable else pages(source, limits)[0])
+    image = decode.open_image(
+        source, limits, decode.only_page(source, limits) if readable else decode.pages(source, limits)[0]
+    )
     if readable:
-        to_grey_or_rgb(image, source)
-    return (image.width, image.height) if orientation_of(image) >= 5 else (image.height, image.width)
+        decode.to_grey_or_rgb(image, source)
+    return (image.width, image.height) if decode.orientation_of(image) >= 5 else (image.height, image.width)
 
 
 def result_suffix(path: StrPath | ImageBytes) -> str:
@@ -124,9 +87,9 @@ def result_suffix(path: StrPath | ImageBytes) -> str:
     written = own.lower() in OUTPUT_SUFFIXES and own.lower() != ".gif"
     try:
         kind = format_of(source)
-        if not is_fallback(kind):
+        if not decode.is_fallback(kind):
             same = own if written else ".png" if kind == "GIF" else SUFFIX_OF[kind.lower()]
-            return ".webp" if is_animated(source, DEFAULT_LIMITS) else same
+            return ".webp" if decode.is_animated(source, DEFAULT_LIMITS) else same
         with pillow.opened(source, kind, DEFAULT_LIMITS) as image:
             return ".jpg" if kind == "HEIC" and "A" not in image.mode.upper() else ".png"
     except ImageError:
@@ -135,7 +98,7 @@ def result_suffix(path: StrPath | ImageBytes) -> str:
 
 def read_array(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
     """(H, W) grey or (H, W, 3) colour in 8 bits, without alpha; for data and evaluation."""
-    return uint8_from_uint16(read_image(path, limits=limits).pixels)
+    return decode.uint8_from_uint16(read_image(path, limits=limits).pixels)
 
 
 def read_rgb8(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
@@ -147,12 +110,12 @@ def read_rgb8(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) ->
 def read_provenance(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, str] | None:
     """The provenance that srgan wrote into a file, or None."""
     source = _source(path)
-    if is_fallback(kind := format_of(source)):
+    if decode.is_fallback(kind := format_of(source)):
         return None
     if kind == "GIF":
         with open_bytes(source) as file:
             return provenance_in(file.read(1 << 16))
-    return provenance_in(field(open_image(source, limits), "xmp-data"))
+    return provenance_in(decode.field(decode.open_image(source, limits), "xmp-data"))
 
 
 def write_image(
@@ -193,9 +156,7 @@ def encode_image(
 
 def _bands(image: Image) -> Any:
     """Pixels and alpha as one libvips image."""
-    pixels = image.pixels[..., None] if image.pixels.ndim == 2 else image.pixels
-    if image.alpha is not None:
-        pixels = np.concatenate([pixels, image.alpha[..., None]], axis=2)
+    pixels = np.atleast_3d(image.pixels) if image.alpha is None else np.dstack([image.pixels, image.alpha])
     assert pixels.dtype in (np.uint8, np.uint16) and 1 <= pixels.shape[2] <= 4
     return pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
 

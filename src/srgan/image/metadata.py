@@ -18,7 +18,7 @@ from srgan.image.colour import colour_tag
 from srgan.image.decode import field, orientation_of
 from srgan.image.exif import edited_exif, put_exif, stand_in
 from srgan.image.png import png_chunk, png_density, png_text
-from srgan.image.source import Source, format_of, gif_colours_end, jpeg_segments, name_of, open_bytes
+from srgan.image.source import Source, format_of, gif_blocks, gif_colours_end, jpeg_segments, name_of, open_bytes
 from srgan.image.tiff_tags import IPTC, ON_A_MAP, RESOLUTION_UNIT, exif_in_tiff, page_tags, set_tags
 
 log = logging.getLogger("srgan")
@@ -132,12 +132,6 @@ def iptc_records(block: bytes) -> bytes | None:
     return None
 
 
-def _iptc_resource(records: bytes) -> bytes:
-    """IIM records in Photoshop's wrapping, as a JPEG holds them."""
-    head = b"8BIM" + struct.pack(">HHI", _IPTC_RESOURCE, 0, len(records))
-    return _PHOTOSHOP + head + records + b"\0" * (len(records) % 2)
-
-
 def _jpeg_comments(file: BinaryIO) -> bytes | None:
     """The COM segments before the pixels. ITU-T T.81, B.2.4.5."""
     comments = b""
@@ -149,25 +143,15 @@ def _jpeg_comments(file: BinaryIO) -> bytes | None:
     return comments or None
 
 
-def gif_extensions(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Label, start and end of each extension before a GIF's first image; then 0 and the image's place. GIF89a, section 23."""
-    at = gif_colours_end(data) if len(data) > 13 else len(data)
-    while data[at : at + 1] == b"\x21" and at + 2 < len(data):
-        label, start, at = data[at + 1], at, at + 2
-        while at < len(data) and data[at]:
-            at += 1 + data[at]
-        at += 1
-        yield label, start, at
-    yield 0, at, at
-
-
 def _gif_texts(file: BinaryIO) -> tuple[bytes | None, bytes | None]:
     """A GIF's XMP (XMP specification, part 3, section 1.1.2) and its comments as a JPEG's, if they come first."""
-    file.seek(0)
-    data, xmp, comments = file.read(2 * _MAX_TEXT), None, b""
-    for label, start, end in gif_extensions(data):
-        block = data[start:end]
-        if label == 0xFE:
+    xmp, comments = None, b""
+    for kind, start, end in gif_blocks(file):
+        if kind != b"\x21" or len(comments) > _MAX_TEXT:
+            break
+        file.seek(start - 1)
+        block = file.read(min(end - start + 1, 2 * _MAX_TEXT))
+        if block[1] == 0xFE:
             comments += _segment(0xFE, b"".join(_sub_blocks(block[2:])))
         elif block.startswith(_GIF_XMP):
             xmp = block[len(_GIF_XMP) :].partition(_GIF_XMP_END[:4])[0] or None
@@ -230,7 +214,9 @@ def attach_metadata(image: Any, metadata: Metadata) -> Any:
     image = image.copy(xres=density[0], yres=density[1])
     blocks = {"icc-profile-data": metadata.icc, "xmp-data": metadata.xmp}
     if metadata.iptc:
-        blocks["iptc-data"] = _iptc_resource(metadata.iptc)
+        # In Photoshop's wrapping, as a JPEG holds them.
+        head = b"8BIM" + struct.pack(">HHI", _IPTC_RESOURCE, 0, len(metadata.iptc))
+        blocks["iptc-data"] = _PHOTOSHOP + head + metadata.iptc + b"\0" * (len(metadata.iptc) % 2)
     if metadata.exif:
         blocks["exif-data"] = b"Exif\0\0" + stand_in(metadata.exif)
     for name, block in blocks.items():
@@ -260,14 +246,17 @@ def complete(path: Path, metadata: Metadata) -> None:
                 removed = range(offset - 8, offset + 13)
         elif head.startswith(b"GIF89a"):
             at = gif_colours_end(head)
-            inserted = b"".join(map(_gif_comment, _comments(metadata.jpeg_comments))) + gif_xmp(metadata.xmp)
+            inserted = b"".join(map(_gif_comment, _comments(metadata.jpeg_comments)))
+            inserted += _GIF_XMP + metadata.xmp + _GIF_XMP_END if metadata.xmp else b""
         elif head.startswith(b"\xff\xd8"):
             # The density first of all, the others after EXIF.
             at = 2
             if head[2:4] == b"\xff\xe1" and head[6:10] == b"Exif":
                 removed = range(2, 4 + int.from_bytes(head[4:6], "big"))
             file.seek(2)
-            inserted = _jfif(metadata.density) + file.read(len(removed)) + _long_xmp(metadata.xmp)
+            inserted = _jfif(metadata.density) + file.read(len(removed))
+            if metadata.xmp and len(metadata.xmp) > _XMP_LIMIT_OF_LIBVIPS:  # which it leaves out
+                inserted += _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + metadata.xmp)
             inserted += metadata.jpeg_comments or b""
         elif head.startswith(b"II*\0"):
             set_tags(file, metadata.exif, metadata.iptc, density=metadata.density is not None)
@@ -284,18 +273,6 @@ def complete(path: Path, metadata: Metadata) -> None:
         copy.replace(path)
     finally:
         copy.unlink(missing_ok=True)
-
-
-def gif_xmp(xmp: bytes | None) -> bytes:
-    """The extension of a GIF that holds a packet."""
-    return _GIF_XMP + xmp + _GIF_XMP_END if xmp else b""
-
-
-def _long_xmp(xmp: bytes | None) -> bytes:
-    """The APP1 segment of a packet that is too long for libvips, which leaves it out of a JPEG."""
-    if xmp is None or len(xmp) <= _XMP_LIMIT_OF_LIBVIPS:
-        return b""
-    return _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp)
 
 
 def _segment(marker: int, body: bytes) -> bytes:

@@ -13,18 +13,8 @@ from numpy.typing import NDArray
 
 from srgan.errors import ImageError
 from srgan.fs import check_free_space, printable
+from srgan.image import decode
 from srgan.image.alpha import REACH, bleed_colour
-from srgan.image.decode import (
-    apply_orientation,
-    decode_error,
-    only_page,
-    open_image,
-    orientation_of,
-    stored_region,
-    to_grey_or_rgb,
-    watched_pixels,
-    with_timeout,
-)
 from srgan.image.encode import check_target, check_writable, fit_metadata, save, write_error
 from srgan.image.metadata import Metadata, metadata_of
 from srgan.image.source import DEFAULT_LIMITS, Limits, Source, name_of, reason
@@ -153,11 +143,11 @@ class ImageReader:
         page: int | None = None,
         bleed: bool = True,
     ) -> None:
-        page = only_page(source, limits) if page is None else page
-        header = open_image(source, limits, page, warn=True)
-        image = to_grey_or_rgb(header, source)
+        page = decode.only_page(source, limits) if page is None else page
+        header = decode.open_image(source, limits, page, warn=True)
+        image = decode.to_grey_or_rgb(header, source)
         self._bleed = bleed
-        self._orientation = orientation_of(header)
+        self._orientation = decode.orientation_of(header)
         self._stored = (image.height, image.width)
         self.height, self.width = self._stored[::-1] if self._orientation >= 5 else self._stored
         self.channels = 3 if image.bands >= 3 else 1
@@ -166,16 +156,16 @@ class ImageReader:
         self.metadata = metadata_of(image, source, page)
         self._pixels: Scratch | PixelsInMemory
         shape = (*self._stored, int(image.bands))
-        image = with_timeout(image, limits.seconds)
+        image = decode.with_timeout(image, limits.seconds)
         try:
-            with watched_pixels(header, source):
+            with decode.watched_pixels(header, source):
                 if scratch is None or np.prod(shape, dtype=np.int64) * self.dtype.itemsize <= memory:
                     array = np.frombuffer(image.write_to_memory(), self.dtype)
                     self._pixels = PixelsInMemory(array.reshape(shape))
                 else:
                     self._pixels = _decode_to_disk(image, source, scratch, shape, self.dtype)
         except pyvips.Error as error:
-            raise decode_error(source, error, limits) from None
+            raise decode.decode_error(source, error, limits) from None
 
     def drop_opaque_alpha(self) -> None:
         """Forget alpha where it is opaque everywhere."""
@@ -187,8 +177,8 @@ class ImageReader:
 
     def _rectangle(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
         """(h, w, bands) of the upright image."""
-        y, x, h, w = stored_region(self._orientation, self._stored, top, left, height, width)
-        return apply_orientation(self._pixels.read(y, x, h, w), self._orientation)
+        y, x, h, w = decode.stored_region(self._orientation, self._stored, top, left, height, width)
+        return decode.apply_orientation(self._pixels.read(y, x, h, w), self._orientation)
 
     def region(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
         """Colour (h, w) or (h, w, 3) of a rectangle inside the image."""
@@ -285,10 +275,8 @@ class ImageWriter:
 
     def write_box(self, top: int, left: int, pixels: NDArray[Any], alpha: NDArray[Any] | None = None) -> None:
         """Write a rectangle: pixels (h, w) or (h, w, 3); alpha (h, w) exactly where the image has one."""
-        part = pixels[..., None] if pixels.ndim == 2 else pixels
+        part = np.dstack([pixels] if alpha is None else [pixels, alpha])
         assert (alpha is not None) == self._alpha and part.dtype == self._scratch.dtype
-        if alpha is not None:
-            part = np.concatenate([part, alpha[..., None]], axis=2)
         height, width, bands = self._scratch.shape
         assert part.shape[2] == bands and top + part.shape[0] <= height and left + part.shape[1] <= width
         try:

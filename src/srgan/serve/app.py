@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import uvicorn
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -21,7 +21,7 @@ from srgan import __version__
 from srgan.errors import SrganError
 from srgan.fs import printable
 from srgan.serve import page
-from srgan.serve.http import cancel_on_disconnect, large_response, problem_response
+from srgan.serve.http import cancel_on_disconnect, pieces, problem_response
 from srgan.serve.models import UpscaleParams
 from srgan.serve.problems import REQUEST_ID, STATUSES, Problem, problem_from_error
 from srgan.serve.security import SecurityMiddleware
@@ -123,7 +123,8 @@ def api_routes(service: Service) -> APIRouter:
         with service.bodies.share() as taken:
             image = await service.bodies.read(request, taken)
             larger = await cancel_on_disconnect(request, service.upscale(image, params))
-        return large_response(larger.data, larger.media_type, larger.headers)
+        headers = {**larger.headers, "Content-Length": str(len(larger.data))}
+        return StreamingResponse(pieces(larger.data), 200, headers, larger.media_type)
 
     @router.get("/v1/models", summary="The models on offer", responses=_refusals(401, 403, 405))
     async def models() -> ModelList:

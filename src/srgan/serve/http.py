@@ -2,19 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from srgan.fs import printable
-from srgan.image.files import ImageBytes
+from srgan.image.source import ImageBytes
 from srgan.serve.problems import Problem
 
 T = TypeVar("T")
@@ -135,11 +135,6 @@ def pieces(data: bytes) -> Iterator[memoryview]:
     """`data` in pieces, so that a slow reader's connection never holds a copy of the whole."""
     for start in range(0, len(data), PIECE):
         yield memoryview(data)[start : start + PIECE]
-
-
-def large_response(data: bytes, media_type: str, headers: Mapping[str, str]) -> Response:
-    """An answer that is sent in pieces."""
-    return StreamingResponse(pieces(data), 200, {**headers, "Content-Length": str(len(data))}, media_type)
 
 
 def problem_response(problem: Problem) -> Response:

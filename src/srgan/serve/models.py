@@ -81,12 +81,9 @@ class ModelPool:
         # One for each queue: an upscaler runs one tile at a time, and a preview must not wait for a large image's tile.
         self._named = {(queue, name): Upscaler(file, **options) for name, file in files.items() for queue in QUEUES}
         self._last: Upscaler | None = None
-
-        @lru_cache(MAX_MIXTURES)
-        def mixture(queue: str, texture: Strength, restore: Strength) -> Upscaler:
-            return Upscaler(texture=texture, restore=restore, **options)
-
-        self._mixture = mixture
+        self._mixture = lru_cache(MAX_MIXTURES)(
+            lambda queue, texture, restore: Upscaler(texture=texture, restore=restore, **options)
+        )
 
     def upscaler(self, params: UpscaleParams, queue: str) -> Upscaler:
         """The upscaler of a model or a mixture.
@@ -94,18 +91,16 @@ class ModelPool:
         The activations of small images (90 MB at most) stay for the next one. Those of large ones go when another
         upscaler follows, so that not each keeps its `memory`.
         """
-        upscaler = self._choose(params, queue)
+        if params.model is not None or not self.mixes:
+            upscaler = self._named[queue, params.model or self.names[0]]
+        else:
+            upscaler = self._mixture(queue, params.texture, params.restore)
         if queue == "large":
             with self._lock:
                 before, self._last = self._last, upscaler
             if before is not None and before is not upscaler:
                 before.release()
         return upscaler
-
-    def _choose(self, params: UpscaleParams, queue: str) -> Upscaler:
-        if params.model is not None or not self.mixes:
-            return self._named[queue, params.model or self.names[0]]
-        return self._mixture(queue, params.texture, params.restore)
 
     def describe(self) -> list[dict[str, str]]:
         """Name, hash, version, engine and precision of each model."""

@@ -17,8 +17,9 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from srgan.image import files
-from srgan.image.files import Image, ImageBytes
+from srgan.image.files import Image
 from srgan.image.resize import bicubic
+from srgan.image.source import ImageBytes
 from srgan.serve.http import pieces
 from srgan.serve.models import UpscaleParams
 from srgan.serve.problems import problem_from_error

@@ -59,9 +59,6 @@ class Ticket:
         self.cancelled = False
         self.started = time.monotonic()
 
-    def start(self) -> None:
-        self.started = time.monotonic()
-
     def check(self, done: int, total: int) -> None:
         """Called by the job between tiles. Raises Stopped, or Problem 503 when the time is over."""
         if self.cancelled:
@@ -107,7 +104,7 @@ class JobQueue:
         await self._wait_for_turn(ticket)
 
         # The worker is free again when the thread ends, not when the client leaves.
-        ticket.start()
+        ticket.started = time.monotonic()
         in_context = contextvars.copy_context().run  # the log's lines name the request
         future = asyncio.get_running_loop().run_in_executor(self._threads, in_context, job, ticket.check)
         future.add_done_callback(lambda done: self._job_ended(done, ticket))

@@ -17,8 +17,7 @@ from srgan.image import files
 from srgan.image.animation import Animation
 from srgan.image.decode import is_animated
 from srgan.image.encode import SUFFIX_OF
-from srgan.image.files import ImageBytes, Limits
-from srgan.image.source import format_of, open_bytes
+from srgan.image.source import ImageBytes, Limits, format_of, open_bytes
 from srgan.image.tiff_tags import full_pages
 from srgan.progress import OnProgress
 from srgan.serve.http import LOCALLY, BodyReader
@@ -112,7 +111,9 @@ class Service:
             def between_tiles(done: int, total: int) -> None:
                 check(done, total)
                 progress(done, total)
-                self._yield_to_small_jobs(queue)
+                end = time.monotonic() + YIELD_SECONDS
+                while queue is self.large and self.small.running and time.monotonic() < end:
+                    time.sleep(0.01)
 
             on_start()
             return upscale_bytes(self.pool.upscaler(params, queue.name), source, pixels, params, between_tiles)
@@ -120,13 +121,10 @@ class Service:
         data, name, provenance = await queue.run(job, on_position=on_position)
 
         seconds = {"wait": started - arrived, "work": time.monotonic() - started}
-        self.metrics.upscaled(seconds)
+        self.metrics.images.inc()
+        for what, value in seconds.items():
+            self.metrics.seconds[what].observe(value)
         return Upscaled(data=data, media_type=MEDIA_TYPES[name.suffix], headers=_headers(provenance, seconds, name))
-
-    def _yield_to_small_jobs(self, queue: JobQueue) -> None:
-        end = time.monotonic() + YIELD_SECONDS
-        while queue is self.large and self.small.running and time.monotonic() < end:
-            time.sleep(0.01)
 
 
 def count_pixels(source: ImageBytes, limits: Limits) -> int:
@@ -188,8 +186,8 @@ class Metrics:
         self.requests = prometheus.Counter(
             "srgan_http_requests", "Requests; status 499: the client left.", ["route", "status"], **about
         )
-        self._images = prometheus.Counter("srgan_pictures", "Images upscaled.", **about)
-        self._seconds = {
+        self.images = prometheus.Counter("srgan_pictures", "Images upscaled.", **about)
+        self.seconds = {
             name: prometheus.Histogram(f"srgan_{name}_seconds", f"Seconds of {name}.", buckets=BUCKETS, **about)
             for name in ("wait", "work")
         }
@@ -202,12 +200,6 @@ class Metrics:
         }.items():
             prometheus.Gauge(name, "At this moment.", **about).set_function(value)
         prometheus.ProcessCollector(registry=registry)
-
-    def upscaled(self, seconds: dict[str, float]) -> None:
-        """Count an image and its seconds of wait and work."""
-        self._images.inc()
-        for name, value in seconds.items():
-            self._seconds[name].observe(value)
 
     def text(self) -> bytes:
         """Prometheus' text format 0.0.4."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from srgan.errors import ImageError, SrganError, UsageError
 from srgan.fs import is_folder, printable
 from srgan.image.encode import SUFFIX_OF
-from srgan.image.files import SUFFIXES, find_images_and_others, read_provenance, result_suffix
+from srgan.image.files import find_images_and_others, read_provenance, result_suffix
+from srgan.image.source import SUFFIXES
 
 log = logging.getLogger("srgan")
 
@@ -159,15 +160,12 @@ def _images_matching(pattern: Path, output: Path | None) -> list[Path]:
 
 def _without_results(images: list[Image]) -> list[Image]:
     """Without the files whose metadata says that srgan made them."""
-    results = {image for image, _ in images if _is_result(image)}
+    results = set()
+    for image, _ in images:
+        with contextlib.suppress(ImageError, OSError):  # its reader names what is wrong
+            results |= {image} if read_provenance(image) is not None else set()
     _report("results of srgan", sorted(results))
     return [pair for pair in images if pair[0] not in results]
-
-
-def _is_result(image: Path) -> bool:
-    with contextlib.suppress(ImageError, OSError):  # its reader names what is wrong
-        return read_provenance(image) is not None
-    return False
 
 
 def _without_targets(tasks: list[UpscaleTask]) -> list[UpscaleTask]:

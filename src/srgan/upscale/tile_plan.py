@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -80,14 +82,10 @@ class Grid(NamedTuple):
 
     def tiles(self, box: Box) -> Iterator[Box]:
         """The tiles of `box`, row by row: each pixel is in exactly one."""
-        for row in range(self.rows):
-            top, bottom = _edge(box.height, row, self.rows), _edge(box.height, row + 1, self.rows)
-            for column in range(self.columns):
-                left, right = (
-                    _edge(box.width, column, self.columns),
-                    _edge(box.width, column + 1, self.columns),
-                )
-                yield Box(box.top + top, box.left + left, bottom - top, right - left)
+        tops = [box.top + box.height * row // self.rows for row in range(self.rows + 1)]
+        lefts = [box.left + box.width * column // self.columns for column in range(self.columns + 1)]
+        for (top, bottom), (left, right) in itertools.product(itertools.pairwise(tops), itertools.pairwise(lefts)):
+            yield Box(top, left, bottom - top, right - left)
 
 
 @lru_cache(maxsize=256)
@@ -106,10 +104,6 @@ def cheapest_grid(height: int, width: int, halo: int, window_pixels: int, smalle
         if best is None or (cost, rows) < best[:2]:
             best = (cost, rows, Grid(rows, columns))
     return best[2] if best else None
-
-
-def _edge(size: int, index: int, count: int) -> int:
-    return size * index // count
 
 
 def _window(size: int, count: int, halo: int) -> int:
@@ -171,7 +165,7 @@ def plan_tiles(
         return TilePlan(grid=Grid(1, 1), tail_pixels=height * width)
     # Otherwise the share of the body's memory that gives the fewest multiply-adds, halos counted.
     padding = halo.total + margin
-    body_bytes = engine.body_bytes + _copies_bytes(engine, copies)
+    body_bytes = engine.body_bytes + 4 * engine.config.width * (copies - 1)
     body_work, tail_work = multiply_adds(engine.config)
     best: tuple[float, TilePlan] | None = None
     for share in BODY_SHARES:
@@ -186,20 +180,13 @@ def plan_tiles(
         if best is None or cost < best[0]:
             best = (cost, TilePlan(grid=grid, tail_pixels=tail_pixels))
     if best is None:
+        # What a tile of 16 pixels certainly fits into.
+        body = (2 * SMALLEST_TILE + 2 * padding) ** 2 * body_bytes / max(BODY_SHARES)
+        tail = (SMALLEST_TILE + 2 * (halo.tail + margin) + 1) ** 2 * engine.tail_bytes / (1 - max(BODY_SHARES))
         raise UsageError(
-            f"memory {memory / 1e6:g}MB is too little for the smallest tile; "
-            f"allow at least {minimum_memory(engine, halo, margin, copies)}."
+            f"memory {memory / 1e6:g}MB is too little for the smallest tile; allow at least {max(body, tail) / 1e6:.0f}MB."
         )
     return best[1]
-
-
-def minimum_memory(engine: Engine, halo: ReceptiveField, margin: int = 0, copies: int = 1) -> str:
-    """Memory that a tile of 16 pixels certainly fits into, as text."""
-    body_side = SMALLEST_TILE * 2 + 2 * (halo.total + margin)
-    tail_side = SMALLEST_TILE + 2 * (halo.tail + margin) + 1
-    body = body_side**2 * (engine.body_bytes + _copies_bytes(engine, copies))
-    tail = tail_side**2 * engine.tail_bytes
-    return f"{max(body / max(BODY_SHARES), tail / (1 - max(BODY_SHARES))) / 1e6:.0f}MB"
 
 
 def free_memory() -> int | None:
@@ -208,23 +195,15 @@ def free_memory() -> int | None:
     return min(known) if known else None
 
 
-def _copies_bytes(engine: Engine, copies: int) -> int:
-    return 4 * engine.config.width * (copies - 1)
-
-
 def _meminfo() -> int | None:
-    try:
-        text = Path("/proc/meminfo").read_text()
-    except OSError:
-        return None
-    match = re.search(r"MemAvailable:\s+(\d+) kB", text)
-    return int(match[1]) * 1024 if match else None
+    with contextlib.suppress(OSError):
+        if match := re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text()):
+            return int(match[1]) * 1024
+    return None
 
 
 def _control_group() -> int | None:
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else max(int(limit) - used, 0)
+    with contextlib.suppress(OSError, ValueError):  # "max": no limit
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        return max(limit - used, 0)
+    return None

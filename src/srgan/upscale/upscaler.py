@@ -19,21 +19,12 @@ from srgan.model import weights as weights_module
 from srgan.model.config import receptive_field
 from srgan.model.weights import Weights
 from srgan.progress import OnProgress
+from srgan.upscale import tiled
 from srgan.upscale.choose import choose_engine
 from srgan.upscale.engine import DeviceLost, Engine, EngineName, Precision
 from srgan.upscale.mixture import AUTO_POINTS, AUTO_TEXTURES, check_mixture, mixture
 from srgan.upscale.strength import Strength, Window, fitted, strength_of
 from srgan.upscale.tile_plan import TilePlan, bytes_from_text, free_memory, plan_tiles
-from srgan.upscale.tiled import (
-    ArrayRegions,
-    ImageRegions,
-    Pixels,
-    TileJob,
-    WriteBox,
-    check_pixels,
-    upscale_tiles,
-    write_to_array,
-)
 
 log = logging.getLogger("srgan")
 
@@ -107,12 +98,12 @@ class Upscaler:
 
     def upscale(
         self,
-        image: Pixels | str | os.PathLike[str] | ImageBytes,
+        image: tiled.Pixels | str | os.PathLike[str] | ImageBytes,
         *,
         scale: int = 4,
         alpha: AlphaMode = "bleed",
         progress: OnProgress | None = None,
-    ) -> Pixels:
+    ) -> tiled.Pixels:
         """(H, W), (H, W, 3) or (H, W, 4), or the image of a file (its path or bytes) -> the same kind, `scale` times larger.
 
         uint8 and uint16 (rounded once) or float32 in 0..1; a fourth channel is alpha, not premultiplied: `alpha`
@@ -126,13 +117,13 @@ class Upscaler:
         if isinstance(image, (str, os.PathLike, ImageBytes)):
             file = image if isinstance(image, ImageBytes) else _path("image", image)
             image = _read(file)
-        check_pixels(image)
+        tiled.check_pixels(image)
         sr = np.empty((scale * image.shape[0], scale * image.shape[1], *image.shape[2:]), image.dtype)
         if image.shape[2:] == (4,):
-            source = ArrayRegions(image[..., :3], image[..., 3], bleed=alpha == "bleed")
-            write = write_to_array(sr[..., :3], sr[..., 3])
+            source = tiled.ArrayRegions(image[..., :3], image[..., 3], bleed=alpha == "bleed")
+            write = tiled.write_to_array(sr[..., :3], sr[..., 3])
         else:
-            source, write = ArrayRegions(image), write_to_array(sr)
+            source, write = tiled.ArrayRegions(image), tiled.write_to_array(sr)
         self.upscale_into(source, write, scale=scale, file=file, progress=progress)
         return sr
 
@@ -162,8 +153,8 @@ class Upscaler:
 
     def upscale_into(
         self,
-        source: ImageRegions,
-        write: WriteBox,
+        source: tiled.ImageRegions,
+        write: tiled.WriteBox,
         *,
         scale: int = 4,
         file: Source | None = None,
@@ -179,7 +170,7 @@ class Upscaler:
         strength = strength or self.strength(source, file)
         model = self._named or self._mixture(strength.restore, strength.texture)
         plan = self._plan_for_free_memory(model.engine, source.height, source.width, scale, source.has_alpha)
-        job = TileJob(
+        job = tiled.TileJob(
             engine=model.engine,
             halo=self._halo,
             scale=scale,
@@ -188,7 +179,7 @@ class Upscaler:
             progress=progress or (lambda done, total: None),
         )
         try:
-            upscale_tiles(job, source, write, plan)
+            tiled.upscale_tiles(job, source, write, plan)
         except DeviceLost as error:
             self._leave_gpu(error)
             return self.upscale_into(source, write, scale=scale, strength=strength, progress=progress)
@@ -212,7 +203,7 @@ class Upscaler:
         for model in models:
             model.engine.release()
 
-    def strength(self, source: ImageRegions, file: Source | None = None) -> Strength:
+    def strength(self, source: tiled.ImageRegions, file: Source | None = None) -> Strength:
         """How strongly an image is restored, and why, and its texture; `file`: what it was decoded from."""
         if self._named is not None:
             return Strength(restore=0.0, reason="chosen")
@@ -228,8 +219,8 @@ class Upscaler:
 
         def upscale(window: Window, texture: float) -> Window:
             sr = np.empty((4 * window.shape[0], 4 * window.shape[1], 3), np.float32)
-            regions = ArrayRegions(window / np.float32(255))
-            self.upscale_into(regions, write_to_array(sr), strength=replace(strength, texture=texture))
+            regions = tiled.ArrayRegions(window / np.float32(255))
+            self.upscale_into(regions, tiled.write_to_array(sr), strength=replace(strength, texture=texture))
             return sr * np.float32(255)
 
         return fitted(strength, source, upscale, restore=self.restore == "auto", texture=self.texture == "auto")
@@ -352,12 +343,11 @@ def _own_file(model: str | os.PathLike[str] | Weights) -> Path | None:
     return weights_module.find_model(Path(model))
 
 
-def _read(file: Source) -> Pixels:
+def _read(file: Source) -> tiled.Pixels:
     """A file as (H, W), (H, W, 3) or, where it has alpha, (H, W, 4)."""
     from srgan.image.files import read_image
 
     image = read_image(file)
     if image.alpha is None:
         return image.pixels
-    colour = image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[..., None], 3, axis=2)
-    return np.concatenate([colour, image.alpha[..., None]], axis=2)
+    return np.dstack([image.pixels] * (1 if image.pixels.ndim == 3 else 3) + [image.alpha])
