@@ -70,8 +70,3 @@ def test_misuse_is_a_sentence(argv, said, capsys, tmp_path, monkeypatch):
 def test_unwritable_target(folder, capsys):
     assert main(["data", "pack", str(folder), "-o", str(folder / "1.png" / "x.pack")]) == 2
     assert "cannot be written" in capsys.readouterr().err
-
-
-def test_help(capsys):
-    assert main(["data", "--help"]) == 0
-    assert "srgan data fetch SET" in capsys.readouterr().out

@@ -172,10 +172,7 @@ def test_several_sets_need_a_folder_each(small, capsys):
         (["--model", "srgan", "--sets", "Set14"], "srgan data fetch set14"),
         (["--model", "srgan", "--sets"], "--sets names no test set"),
         (["--pictures", "nowhere", "--sets", "Set5"], "nowhere is not a folder"),
-        (
-            ["--model", "srgan", "--json", "no/such/folder.json"],
-            "--json no/such/folder.json cannot be written",
-        ),
+        (["--model", "srgan", "--json", "no/such/folder.json"], "--json no/such/folder.json cannot be written"),
         (["--model", "srgan", "--json", "/proc/a.json"], "--json /proc/a.json cannot be written"),
     ],
 )

@@ -86,13 +86,7 @@ def test_killed_at_every_stage_and_finished(data, tmp_path, monkeypatch):
     whole = [path for path, wanted in site.requests if path.endswith(".zip") and not wanted]
     assert len(whole) == len(set(whole)) == 4, "no archive was fetched from its start twice"
     run = tmp_path / "run"
-    for name in (
-        "srresnet.safetensors",
-        "srgan.safetensors",
-        "evaluation.json",
-        "report.html",
-        "report.json",
-    ):
+    for name in ("srresnet.safetensors", "srgan.safetensors", "evaluation.json", "report.html", "report.json"):
         assert (run / name).stat().st_size, name
     scores = json.loads((run / "evaluation.json").read_text())
     assert {model: sorted(found["sets"]) for model, found in scores.items()} == {

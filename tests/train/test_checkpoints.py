@@ -28,11 +28,6 @@ def same(a: Checkpoint, b: Checkpoint) -> bool:
     return equal and (a.phase, a.step, a.metadata) == (b.phase, b.step, b.metadata)
 
 
-def test_what_is_written_is_read(tmp_path):
-    path = checkpoints.write(tmp_path, state(7), keep=2)
-    assert same(checkpoints.read(path), state(7))
-
-
 def test_the_newest_are_kept_in_order_of_phase_and_step(tmp_path):
     for step in (9, 10, 100):
         checkpoints.write(tmp_path, state(step), keep=2)
@@ -44,6 +39,7 @@ def test_the_newest_are_kept_in_order_of_phase_and_step(tmp_path):
 def test_a_flipped_bit_never_gives_another_state(tmp_path):
     path = checkpoints.write(tmp_path, state(3), keep=2)
     whole = path.read_bytes()
+    assert same(checkpoints.read(path), state(3))
     rng = random.Random(5)
     refused = 0
     for _ in range(200):
@@ -68,15 +64,12 @@ def test_a_cut_file_is_refused(tmp_path, length):
 
 
 def test_a_damaged_newest_is_named_and_the_one_before_is_used(tmp_path, caplog):
-    checkpoints.write(tmp_path, state(1), keep=2)
+    first = checkpoints.write(tmp_path, state(1), keep=2)
     newest = checkpoints.write(tmp_path, state(2), keep=2)
     newest.write_bytes(newest.read_bytes()[:-3])
     assert same(checkpoints.newest(tmp_path), state(1))
     assert len(caplog.messages) == 1 and newest.name in caplog.messages[0]
-
-
-def test_all_damaged_is_an_error(tmp_path):
-    checkpoints.write(tmp_path, state(1), keep=2).write_bytes(b"nothing")
+    first.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="every checkpoint in"):
         checkpoints.newest(tmp_path)
 

@@ -61,19 +61,15 @@ class Plant:
         return self.norm(optimizer)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "named"),
-    [
-        ("batch", "the pixel"),
-        ("gradient", "the gradient"),
-        ("statistic", "the BatchNorm statistic trunk.bn.running_mean"),
-    ],
-)
+SPOILT = {"batch": "pixel", "gradient": "gradient", "statistic": "BatchNorm statistic trunk.bn.running_mean"}
+
+
+@pytest.mark.parametrize(("spoil", "named"), SPOILT.items())
 def test_a_planted_nan_stops_the_run_at_its_step(spoil, named, tmp_path, monkeypatch, capsys):
     Plant(monkeypatch, 5, spoil)
     assert train(tmp_path / "run") == 3
     said = capsys.readouterr().err
-    assert "pretrain at step 5" in said and named in said and "Traceback" not in said
+    assert "pretrain at step 5" in said and f"the {named}" in said and "Traceback" not in said
     assert "--resume --pretrain-learning-rate 5e-5" in said
     assert (tmp_path / "run/checkpoints/pretrain_00000004.checkpoint").exists()
     assert not (tmp_path / "run/checkpoints/pretrain_00000006.checkpoint").exists()

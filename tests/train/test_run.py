@@ -68,8 +68,6 @@ def test_the_journal_tells_losses_speed_and_health(undisturbed):
     assert start["data"]["pictures"] == 4 and start["versions"]["torch"]
     assert journal(undisturbed, "end")[-1]["state"] == "done"
 
-
-def test_a_generator_describes_itself(undisturbed):
     made = weights.read(undisturbed / "srgan.safetensors")
     assert made.config.blocks == 1 and made.metadata["phase"] == "adversarial" and made.metadata["step"] == "4"
     assert json.loads(made.metadata["settings"])["seed"] == 0 and "psnr_y" in json.loads(made.metadata["scores"])
@@ -117,9 +115,8 @@ def test_a_resumed_run_ends_in_the_same_bits(undisturbed, tmp_path, monkeypatch,
 def test_a_signal_saves_and_says_how_to_resume(tmp_path, number, code):
     words = [word for word in SMALL if word != "--quiet"]
     command = [sys.executable, "-m", "srgan", *words, "--pretrain-steps", "100000", "--output", "run"]
-    inherited = signal.signal(
-        number, signal.SIG_DFL
-    )  # a run started by nohup ignores SIGHUP, and so would its children
+    # A run started by nohup ignores SIGHUP, and so would its children.
+    inherited = signal.signal(number, signal.SIG_DFL)
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     signal.signal(number, inherited)
     lines = tmp_path / "run" / "journal.jsonl"
@@ -272,14 +269,11 @@ def test_names_that_are_not_utf8(tmp_path):
     assert train(run, *words, "--resume") == 0
 
 
-def test_resume_refuses_a_folder_with_other_files(tmp_path, capsys):
+def test_folders_of_other_files_and_of_another_run_are_refused(tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").write_bytes(b"not a run")
     assert train(tmp_path / "photos", "--resume") == 2
     assert "no run to resume" in capsys.readouterr().err
-
-
-def test_two_runs_cannot_share_a_folder(tmp_path, capsys):
     (tmp_path / "run").mkdir()
     with RunFolder(tmp_path / "run").lock():
         assert train(tmp_path / "run") == 2
@@ -298,6 +292,7 @@ def test_adversarial_alone_from_a_file(undisturbed, tmp_path):
         (["--phase", "adversarial"], "--init"),
         (["--init", "other.safetensors"], "blocks=2"),
         (["--recipe", "paper", "--content", "vgg54"], "srgan data fetch vgg19"),
+        (["--content", "vgg54", "--discriminator", "features"], "features needs VGG19's weights"),
     ],
 )
 def test_what_a_run_cannot_start_from_is_named(words, sentence, tmp_path, capsys):

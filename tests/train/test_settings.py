@@ -22,17 +22,11 @@ def test_a_settings_file_of_the_first_edition_loads():
     assert settings == config.replace(recipes.best(), seed=7, texture_weight=0.2)
 
 
-def test_a_run_of_an_earlier_version_downloads_nothing_when_resumed(tmp_path):
-    (tmp_path / "settings.yaml").write_text("fetch: true\nevaluate: true\nseed: 3\n")
-    command = parse_command(["--output", str(tmp_path), "--resume"])
-    assert (command.run.seed, command.pipeline) == (3, Pipeline())
-
-
-def test_what_a_run_of_an_earlier_version_lacks_has_its_default(tmp_path):
-    """As in `changed`, which compares a checkpoint's settings."""
-    (tmp_path / "settings.yaml").write_text("recipe: best\nseed: 3\n")
+def test_a_run_of_an_earlier_version_downloads_nothing_and_has_defaults_when_resumed(tmp_path):
+    """Defaults of the settings, as in `changed`, which compares a checkpoint's, and not those of the recipe."""
+    (tmp_path / "settings.yaml").write_text("fetch: true\nevaluate: true\nrecipe: best\nseed: 3\n")
     command = parse_command(["--output", str(tmp_path), "--resume", "--recipe", "best"])
-    assert command.networks == TrainSettings().networks and command.run.seed == 3
+    assert (command.run.seed, command.pipeline, command.networks) == (3, Pipeline(), TrainSettings().networks)
 
 
 @pytest.mark.parametrize(("recipe", "report"), [("quick", True), ("div2k", False)])

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from srgan.model import losses
 from srgan.model.config import GeneratorConfig
-from srgan.model.discriminator import FEATURE_SCALES, Discriminator, FeatureDiscriminator
-from srgan.model.generator import Generator, init_weights
+from srgan.model.discriminator import FEATURE_SCALES, FeatureDiscriminator
+from srgan.model.generator import Generator
 from srgan.model.vgg import VGG19
 from srgan.train import steps
 from srgan.train.settings import LossWeights
@@ -142,36 +142,6 @@ def test_sixteen_steps_shift_by_all_16_offsets_and_repeat_the_edges():
         assert len(ways) == 16
 
 
-def repeating(gradient: Tensor) -> float:
-    """Strength of what is the same in every 4x4 pixels, away from the edges."""
-    inner = gradient[..., 8:-8, 8:-8]
-    n, c, height, width = inner.shape
-    places = inner.reshape(n, c, height // 4, 4, width // 4, 4).mean((0, 2, 4))
-    return float((places - places.mean((1, 2), keepdim=True)).norm())
-
-
-def test_the_mean_gradient_of_16_shifts_has_no_grid():
-    torch.manual_seed(0)
-    discriminator = Discriminator(crop=64, width=8)
-    init_weights(discriminator, seed=0)
-    images = torch.nn.functional.interpolate(torch.rand(4, 3, 16, 16), scale_factor=4, mode="bilinear") * 2 - 1
-    shift = Shift(64, CPU)
-
-    def gradient() -> Tensor:
-        x = images.clone().requires_grad_()
-        losses.adversarial(discriminator(shift(x))).backward()
-        assert x.grad is not None
-        return x.grad
-
-    shift.set_step(2)  # where nothing is moved
-    plain = gradient()
-    mean = torch.zeros_like(plain)
-    for step in range(16):
-        shift.set_step(step)
-        mean += gradient() / 16
-    assert repeating(plain) > 5 * repeating(mean)
-
-
 def test_sr_and_hr_shift_alike_and_for_the_discriminator_alone():
     seen: list[Tensor] = []
 
@@ -217,12 +187,6 @@ def test_a_resumed_run_keeps_shifting(vgg_file, tmp_path, capsys):
     capsys.readouterr()
     assert train(halves, *again, "--discriminator", "figure4") == 2
     assert "have another discriminator" in capsys.readouterr().err
-
-
-def test_the_discriminator_on_features_needs_vgg19(tmp_path, capsys):
-    assert train(tmp_path / "run", "--content", "vgg54", "--discriminator", "features") == 2
-    error = capsys.readouterr().err
-    assert "VGG19" in error and "srgan data fetch vgg19" in error
 
 
 def test_discriminator_rate_is_a_factor(vgg_file, tmp_path):

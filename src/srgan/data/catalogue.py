@@ -62,6 +62,10 @@ _SELFEXSR = "https://raw.githubusercontent.com/jbhuang0604/SelfExSR/master/data"
 _BENCHMARK = "https://cv.snu.ac.kr/research/EDSR/benchmark.tar"
 _BENCHMARK_DIGEST = "sha256:80c21c333bbf6ceb5308b7243761f8284478274413a97b96f1d63e9045fd93e8"
 _VGG19 = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
+_VGG19_HOSTS = (
+    "https://github.com/fchollet/deep-learning-models/releases/download/v0.1",
+    "https://storage.googleapis.com/tensorflow/keras-applications/vgg19",
+)
 _NIQE = "basicsr/metrics/niqe_pris_params.npz"
 
 
@@ -77,6 +81,14 @@ def _div2k_file(folder: str, length: int, sha256: str, images: int) -> RemoteFil
         images=images,
         unpacked=length,
     )
+
+
+_VGG19_FILE = RemoteFile(
+    name=f"vgg19/{_VGG19}",
+    urls=tuple(f"{host}/{_VGG19}" for host in _VGG19_HOSTS),
+    length=80_134_624,
+    digest="md5:253f8cb515780f3b799900260a226db6",
+)
 
 
 def _test_set(name: str, edsr_name: str, images: int, unpacked: int) -> Dataset:
@@ -110,19 +122,7 @@ CATALOGUE: Mapping[str, Dataset] = {
         title="VGG19",
         layout="vgg19",
         licence="CC BY 4.0 (Simonyan and Zisserman 2014)",
-        sources=(
-            (
-                RemoteFile(
-                    name=f"vgg19/{_VGG19}",
-                    urls=(
-                        f"https://github.com/fchollet/deep-learning-models/releases/download/v0.1/{_VGG19}",
-                        f"https://storage.googleapis.com/tensorflow/keras-applications/vgg19/{_VGG19}",
-                    ),
-                    length=80_134_624,
-                    digest="md5:253f8cb515780f3b799900260a226db6",
-                ),
-            ),
-        ),
+        sources=((_VGG19_FILE,),),
     ),
     "niqe": Dataset(
         title="NIQE's pristine model",
