@@ -57,10 +57,9 @@ class ImageFiles:
         A damaged image is left out: the crop is one of the next image. Raises DataError where a file is gone or has
         another size than at the start, and where all images are damaged.
         """
-        for position in itertools.chain(range(index, len(self.pairs)), range(index)):
+        order = itertools.chain(range(index, len(self.pairs)), range(index))
+        for position in itertools.filterfalse(self.damaged.__contains__, order):
             pair, height, width = self.pairs[position], int(self.heights[position]), int(self.widths[position])
-            if position in self.damaged:
-                continue
             try:
                 hr = resize.cropped(files.read_rgb8(pair.hr))
                 lr = files.read_rgb8(pair.lr) if pair.lr else None

@@ -63,10 +63,11 @@ def pair_folders(folders: PairFolders) -> Pairing:
     """
     hrs = {path: path.relative_to(folders.hr) for path in find_images(folders.hr)}
     if folders.lr is None:
-        places = {_place(path) for path in hrs if not _is_lr(path)}
-        lr_of = {_place(path): path for path in hrs if _is_lr(path) and _place(path) in places}
-        used = [(path, name.as_posix()) for path, name in hrs.items() if not (_is_lr(path) and _place(path) in lr_of)]
-        return Pairing(pairs=[Pair(name=name, hr=path, lr=lr_of.get(_place(path))) for path, name in used])
+        places = {path: _place(path) for path in hrs}
+        of_hrs = {place for place, is_lr in places.values() if not is_lr}
+        lrs_beside = {place: path for path, (place, is_lr) in places.items() if is_lr and place in of_hrs}
+        used = [(path, place) for path, (place, is_lr) in places.items() if not (is_lr and place in of_hrs)]
+        return Pairing(pairs=[Pair(name=hrs[p].as_posix(), hr=p, lr=lrs_beside.get(place)) for p, place in used])
     lrs = [(_stem(path.relative_to(folders.lr)), path) for path in find_images(folders.lr)]
     pairing = pair_by_name([(_stem(name), path) for path, name in hrs.items()], lrs, folders.lr)
     return replace(pairing, pairs=[replace(pair, name=hrs[pair.hr].as_posix()) for pair in pairing.pairs])
@@ -177,15 +178,10 @@ def _marked(stem: str) -> re.Match[str] | None:
     return _MARKED.fullmatch(stem) or _MARKED_BEFORE.fullmatch(stem)
 
 
-def _is_lr(path: Path) -> bool:
+def _place(path: Path) -> tuple[Path, bool]:
+    """The path without a suffix and a mark HR, GT or LR, and whether the mark is LR."""
     mark = _marked(path.stem)
-    return mark is not None and mark["kind"].upper() == "LR"
-
-
-def _place(path: Path) -> Path:
-    """The path without a suffix and a mark HR, GT or LR: that of an HR and of the LR beside it."""
-    mark = _marked(path.stem)
-    return path.with_name(_nfc(mark["name"] if mark else path.stem))
+    return path.with_name(_nfc(mark["name"] if mark else path.stem)), mark is not None and mark["kind"].upper() == "LR"
 
 
 def _nfc(name: str) -> str:

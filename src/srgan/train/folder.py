@@ -60,8 +60,7 @@ class RunFolder:
 
         The adversarial phase follows a pretraining in the same folder.
         """
-        journal = self.root / "journal.jsonl"
-        started = self.settings.exists() or (journal.exists() and journal.stat().st_size > 0)
+        started = self.settings.exists() or (self.root / "journal.jsonl").exists()
         adversarial = [*self.root.rglob("srgan*.safetensors"), *self.checkpoints.glob("adversarial_*")]
         follows = phase == "adversarial" and self.best("pretrain").exists() and not adversarial
         if self.has_run() and not (started and (resume or follows)):

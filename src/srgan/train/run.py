@@ -7,7 +7,6 @@ import logging
 import signal
 from dataclasses import dataclass
 from types import FrameType
-from typing import Self
 
 import torch
 
@@ -53,7 +52,7 @@ def train(settings: TrainSettings) -> int:
     """
     with contextlib.ExitStack() as stack:
         job, checkpoint = _prepare(settings, stack)
-        stop = stack.enter_context(StopSignal(job.ranks))
+        stop = StopSignal(job.ranks, stack)
         run, recorder = job.settings.run, job.recorder
         rollbacks = int(checkpoint.metadata["rollbacks"]) if checkpoint is not None else 0
         names = ["pretrain", "adversarial"] if run.phase == "both" else [run.phase]
@@ -229,20 +228,11 @@ def _after_divergence(phase: str, rollbacks: int) -> str:
 class StopSignal:
     """One of STOP_SIGNALS, remembered until the current step is done; a second one stops at once."""
 
-    def __init__(self, ranks: Ranks) -> None:
-        self.ranks = ranks
-        self.number = 0
-        self.before: dict[int, object] = {}
-
-    def __enter__(self) -> Self:
+    def __init__(self, ranks: Ranks, stack: contextlib.ExitStack) -> None:
+        self.ranks, self.number = ranks, 0
         for number in STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
-                self.before[number] = signal.signal(number, self._receive)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+                stack.callback(signal.signal, number, signal.signal(number, self._receive))
 
     def requested(self) -> bool:
         """Whether any rank received a signal; all ranks learn of it at the same step."""
