@@ -58,7 +58,7 @@ def score(sr: Image, hr: Image, *, niqe_model: NiqeModel | None = None) -> Score
         psnr_rgb=psnr(sr, hr),
         ssim_wang=ssim_wang(sr_y, hr_y),
         ssim_daala=ssim_daala(sr_y, hr_y),
-        niqe=_niqe(sr_y, niqe_model),
+        niqe=None if niqe_model is None else niqe(sr_y, niqe_model),
     )
 
 
@@ -173,13 +173,6 @@ def _match_channels(hr: Image, sr: Image) -> Image:
     return np.repeat(sr[..., None], 3, axis=2)
 
 
-def _niqe(y: NDArray[np.float64], model: NiqeModel | None) -> float | None:
-    if model is None or (y.shape[0] // BLOCK) * (y.shape[1] // BLOCK) < 2:
-        return None
-    value = niqe(y, model)
-    return None if math.isnan(value) else value
-
-
 Map = NDArray[np.float64]
 
 BLOCK = 96
@@ -224,24 +217,25 @@ def read_niqe_model(path: Path) -> NiqeModel:
     return NiqeModel(mean=mean.astype(np.float64), covariance=covariance.astype(np.float64))
 
 
-def niqe(y: NDArray[Any], model: NiqeModel) -> float:
-    """NIQE of Y (H, W) in 0..255, rounded to integers here, over its whole 96x96 blocks (two at the least).
+def niqe(y: NDArray[Any], model: NiqeModel) -> float | None:
+    """NIQE of Y (H, W) in 0..255, rounded to integers here, over its whole 96x96 blocks; None for fewer than two, or without texture.
 
     A block without texture has no spread to measure; as in the reference, it counts in the mean alone.
     """
     down, across = y.shape[0] // BLOCK, y.shape[1] // BLOCK
     if down * across < 2:
-        raise ValueError(f"NIQE needs two blocks of {BLOCK} x {BLOCK}, the image is {y.shape}")
+        return None
     full = np.rint(y[: down * BLOCK, : across * BLOCK].astype(np.float64))
     half = _half(full)
     with np.errstate(invalid="ignore", divide="ignore"):
         features = np.hstack([_features(_blocks(_normalised(scale), down, across)) for scale in (full, half)])
     textured = features[~np.isnan(features).any(axis=1)]
     if len(textured) < 2:
-        return math.nan
+        return None
     difference = model.mean - np.nanmean(features, axis=0)
     spread = np.linalg.pinv((model.covariance + np.cov(textured, rowvar=False)) / 2)
-    return float(np.sqrt(difference @ spread @ difference))
+    value = float(np.sqrt(difference @ spread @ difference))
+    return None if math.isnan(value) else value
 
 
 def _normalised(image: Map) -> Map:

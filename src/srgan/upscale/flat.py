@@ -63,19 +63,15 @@ def blend(sr_signed: Nchw, lr_unit: Nchw, weights: FlatMap, box: Box) -> None:
             sr = sr_signed[0][:, *block.relative_to(box).scaled(scale).slices()]
             lr_signed = 2 * lr_unit[0][:, *near.slices()] - 1
             if weights.grey is not None and (weight := weights.grey[near.slices()]).any():
-                _mix(sr, np.add.reduce(sr) / len(sr), _enlarged(weight, scale)[inner])
+                share, mean = _enlarged(weight, scale)[inner], np.add.reduce(sr) / len(sr)
+                sr *= 1 - share
+                sr += mean * share
             if weights.flat is not None and (weight := weights.flat[near.slices()]).any():
                 if weight.all() and (lr_signed == lr_signed[:, :1, :1]).all() and weight.min() == 1:
                     sr[:] = lr_signed[:, :1, :1]
                     continue
-                colour = _enlarged(lr_signed * weight, scale)[:, *inner]
-                _mix(sr, colour, _enlarged(weight, scale)[inner], premultiplied=True)
-
-
-def _mix(sr: Pixels, other: Pixels, weight: Weight, *, premultiplied: bool = False) -> None:
-    """`sr` times (1 - weight) plus `other` times weight, in place."""
-    sr *= 1 - weight
-    sr += other if premultiplied else other * weight
+                sr *= 1 - _enlarged(weight, scale)[inner]
+                sr += _enlarged(lr_signed * weight, scale)[:, *inner]
 
 
 def _enlarged(planes: Pixels, scale: int) -> Pixels:

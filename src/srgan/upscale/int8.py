@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from srgan.errors import WeightsError
 from srgan.fs import atomic_write
 from srgan.model.config import generator_layers
-from srgan.model.weights import Weights, find_model, packaged, sort_metadata
+from srgan.model.weights import Tensors, Weights, find_model, packaged, sort_metadata
 
 FORMAT = "1"
 MAX_PSNR_DROP = 0.05
@@ -29,7 +29,7 @@ class Int8Ranges:
     from the weights.
     """
 
-    tensors: Mapping[str, NDArray[np.float32]]
+    tensors: Tensors
     sha256: str
     """Hash of the weights that they belong to."""
     psnr_drop: float

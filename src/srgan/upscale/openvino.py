@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from srgan.model.config import GeneratorConfig, Layer, generator_layers, trunk_index
-from srgan.model.weights import Weights, fold_batchnorm
+from srgan.model.weights import Tensors, Weights, fold_batchnorm
 from srgan.upscale.engine import Engine, Nchw, OutOfMemory, Part
 from srgan.upscale.int8 import Int8Ranges
 
-Tensors = Mapping[str, NDArray[np.float32]]
 NO_SHAPE_CACHE = {"CPU_RUNTIME_CACHE_CAPACITY": "0"}
 """Keep nothing for input sizes seen before: with 5,000 of them (the default) memory grows by 0.8 MB for each new one."""
 

@@ -110,9 +110,7 @@ class Upscaler:
         "bleed" fills the colours under transparent pixels from their neighbours, "separate" replaces nothing. Raises
         ImageError for other arrays.
         """
-        scale = self._checked_scale(scale)
-        _check_choice("alpha", alpha, get_args(AlphaMode))
-        _check_progress(progress)
+        scale = self._checked_scale(scale, alpha, progress)
         file: Source | None = None
         if isinstance(image, (str, os.PathLike, ImageBytes)):
             file = image if isinstance(image, ImageBytes) else _path("image", image)
@@ -142,12 +140,10 @@ class Upscaler:
         """The image of one file (animations and pages too), `scale` times larger, as another file. Raises ImageError."""
         from srgan.upscale.batch import FileOptions, upscale_file
 
-        scale = self._checked_scale(scale)
-        _check_choice("alpha", alpha, get_args(AlphaMode))
+        scale = self._checked_scale(scale, alpha, progress)
         for name, value in (("overwrite", overwrite), ("provenance", provenance)):
             _check_choice(name, value, (False, True))
         quality = None if quality is None else _whole("quality", quality, most=100)
-        _check_progress(progress)
         options = FileOptions(scale=scale, overwrite=overwrite, provenance=provenance, quality=quality, alpha=alpha)
         upscale_file(self, _path("source", source), _path("target", target), options, progress)
 
@@ -229,8 +225,14 @@ class Upscaler:
         """The named model; or that of a clean image: other mixtures are loaded when an image needs them."""
         self._models: dict[tuple[float, float], _Model] = {}
         self._named = None
-        if self._model is not None:
-            self._named = self._load(_read_weights(self._model), path=_own_file(self._model))
+        if isinstance(self._model, Weights):
+            self._named = self._load(self._model)
+        elif self._model is not None:
+            weights = weights_module.read(self._model if isinstance(self._model, str) else Path(self._model))
+            is_packaged = str(self._model) in weights_module.packaged()
+            self._named = self._load(
+                weights, path=None if is_packaged else weights_module.find_model(Path(self._model))
+            )
         self._first = self._named or self._mixture(
             0.0 if self.restore == "auto" else self.restore,
             AUTO_TEXTURES[0] if self.texture == "auto" else self.texture,
@@ -291,12 +293,15 @@ class Upscaler:
     def _margin(self, scale: int) -> int:
         return 0 if scale == self._config.scale else _MARGIN
 
-    def _checked_scale(self, scale: int) -> int:
+    def _checked_scale(self, scale: int, alpha: AlphaMode = "bleed", progress: OnProgress | None = None) -> int:
         largest = self._config.scale
         if not isinstance(scale, (int, np.integer)) or scale not in range(2, largest + 1):
             raise UsageError(
                 f"{self._first.weights.name} makes images 2 to {largest} times larger, got a scale of {scale!r}."
             )
+        _check_choice("alpha", alpha, get_args(AlphaMode))
+        if progress is not None and not callable(progress):
+            raise UsageError(f"progress is a function of (done, total), got {progress!r}.")
         return int(scale)
 
 
@@ -323,24 +328,6 @@ def _whole(name: str, value: object, least: int = 1, most: float = math.inf) -> 
         kind = f"a whole number from {least}" + (f" to {most}" if most < math.inf else "")
         raise UsageError(f"{name} is {kind}, got {value!r}.")
     return int(value)
-
-
-def _check_progress(progress: object) -> None:
-    if progress is not None and not callable(progress):
-        raise UsageError(f"progress is a function of (done, total), got {progress!r}.")
-
-
-def _read_weights(model: str | os.PathLike[str] | Weights) -> Weights:
-    if isinstance(model, Weights):
-        return model
-    return weights_module.read(model if isinstance(model, str) else Path(model))
-
-
-def _own_file(model: str | os.PathLike[str] | Weights) -> Path | None:
-    """The path of a model that is neither packaged nor in memory."""
-    if isinstance(model, Weights) or str(model) in weights_module.packaged():
-        return None
-    return weights_module.find_model(Path(model))
 
 
 def _read(file: Source) -> tiled.Pixels:
