@@ -226,11 +226,7 @@ def refused() -> Iterator[tuple[str, bytes, str]]:
         yield f"two-images.{name}", data, "several pages or frames"
     yield "text.png", b"This is not an image.", "whatever its name says"
     yield "page.jpg", b"<!DOCTYPE html><html></html>", "whatever its name says"
-    yield (
-        "drawing.png",
-        b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
-        "whatever its name",
-    )
+    yield ("drawing.png", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "whatever its name")
     yield "float.ppm", pillow(Image.fromarray(np.ones((9, 9), np.float32)), "PPM"), "type float"
     yield "cut.jp2", pillow(image, "JPEG2000")[:200], "damaged or unusual JPEG2000"
     yield "cut.png", pillow(image, "BMP")[:40], "damaged or unusual BMP"
@@ -241,11 +237,7 @@ def refused() -> Iterator[tuple[str, bytes, str]]:
         "damaged",
     )
     huge = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
-    yield (
-        "huge-header.png",
-        b"\x89PNG\r\n\x1a\n" + huge + chunk(b"IDAT", zlib.compress(b"\0" * 999)),
-        "the limit is",
-    )
+    yield ("huge-header.png", b"\x89PNG\r\n\x1a\n" + huge + chunk(b"IDAT", zlib.compress(b"\0" * 999)), "the limit is")
     yield "float.tif", tiff(np.ones((9, 9), np.float32)), "type float"
     yield "float-rgb.tif", tiff(np.ones((9, 9, 3), np.float32), photometric="rgb"), "type float"
     yield "double.tif", tiff(np.ones((9, 9))), "channels of 64 bits"
@@ -256,8 +248,4 @@ def refused() -> Iterator[tuple[str, bytes, str]]:
     yield "cut.pcx", pcx[:-1], "its palette is missing"
     yield "signed.tif", tiff(np.ones((9, 9), np.int16)), "type short"
     yield "unsigned32.tif", tiff(np.ones((9, 9), np.uint32)), "type uint"
-    yield (
-        "five.tif",
-        tiff(np.ones((9, 9, 5), np.uint8), photometric="minisblack", planarconfig="contig"),
-        "5 ",
-    )
+    yield ("five.tif", tiff(np.ones((9, 9, 5), np.uint8), photometric="minisblack", planarconfig="contig"), "5 ")

@@ -129,10 +129,7 @@ def test_folders_with_dots(tmp_path, output):
 
 def test_globs(tmp_path):
     touch(tmp_path, "in/a/1.png", "in/b/2.png", "in/b/c/3.png", "in/b/no.txt")
-    assert targets(tmp_path / "in/*/*.png", output=tmp_path / "o") == [
-        f"{tmp_path}/o/a/1.png",
-        f"{tmp_path}/o/b/2.png",
-    ]
+    assert targets(tmp_path / "in/*/*.png", output=tmp_path / "o") == [f"{tmp_path}/o/a/1.png", f"{tmp_path}/o/b/2.png"]
     assert len(targets(tmp_path / "in/**/*.png")) == 3
     with pytest.raises(UsageError, match="no image matches"):
         targets(tmp_path / "in/*.txt")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from srgan import Upscaler
-from srgan.errors import UsageError, WeightsError
+from srgan.errors import WeightsError
 from srgan.model import weights as weights_module
 from srgan.model.config import GeneratorConfig
 from srgan.model.weights import Weights
@@ -68,13 +68,7 @@ def test_best_range_beats_others():
         rounded = np.clip(np.rint((values - ends[0]) / step), 0, 255) * step + ends[0]
         return float(np.mean((rounded - values) ** 2))
 
-    for other in (
-        (values.min(), values.max()),
-        (-values.max(), values.max()),
-        (-0.5, 3.0),
-        (-0.5, 2.0),
-        (-0.3, 4.0),
-    ):
+    for other in ((values.min(), values.max()), (-values.max(), values.max()), (-0.5, 3.0), (-0.5, 2.0), (-0.3, 4.0)):
         assert error((low, high)) <= 1.05 * error((float(other[0]), float(other[1])))
 
 
@@ -130,11 +124,6 @@ def test_other_file_is_refused(model):
     int8.path_beside(model).write_bytes(b"nonsense")
     with pytest.raises(WeightsError, match="cannot be read as int8 ranges"):
         Upscaler(model, precision="int8")
-
-
-def test_int8_needs_ranges(small_file):
-    with pytest.raises(UsageError, match="no int8 ranges"):
-        Upscaler(small_file, precision="int8")
 
 
 def test_tiles_are_exact_in_int8_too(model):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from srgan.errors import UsageError
 from srgan.model.config import GeneratorConfig, multiply_adds, receptive_field
 from srgan.upscale import tile_plan as memory
-from srgan.upscale.tile_plan import BORDER, Box, Grid, bytes_from_text, cheapest_grid, free_memory, plan_tiles, whole
+from srgan.upscale.tile_plan import BORDER, Grid, bytes_from_text, cheapest_grid, free_memory, plan_tiles, whole
 
 sizes = st.integers(1, 400)
 counts = st.integers(1, 9)
@@ -57,30 +57,6 @@ def _tight(grid: Grid, height: int, width: int, halo: int, limit: int) -> bool:
     tallest = min(-(-height // grid.rows) + halo * min(grid.rows - 1, 2), height)
     widest = min(-(-width // grid.columns) + halo * min(grid.columns - 1, 2), width)
     return tallest * widest > limit
-
-
-def test_halo_is_cut_at_the_border():
-    assert Box(0, 10, 5, 5).padded(3, whole(20, 16)) == Box(0, 7, 8, 9)
-
-
-def test_image_that_fits_is_one_tile():
-    assert cheapest_grid(100, 200, 40, 20_000) == Grid(1, 1)
-
-
-def test_no_grid_fits():
-    assert cheapest_grid(1000, 1000, 40, 90 * 90) is None
-
-
-def test_halves():
-    assert Box(2, 3, 5, 9).halves() == (Box(2, 3, 5, 4), Box(2, 7, 5, 5))
-    assert Box(0, 0, 8, 8).halves() == (Box(0, 0, 4, 8), Box(4, 0, 4, 8))
-
-
-@pytest.mark.parametrize("factor", [1, 2, 4])
-def test_coordinates_and_back(factor):
-    box, outer = Box(12, 14, 3, 4), Box(10, 11, 9, 9)
-    assert box.relative_to(outer).absolute_in(outer) == box
-    assert box.relative_to(outer).scaled(factor) == box.scaled(factor).relative_to(outer.scaled(factor))
 
 
 class FakeEngine:
@@ -154,11 +130,8 @@ def test_the_work_of_the_paper_s_generator():
     assert tail == 9 * 64 * 256 * (1 + 4) + 16 * 81 * 64 * 3
 
 
-def test_free_memory_is_plausible():
+def test_control_group_limit_counts(monkeypatch):
     free = free_memory()
     assert free is None or 10**6 < free < 10**14
-
-
-def test_control_group_limit_counts(monkeypatch):
     monkeypatch.setattr(memory, "_control_group", lambda: 12_345)
     assert free_memory() == 12_345

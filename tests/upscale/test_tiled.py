@@ -19,12 +19,7 @@ def engine(small: Weights) -> OpenVinoEngine:
 
 @settings(max_examples=12)
 @given(
-    st.integers(1, 50),
-    st.integers(1, 50),
-    st.integers(1, 3),
-    st.integers(1, 3),
-    st.integers(100, 900),
-    st.booleans(),
+    st.integers(1, 50), st.integers(1, 50), st.integers(1, 3), st.integers(1, 3), st.integers(100, 900), st.booleans()
 )
 def test_tiles_equal_whole(engine, height, width, rows, columns, tail_pixels, ensemble):
     lr_unit = np.random.default_rng(height * width).random((1, 3, height, width), np.float32)
@@ -65,11 +60,3 @@ def test_ensemble_is_mean_of_eight(engine):
             expected += (back[..., ::-1] if mirrored else back) / 8
     ((_, output),) = run_tile_ensemble(engine, lr_unit, whole(12, 19), receptive_field(engine.config), 10_000)
     np.testing.assert_allclose(output, expected, rtol=0, atol=1e-5)
-
-
-def test_margin_of_subtiles(engine):
-    lr_unit = np.random.default_rng(1).random((1, 3, 30, 30), np.float32)
-    expected, bounds = engine.run(lr_unit), whole(30, 30)
-    for subtile, sr in run_tile(engine, lr_unit, bounds, receptive_field(engine.config), 200, margin=2):
-        y, x = subtile.padded(2, bounds).scaled(4).slices()
-        np.testing.assert_allclose(sr, expected[:, :, y, x], rtol=0, atol=1e-5)

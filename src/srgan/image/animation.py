@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pyvips
@@ -69,14 +69,11 @@ class Animation:
                     log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
                 self.plays = compose.plays(file, self._kind)
         else:
-            with self._opened() as image:
+            with pillow.opened(self._source, self._kind, self._limits) as image:
                 self.count = int(image.n_frames)
                 self.plays = int(image.info.get("loop", 1 if self._kind == "WebP" else 0))
         if self.count < 1:
             raise ImageError(f"{name_of(source)} is a damaged {self._kind}: it has no frames.")
-
-    def _opened(self) -> Any:
-        return pillow.opened(self._source, self._kind, self._limits)
 
     def __iter__(self) -> Iterator[Frame]:
         for stored, duration in self._composed():
@@ -90,7 +87,7 @@ class Animation:
         if self._kind in ("GIF", "PNG"):
             yield from compose.composed(self._source, self._kind, self._limits, *self._stored, cut=self._cut)
             return
-        with self._opened() as image:
+        with pillow.opened(self._source, self._kind, self._limits) as image:
             for number in range(self.count):
                 image.seek(number)
                 yield np.asarray(image.convert("RGBA")), float(image.info.get("duration") or 0)

@@ -28,7 +28,7 @@ _XMP_LIMIT = 65_502
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Format:
+class Format:
     name: str
     saver: str
     depth: int = 16
@@ -41,12 +41,12 @@ class _Format:
     quality: int | None = None
 
 
-_PNG = _Format(name="PNG", saver="pngsave")
-_JPEG = _Format(name="JPEG", saver="jpegsave", depth=8, alpha=False, max_side=65_500, quality=95)
-_WEBP = _Format(name="WebP", saver="webpsave", depth=8, grey=False, max_side=16_383, max_pixels=100_000_000, quality=95)
-_TIFF = _Format(name="TIFF", saver="tiffsave")
-_AVIF = _Format(name="AVIF", saver="heifsave", depth=12, grey=False, max_side=16_384, max_pixels=50_000_000, quality=90)
-_GIF = _Format(name="GIF", saver="gifsave", depth=8, grey=False, max_side=65_535, max_pixels=50_000_000)
+_PNG = Format(name="PNG", saver="pngsave")
+_JPEG = Format(name="JPEG", saver="jpegsave", depth=8, alpha=False, max_side=65_500, quality=95)
+_WEBP = Format(name="WebP", saver="webpsave", depth=8, grey=False, max_side=16_383, max_pixels=100_000_000, quality=95)
+_TIFF = Format(name="TIFF", saver="tiffsave")
+_AVIF = Format(name="AVIF", saver="heifsave", depth=12, grey=False, max_side=16_384, max_pixels=50_000_000, quality=90)
+_GIF = Format(name="GIF", saver="gifsave", depth=8, grey=False, max_side=65_535, max_pixels=50_000_000)
 _BY_SUFFIX = {".png": _PNG, ".webp": _WEBP, ".gif": _GIF, ".tif": _TIFF, ".tiff": _TIFF, ".avif": _AVIF}
 _BY_SUFFIX |= dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), _JPEG)
 
@@ -56,7 +56,8 @@ SUFFIX_OF = {name: f".{name}" for name in ("png", "jpg", "webp", "avif", "gif")}
 """Name of a format -> the suffix of a new file."""
 
 
-def _format(target: Path) -> _Format:
+def format_at(target: Path) -> Format:
+    """The format that the file's suffix names. Raises ImageError."""
     try:
         return _BY_SUFFIX[target.suffix.lower()]
     except KeyError:
@@ -65,20 +66,10 @@ def _format(target: Path) -> _Format:
         ) from None
 
 
-def format_name(path: Path) -> str:
-    """The format that the file's suffix names, as `format_of` calls it."""
-    return _format(path).name
-
-
-def holds_alpha(path: str | os.PathLike[str]) -> bool:
-    """Whether the file's format has transparency."""
-    return _format(Path(path)).alpha
-
-
 def check_target(path: str | os.PathLike[str], *, height: int, width: int, alpha: bool) -> None:
     """Raise ImageError when the file's format cannot hold such an image, or there is no folder for it."""
     target = Path(path)
-    form = _format(target)
+    form = format_at(target)
     if alpha and not form.alpha:
         raise ImageError(
             f"{printable(target)}: the image has transparency, {form.name} has none. Write PNG, WebP, TIFF or AVIF."
@@ -99,7 +90,7 @@ def write_error(target: Path, error: Exception) -> ImageError:
 
 def depth_warning(path: str | os.PathLike[str], dtype: Any) -> str | None:
     """A sentence for the user where the file's format keeps fewer bits than an array of `dtype` has."""
-    form = _format(Path(path))
+    form = format_at(Path(path))
     if np.dtype(dtype) == np.uint16 and form.depth < 16:
         return f"{form.name} keeps {form.depth} of 16 bits: the values are rounded. PNG and TIFF keep all."
     return None
@@ -107,7 +98,7 @@ def depth_warning(path: str | os.PathLike[str], dtype: Any) -> str | None:
 
 def fit_metadata(target: Path, metadata: Metadata) -> Metadata:
     """The metadata that the file's format can hold; a warning names the rest."""
-    form = _format(target)
+    form = format_at(target)
     unsupported = {
         "icc": ("ICC profile", form is _GIF),
         "exif": ("EXIF", form is _GIF or (form is not _TIFF and len(metadata.exif or b"") > _EXIF_LIMIT)),
@@ -160,7 +151,7 @@ def encode(
     The same image, metadata, provenance and options give the same bytes. Raises ImageError.
     """
     set_up_libvips()
-    form = _format(name)
+    form = format_at(name)
     check_target(name, height=image.height, width=image.width, alpha=image.bands in (2, 4))
     options = _options(form, image, quality, lossless, name)
     xmp = with_provenance(metadata.xmp, provenance) if provenance else metadata.xmp
@@ -180,7 +171,7 @@ def encode(
         raise write_error(name, error) from None
 
 
-def _options(form: _Format, image: Any, quality: int | None, lossless: bool, target: Path) -> dict[str, Any]:
+def _options(form: Format, image: Any, quality: int | None, lossless: bool, target: Path) -> dict[str, Any]:
     """The saver's options."""
     if quality is not None and not 1 <= quality <= 100:
         raise ImageError(f"{printable(target)}: quality is {quality}; it goes from 1 to 100.")
@@ -209,7 +200,7 @@ def _interpreted(image: Any) -> Any:
     return image.copy(interpretation=colour if image.bands >= 3 else grey)
 
 
-def _to_format_depth(image: Any, form: _Format) -> Any:
+def _to_format_depth(image: Any, form: Format) -> Any:
     """The image in the depth and the channels that the format has; a grey profile stays with grey alone."""
     icc = field(image, "icc-profile-data")
     if image.bands < 3 and not form.grey and icc is not None and icc[16:20] == b"GRAY":

@@ -68,7 +68,8 @@ def size(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS, readabl
     """
     source = _source(path)
     if decode.is_fallback(kind := format_of(source)):
-        return pillow.size(source, kind, limits)
+        with pillow.opened(source, kind, limits) as image:
+            return int(image.size[1]), int(image.size[0])
     image = decode.open_image(
         source, limits, decode.only_page(source, limits) if readable else decode.pages(source, limits)[0]
     )

@@ -20,7 +20,7 @@ from srgan.image.colour import srgb_from_lab
 from srgan.image.source import Limits, Source, boxes, colour_boxes, name_of, open_bytes, reason
 
 if TYPE_CHECKING:
-    from PIL import Image
+    pass
 
 log = logging.getLogger("srgan")
 
@@ -40,7 +40,7 @@ def opened(source: Source, kind: str, limits: Limits) -> Iterator[Any]:
     """
     try:
         with open_bytes(source) as file:
-            image = _heif(file.read()) if kind == "HEIC" else _open(file, kind)
+            image = _open(file, kind)
             limits.check(source, image.size[1], image.size[0])
             yield image
     except ImageError:
@@ -49,8 +49,12 @@ def opened(source: Source, kind: str, limits: Limits) -> Iterator[Any]:
         raise ImageError(f"{name_of(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
 
 
-def _open(file: BinaryIO, kind: str) -> Image.Image:
+def _open(file: BinaryIO, kind: str) -> Any:
     """As `Image.open`, with one decoder and without Pillow's own limit of pixels: the caller checks ours."""
+    if kind == "HEIC":
+        import pi_heif  # type: ignore[import-untyped]
+
+        return pi_heif.open_heif(file.read(), convert_hdr_to_8bit=False)  # the primary image's size, mode and pixels
     from PIL import Image
 
     names = {"JPEG2000": "Jpeg2K", "WebP": "WebP"}
@@ -61,18 +65,6 @@ def _open(file: BinaryIO, kind: str) -> Image.Image:
         data[20] |= 0x10
         file = io.BytesIO(data)
     return factory(file, "")
-
-
-def _heif(data: bytes) -> Any:
-    import pi_heif  # type: ignore[import-untyped]
-
-    return pi_heif.open_heif(data, convert_hdr_to_8bit=False)  # with the primary image's size, mode and pixels
-
-
-def size(source: Source, kind: str, limits: Limits) -> tuple[int, int]:
-    """(height, width), from the header."""
-    with opened(source, kind, limits) as image:
-        return int(image.size[1]), int(image.size[0])
 
 
 def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0) -> Any:

@@ -159,7 +159,12 @@ def _main_directory(stream: BinaryIO, page: int = 0) -> Directories:
     """The directory of a page. Raises ValueError, KeyError or struct.error when there is none."""
     layout = _LAYOUTS[_read_exactly(stream, 0, 4)]
     _, offset = next(itertools.islice(_chain(stream), page, None), (0, 0))
-    return _read_directories(stream, layout, offset)
+    main, inner = _read_entries(stream, layout, offset), {}
+    for tag, kind, count, value in main:
+        if tag in (_EXIF, _GPS) and kind in (4, 13, 16, 18) and count == 1:
+            entries = _read_entries(stream, layout, int.from_bytes(value, "little"))
+            inner[tag] = [entry for entry in entries if entry[0] not in _DROPPED]
+    return [entry for entry in main if entry[0] not in (_EXIF, _GPS)], inner
 
 
 def _descriptive(stream: BinaryIO, page: int = 0) -> Directories | None:
@@ -172,16 +177,6 @@ def _descriptive(stream: BinaryIO, page: int = 0) -> Directories | None:
     if not inner and all(entry[0] in _RESOLUTION for entry in kept):
         return None
     return kept, inner
-
-
-def _read_directories(stream: BinaryIO, layout: Layout, offset: int) -> Directories:
-    main = _read_entries(stream, layout, offset)
-    inner = {}
-    for tag, kind, count, value in main:
-        if tag in (_EXIF, _GPS) and kind in (4, 13, 16, 18) and count == 1:
-            entries = _read_entries(stream, layout, int.from_bytes(value, "little"))
-            inner[tag] = [entry for entry in entries if entry[0] not in _DROPPED]
-    return [entry for entry in main if entry[0] not in (_EXIF, _GPS)], inner
 
 
 def _read_entries(stream: BinaryIO, layout: Layout, offset: int) -> list[Entry]:

@@ -16,7 +16,7 @@ from srgan.fs import atomic_path, printable
 from srgan.image import animation
 from srgan.image.alpha import AlphaMode
 from srgan.image.decode import is_animated, is_lossless, pages
-from srgan.image.encode import check_target, depth_warning, fit_metadata, format_name, holds_alpha, write_error
+from srgan.image.encode import check_target, depth_warning, fit_metadata, format_at, write_error
 from srgan.image.source import DEFAULT_LIMITS, Source, format_of, name_of
 from srgan.image.stream import ImageReader, ImageWriter
 from srgan.progress import OnProgress
@@ -115,7 +115,7 @@ class FileTask:
         self._reader = reader = self._files.enter_context(
             ImageReader(self.source, scratch=self.target.parent, page=self._pages[0], bleed=bleed)
         )
-        if not holds_alpha(self.target):
+        if not format_at(self.target).alpha:
             reader.drop_opaque_alpha()
         height, width = scale * reader.height, scale * reader.width
         writer = ImageWriter(
@@ -142,7 +142,7 @@ class FileTask:
         """As the options say; else as the source, where it has the target's format or is an animation."""
         if self.options.lossless or self.options.quality is not None:
             return self.options.lossless
-        same = format_of(self.source) == format_name(self.target) or self._animation is not None
+        same = format_of(self.source) == format_at(self.target).name or self._animation is not None
         return same and is_lossless(self.source)
 
     def compute(self, upscaler: Upscaler, progress: OnProgress | None = None) -> dict[str, str]:

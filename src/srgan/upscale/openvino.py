@@ -63,12 +63,7 @@ class OpenVinoEngine(Engine):
         for index, node in enumerate(model.get_ordered_ops()):
             node.friendly_name = f"{node.get_type_name()}_{index}"
         model.output(0).tensor.set_names({"output"})
-        settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "PERFORMANCE_HINT": "LATENCY",
-            **NO_SHAPE_CACHE,
-            **self._threads,
-        }
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", **NO_SHAPE_CACHE, **self._threads}
         if self._cache and (folder := cache_folder()):
             settings["CACHE_DIR"] = str(folder)
         return core().compile_model(model, "CPU", settings)
