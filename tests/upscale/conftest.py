@@ -1,5 +1,6 @@
 """Generators small enough to be quick, with every kind of layer."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,13 @@ SMALL = GeneratorConfig(blocks=1, width=8)
 def small() -> Weights:
     """One block of width 8: reaches 10 pixels."""
     return random_weights(SMALL, seed=3)
+
+
+@pytest.fixture(scope="session")
+def loud(small: Weights) -> Weights:
+    """Its activations exceed fp16, not fp32."""
+    head = {"head.conv.weight": small.tensors["head.conv.weight"] * np.float32(1e6)}
+    return dataclasses.replace(small, tensors={**small.tensors, **head})
 
 
 @pytest.fixture(scope="session")

@@ -153,11 +153,6 @@ def test_two_images_never_become_one_file(tmp_path):
     assert not inputs.tasks and len(inputs.failures) == 1
 
 
-def test_empty_folder_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="holds no image"):
-        targets(tmp_path)
-
-
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_shards_split_without_loss_or_overlap(count):
     names = [Path(f"folder/{index}.png") for index in range(200)]

@@ -55,9 +55,7 @@ def local_range(alpha: NDArray[Any], factor: int) -> tuple[NDArray[Any], NDArray
     """Smallest and largest of each pixel's 3 x 3 neighbours, (h, w) -> two arrays (factor*h, factor*w)."""
     padded = np.pad(alpha, 1, mode="edge")
     shifted = [padded[i : i + alpha.shape[0], j : j + alpha.shape[1]] for i in range(3) for j in range(3)]
-    low, high = np.minimum.reduce(shifted), np.maximum.reduce(shifted)
-    return _repeated(low, factor), _repeated(high, factor)
-
-
-def _repeated(values: NDArray[Any], factor: int) -> NDArray[Any]:
-    return values.repeat(factor, axis=0).repeat(factor, axis=1)
+    low, high = (
+        extreme.reduce(shifted).repeat(factor, axis=0).repeat(factor, axis=1) for extreme in (np.minimum, np.maximum)
+    )
+    return low, high

@@ -1,6 +1,5 @@
 """MATLAB's antialiased bicubic (imresize, a = -0.5), which made the LR images of the x4 test sets."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -69,7 +68,8 @@ def _resize_rows(image: Image, outputs: int) -> Image:
     working = _working_type(image.dtype, weights)
     factors: Image = weights.astype(working).reshape(*weights.shape, *[1] * (image.ndim - 1))
     result = np.empty((outputs, *image.shape[1:]), image.dtype)
-    for block in _blocks(outputs, result[0].size):
+    step = max(BLOCK // result[0].size, 1)
+    for block in (slice(start, start + step) for start in range(0, outputs, step)):
         total: Image = np.zeros(result[block].shape, working)
         for tap in range(sources.shape[1]):
             total += image[sources[block, tap]] * factors[block, tap]
@@ -77,11 +77,6 @@ def _resize_rows(image: Image, outputs: int) -> Image:
             total = np.floor(total + working(0.5)).clip(0, np.iinfo(image.dtype).max)
         result[block] = total
     return result
-
-
-def _blocks(rows: int, row_size: int) -> Iterator[slice]:
-    step = max(BLOCK // row_size, 1)
-    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 def _working_type(pixels: np.dtype[Any], weights: NDArray[np.float64]) -> type[np.float32] | type[np.float64]:

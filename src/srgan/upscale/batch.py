@@ -62,7 +62,7 @@ class FileTask:
         self._provenance: dict[str, str] | None = None
 
     def open(self) -> Self:
-        """Decode the input and check that the output can be written. Raises ImageError, UsageError."""
+        """Decode the input and check that the output can be written; `close` follows in any case. Raises ImageError, UsageError."""
         try:
             exists = self.target.exists()
         except OSError as error:  # a name that is too long
@@ -72,17 +72,20 @@ class FileTask:
                 raise ImageError(f"{printable(self.target)} exists; the option overwrite replaces it.")
             if isinstance(self.source, Path) and self.source.exists() and self.target.samefile(self.source):
                 raise UsageError(f"{printable(self.target)} is the input itself; give the result another name.")
-        try:
-            self._pages = pages(self.source, DEFAULT_LIMITS)
-            if is_animated(self.source, DEFAULT_LIMITS):
-                self._open_animation()
-            elif len(self._pages) > 1:
-                self._open_pages()
-            else:
-                self._open_single()
-        except BaseException:
-            self.close()
-            raise
+        self._pages = pages(self.source, DEFAULT_LIMITS)
+        if is_animated(self.source, DEFAULT_LIMITS):
+            self._open_animation()
+        elif len(self._pages) > 1:
+            if self.target.suffix.lower() not in (".tif", ".tiff"):
+                raise ImageError(
+                    f"{name_of(self.source)} has {len(self._pages)} pages, which {printable(self.target)} cannot hold. "
+                    "Write TIFF."
+                )
+        else:
+            self._open_single()
+            return self
+        self._several = self.target.with_name(f".{secrets.token_hex(6)}.tmp")
+        self._files.callback(self._several.unlink, missing_ok=True)
         return self
 
     def _open_animation(self) -> None:
@@ -95,20 +98,6 @@ class FileTask:
         height, width = self.options.scale * frames.height, self.options.scale * frames.width
         check_target(self.target, height=height, width=width, alpha=True)
         self._announce(frames.count, height, width, 4)
-        self._several = self._temporary_file()
-
-    def _open_pages(self) -> None:
-        if self.target.suffix.lower() not in (".tif", ".tiff"):
-            raise ImageError(
-                f"{name_of(self.source)} has {len(self._pages)} pages, which {printable(self.target)} cannot hold. "
-                "Write TIFF."
-            )
-        self._several = self._temporary_file()
-
-    def _temporary_file(self) -> Path:
-        path = self.target.with_name(f".{secrets.token_hex(6)}.tmp")
-        self._files.callback(path.unlink, missing_ok=True)
-        return path
 
     def _open_single(self) -> None:
         scale, bleed = self.options.scale, self.options.alpha == "bleed"
@@ -212,9 +201,9 @@ def upscale_file(
     upscaler: Upscaler, source: Source, target: Path, options: FileOptions, progress: OnProgress | None = None
 ) -> dict[str, str]:
     """All three steps of one file; returns the provenance. Raises ImageError, UsageError."""
-    task = FileTask(source, target, options).open()
+    task = FileTask(source, target, options)
     try:
-        provenance = task.compute(upscaler, progress)
+        provenance = task.open().compute(upscaler, progress)
         task.finish()
         return provenance
     finally:

@@ -59,7 +59,15 @@ def ranges_for(weights: Weights, beside: Path | None = None) -> Int8Ranges | Non
             f"{path_beside(path)} was made from other weights than {weights.name} "
             f"({ranges.sha256[:12]}, not {weights.sha256[:12]}); make it again, or use precision fp32."
         )
-    _check(ranges, weights, path_beside(path))
+    # Every tensor belongs to a convolution, has its shape, and is finite.
+    convolutions = {layer.name for layer in generator_layers(weights.config) if layer.kind == "conv"}
+    for name, tensor in ranges.tensors.items():
+        layer, _, part = name.rpartition(".")
+        fits = layer in convolutions and part == "input" and tensor.shape == (2,) and tensor.dtype == np.float32
+        if not fits or not np.isfinite(tensor).all() or not tensor[0] < tensor[1]:
+            raise WeightsError(
+                f"{path_beside(path)}: the tensor {name} does not fit its generator; the file is damaged."
+            )
     return ranges
 
 
@@ -113,13 +121,3 @@ def write(path: Path, ranges: Int8Ranges) -> None:
     }
     tensors = {name: np.ascontiguousarray(ranges.tensors[name], np.float32) for name in sorted(ranges.tensors)}
     atomic_write(path, sort_metadata(safetensors.numpy.save(tensors, metadata=metadata)))
-
-
-def _check(ranges: Int8Ranges, weights: Weights, path: Path) -> None:
-    """Every tensor belongs to a convolution, has its shape, and is finite."""
-    convolutions = {layer.name for layer in generator_layers(weights.config) if layer.kind == "conv"}
-    for name, tensor in ranges.tensors.items():
-        layer, _, part = name.rpartition(".")
-        fits = layer in convolutions and part == "input" and tensor.shape == (2,) and tensor.dtype == np.float32
-        if not fits or not np.isfinite(tensor).all() or not tensor[0] < tensor[1]:
-            raise WeightsError(f"{path}: the tensor {name} does not fit its generator; the file is damaged.")

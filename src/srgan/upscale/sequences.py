@@ -11,7 +11,7 @@ import numpy as np
 from srgan.errors import ImageError
 from srgan.fs import printable
 from srgan.image.animation import Animation, AnimationWriter, Frame
-from srgan.image.source import name_of
+from srgan.image.source import Source, name_of
 from srgan.image.stream import ImageReader, ImageWriter
 from srgan.image.tiff_tags import append_page
 from srgan.progress import OnProgress
@@ -19,7 +19,6 @@ from srgan.upscale.strength import Strength
 from srgan.upscale.tiled import ArrayRegions, write_to_array
 
 if TYPE_CHECKING:
-    from srgan.image.source import Source
     from srgan.upscale.batch import FileOptions
     from srgan.upscale.upscaler import Upscaler
 
@@ -87,7 +86,13 @@ def upscale_pages(
     common: dict[str, str] = {}
     page_file = target.with_suffix(".page.tmp")
     for number, page in enumerate(pages):
-        with _open_page(source, page, scratch=target.parent, bleed=options.alpha == "bleed") as reader:
+        try:
+            opened = ImageReader(source, scratch=target.parent, page=page, bleed=options.alpha == "bleed")
+        except ImageError as error:
+            if not str(error).startswith(name_of(source)):  # about the scratch folder
+                raise
+            raise ImageError(f"page {page + 1} of {error}") from None
+        with opened as reader:
             size = options.scale * reader.height, options.scale * reader.width
             with ImageWriter(
                 page_file if number else target,
@@ -115,12 +120,3 @@ def upscale_pages(
             finally:
                 page_file.unlink()
     return common
-
-
-def _open_page(source: Source, page: int, *, scratch: Path, bleed: bool) -> ImageReader:
-    try:
-        return ImageReader(source, scratch=scratch, page=page, bleed=bleed)
-    except ImageError as error:
-        if not str(error).startswith(name_of(source)):  # about the scratch folder
-            raise
-        raise ImageError(f"page {page + 1} of {error}") from None
