@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from srgan.errors import DataError, SrganError
-from srgan.fs import FileLock, atomic_path, atomic_write, atomic_write_all, check_free_space, may_replace, printable
+from srgan.fs import atomic_path, atomic_write, atomic_write_all, check_free_space, file_lock, may_replace, printable
 
 HOLD = """
 import sys, pathlib
-from srgan.fs import FileLock
-with FileLock(pathlib.Path(sys.argv[1])):
+from srgan.fs import file_lock
+with file_lock(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -91,11 +91,11 @@ def test_lock_held_by_another_process(tmp_path):
         [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout and holder.stdout.readline() == "held\n"
-    with pytest.raises(DataError, match=r"^in use\.$"), FileLock(lock, busy="in use.", error=DataError):
+    with pytest.raises(DataError, match=r"^in use\.$"), file_lock(lock, busy="in use.", error=DataError):
         pass
     holder.kill()  # the lock goes with its process
     holder.wait()
-    with FileLock(lock, busy="in use."):
+    with file_lock(lock, busy="in use."):
         pass
 
 
@@ -105,7 +105,7 @@ def test_disk_without_locks_gives_one_warning(number, tmp_path, monkeypatch, cap
         raise OSError(number, "no locks here")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with FileLock(tmp_path / "lock", busy="in use."):
+    with file_lock(tmp_path / "lock", busy="in use."):
         pass
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "has no file locks" in caplog.text
@@ -114,7 +114,7 @@ def test_disk_without_locks_gives_one_warning(number, tmp_path, monkeypatch, cap
 def test_lock_in_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", Path("/proc")):
-        with pytest.raises(SrganError, match="cannot be written"), FileLock(folder / "lock"):
+        with pytest.raises(SrganError, match="cannot be written"), file_lock(folder / "lock"):
             pass
 
 

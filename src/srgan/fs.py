@@ -9,8 +9,6 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 from srgan.errors import SrganError
 
@@ -151,35 +149,27 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.2f} MB"
 
 
-class FileLock:
-    """A lock on `path` between processes, as a context manager; it ends with the process.
+@contextlib.contextmanager
+def file_lock(path: Path, *, busy: str | None = None, error: type[SrganError] = SrganError) -> Iterator[None]:
+    """Hold a lock on `path` between processes within the block; it ends with the process.
 
     With `busy`, a lock held elsewhere raises `error` with that sentence; without, the lock is waited for.
     A file that cannot be made raises `error`. A filesystem without locks gives a warning and no lock.
     """
+    import filelock
 
-    def __init__(self, path: Path, *, busy: str | None = None, error: type[SrganError] = SrganError) -> None:
-        self._path, self._busy, self._error = path, busy, error
-        self._lock: Any = None
-
-    def __enter__(self) -> Self:
-        import filelock
-
-        self._lock = filelock.FileLock(self._path, blocking=self._busy is None, fallback_to_soft=False)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o666))  # filelock tries for ever where it cannot
-            self._lock.acquire()
-        except filelock.Timeout:
-            raise self._error(str(self._busy)) from None
-        except OSError as fault:
-            if fault.errno not in _NO_LOCKS:
-                reason = fault.strerror or fault
-                raise self._error(f"{printable(self._path.parent)} cannot be written: {reason}.") from fault
-            log.warning(f"{printable(self._path.parent)} has no file locks; start only one process that writes there.")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release()
+    lock = filelock.FileLock(path, blocking=busy is None, fallback_to_soft=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o666))  # filelock tries for ever where it cannot
+        lock.acquire()
+    except filelock.Timeout:
+        raise error(str(busy)) from None
+    except OSError as fault:
+        if fault.errno not in _NO_LOCKS:
+            raise error(f"{printable(path.parent)} cannot be written: {fault.strerror or fault}.") from fault
+        log.warning(f"{printable(path.parent)} has no file locks; start only one process that writes there.")
+    try:
+        yield
+    finally:
+        lock.release()

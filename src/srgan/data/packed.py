@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from srgan.data.pairs import Pair
 from srgan.errors import DataError, ImageError
-from srgan.fs import FileLock, atomic_write, check_free_space
+from srgan.fs import atomic_write, check_free_space, file_lock
 from srgan.image import files, resize
 from srgan.progress import Progress
 
@@ -175,7 +175,7 @@ def pack_images(pairs: list[Pair], target: Path, *, min_side: int = 96, workers:
     current = _current(pairs, target, min_side)
     if isinstance(current, PackedImages):
         return current
-    with FileLock(target.with_name(f".{target.name}.lock"), error=DataError):
+    with file_lock(target.with_name(f".{target.name}.lock"), error=DataError):
         # Another process may have packed the images meanwhile.
         current = _current(pairs, target, min_side)
         if isinstance(current, PackedImages):

@@ -2,37 +2,29 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from srgan.errors import CheckpointError
-from srgan.fs import FileLock
+from srgan.fs import file_lock
 from srgan.train.settings import TrainSettings
 
 NETWORK = {"pretrain": "srresnet", "adversarial": "srgan"}
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """Paths below a run's folder, as docs/training.md lists them."""
 
-    root: Path
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.checkpoints = root / "checkpoints"
+        self.settings = root / "settings.yaml"
+        """The resolved settings, to feed back with --config."""
 
     @classmethod
     def of(cls, settings: TrainSettings) -> Self:
         """The folder that the settings name."""
         return cls(settings.run.output or Path("runs") / settings.run.recipe)
-
-    @property
-    def checkpoints(self) -> Path:
-        """The newest few checkpoints."""
-        return self.root / "checkpoints"
-
-    @property
-    def settings(self) -> Path:
-        """The resolved settings, to feed back with --config."""
-        return self.root / "settings.yaml"
 
     def generator(self, phase: str, step: int) -> Path:
         """The generator of a step; never deleted."""
@@ -76,7 +68,7 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Hold the folder for this process; the lock goes with the process, however it ends."""
         busy = f"another run is training into {self.root}. Wait for it, stop it, or choose another --output."
-        with FileLock(self.root / ".lock", busy=busy, error=CheckpointError):
+        with file_lock(self.root / ".lock", busy=busy, error=CheckpointError):
             for left in self.root.rglob(".*.tmp"):  # by a process that was killed while writing
                 left.unlink(missing_ok=True)
             yield
