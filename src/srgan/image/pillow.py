@@ -61,9 +61,8 @@ def _open(file: BinaryIO, kind: str) -> Any:
     importlib.import_module(f"PIL.{names.get(kind, kind.capitalize())}ImagePlugin")
     factory, _ = Image.OPEN[kind.upper()]
     if kind == "WebP":  # an animation: where no frame is, it is transparent, whatever its header says
-        data = bytearray(file.read())
-        data[20] |= 0x10
-        file = io.BytesIO(data)
+        file = io.BytesIO(file.read())
+        file.getbuffer()[20] |= 0x10
     return factory(file, "")
 
 
