@@ -61,6 +61,16 @@ def test_heic_is_turned_once():
     assert image.metadata.exif is not None and image.metadata.exif == edited_exif(image.metadata.exif)
 
 
+def test_bmp_keeps_its_profile():
+    profile, data = corpus.profile(), corpus.pillow(STILLS[0], "BMP")
+    pixels = data[54:]
+    fields = struct.pack("<16x4s48x4I", b"DEBM", 4, 124 + len(pixels), len(profile), 0)
+    head = data[:10] + struct.pack("<II", 138, 124) + data[18:54] + fields
+    image = files.read_image(held(head + pixels + profile))
+    assert image.metadata.icc == profile
+    np.testing.assert_array_equal(image.pixels, files.read_image(held(data)).pixels)
+
+
 def test_jp2_keeps_its_profile_and_says_lost_depth(caplog):
     profile = corpus.profile()
     data = corpus.pillow(STILLS[0], "JPEG2000")

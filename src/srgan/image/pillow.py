@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import re
+import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -91,6 +92,8 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0
     fields = {"icc-profile-data": info.get("icc_profile"), "exif-data": info.get("exif"), "xmp-data": info.get("xmp")}
     if kind == "JPEG2000":
         fields |= _jp2_fields(source)
+    elif kind == "BMP":
+        fields["icc-profile-data"] = _bmp_profile(source)
     vips = pyvips.Image.new_from_array(np.ascontiguousarray(array))
     if kind == "TIFF":
         vips.set_type(pyvips.GValue.gint_type, "n-pages", count)
@@ -182,3 +185,14 @@ def _jp2_fields(source: Source) -> dict[str, bytes]:
         if kind == b"uuid" and (name := _JP2_UUIDS.get(data[start : start + 16])):
             fields[name] = data[start + 16 : end]
     return fields
+
+
+def _bmp_profile(source: Source) -> bytes | None:
+    """The profile that a BMP holds, by its BITMAPV5HEADER."""
+    with open_bytes(source) as file:
+        head = file.read(138)
+        if head[14:18] != b"\x7c\0\0\0" or head[70:74] != b"DEBM":
+            return None
+        start, length = struct.unpack("<II", head[126:134])
+        file.seek(14 + start)
+        return file.read(min(length, 1 << 24))

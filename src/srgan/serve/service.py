@@ -150,10 +150,9 @@ def upscale_bytes(
     upscaler: Upscaler, source: ImageBytes, pixels: int, params: UpscaleParams, progress: OnProgress
 ) -> tuple[bytes, Path, dict[str, str]]:
     """The bytes that `srgan upscale` writes, the name of the file, and its provenance. Raises ImageError."""
-    kind = format_of(source).lower()
     with files.memory_folder(16 * params.scale**2 * pixels) as folder:
-        named = ImageBytes(data=source.data, name=f"image{SUFFIXES.get(kind, f'.{kind}')}")
-        suffix = SUFFIXES[params.format] if params.format else files.result_suffix(named)
+        unnamed = ImageBytes(data=source.data, name="image")
+        suffix = SUFFIXES[params.format] if params.format else files.result_suffix(unnamed)
         name = Path(_safe(f"{Path(source.name).stem}_x{params.scale}{suffix}"))
         options = FileOptions(scale=params.scale, provenance=params.provenance, alpha=params.alpha)
         provenance = upscale_file(upscaler, source, folder / name, options, progress)
