@@ -28,7 +28,7 @@ TURN = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class DataBench:
-    """Settings of `srgan bench data`."""
+    """`srgan bench data`: crops per second from each source, in one thread, in turns."""
 
     data: Path | None = None
     """Folder with training images; default: scikit-image's."""
@@ -44,7 +44,7 @@ class DataBench:
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
-    settings = flags.parse(DataBench, argv, prog="srgan bench data", description=__doc__ or "")
+    settings = flags.parse(DataBench, argv, prog="srgan bench data")
     flags.check_json(settings.json)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -36,7 +36,7 @@ WARM_UP = 5
 
 @dataclass(frozen=True, kw_only=True)
 class TrainBench:
-    """How to measure training."""
+    """`srgan bench train`: this training loop against a plain one, same network and batch, in turns."""
 
     data: Path | None = None
     """Folder with training pictures; default: scikit-image's."""
@@ -74,7 +74,7 @@ class TrainBench:
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
-    settings = flags.parse(TrainBench, argv, prog="srgan bench train", description=__doc__ or "")
+    settings = flags.parse(TrainBench, argv, prog="srgan bench train")
     flags.check_json(settings.json)
     phases = ("pretrain", "adversarial") if settings.phase == "both" else (settings.phase,)
     with tempfile.TemporaryDirectory() as folder:

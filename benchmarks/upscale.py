@@ -35,7 +35,6 @@ log = logging.getLogger("srgan")
 Rgb8 = NDArray[np.uint8]
 Run = Callable[[Rgb8], Rgb8]
 BASE = "pytorch eager"
-DESCRIPTION = "Measure this package's engines against PyTorch eager and ONNX Runtime, in turns."
 
 
 def _signed(compute: Callable[[Any], Any]) -> Run:
@@ -120,7 +119,7 @@ RIVALS: dict[str, Callable[[Weights, Path | None], Run | None]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class BenchSettings:
-    """What `srgan bench upscale` does."""
+    """Measure this package's engines against PyTorch eager and ONNX Runtime, in turns."""
 
     model: str = "srresnet"
     """A packaged model or a weights file; "random" for random weights."""
@@ -161,7 +160,7 @@ class Row:
 
 def main(argv: list[str]) -> int:
     """Run the bench; the table goes to stdout."""
-    settings: BenchSettings = flags.parse(BenchSettings, argv, prog="srgan bench upscale", description=DESCRIPTION)
+    settings = flags.parse(BenchSettings, argv, prog="srgan bench upscale")
     flags.check_json(settings.json)
     if unknown := [name for name in settings.only if name not in RIVALS]:
         known = ", ".join(RIVALS)

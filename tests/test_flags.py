@@ -33,7 +33,7 @@ class Oven:
 
 
 def parse(*argv: str) -> Oven:
-    return flags.parse(Oven(), argv, prog="oven", description="An oven.")
+    return flags.parse(Oven, argv, prog="oven", start=Oven())
 
 
 def test_every_type():
@@ -56,7 +56,7 @@ def test_every_type():
 
 def test_an_instance_gives_the_defaults():
     start = Oven(dishes=(Path("a"),), train_steps=99, dark=True)
-    assert flags.parse(start, ["--no-dark"], prog="oven", description="") == Oven(dishes=(Path("a"),), train_steps=99)
+    assert flags.parse(Oven, ["--no-dark"], prog="oven", start=start) == Oven(dishes=(Path("a"),), train_steps=99)
 
 
 @pytest.mark.parametrize("argv", [("a", "-o", "-", "b"), ("-o", "-", "--", "a", "b"), ("-o=-", "a", "--", "b")])
@@ -92,7 +92,12 @@ def test_help_shows_docstrings_by_group(capsys):
         parse("--help")
     assert end.value.code == 0
     shown = capsys.readouterr().out
-    assert "What goes in" in shown and "How the air moves:" in shown and "Turns per second. (default: 1.0)" in shown
+    assert (
+        "Settings with every type that ours have. --quiet" in shown
+        and "What goes in" in shown
+        and "How the air moves:" in shown
+        and "Turns per second. (default: 1.0)" in shown
+    )
     assert "--fan" not in shown and "-o" in shown and "--quiet" in shown
 
 

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, overload
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from srgan import config
 from srgan.errors import SettingsError, UsageError, did_you_mean
@@ -35,14 +35,11 @@ Positional = Annotated[T, Mark(positional=True)]
 """A field that is given without its name: `paths: Positional[tuple[Path, ...]]`."""
 
 
-@overload
-def parse(settings: type[T], argv: Sequence[str], *, prog: str, description: str) -> T: ...
-@overload
-def parse(settings: T, argv: Sequence[str], *, prog: str, description: str) -> T: ...
-def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description: str) -> T:
-    """Settings from flags; `settings` is a dataclass without groups, or an instance whose values are the defaults.
+def parse(kind: type[T], argv: Sequence[str], *, prog: str, start: T | None = None) -> T:
+    """Settings of a dataclass from flags; `start` has the defaults, which a dataclass with groups needs.
 
-    A flag is a field's name with `-` or `_`. A field's docstring is its help, a group's docstring heads the group.
+    A flag is a field's name with `-` or `_`. The help begins with the dataclass's docstring; a field's docstring is its
+    help, a group's docstring heads the group.
     Leaves with SystemExit after --help. Raises SettingsError or UsageError, also for an empty word, which as a path would
     be the current folder.
     """
@@ -52,7 +49,7 @@ def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description:
             what = word[:-1] or (before if before.startswith("-") else "a name")
             raise SettingsError(f"{what} is empty; is a shell variable not set?")
     # Values.
-    parser = _parser(settings, prog, description)
+    parser = _parser(kind, start, prog)
     end = argv.index("--") if "--" in argv else len(argv)
     paths = [f"./{word}" if word.startswith("-") and word != "-" else word for word in argv[end + 1 :]]
     # A flag's name may have `_` for `-`.
@@ -73,7 +70,7 @@ def parse(settings: type[T] | T, argv: Sequence[str], *, prog: str, description:
         raise UsageError(f"{what} {printable(rest[0])}.{did_you_mean(name, flags)} `{prog} --help` lists the options.")
     try:
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(given).items()}
-        return settings(**values) if isinstance(settings, type) else config.replace(settings, **values)
+        return kind(**values) if start is None else config.replace(start, **values)
     except (ValueError, TypeError) as error:  # a field's own check
         raise SettingsError(str(error)) from error
 
@@ -88,12 +85,11 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message[0].upper()}{message[1:]}. `{self.prog} --help` lists the options.")
 
 
-def _parser(settings: Any, prog: str, description: str) -> argparse.ArgumentParser:
+def _parser(kind: type, start: Any, prog: str) -> argparse.ArgumentParser:
     """argparse's parser with a flag for each field; its result holds only what is given."""
-    about = f"{description} --quiet: results and errors only. --verbose: more detail."
+    about = f"{inspect.getdoc(kind)} --quiet: results and errors only. --verbose: more detail."
     parser = Parser(prog=prog, description=about, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-    kind = settings if isinstance(settings, type) else type(settings)
-    defaults = {} if isinstance(settings, type) else config.to_mapping(settings)
+    defaults = {} if start is None else config.to_mapping(start)
     groups: dict[Any, Any] = {kind: parser}
     usage = [prog, "[OPTIONS]"]
     for owner, field, hint, marks in config.flat_fields(kind):

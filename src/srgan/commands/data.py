@@ -25,7 +25,7 @@ MAX_LISTED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class FetchSettings:
-    """Options of `srgan data fetch`."""
+    """Download known sets into a data folder. Downloads resume, retry and are verified by content."""
 
     sets: flags.Positional[tuple[str, ...]] = ()
     """Names of the sets: div2k (4.3 GB), set5, set14, bsd100, vgg19 (80 MB), niqe."""
@@ -35,7 +35,7 @@ class FetchSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSettings:
-    """Options of `srgan data check`."""
+    """Check a data folder. Exit code 0: usable; 2: damaged, unpaired, or leaking into a test set."""
 
     folder: flags.Positional[Path]
     """Data folder (with DIV2K/, train/, valid/, Set5/ ...), or any folder of images."""
@@ -49,7 +49,7 @@ class CheckSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PackSettings:
-    """Options of `srgan data pack`."""
+    """Decode the training images of a folder once, into one file that training maps into memory."""
 
     folder: flags.Positional[Path]
     """Data folder whose training images are packed."""
@@ -76,8 +76,7 @@ def main(argv: list[str]) -> int:
 def _fetch(argv: list[str]) -> int:
     from srgan.data.fetch import fetch
 
-    description = "Download known sets into a data folder. Downloads resume, retry and are verified by content."
-    settings: FetchSettings = flags.parse(FetchSettings, argv, prog="srgan data fetch", description=description)
+    settings = flags.parse(FetchSettings, argv, prog="srgan data fetch")
     if not settings.sets:
         raise UsageError("srgan data fetch needs one or more of div2k, set5, set14, bsd100, vgg19, niqe.")
     for name in settings.sets:
@@ -89,8 +88,7 @@ def _fetch(argv: list[str]) -> int:
 def _check(argv: list[str]) -> int:
     from srgan.data.check import check
 
-    description = "Check a data folder. Exit code 0: usable; 2: damaged, unpaired, or leaking into a test set."
-    settings: CheckSettings = flags.parse(CheckSettings, argv, prog="srgan data check", description=description)
+    settings = flags.parse(CheckSettings, argv, prog="srgan data check")
     report = check(settings.folder, against=settings.against, min_side=settings.minimum)
     print(_table(report, None if settings.all else MAX_LISTED))
     return 0 if report.usable else 2
@@ -100,8 +98,7 @@ def _pack(argv: list[str]) -> int:
     from srgan.data.folders import training_pairs
     from srgan.data.packed import pack_images
 
-    description = "Decode the training images of a folder once, into one file that training maps into memory."
-    settings: PackSettings = flags.parse(PackSettings, argv, prog="srgan data pack", description=description)
+    settings = flags.parse(PackSettings, argv, prog="srgan data pack")
     target = settings.output or settings.folder / "srgan.pack"
     packed = pack_images(training_pairs(settings.folder), target, min_side=settings.minimum, workers=settings.workers)
     for sentence in packed.skipped:

@@ -30,7 +30,7 @@ Scorer = Callable[..., SetScores]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
-    """Options of `srgan evaluate`."""
+    """Score a model, or a folder of images, on test sets."""
 
     model: str | None = None
     """Packaged model (srgan, srresnet, photo, photo-gan) or path of a weights file. Default: the mixture that fits each image, as in `srgan upscale`."""
@@ -56,8 +56,7 @@ class EvaluateSettings:
 
 def main(argv: Sequence[str]) -> int:
     """`srgan evaluate --model M --data DIR --sets ...`."""
-    about = "Score a model, or a folder of images, on test sets."
-    settings = flags.parse(EvaluateSettings, argv, prog="srgan evaluate", description=about)
+    settings = flags.parse(EvaluateSettings, argv, prog="srgan evaluate")
     _check(settings)
 
     # Find every file before the first image is scored.

@@ -20,7 +20,7 @@ log = logging.getLogger("srgan")
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """Options of `srgan export`."""
+    """Write a model in another format. The result is compared with the model before it is written."""
 
     model: flags.Positional[str | None] = None
     """Packaged model (srgan, srresnet, photo, photo-gan) or path of a weights file. Or leave it out and give --texture or --restore."""
@@ -40,8 +40,7 @@ class ExportSettings:
 
 def main(argv: list[str]) -> int:
     """`srgan export MODEL --format F -o FILE`."""
-    about = "Write a model in another format. The result is compared with the model before it is written."
-    settings: ExportSettings = flags.parse(ExportSettings, argv, prog="srgan export", description=about)
+    settings = flags.parse(ExportSettings, argv, prog="srgan export")
     source = _source(settings)
     target = _target(settings, source)
     for path in (target.with_suffix(suffix) for suffix in SUFFIXES[settings.format]):

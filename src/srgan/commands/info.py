@@ -11,7 +11,7 @@ from srgan.errors import UsageError, WeightsError
 
 @dataclass(frozen=True, kw_only=True)
 class InfoSettings:
-    """Options of `srgan info`."""
+    """Show the metadata of a weights file, or of an image made by srgan."""
 
     file: flags.Positional[str] = ""
     """Weights file (.safetensors), name of a packaged model, or image."""
@@ -23,8 +23,7 @@ class InfoSettings:
 
 def main(argv: list[str]) -> int:
     """Run `srgan info` and return its exit code."""
-    about = "Show the metadata of a weights file, or of an image made by srgan."
-    settings: InfoSettings = flags.parse(InfoSettings, argv, prog="srgan info", description=about)
+    settings = flags.parse(InfoSettings, argv, prog="srgan info")
     if settings.devices == bool(settings.file):
         raise UsageError("`srgan info` takes a file, a packaged model or --devices; give one of them.")
     facts = describe_devices() if settings.devices else describe(settings.file)

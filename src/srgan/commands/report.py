@@ -12,7 +12,7 @@ log = logging.getLogger("srgan")
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSettings:
-    """Which runs, and where to write."""
+    """One HTML page, and the same numbers as JSON, about one or more training runs."""
 
     runs: flags.Positional[tuple[Path, ...]] = ()
     """The runs' folders; several are compared."""
@@ -22,8 +22,7 @@ class ReportSettings:
 
 def main(argv: list[str]) -> int:
     """`srgan report RUN... [-o FILE]`."""
-    about = "One HTML page, and the same numbers as JSON, about one or more training runs."
-    settings: ReportSettings = flags.parse(ReportSettings, argv, prog="srgan report", description=about)
+    settings = flags.parse(ReportSettings, argv, prog="srgan report")
     from srgan.report import report
 
     page = report.write(settings.runs, settings.output)

@@ -16,7 +16,7 @@ log = logging.getLogger("srgan")
 
 @dataclass(frozen=True, kw_only=True)
 class Serve:
-    """Where the service listens, what it offers."""
+    """A page to try it, and an HTTP service."""
 
     host: str = "127.0.0.1"
     """Address to listen on. Any address but this machine's own needs a token, and a proxy with TLS in front."""
@@ -43,9 +43,7 @@ class Serve:
 
 def main(argv: list[str]) -> int:
     """Serve until SIGTERM or Ctrl-C, which uvicorn raises again after its shutdown (exit codes 143 and 130)."""
-    settings: Serve = flags.parse(
-        Serve(), argv, prog="srgan serve", description="A page to try it, and an HTTP service."
-    )
+    settings = flags.parse(Serve, argv, prog="srgan serve", start=Serve())
     from srgan.serve.security import is_loopback
 
     token = settings.token or os.environ.get("SRGAN_TOKEN") or None

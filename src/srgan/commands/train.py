@@ -18,7 +18,6 @@ from srgan.train.settings import TrainSettings
 
 log = logging.getLogger("srgan")
 
-DESCRIPTION = "Train SRResNet on pixels, then SRGAN against a discriminator (Ledig et al. 2017)."
 TRAINING_SETS = ("div2k", "vgg19", "niqe")
 TEST_SETS = {"set5": "Set5", "set14": "Set14", "bsd100": "BSD100"}
 
@@ -39,7 +38,7 @@ class Pipeline:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCommand(TrainSettings):
-    """Options of `srgan train`: the settings of the training, and those of this command alone."""
+    """Train SRResNet on pixels, then SRGAN against a discriminator (Ledig et al. 2017)."""
 
     pipeline: Pipeline = field(default_factory=Pipeline)
 
@@ -90,7 +89,7 @@ def parse_command(argv: list[str]) -> TrainCommand:
         own = {n: value for n, value in config.read_yaml(folder.settings).items() if n not in Pipeline.__annotations__}
         start = config.from_mapping(TrainCommand(), own, where=str(folder.settings))
         start = _with_file(start, from_file, named.config)
-    return flags.parse(start, argv, prog="srgan train", description=DESCRIPTION)
+    return flags.parse(TrainCommand, argv, prog="srgan train", start=start)
 
 
 def _with_file(start: TrainCommand, from_file: Mapping[str, Any], where: str | None) -> TrainCommand:

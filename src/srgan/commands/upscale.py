@@ -26,14 +26,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("srgan")
 
-DESCRIPTION = "Make images 2, 3 or 4 times larger."
 _ADDRESS = re.compile(r"local|auto|ray://.+|[\w.-]+:\d+|\[[\da-f:]+\]:\d+")
 """Words after --ray that are an address, not a path."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleSettings:
-    """Options of `srgan upscale`."""
+    """Make images 2, 3 or 4 times larger."""
 
     paths: flags.Positional[tuple[str, ...]] = ()
     """Images, folders of images (subfolders included), or globs in quotes; - is stdin."""
@@ -79,8 +78,7 @@ class UpscaleSettings:
 
 def main(argv: list[str]) -> int:
     """Run `srgan upscale` and return its exit code; the paths of finished files go to stdout."""
-    words = _with_address(argv)
-    settings: UpscaleSettings = flags.parse(UpscaleSettings, words, prog="srgan upscale", description=DESCRIPTION)
+    settings = flags.parse(UpscaleSettings, _with_address(argv), prog="srgan upscale")
     _check(settings)
     with _files_for_pipes(settings) as settings:
         return _run(settings)
