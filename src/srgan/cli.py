@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from srgan import __version__
-from srgan.errors import SrganError, UsageError, did_you_mean, missing_extra
+from srgan.errors import STOP_SIGNALS, SrganError, UsageError, did_you_mean, missing_extra
 from srgan.fs import printable
 from srgan.progress import MessageHandler
 
@@ -48,14 +48,6 @@ _NO_MEMORY = re.compile(
     re.IGNORECASE,
 )
 """How libraries, the loader of libraries and PyTorch say it."""
-
-
-STOP_SIGNALS = [
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")  # schedulers warn by the last two
-    if hasattr(signal, name)  # Windows has the first two
-]
-"""What asks a process to end."""
 
 
 class Terminated(BaseException):

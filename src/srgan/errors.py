@@ -1,7 +1,15 @@
-"""Errors that a person can cause, in sentences; the command line turns each into its exit code."""
+"""Errors that a person can cause, in sentences, and signals; the command line turns each into its exit code."""
 
+import signal
 from collections.abc import Iterable
 from pathlib import Path
+
+STOP_SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")  # schedulers warn by the last two
+    if hasattr(signal, name)  # Windows has the first two
+]
+"""What asks a process to end."""
 
 
 class SrganError(Exception):

@@ -12,13 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from srgan.cli import STOP_SIGNALS
 from srgan.data.crops import apply_symmetry
 from srgan.data.image_files import ImageFiles, lr_from_hr_region
 from srgan.data.loader import CropSampler, ProcessLoader, choose_source, gather, loader, prepare_batch
 from srgan.data.packed import PackedImages, pack_images
 from srgan.data.pairs import Pair
-from srgan.errors import DataError
+from srgan.errors import STOP_SIGNALS, DataError
 from srgan.image import files, resize
 
 CPU = torch.device("cpu")

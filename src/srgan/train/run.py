@@ -10,9 +10,8 @@ from types import FrameType
 
 import torch
 
-from srgan.cli import STOP_SIGNALS
 from srgan.data.loader import CropSampler, TrainingImages, loader
-from srgan.errors import CheckpointError, Diverged
+from srgan.errors import STOP_SIGNALS, CheckpointError, Diverged
 from srgan.model.generator import Generator
 from srgan.model.vgg import VGG19
 from srgan.progress import Progress
