@@ -110,10 +110,9 @@ def _exit_code(argv: Sequence[str]) -> Iterator[_Run]:
 
 def _unexpected(error: BaseException) -> int:
     """The exit code of an error that no other code turned into a sentence: a signal, a missing extra, the machine, or a bug."""
-    cause: BaseException | None = error  # a module in C that is being imported wraps what a signal raises
-    while cause is not None and not isinstance(cause, (KeyboardInterrupt, Terminated)):
-        cause = cause.__cause__
-    if cause is not None:
+    # A module in C that is being imported wraps what a signal raises.
+    cause = error.__cause__ if isinstance(error, ImportError) else error
+    if isinstance(cause, (KeyboardInterrupt, Terminated)):
         number = signal.Signals(cause.args[0] if isinstance(cause, Terminated) else signal.SIGINT)
         log.error("stopped by %s", "Ctrl-C" if number == signal.SIGINT else number.name)
         return 128 + number

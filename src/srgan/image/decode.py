@@ -200,9 +200,8 @@ def _further_images(source: Source) -> int:
             if marker == 0xE2 and file.read(4) == b"MPF\0":
                 index = file.read(length - 4)
                 table = tiff.page_tags(io.BytesIO(index)).get(tiff.IMAGES_OF_MPO, b"")
-                entries = struct.iter_unpack(
-                    ("<" if index[:1] == b"I" else ">") + "I4xI4x", table[: len(table) // 16 * 16]
-                )
+                order = "<" if index[:1] == b"I" else ">"
+                entries = struct.iter_unpack(f"{order}I4xI4x", table[: len(table) // 16 * 16])
                 places = [place for kind, place in entries if place and kind & 0xFFFFFF not in _SCREEN_COPIES]
                 return sum(file.seek(offset + 4 + place) > 0 and file.read(2) == b"\xff\xd8" for place in places)
     return 0

@@ -82,9 +82,7 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0
         bits = _bits(source, kind, image) if array.dtype == np.uint8 else 8
         # Pillow rounds the highest values up to 256, which becomes 0.
         if kind == "JPEG2000" and bits > 8 and not array.all():
-            raise ImageError(
-                f"{name_of(source)} holds {bits} bits, of which white is not read. Convert it to PNG first."
-            )
+            raise ImageError(f"{name_of(source)} holds {bits} bits, of which white is not read. Convert it first.")
         if warn and bits > 8:
             log.warning("%s: 8 of its %d bits are read.", name_of(source), bits)
         count = getattr(image, "n_frames", 1)
