@@ -124,13 +124,13 @@ def _other_header(data: bytes, random: np.random.Generator) -> bytes:
     """A safetensors file with a well-formed header that says something else."""
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8 : 8 + length])
+    config = json.loads(header["__metadata__"]["config"])
     for _ in range(int(random.integers(1, 4))):
         strange = _STRANGE[int(random.integers(len(_STRANGE)))]
         names = list(header)
         entry = header[names[int(random.integers(len(names)))]]
         what = int(random.integers(4))
-        if what == 0 and "config" in header["__metadata__"]:
-            config = json.loads(header["__metadata__"]["config"])
+        if what == 0:
             config[list(config)[int(random.integers(len(config)))]] = strange
             header["__metadata__"]["config"] = json.dumps(config)
         elif what == 1 and isinstance(entry, dict):
