@@ -10,14 +10,15 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from srgan.data.crops import apply_symmetry
 from srgan.model import losses
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import FEATURE_SCALES, FeatureDiscriminator
-from srgan.model.generator import Generator
+from srgan.model.generator import Generator, init_weights
 from srgan.model.vgg import VGG19
 from srgan.train import steps
 from srgan.train.settings import LossWeights
-from srgan.train.steps import AdversarialNets, Shift
+from srgan.train.steps import AdversarialNets, SelfEnsemble, Shift
 from tests.support import random_vgg
 from tests.train.small import assert_same, journal, last_state, train
 
@@ -203,3 +204,51 @@ def test_discriminator_rate_is_a_factor(vgg_file, tmp_path):
     assert abs(float((biases[0] - biases[1]).abs()) - 3e-3) < 1e-6
     change = (states[0]["g.head.conv.weight"] - states[1]["g.head.conv.weight"]).abs()
     assert float(change.max()) < 2.001e-3  # at most the other way
+
+
+def test_the_mean_of_56_steps_of_the_self_ensemble_is_that_over_eight_symmetries():
+    generator = Generator(GeneratorConfig(blocks=1, width=4)).eval()
+    init_weights(generator, seed=3)
+    ensemble, lr = SelfEnsemble(generator), torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+    def view(symmetry: int) -> Tensor:
+        turned = torch.stack([torch.from_numpy(_symmetry(image, symmetry)) for image in lr.numpy()])
+        inverse = {5: 6, 6: 5}.get(symmetry, symmetry)  # the two quarter turns; each other symmetry undoes itself
+        return torch.stack([torch.from_numpy(_symmetry(image, inverse)) for image in generator(turned).numpy()])
+
+    outputs, pairs = [], []
+    with torch.no_grad():
+        for step in range(56):
+            ensemble.set_step(step)
+            outputs.append(ensemble(lr))
+            pairs.append(ensemble.pair)
+        views = [view(symmetry) for symmetry in range(8)]
+    assert len(set(pairs)) == 56
+    torch.testing.assert_close(outputs[20], (views[pairs[20][0]] + views[pairs[20][1]]) / 2)
+    torch.testing.assert_close(torch.stack(outputs).mean(0), torch.stack(views).mean(0))
+    assert (views[0] - views[5]).abs().max() > 1e-3  # otherwise the inverses could be wrong
+
+
+def _symmetry(image: np.ndarray, symmetry: int) -> np.ndarray:
+    """As `crops.apply_symmetry`, for a (C, H, W) image."""
+    return apply_symmetry(image.transpose(1, 2, 0), symmetry).transpose(2, 0, 1).copy()
+
+
+def test_pretraining_towards_the_self_ensemble_comes_closer_to_it_and_resumes_exactly(tmp_path, capsys):
+    start = tmp_path / "start"
+    assert train(start, "--init", "none", "--phase", "pretrain") == 0
+    generator = start / "srresnet.safetensors"
+    more = ("--init", str(generator), "--pixel-loss", "ensemble", "--phase", "pretrain", "--freeze-batchnorm")
+    more += ("--pretrain-decay", "none")
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    assert train(whole, *more, "--pretrain-steps", "40") == 0
+    distances = [line["loss"]["pixel"] for line in journal(whole, "report")]
+    assert np.mean(distances[-3:]) < 0.9 * np.mean(distances[:3])
+
+    assert train(halves, *more, "--pretrain-steps", "20") == 0
+    again = ("--resume", "--pretrain-steps", "40", "--allow-change", "pretrain_steps")
+    assert train(halves, *more, *again) == 0
+    assert_same(last_state(whole), last_state(halves))
+
+    assert train(tmp_path / "none", "--init", "none", "--pixel-loss", "ensemble") == 2
+    assert "name one with init" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from srgan.model.generator import Generator, init_weights
 from srgan.train import optimizers, steps
 from srgan.train.distributed import ALONE, Ranks, synchronise_batchnorm
 from srgan.train.settings import TrainSettings
-from srgan.train.steps import AdversarialNets, DiscriminatorInput, Shift, StepValues
+from srgan.train.steps import AdversarialNets, DiscriminatorInput, SelfEnsemble, Shift, StepValues
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -46,7 +46,8 @@ class Phase:
     """The generator, and in the adversarial phase the discriminator."""
     update: Callable[[Tensor, Tensor], StepValues]
     """(lr_unit, hr_signed) -> losses, after one update of each network."""
-    shift: Shift | None = None
+    by_step: Shift | SelfEnsemble | None = None
+    """What the update uses in another way at each step."""
 
     def __post_init__(self) -> None:
         self.ema: Generator | None = None
@@ -67,8 +68,8 @@ class Phase:
         """One update of each network; `step` counts from 0."""
         for part in self.trained:
             optimizers.set_learning_rate(part.optimizer, learning_rate * part.rate_factor)
-        if self.shift is not None:
-            self.shift.set_step(step)
+        if self.by_step is not None:
+            self.by_step.set_step(step)
         with compiled_step(self.settings, self.device):
             lr_unit, hr_signed = (
                 floats(images, dtype(self.settings)).contiguous(memory_format=torch.channels_last)
@@ -105,12 +106,22 @@ class Phase:
             raise CheckpointError(f"the checkpoint belongs to other networks: {first_line(error)}") from error
 
 
-def pretraining(generator: Generator, settings: TrainSettings, device: torch.device, *, ranks: Ranks = ALONE) -> Phase:
-    """SRResNet: the generator alone, trained on pixels."""
+def pretraining(
+    generator: Generator,
+    settings: TrainSettings,
+    device: torch.device,
+    *,
+    teacher: Generator | None = None,
+    ranks: Ranks = ALONE,
+) -> Phase:
+    """SRResNet: the generator alone, trained on pixels: the HRs', or (pixel loss "ensemble") those of its teacher."""
     schedule = settings.schedule
     generator = to_device(generator, settings, device).train()
     make = {"adam": optimizers.adam, "muon": optimizers.muon}[schedule.pretrain_optimizer]
     optimizer = make(generator, b1=schedule.b1, b2=schedule.b2)
+    ensemble = None
+    if teacher is not None:
+        ensemble = SelfEnsemble(compiled(to_device(teacher.eval(), settings, device), settings, device))
     update = partial(
         steps.pretrain_step,
         compiled(generator, settings, device),
@@ -118,9 +129,10 @@ def pretraining(generator: Generator, settings: TrainSettings, device: torch.dev
         loss=settings.losses.pixel_loss,
         autocast=autocast(settings, device),
         sync_gradients=ranks.average_gradients,
+        teacher=ensemble,
     )
     trained = (Trained("g", generator, optimizer),)
-    return Phase("pretrain", generator, settings, device, trained, update)
+    return Phase("pretrain", generator, settings, device, trained, update, ensemble)
 
 
 def adversarial(

@@ -146,8 +146,8 @@ class LossWeights:
 class Losses(LossWeights):
     """Losses of both phases and their weights."""
 
-    pixel_loss: Literal["mse", "l1"] = "mse"
-    """Loss of pretraining."""
+    pixel_loss: Literal["mse", "l1", "ensemble"] = "mse"
+    """Loss of pretraining: mean squared or absolute error, or the squared distance to the mean of what the generator of --init gives for two symmetries of the LR (self-distillation, for a generator that pretraining has finished)."""
     content: Literal["vgg54", "vgg22", "mse"] = "vgg54"
     """Content loss of adversarial training (table 1)."""
 
@@ -237,6 +237,10 @@ class TrainSettings:
             raise SettingsError(
                 "freeze_batchnorm keeps the statistics of a trained generator, and pretraining has none to start "
                 "from: name one with init (srresnet, or a .safetensors file)."
+            )
+        if losses.pixel_loss == "ensemble" and run.phase != "adversarial" and run.init == "none":
+            raise SettingsError(
+                "pixel_loss ensemble learns from a trained generator: name one with init (srresnet, or a .safetensors file)."
             )
         if losses.texture_weight and networks.discriminator != "features":
             raise SettingsError(

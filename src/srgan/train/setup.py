@@ -172,7 +172,10 @@ def build_phase(
         freeze_batchnorm(generator)
     if settings.speed.sync_batchnorm and ranks.world_size > 1:
         synchronise_batchnorm(generator, device)
-    build = pretraining if name == "pretrain" else partial(adversarial, vgg=vgg)
+    teacher = None
+    if settings.losses.pixel_loss == "ensemble" and name == "pretrain":
+        teacher = generator_from_weights(weights.read_sum(settings.run.init), folded=True)
+    build = partial(pretraining, teacher=teacher) if name == "pretrain" else partial(adversarial, vgg=vgg)
     phase = build(generator, settings=settings, device=device, ranks=ranks)
 
     # Its state.
