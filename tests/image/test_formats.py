@@ -34,6 +34,11 @@ def held(data: bytes, name: str = "a") -> ImageBytes:
     return ImageBytes(data=data, name=name)
 
 
+def moving(form: str, **options: Any) -> bytes:
+    """An animation of the three stills."""
+    return corpus.pillow(STILLS[0], form, save_all=True, append_images=STILLS[1:], **options)
+
+
 @pytest.mark.parametrize("brand", [b"heic", b"mif1"])
 def test_heic(brand):
     data = HEIC.read_bytes()
@@ -99,8 +104,8 @@ def test_jp2_keeps_its_profile_and_says_lost_depth(caplog):
     [
         ("a.JPG", corpus.pillow(STILLS[0], "JPEG"), ".JPG"),
         ("a.gif", corpus.pillow(STILLS[0], "GIF"), ".png"),
-        ("a.gif", corpus.pillow(STILLS[0], "GIF", save_all=True, append_images=STILLS[1:]), ".webp"),
-        ("a.png", corpus.pillow(STILLS[0], "PNG", save_all=True, append_images=STILLS[1:]), ".webp"),
+        ("a.gif", moving("GIF"), ".webp"),
+        ("a.png", moving("PNG"), ".webp"),
         ("a.heic", HEIC.read_bytes(), ".jpg"),
         ("a.heic", corpus.pillow(STILLS[0], "JPEG"), ".jpg"),
         ("a", corpus.pillow(STILLS[0], "GIF"), ".png"),
@@ -221,9 +226,7 @@ def test_animations_are_read(form):
     options: dict[str, Any] = {"WebP": {"lossless": True, "loop": 2}, "GIF": {"loop": 2}, "PNG": {"loop": 2}}.get(
         form, {}
     )
-    source = held(
-        corpus.pillow(STILLS[0], form, save_all=True, append_images=STILLS[1:], duration=[40, 80, 120], **options)
-    )
+    source = held(moving(form, duration=[40, 80, 120], **options))
     assert is_animated(source, DEFAULT_LIMITS)
     animation = Animation(source)
     frames = list(animation)
@@ -241,7 +244,7 @@ def test_animations_are_read(form):
 @pytest.mark.parametrize("form", ["WebP", "PNG"])
 def test_frames_are_turned_upright(form):
     options: dict[str, Any] = {"exif": b"Exif\0\0" + corpus.exif(6)} | ({"lossless": True} if form == "WebP" else {})
-    animation = Animation(held(corpus.pillow(STILLS[0], form, save_all=True, append_images=STILLS[1:], **options)))
+    animation = Animation(held(moving(form, **options)))
     assert (animation.height, animation.width) == (16, 12)
     for frame, still in zip(animation, STILLS, strict=True):
         np.testing.assert_array_equal(frame.pixels, np.rot90(np.asarray(still), -1))
@@ -259,14 +262,14 @@ def test_a_webp_is_transparent_where_no_frame_is():
 
 
 def test_stand_in_image_of_a_png_is_no_frame():
-    data = corpus.pillow(STILLS[0], "PNG", save_all=True, append_images=STILLS[1:], default_image=True)
+    data = moving("PNG", default_image=True)
     frames = list(Animation(held(data)))
     assert [frame.pixels.tobytes() for frame in frames] == [still.tobytes() for still in STILLS[1:]]
 
 
 @pytest.mark.parametrize("stand_in", [False, True])
 def test_png_of_one_frame_is_a_still_if_the_frame_is_its_image(stand_in):
-    data = corpus.pillow(STILLS[0], "PNG", save_all=True, append_images=STILLS[1:], default_image=stand_in)
+    data = moving("PNG", default_image=stand_in)
     at = data.index(b"acTL") + 4
     one = data[:at] + b"\0\0\0\1" + data[at + 4 :]
     one = one[: at + 8] + zlib.crc32(one[at - 4 : at + 8]).to_bytes(4, "big") + one[at + 12 :]
@@ -486,7 +489,7 @@ def test_png_is_composed_as_in_browsers(blend):
 @pytest.mark.parametrize("form", ["GIF", "PNG"])
 def test_cut_animation_is_named(form, caplog):
     """And its last frame is left out where it is not whole."""
-    data = corpus.pillow(STILLS[0], form, save_all=True, append_images=STILLS[1:])
+    data = moving(form)
     whole = [frame.pixels.tobytes() for frame in Animation(held(data))]
     assert len(whole) == 3 and not caplog.records
     for lost in range(1, len(data) // 2, 9):
@@ -498,14 +501,14 @@ def test_cut_animation_is_named(form, caplog):
 
 @pytest.mark.parametrize("form", ["GIF", "PNG"])
 def test_no_frame_is_lost_with_the_end_mark(form, caplog):
-    data = corpus.pillow(STILLS[0], form, save_all=True, append_images=STILLS[1:])
+    data = moving(form)
     whole = [frame.pixels.tobytes() for frame in Animation(held(data))]
     cut = Animation(held(data[: -12 if form == "PNG" else -1]))
     assert [frame.pixels.tobytes() for frame in cut] == whole and "the file may be cut" in caplog.text
 
 
 def test_plays_are_not_read_out_of_a_comment():
-    data = corpus.pillow(STILLS[0], "PNG", save_all=True, append_images=STILLS[1:], loop=2)
+    data = moving("PNG", loop=2)
     comment = corpus.chunk(b"tEXt", b"Comment\0acTL\0\0\0\1\0\0\0\7")
     assert Animation(held(data[:33] + comment + data[33:])).plays == 2
 

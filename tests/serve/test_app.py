@@ -13,16 +13,8 @@ from PIL import Image as PillowImage
 from srgan import Upscaler
 from srgan.cli import main
 from srgan.errors import ImageError, WeightsError
-from srgan.image.files import (
-    Image,
-    ImageBytes,
-    Limits,
-    Metadata,
-    encode_image,
-    read_image,
-    read_provenance,
-    write_image,
-)
+from srgan.image.files import Image, Metadata, encode_image, read_image, read_provenance, write_image
+from srgan.image.source import ImageBytes, Limits
 from srgan.model import weights
 from srgan.progress import MessageHandler
 from srgan.serve.models import ModelPool, UpscaleParams

@@ -4,8 +4,9 @@ import contextlib
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyvips
@@ -126,7 +127,7 @@ class PixelsInMemory:
         self._array = np.empty(0, self.dtype)
 
 
-class ImageReader:
+class ImageReader(AbstractContextManager["ImageReader"]):
     """An image file, decoded once, of which rectangles are read in any order, from any thread, upright.
 
     The pixels are kept in memory up to `memory` bytes, or all without the folder `scratch`; else in a raw file there.
@@ -202,9 +203,6 @@ class ImageReader:
         """Free the memory or the scratch file."""
         self._pixels.close()
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -225,7 +223,7 @@ def _decode_to_disk(image: Any, source: Source, folder: Path, shape: Shape, dtyp
     return scratch
 
 
-class ImageWriter:
+class ImageWriter(AbstractContextManager["ImageWriter"]):
     """An image file that is put together from rectangles in any order, from any thread.
 
     Its raw pixels are kept in memory up to `memory` bytes, else in a scratch file beside it. Format and free disk space
@@ -300,9 +298,6 @@ class ImageWriter:
     def close(self) -> None:
         """Give up: remove the scratch file. Does nothing after `finish`."""
         self._scratch.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

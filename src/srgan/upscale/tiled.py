@@ -186,8 +186,7 @@ def run_tile(
     # The network's body once, its tail in sub-tiles.
     features = engine.body(lr_unit)
     grid = cheapest_grid(tile.height, tile.width, halo.tail + margin, tail_pixels, 1)
-    if grid is None:
-        raise AssertionError(f"plan_tiles allows no tail of {tail_pixels} pixels for {tile}")
+    assert grid is not None, f"plan_tiles allows no tail of {tail_pixels} pixels for {tile}"
     for subtile in grid.tiles(tile):
         output = subtile.padded(margin, region)
         padded = output.padded(halo.tail, region)
@@ -208,11 +207,15 @@ def run_tile_ensemble(
     for symmetry in range(8):
         flipped, flipped_box = _flip(lr_unit, symmetry), _flip_box(output, region, symmetry)
         for subtile, sr_signed in run_tile(engine, flipped, flipped_box, halo, tail_pixels):
-            box = _unflip_box(subtile, region, symmetry).relative_to(output).scaled(scale)
+            box = _flip_box(subtile, whole(*flipped.shape[2:]), _INVERSE[symmetry]).relative_to(output).scaled(scale)
             rows, columns = box.slices()
-            total[:, :, rows, columns] += _unflip(sr_signed, symmetry)
+            total[:, :, rows, columns] += _flip(sr_signed, _INVERSE[symmetry])
     total /= 8
     yield tile, total
+
+
+_INVERSE = (0, 1, 2, 3, 4, 6, 5, 7)
+"""Symmetry -> the one that undoes it."""
 
 
 def _flip(planes: Nchw, symmetry: int) -> Nchw:
@@ -221,21 +224,10 @@ def _flip(planes: Nchw, symmetry: int) -> Nchw:
     return planes.swapaxes(2, 3) if symmetry & 4 else planes
 
 
-def _unflip(planes: Nchw, symmetry: int) -> Nchw:
-    planes = planes.swapaxes(2, 3) if symmetry & 4 else planes
-    return planes[:, :, :: -1 if symmetry & 1 else 1, :: -1 if symmetry & 2 else 1]
-
-
 def _flip_box(box: Box, bounds: Box, symmetry: int) -> Box:
     top = bounds.height - box.bottom if symmetry & 1 else box.top
     left = bounds.width - box.right if symmetry & 2 else box.left
     return Box(left, top, box.width, box.height) if symmetry & 4 else Box(top, left, box.height, box.width)
-
-
-def _unflip_box(box: Box, bounds: Box, symmetry: int) -> Box:
-    if symmetry & 4:
-        box = Box(box.left, box.top, box.width, box.height)
-    return _flip_box(box, bounds, symmetry & 3)
 
 
 class ArrayRegions:
