@@ -62,9 +62,9 @@ def read_image(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS, p
 
 
 def size(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS, readable: bool = False) -> tuple[int, int]:
-    """(height, width) of the upright image, from the file's header; of an animation or several decode.pages, of the first.
+    """(height, width) of the upright image, from the file's header; of an animation or several pages, of the first.
 
-    `readable`: ImageError for what `read_image` refuses by the header (decode.pages, frames, types of numbers).
+    `readable`: ImageError for what `read_image` refuses by the header (pages, frames, types of numbers).
     """
     source = _source(path)
     if decode.is_fallback(kind := format_of(source)):

@@ -10,7 +10,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyvips
@@ -19,9 +19,6 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError
 from srgan.image.colour import srgb_from_lab
 from srgan.image.source import Limits, Source, boxes, colour_boxes, name_of, open_bytes, reason
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("srgan")
 

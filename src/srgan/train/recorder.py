@@ -106,7 +106,9 @@ class Journal(logging.Handler):
 
     def _is_new(self, record: logging.LogRecord) -> bool:
         """Whether it is no warning of before: a file that is odd is so at each of its crops."""
-        new = record.levelno != logging.WARNING or record.getMessage() not in self.logged
+        if record.levelno != logging.WARNING:
+            return True
+        new = record.getMessage() not in self.logged
         self.logged.add(record.getMessage())
         return new
 

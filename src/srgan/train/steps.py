@@ -229,4 +229,5 @@ def _turned(images: Tensor, symmetry: int) -> Tensor:
 
 
 def _turned_back(images: Tensor, symmetry: int) -> Tensor:
+    """Images before that symmetry."""
     return _turned(images.mT if symmetry & 4 else images, symmetry & 3)

@@ -160,10 +160,11 @@ def _images_matching(pattern: Path, output: Path | None) -> list[Path]:
 
 def _without_results(images: list[Image]) -> list[Image]:
     """Without the files whose metadata says that srgan made them."""
-    results = set()
+    results: set[Path] = set()
     for image, _ in images:
         with contextlib.suppress(ImageError, OSError):  # its reader names what is wrong
-            results |= {image} if read_provenance(image) is not None else set()
+            if read_provenance(image) is not None:
+                results.add(image)
     _report("results of srgan", sorted(results))
     return [pair for pair in images if pair[0] not in results]
 
