@@ -223,7 +223,9 @@ def test_a_plain_folder_has_no_lrs(tmp_path):
 
 
 def test_missing_set(tmp_path):
-    with pytest.raises(DataError, match=r"there is no .*Set5; looked for .*image_SRF_4.*srgan data fetch set5"):
+    with pytest.raises(
+        DataError, match=r"there is no .*Set5; looked for .*image_SRF_4.*own images.*srgan data fetch set5"
+    ):
         folders.test_pairs(tmp_path, "Set5")
     put(tmp_path / "Set14" / "image_SRF_2", "img_001_SRF_2_HR.png", "img_001_SRF_2_LR.png")
     with pytest.raises(DataError, match="Set14 holds no HR images"):

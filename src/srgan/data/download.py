@@ -100,7 +100,7 @@ def _from_mirror(url: str, part: Path, length: int, digest: str, bar: Progress |
         failures, largest = (0, _size(part)) if _size(part) > largest else (failures + 1, largest)
         if failures >= TRIES:
             raise MirrorFailed(reason)
-        log.info(f"{url} {reason}; trying again.")
+        log.info(f"{url}: {reason}; trying again.")
         time.sleep(min(max(pause, PAUSE * 2**failures), LONGEST_PAUSE))
     if digest and (received := digest_of(part, digest)) != digest:
         part.unlink()

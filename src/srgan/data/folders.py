@@ -172,7 +172,8 @@ def test_pairs(root: Path, set_name: str) -> list[Pair]:
     reason = f"{homes[0]} holds no HR images" if homes else f"there is no {root / set_name}"
     fetch = f" Run: srgan data fetch {set_name.lower()}" if set_name in TEST_SETS else ""
     raise DataError(
-        f"Test set {set_name}: {reason}; looked for {set_name}/image_SRF_4/*_HR.png and {set_name}/HR/.{fetch}"
+        f"Test set {set_name}: {reason}; looked for {set_name}/image_SRF_4/*_HR.png, {set_name}/HR/ and images in "
+        f"{set_name}/. A folder of your own images in {root} is a test set under that folder's name.{fetch}"
     )
 
 
