@@ -34,7 +34,7 @@ class ServeLimits:
     seconds: float = 300.0
     """Time that one image may take, without the wait in the queue."""
     patience: float = 15.0
-    """Seconds that a body may stand still before it is refused with 408."""
+    """Seconds that an upload may pause before it is refused with 408."""
     connections: int = 256
     """Connections open at once; more are refused with 503."""
 

@@ -34,7 +34,7 @@ HEALTHY_RANGES = {
     "d_accuracy": (0.0, 0.995, "the discriminator is nearly always right: the generator learns little from it"),
     "d_fake": (0.0, 0.9, "the discriminator takes nearly everything for a photograph: it has stopped learning"),
     "content_to_adversarial": (0.05, 1e5, "one of content and adversarial loss is negligible beside the other"),
-    "bn_gap": (0.0, 8.0, "BatchNorm's statistics do not fit the batches: images will look unlike training"),
+    "bn_gap": (0.0, 8.0, "BatchNorm's statistics do not match the batches: images will differ from those in training"),
     "checkerboard": (0.0, 2.0, "the output carries a pattern that repeats every 4 pixels"),
 }
 """Healthy ranges of what is reported, and what a value outside means."""
@@ -211,6 +211,8 @@ class Recorder:
         if not self.validation_images:
             self._write_generator(phase, step, self.folder.best(phase.name), {})
             return
+        if self.progress is not None:
+            self.progress.update(step, "validating")
         with eval_mode(phase):
             upscale = partial(validation.upscaled, generator)
             scores = validation.scores(upscale, self.validation_images, self.niqe_model)

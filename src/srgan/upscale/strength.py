@@ -34,7 +34,7 @@ _TEXTURE_SIDE = 32
 _QUALITIES, _TOLERANCES = (50.0, 75.0), (0.3, 0.95)
 """How much of bicubic's distance texture may change, by a JPEG's quality; linear between, constant outside.
 
-Stronger compression leaves less to build texture on.
+Stronger compression leaves less detail in the file.
 """
 _OWN_DETAIL = 6.0
 """Squared levels by which restoring may change an image more than its JPEG did; beyond, it takes away the image's own."""
