@@ -43,8 +43,8 @@ def use(monkeypatch: pytest.MonkeyPatch, **sets: Dataset) -> None:
     monkeypatch.setattr(module, "CATALOGUE", sets)
 
 
-def place_div2k(site: Site, folder: Path, hosts: tuple[str, ...] = ("/official", "/mirror")) -> Dataset:
-    """A DIV2K of three and one pictures at each host of a site."""
+def place_div2k(site: Site, folder: Path) -> Dataset:
+    """A DIV2K of three and one pictures at a site."""
     route = []
     for item in CATALOGUE["div2k"].sources[0]:
         hrs = {n: resize.cropped(scene(n)) for n in ((1, 2, 3) if "train" in item.name else (801,))}
@@ -52,11 +52,9 @@ def place_div2k(site: Site, folder: Path, hosts: tuple[str, ...] = ("/official",
             members = {f"{item.folder}/{n:04d}.png": png(hr, folder) for n, hr in hrs.items()}
         else:
             members = {f"{item.folder}/{n:04d}x4.png": png(resize.downscaled(hr), folder) for n, hr in hrs.items()}
-        paths = [f"{host}/{item.name}" for host in hosts]
-        body = zipped(members)
-        site.files |= dict.fromkeys(paths, body)
+        body = site.files[f"/{item.name}"] = zipped(members)
         size, digest = len(body), "sha256:" + hashlib.sha256(body).hexdigest()
-        urls = tuple(map(site.url, paths))
+        urls = (site.url(f"/{item.name}"),)
         route.append(replace(item, urls=urls, length=size, unpacked=size, digest=digest, images=len(hrs)))
     return replace(CATALOGUE["div2k"], sources=(tuple(route),))
 
@@ -113,14 +111,6 @@ def test_stopped_at_every_stage(div2k, tmp_path, monkeypatch):
     assert len(whole) == 4, "no archive was fetched from its start twice"
 
 
-def test_first_address_down(div2k, tmp_path):
-    for path in list(div2k.files):
-        if path.startswith("/official"):
-            div2k.moods[path] += [status(404)] * 5
-    fetch("div2k", tmp_path / "data")
-    assert len(training_pairs(tmp_path / "data")) == 3
-
-
 def test_nobody_answers(div2k, tmp_path):
     div2k.files.clear()
     with pytest.raises(DataError, match=r"DIV2K could not be fetched.*404.*put the file at"):
@@ -146,7 +136,7 @@ def test_lr_of_another_kernel_is_refused(div2k, tmp_path, monkeypatch):
     known = module.CATALOGUE["div2k"]
     first, item, *rest = known.sources[0]
     body = zipped({f"{item.folder}/0801x4.png": png(resize.cropped(scene(801))[::4, ::4], tmp_path)})
-    div2k.files["/official/" + item.name] = body
+    div2k.files[f"/{item.name}"] = body
     item = replace(item, length=len(body), digest="sha256:" + hashlib.sha256(body).hexdigest())
     use(monkeypatch, div2k=replace(known, sources=((first, item, *rest),)))
     with pytest.raises(DataError, match=r"0801x4\.png is not the bicubic of .*0801\.png"):
