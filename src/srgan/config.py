@@ -3,6 +3,7 @@
 A dataclass may hold other dataclasses, the groups. Flags and files are flat: a field of a group is named by itself.
 """
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -61,7 +62,7 @@ def from_mapping(default: T, mapping: Mapping[str, Any], *, where: str) -> T:
     for key, value in mapping.items():
         name = key.replace("-", "_")
         if name in hints:
-            changes[name] = _convert(value, hints[name], f"{where}: {name}")
+            changes[name] = convert(value, hints[name], f"{where}: {name}")
         elif name in RETIRED:
             retired.append(name)
         else:
@@ -135,34 +136,46 @@ def flat_fields(kind: Any) -> Iterator[tuple[type, dataclasses.Field[Any], Any, 
             yield kind, field, hint, marks
 
 
-def _convert(value: Any, hint: Any, where: str) -> Any:
-    """`value` as the type `hint`, where nothing is lost by it."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        for option in arguments:
-            try:
-                return _convert(value, option, where)
-            except SettingsError:
-                continue
-    elif origin is Literal:
-        if any(value == option and type(value) is type(option) for option in arguments):
+def convert(value: Any, hint: Any, where: str, *, word: bool = False) -> Any:
+    """`value` as the type `hint`, where nothing is lost by it; a `word` of a command line may stand for a number.
+
+    Raises SettingsError, which `where` begins.
+    """
+    for option in _options(hint):
+        origin, arguments = typing.get_origin(option), typing.get_args(option)
+        if origin is Literal:
+            for choice in arguments:
+                if (value == choice and type(value) is type(choice)) or (word and value == str(choice)):
+                    return choice
+        elif origin is tuple and isinstance(value, (list, tuple)):
+            return tuple(convert(item, arguments[0], where) for item in value)
+        elif option is Path and isinstance(value, str) and value:
+            return Path(value if word else expanded(value))
+        elif (option is float or (option is int and word)) and type(value) in (int, float, str):
+            with contextlib.suppress(ValueError, OverflowError):
+                return option(value)  # YAML reads 1e-4 as a text
+        elif type(value) is option:
             return value
-    elif origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_convert(item, arguments[0], where) for item in value)
-    elif hint is type(None):
-        if value is None:
-            return None
-    elif hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML reads 1e-4 as a text
-        except (ValueError, OverflowError):
-            pass
-    elif hint is Path and isinstance(value, str) and value:
-        return Path(expanded(value))
-    elif type(value) is hint:
-        return value
-    got = f"the text '{_text(value)}'" if isinstance(value, str) else _text(value)
-    raise SettingsError(f"{where}: expected {_expected(hint)}, got {got}.")
+    got = f"'{_text(value)}'" if isinstance(value, str) else _text(value)
+    raise SettingsError(f"{where} is {' or '.join(words for _, words in kinds(hint))}, got {got}.")
+
+
+def kinds(hint: Any) -> list[tuple[str, str]]:
+    """What a setting of this type takes, beside nothing: as a placeholder, and in words."""
+    names = {int: ("N", "a whole number"), float: ("X", "a number"), bool: ("", "true or false")}
+    names |= {Path: ("PATH", "a path"), str: ("TEXT", "a text")}
+    found = []
+    for option in _options(hint):
+        if typing.get_origin(option) is Literal:
+            found += [(str(choice), str(choice)) for choice in typing.get_args(option)]
+        elif option is not type(None):
+            found.append(names.get(option, ("", "a list")))
+    return found
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if union else (hint,)
 
 
 def _text(value: Any) -> str:
@@ -172,15 +185,6 @@ def _text(value: Any) -> str:
     except (ValueError, RecursionError):  # more digits, or deeper, than Python shows
         text = f"a {type(value).__name__} that cannot be shown"
     return printable(text)
-
-
-def _expected(hint: Any) -> str:
-    if typing.get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(hint)))
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(_expected(option) for option in typing.get_args(hint))
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
-    return names.get(hint, "nothing" if hint is type(None) else str(hint))
 
 
 def _check_structure(text: str, path: Path) -> None:

@@ -2,18 +2,16 @@
 
 import argparse
 import ast
-import contextlib
 import dataclasses
 import inspect
 import itertools
 import re
 import textwrap
-import types
 import typing
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from srgan import config
 from srgan.errors import SettingsError, UsageError, did_you_mean
@@ -106,7 +104,7 @@ def _parser(kind: type, start: Any, prog: str) -> argparse.ArgumentParser:
         # Its value or values.
         many, required = typing.get_origin(hint) is tuple, default is dataclasses.MISSING
         item = typing.get_args(hint)[0] if many else hint
-        options["type"] = partial(_value, name if mark.positional else flag, item)
+        options["type"] = partial(config.convert, hint=item, where=name if mark.positional else flag, word=True)
         if many:
             options |= {"nargs": "*", "action": "store" if mark.positional else "extend"}
         elif mark.positional and not required:
@@ -117,7 +115,7 @@ def _parser(kind: type, start: Any, prog: str) -> argparse.ArgumentParser:
             usage.append(f"{name}..." if many else name if required else f"[{name}]")
         else:
             names = [mark.alias, flag] if mark.alias else [flag]
-            metavar = mark.metavar or "|".join(short for short, _ in _kinds(item))
+            metavar = mark.metavar or "|".join(short for short, _ in config.kinds(item))
             groups[owner].add_argument(*names, dest=field.name, metavar=metavar, required=required, **options)
     parser.usage = " ".join(usage)
     return parser
@@ -142,32 +140,6 @@ def _docstrings(kind: type) -> dict[str, str]:
             if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
                 texts[ast.unparse(field.target)] = str(ast.literal_eval(text.value))
     return texts
-
-
-def _kinds(hint: Any) -> list[tuple[str, str]]:
-    """What a flag of this type takes: as a placeholder, and in words."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return [kind for option in typing.get_args(hint) if option is not type(None) for kind in _kinds(option)]
-    if typing.get_origin(hint) is Literal:
-        return [(str(option), str(option)) for option in typing.get_args(hint)]
-    return [
-        {int: ("N", "a whole number"), float: ("X", "a number"), Path: ("PATH", "a path")}.get(hint, ("TEXT", "a text"))
-    ]
-
-
-def _value(flag: str, hint: Any, word: str) -> Any:
-    """One word as the type `hint`. Raises SettingsError."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    for option in options:
-        if typing.get_origin(option) is Literal:
-            for choice in typing.get_args(option):
-                if word == str(choice):
-                    return choice
-        elif option is not type(None):
-            with contextlib.suppress(ValueError):
-                return option(word)
-    kinds = " or ".join(words for _, words in _kinds(hint))
-    raise SettingsError(f"{flag} is {kinds}, got '{printable(word)}'.")
 
 
 def check_json(path: Path | None) -> None:

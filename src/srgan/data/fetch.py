@@ -286,7 +286,5 @@ def write_test_set(name: str, images: Sequence[Path], folder: Path) -> None:
 
 def _lr_mse(pair: Pair) -> float:
     """Mean squared difference of a pair's LR to the exact bicubic. Raises DataError, ImageError."""
-    hr = files.read_rgb8(pair.hr)
-    lr = files.read_rgb8(pair.lr) if pair.lr else resize.downscaled(hr)
-    pair.check_sizes(hr.shape[:2], lr.shape[:2])
+    hr, lr = pair.read()
     return float(((resize.downscaled(hr).astype(np.float64) - lr) ** 2).mean())

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from srgan.data.crops import Crops, apply_symmetry, crops
 from srgan.data.degrade import degrade_batch
@@ -121,10 +121,10 @@ class ProcessLoader(Loader):
         """The batch of `step`; any step but the one after the last starts the processes anew."""
         if step != self.expected:
             # Not forked: a lock that another thread holds at a fork is never opened in the child.
-            batches = DataLoader(
-                _Steps(self.prepare),
-                sampler=range(step, sys.maxsize),
+            batches: DataLoader[Any] = DataLoader(
+                range(step, sys.maxsize),  # type: ignore[arg-type]
                 batch_size=None,
+                collate_fn=self.prepare,  # type: ignore[arg-type]
                 num_workers=self.workers,
                 pin_memory=torch.cuda.is_available(),
                 multiprocessing_context="spawn",
@@ -143,14 +143,6 @@ class ProcessLoader(Loader):
 def _leave_signals_to_the_parent(worker: int) -> None:
     for number in STOP_SIGNALS:  # a terminal and a scheduler send them to all processes
         signal.signal(number, signal.SIG_IGN)
-
-
-class _Steps(Dataset[Any]):
-    def __init__(self, prepare: Callable[[int], Any]) -> None:
-        self.prepare = prepare
-
-    def __getitem__(self, step: int) -> Any:
-        return self.prepare(step)
 
 
 def choose_source(

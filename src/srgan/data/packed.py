@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from srgan.data.pairs import Pair
 from srgan.errors import DataError, ImageError
-from srgan.fs import atomic_write, check_free_space, file_lock
-from srgan.image import files, resize
+from srgan.fs import atomic_write, check_free_space, file_lock, may_replace
+from srgan.image import files
 from srgan.progress import Progress
 
 log = logging.getLogger("srgan")
@@ -80,7 +80,7 @@ class PackedImages:
 
     `pixels`: uint8, 1-D, read-only. `heights`, `widths`: of the HRs, int64 (P,). `hr_offsets`, `lr_offsets`: into
     `pixels`, int64 (P,). `fingerprint`: SHA-256 over names, sizes and pixels. `skipped`: a sentence for each image that
-    is not used. Raises DataError where the images are missing, incomplete, of srgan 1, or cut off.
+    is not used. Raises DataError where the images are missing, incomplete or cut off.
     """
 
     def __init__(self, path: Path) -> None:
@@ -136,17 +136,10 @@ def index_path(target: Path) -> Path:
     return target.with_name(target.name + ".json")
 
 
-def has_first_format(target: Path) -> bool:
-    with target.open("rb") as file:
-        return file.read(len(FIRST_FORMAT)) == FIRST_FORMAT
-
-
 def read_index(target: Path) -> Index:
     """The index beside `target`. Raises DataError where there is none."""
     path = index_path(target)
     try:
-        if not path.exists() and has_first_format(target):
-            raise DataError(f"{target} was packed by an earlier srgan; srgan data pack DIR rebuilds it.")
         content: dict[str, Any] = json.loads(path.read_bytes())
         images = (PackedImage(**{**fields, "source": tuple(fields["source"])}) for fields in content["images"])
         index = Index(**{**content, "images": tuple(images)})
@@ -267,18 +260,14 @@ def _decode(pair: Pair, min_side: int) -> tuple[PackedImage, list[NDArray[np.uin
     """One image and its [HR, LR] pixels; no pixels for one that is skipped."""
     image = PackedImage(name=pair.name, source=_source(pair))
     try:
-        whole = files.read_rgb8(pair.hr)
-        lr = files.read_rgb8(pair.lr) if pair.lr else None
+        height, width = files.size(pair.hr)
+        if min(height, width) // 4 * 4 < min_side:
+            small = f"{pair.hr} is {width}x{height}, smaller than the crop of {min_side}."
+            return replace(image, skipped=small), []
+        hr, lr = pair.read()
     except ImageError as error:
         return replace(image, skipped=str(error)), []
-    if lr is not None:
-        pair.check_sizes(whole.shape[:2], lr.shape[:2])
-    hr = np.ascontiguousarray(resize.cropped(whole))
     height, width = hr.shape[:2]
-    if min(height, width) < min_side:
-        small = f"{pair.hr} is {whole.shape[1]}x{whole.shape[0]}, smaller than the crop of {min_side}."
-        return replace(image, skipped=small), []
-    lr = np.ascontiguousarray(resize.downscaled(hr) if lr is None else lr)
     digest = hashlib.sha256(hr.data)
     digest.update(lr.data)
     return replace(image, height=height, width=width, digest=digest.hexdigest()), [hr, lr]
@@ -323,5 +312,5 @@ def _refuse_foreign_files(target: Path) -> None:
     """Raises DataError where `target` or its index exists and is not ours."""
     if index_path(target).exists():
         read_index(target)
-    elif target.exists() and not (target.is_file() and has_first_format(target)):
+    elif target.is_dir() or not may_replace(target, FIRST_FORMAT):
         raise DataError(f"{target} exists and holds no packed images; it stays as it is. Choose another name.")

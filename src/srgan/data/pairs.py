@@ -7,8 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from srgan.errors import DataError
-from srgan.image.files import find_images, size
+from srgan.image import resize
+from srgan.image.files import find_images, read_rgb8, size
 
 log = logging.getLogger("srgan")
 
@@ -28,6 +32,14 @@ class Pair:
     name: str
     hr: Path
     lr: Path | None
+
+    def read(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """HR (4H, 4W, 3), cropped to multiples of 4, and LR (H, W, 3). Raises ImageError; DataError for sizes that differ."""
+        whole = read_rgb8(self.hr)
+        hr = np.ascontiguousarray(resize.cropped(whole))
+        lr = np.ascontiguousarray(read_rgb8(self.lr) if self.lr else resize.downscaled(hr))
+        self.check_sizes(whole.shape[:2], lr.shape[:2])
+        return hr, lr
 
     def check_sizes(self, hr_size: tuple[int, int], lr_size: tuple[int, int]) -> None:
         """Raises DataError unless the LR is a quarter of the HR, cropped to multiples of 4; sizes (height, width)."""

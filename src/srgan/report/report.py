@@ -120,7 +120,7 @@ def render(runs: Sequence[ReportRun]) -> str:
         score_rows=list(score_rows(models)),
         image_rows={title: list(image_rows(document)) for title, document in models.items()},
         protocols=sorted({str(document.get("protocol")) for document in models.values()}),
-        charts={section: _chart_groups(runs, section) for section in ("Validation", "Health", "Losses")},
+        charts=_charts(runs),
         speed={
             PHASE_TITLES.get(phase, phase): compare_columns([_speed(run, phase) for run in runs]) for phase in phases
         },
@@ -213,42 +213,36 @@ def _speed(run: ReportRun, phase: str) -> dict[str, object]:
     }
 
 
-def _curves_of_charts(numbers: dict[str, Any], section: str, phase: str) -> dict[str, Curves]:
-    """Title of a chart -> its curves by label, of one run."""
-    if section == "Validation":
-        single = numbers["validation"].get(phase, {})
-    elif phase not in numbers["phases"]:
-        single = {}
-    elif section == "Losses":
-        part = numbers["phases"][phase]
-        single = {**part["loss"], "learning rate": part["learning_rate"]}
-    else:
-        single = dict(numbers["phases"][phase]["health"])
-        opinion = {"real images": single.pop("d_real", []), "generated images": single.pop("d_fake", [])}
-        if any(opinion.values()):
-            return {OPINION: opinion} | {name: {"": curve} for name, curve in single.items()}
-    return {name: {"": curve} for name, curve in single.items()}
+def _curves(numbers: dict[str, Any]) -> dict[tuple[str, str, str], Curves]:
+    """(section, phase, title of a chart) -> its curves by label, of one run."""
+    charts: dict[tuple[str, str, str], Curves] = {}
+    for phase, curves in numbers["validation"].items():
+        charts |= {("Validation", phase, name): {"": curve} for name, curve in curves.items()}
+    for phase, part in numbers["phases"].items():
+        health = dict(part["health"])
+        opinion = {"real images": health.pop("d_real", []), "generated images": health.pop("d_fake", [])}
+        charts |= {("Health", phase, OPINION): opinion} if any(opinion.values()) else {}
+        charts |= {("Health", phase, name): {"": curve} for name, curve in health.items()}
+        losses = {**part["loss"], "learning rate": part["learning_rate"]}
+        charts |= {("Losses", phase, name): {"": curve} for name, curve in losses.items()}
+    return charts
 
 
-def _chart_groups(runs: Sequence[ReportRun], section: str) -> dict[str, dict[str, Markup]]:
-    """Title of a phase -> title of a chart -> its <svg>, with a line for each run."""
-    groups, part = {}, "validation" if section == "Validation" else "phases"
-    for phase in dict.fromkeys(phase for run in runs for phase in run.numbers[part]):
-        lines = {run.title: _curves_of_charts(run.numbers, section, phase) for run in runs}
+def _charts(runs: Sequence[ReportRun]) -> dict[str, dict[str, dict[str, Markup]]]:
+    """Section -> title of a phase -> title of a chart -> its <svg>, with a line for each run."""
+    sections: dict[str, dict[str, dict[str, Markup]]] = {"Validation": {}, "Health": {}, "Losses": {}}
+    curves = {run.title: _curves(run.numbers) for run in runs}
+    for section, phase, chart in dict.fromkeys(key for of_run in curves.values() for key in of_run):
+        series = {
+            ": ".join(filter(None, (title * (len(runs) > 1), label))): curve
+            for title, of_run in curves.items()
+            for label, curve in of_run.get((section, phase, chart), {}).items()
+        }
         best = runs[0].numbers["best"].get(phase) if section == "Validation" and len(runs) == 1 else None
-        svgs = {}
-        for chart in dict.fromkeys(chart for of_run in lines.values() for chart in of_run):
-            series = {
-                ": ".join(filter(None, (title * (len(runs) > 1), label))): curve
-                for title, of_run in lines.items()
-                for label, curve in of_run.get(chart, {}).items()
-            }
-            star = (best["step"], best["scores"][chart]) if best and chart in best["scores"] else None
-            if svg := charts.draw(series, note=NOTES.get(chart, ""), zero=chart == OPINION, best=star):
-                svgs[chart] = Markup(svg)
-        if svgs:
-            groups[PHASE_TITLES.get(phase, phase)] = svgs
-    return groups
+        star = (best["step"], best["scores"][chart]) if best and chart in best["scores"] else None
+        if svg := charts.draw(series, note=NOTES.get(chart, ""), zero=chart == OPINION, best=star):
+            sections[section].setdefault(PHASE_TITLES.get(phase, phase), {})[chart] = Markup(svg)
+    return sections
 
 
 def frames(log: RunLog, budget: int) -> tuple[list[Frame], list[Frame]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from srgan.data.degrade import degrade_batch
 from srgan.data.pairs import Pair
 from srgan.errors import ImageError
-from srgan.image import files, metrics, resize
+from srgan.image import metrics
 from srgan.image.metrics import NiqeModel
 from srgan.model.config import receptive_field
 from srgan.model.generator import Generator, freeze_batchnorm
@@ -47,18 +47,13 @@ def load_validation(pairs: Sequence[Pair], count: int, *, degrade: bool = False)
         if len(images) == count:
             break
         try:
-            uncropped = files.read_rgb8(pair.hr)
-            lr = files.read_rgb8(pair.lr) if pair.lr is not None else None
+            hr, lr = pair.read()
         except ImageError as error:
             log.warning(f"Left out of the validation: {error}")
             continue
-        hr = resize.cropped(uncropped)
         if min(hr.shape[:2]) < metrics.SMALLEST_HR:
             log.warning(f"Left out of the validation: {pair.hr} is smaller than {metrics.SMALLEST_HR} pixels.")
             continue
-        if lr is None:
-            lr = resize.downscaled(hr)
-        pair.check_sizes(uncropped.shape[:2], lr.shape[:2])
         if degrade:
             lr = degrade_batch(lr[None], seed=0, phase="validation", step=0, first=len(images))[0]
         images.append(ValidationImage(pair.name, lr, hr))
