@@ -76,6 +76,16 @@ def test_bmp_keeps_its_profile():
     np.testing.assert_array_equal(image.pixels, files.read_image(held(data)).pixels)
 
 
+def test_an_icon_keeps_what_its_png_holds():
+    still = STILLS[0].quantize(16)
+    png = corpus.pillow(still, "PNG", icc_profile=corpus.profile(), transparency=3)
+    icon = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 12, 0, 0, 1, 32, len(png), 22) + png
+    image, expected = files.read_image(held(icon)), files.read_image(held(png))
+    assert image.metadata.icc == corpus.profile() and image.alpha is not None
+    np.testing.assert_array_equal(image.alpha, expected.alpha)
+    np.testing.assert_array_equal(image.pixels, expected.pixels)
+
+
 def test_jp2_keeps_its_profile_and_says_lost_depth(caplog):
     profile = corpus.profile()
     data = corpus.pillow(STILLS[0], "JPEG2000")
@@ -251,7 +261,7 @@ def test_frames_are_turned_upright(form):
 
 
 def test_a_webp_is_transparent_where_no_frame_is():
-    """Whatever its header says: Pillow calls one of opaque sprites opaque."""
+    """Whatever its header says."""
     frames = [Image.new("RGBA", (16, 12)) for _ in range(3)]
     for number, frame in enumerate(frames):
         frame.paste((200, 0, 0, 255), (2 + number, 2, 8 + number, 8))
@@ -484,6 +494,27 @@ def test_png_is_composed_as_in_browsers(blend):
     outside = data.replace(control[1], control[1][:15] + b"\x04" + control[1][16:])
     with pytest.raises(ImageError, match="outside of the image"):
         list(Animation(held(outside, "a.png")))
+
+
+@pytest.mark.parametrize("control", range(4))
+def test_webp_is_composed_as_pillow_does(control):
+    half = np.dstack([BLUE, np.full(BLUE.shape[:2], 128, np.uint8)])
+    data = b"VP8X\x0a\0\0\0\x12\0\0\0\5\0\0\3\0\0ANIM\6\0\0\0\0\0\0\0\7\0"
+    for array, left, top, delay in ((RED, 0, 0, 30), (half, 2, 2, 125), (half, 0, 2, 40)):
+        still = corpus.pillow(Image.fromarray(array), "WebP", lossless=True, exact=True)[12:]
+        numbers = left // 2, top // 2, array.shape[1] - 1, array.shape[0] - 1, delay
+        head = b"".join(number.to_bytes(3, "little") for number in numbers) + bytes([control])
+        data += b"ANMF" + struct.pack("<I", 16 + len(still)) + head + still
+    file = b"RIFF" + struct.pack("<I", 4 + len(data)) + b"WEBP" + data
+    animation = Animation(held(file, "a.webp"))
+    assert animation.plays == 7
+    with Image.open(io.BytesIO(file)) as image:
+        for number, frame in enumerate(animation):
+            image.seek(number)
+            expected = np.asarray(image.convert("RGBA")).astype(int)
+            alpha = np.full((4, 6), 255) if frame.alpha is None else frame.alpha
+            assert np.abs(alpha - expected[..., 3]).max() <= 1 and frame.milliseconds == image.info["duration"]
+            assert np.abs(frame.pixels - expected[..., :3])[alpha > 0].max() <= 1
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG"])

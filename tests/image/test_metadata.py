@@ -225,8 +225,9 @@ def test_png_text_goes_from_png_to_png_byte_for_byte(tmp_path, caplog):
 
 def test_comments_go_to_jpeg_gif_and_png(tmp_path, caplog):
     data = corpus.pillow(Image.fromarray(PIXELS), "JPEG", comment="Zo\u00eb".encode(), exif=corpus.exif(6))
-    for exif in (None, corpus.exif()):
-        metadata = files.read_image(ImageBytes(data=data, name="a.jpg")).metadata
+    for exif, fill in ((None, b""), (corpus.exif(), b"\xff\xff")):
+        filled = data.replace(b"\xff\xfe", fill + b"\xff\xfe")
+        metadata = files.read_image(ImageBytes(data=filled, name="a.jpg")).metadata
         copy = Image.open(written(tmp_path, ".jpg", Metadata(exif=exif, jpeg_comments=metadata.jpeg_comments)))
         assert (copy.info["comment"] == "Zo\u00eb".encode() and len(copy.getexif()) > 0) or exif is None
     gif = corpus.pillow(Image.fromarray(PIXELS), "GIF", comment=b"hello")

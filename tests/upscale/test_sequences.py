@@ -111,7 +111,7 @@ def test_damaged_frame_leaves_nothing(tmp_path, upscaler):
     at = data.rindex(b"VP8L") + 12
     data[at : at + 200] = bytes(len(data[at : at + 200]))
     source.write_bytes(data)
-    with pytest.raises(ImageError, match=r"a\.webp is a damaged"):
+    with pytest.raises(ImageError, match=r"a\.webp is damaged"):
         upscaler.upscale_file(source, tmp_path / "b.webp")
     assert [path.name for path in tmp_path.iterdir()] == ["a.webp"]
 

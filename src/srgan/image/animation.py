@@ -61,7 +61,7 @@ class Animation:
         self._cut: int | None = None
         if first.format == "ushort":
             log.warning("%s: 8 of its frames' 16 bits are read.", name_of(source))
-        if self._kind in ("GIF", "PNG"):
+        if self._kind != "AVIF":
             with open_bytes(source) as file:
                 self.count, is_whole = compose.count_frames(file, self._kind)
                 if not is_whole:
@@ -71,7 +71,7 @@ class Animation:
         else:
             with pillow.opened(self._source, self._kind, self._limits) as image:
                 self.count = int(image.n_frames)
-                self.plays = int(image.info.get("loop", 1 if self._kind == "WebP" else 0))
+                self.plays = 0  # AVIF
         if self.count < 1:
             raise ImageError(f"{name_of(source)} is a damaged {self._kind}: it has no frames.")
 
@@ -84,7 +84,7 @@ class Animation:
 
     def _composed(self) -> Iterator[tuple[compose.Rgba, float]]:
         """The stored image, not upright, at each frame, and its milliseconds."""
-        if self._kind in ("GIF", "PNG"):
+        if self._kind != "AVIF":
             yield from compose.composed(self._source, self._kind, self._limits, *self._stored, cut=self._cut)
             return
         with pillow.opened(self._source, self._kind, self._limits) as image:

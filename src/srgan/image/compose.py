@@ -1,4 +1,4 @@
-"""Animated GIF and PNG files: each frame as a still file of its own, and the frames composed as browsers do."""
+"""Animated GIF, PNG and WebP files: each frame as a still file of its own, and the frames composed as browsers do."""
 
 import struct
 from collections.abc import Generator, Iterator
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError
 from srgan.image.decode import decode_error, open_image, to_grey_or_rgb, uint8_from_uint16, with_timeout
 from srgan.image.png import png_chunk, png_chunks
-from srgan.image.source import ImageBytes, Limits, Source, gif_blocks, gif_colours_end, name_of, open_bytes
+from srgan.image.source import ImageBytes, Limits, Source, gif_blocks, gif_colours_end, name_of, open_bytes, webp_chunks
 
 Rgba = NDArray[np.uint8]
 """(H, W, 4), not premultiplied."""
@@ -38,12 +38,12 @@ Frames = Generator[StoredFrame, None, bool]
 
 
 def stored_frames(file: BinaryIO, kind: str) -> Frames:
-    """The frames of a GIF or a PNG, one in memory at a time; a cut one may be the last. Returns whether the end mark is there."""
-    return _gif_frames(file) if kind == "GIF" else _png_frames(file)
+    """The frames of a GIF, a PNG or a WebP, one in memory at a time; a cut one may be the last. Returns whether the end is there."""
+    return {"GIF": _gif_frames, "PNG": _png_frames, "WebP": _webp_frames}[kind](file)
 
 
 def count_frames(file: BinaryIO, kind: str) -> tuple[int, bool]:
-    """How many frames `stored_frames` gives, and whether the file's end mark follows them."""
+    """How many frames `stored_frames` gives, and whether the file's end follows them."""
     is_whole = False
 
     def frames() -> Iterator[StoredFrame]:
@@ -54,12 +54,13 @@ def count_frames(file: BinaryIO, kind: str) -> tuple[int, bool]:
 
 
 def plays(file: BinaryIO, kind: str) -> int:
-    """How often a GIF or a PNG is played; 0: without end."""
-    if kind == "PNG":
-        for name, offset, _ in png_chunks(file):
-            if name == b"acTL":
+    """How often a GIF, a PNG or a WebP is played; 0: without end."""
+    if kind != "GIF":
+        chunks = png_chunks(file) if kind == "PNG" else webp_chunks(file)
+        for name, offset, _ in chunks:
+            if name in (b"acTL", b"ANIM"):
                 file.seek(offset + 4)
-                return int.from_bytes(file.read(4), "big")
+                return int.from_bytes(file.read(4), "big") if kind == "PNG" else int.from_bytes(file.read(2), "little")
         return 1
     for block_kind, start, _ in gif_blocks(file):
         if block_kind != b"\x21":
@@ -79,7 +80,7 @@ def composed(
 
     `cut`: number of the frame, not the first, that the end of the file may have cut; it is left out if it is damaged.
 
-    The array changes when the next is asked for. GIF89a, section 23; PNG 3rd edition, 11.3.6.2.
+    The array changes when the next is asked for. GIF89a, section 23; PNG 3rd edition, 11.3.6.2; RFC 9649, 2.7.1.1.
     """
     canvas = np.zeros((height, width, 4), np.uint8)
     with open_bytes(source) as file:
@@ -92,8 +93,8 @@ def composed(
                 raise
             place = canvas[frame.top : frame.top + pixels.shape[0], frame.left : frame.left + pixels.shape[1]]
             after = place.copy() if frame.disposal == "restore" else 0
-            if kind == "PNG" and place.shape != pixels.shape:
-                raise ImageError(f"{name_of(source)} is a damaged PNG: a frame lies outside of the image.")
+            if kind != "GIF" and place.shape != pixels.shape:
+                raise ImageError(f"{name_of(source)} is a damaged {kind}: a frame lies outside of the image.")
             pixels = pixels[: place.shape[0], : place.shape[1]]
             place[:] = _over(place, pixels) if frame.blend else pixels
             yield canvas, frame.milliseconds
@@ -188,3 +189,23 @@ def _png_frame(header: bytes, palette: bytes, control: bytes, pixels: bytes, *, 
         disposal=disposals.get(disposal, "keep"),
         milliseconds=1000 * delay / (unit or 100),
     )
+
+
+def _webp_frames(file: BinaryIO) -> Frames:
+    """Of a whole file: libvips opens no other."""
+    for name, start, length in webp_chunks(file):
+        if name != b"ANMF":
+            continue
+        file.seek(start)
+        body = file.read(length)
+        left, top, _, _, milliseconds = (int.from_bytes(body[at : at + 3], "little") for at in range(0, 15, 3))
+        header = struct.pack("<4sIB3x", b"VP8X", 10, 0x10) + body[6:12]
+        yield StoredFrame(
+            still=b"RIFF" + struct.pack("<I", len(header) + len(body) - 12) + b"WEBP" + header + body[16:],
+            top=2 * top,
+            left=2 * left,
+            blend=not body[15] & 2,
+            disposal="clear" if body[15] & 1 else "keep",
+            milliseconds=milliseconds,
+        )
+    return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import logging
 import os
 import re
@@ -55,13 +54,12 @@ def _open(file: BinaryIO, kind: str) -> Any:
         return pi_heif.open_heif(file.read(), convert_hdr_to_8bit=False)  # the primary image's size, mode and pixels
     from PIL import Image
 
-    names = {"JPEG2000": "Jpeg2K", "WebP": "WebP"}
-    importlib.import_module(f"PIL.{names.get(kind, kind.capitalize())}ImagePlugin")
+    importlib.import_module(f"PIL.{'Jpeg2K' if kind == 'JPEG2000' else kind.capitalize()}ImagePlugin")
     factory, _ = Image.OPEN[kind.upper()]
-    if kind == "WebP":  # an animation: where no frame is, it is transparent, whatever its header says
-        file = io.BytesIO(file.read())
-        file.getbuffer()[20] |= 0x10
-    return factory(file, "")
+    image: Any = factory(file, "")
+    if kind in ("ICO", "ICNS"):  # its largest image, with the tags that Pillow drops
+        return image.ico.getimage(image.size) if kind == "ICO" else image.icns.getimage(image.best_size)
+    return image
 
 
 def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0) -> Any:

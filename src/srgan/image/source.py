@@ -136,11 +136,14 @@ def jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
     ITU-T T.81, B.1.1.
     """
     offset = 2
-    while True:
+    for _ in range(1_000_000):
         file.seek(offset)
         head = file.read(4)
         if len(head) < 4 or head[0] != 0xFF:
             return
+        if head[1] == 0xFF:  # a fill byte
+            offset += 1
+            continue
         length = int.from_bytes(head[2:], "big")
         if length < 2:
             return
@@ -177,11 +180,11 @@ def gif_blocks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 def webp_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Name, offset of the body and its length of a WebP's chunks, 1,000 at most; a frame's parts follow its ANMF."""
+    """Name, offset of the body and its length of a WebP's chunks; a frame's parts follow its ANMF."""
     file.seek(0)
     head = file.read(12)
     offset = 12 if head[:4] == b"RIFF" and head[8:] == b"WEBP" else -1
-    for _ in range(1000 if offset > 0 else 0):
+    for _ in range(1_000_000 if offset > 0 else 0):
         file.seek(offset)
         head = file.read(8)
         if len(head) < 8:

@@ -82,8 +82,8 @@ def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
 
     # What the pixels show.
     windows = _windows(image)
-    if has_flat_colours(windows):
-        return Strength(restore=1.0, reason="flat colours")
+    if few := few_colours(windows):
+        return Strength(restore=1.0, reason=few)
     quality = once_jpeg_quality(windows)
     if quality is not None and quality <= JPEG_QUALITY:
         return Strength(restore=1.0, reason=f"once a JPEG, quality about {quality:.0f}", quality=quality)
@@ -147,26 +147,26 @@ def _removes_too_much(windows: Sequence[Window], exact: Sequence[Window], qualit
     return removed > added + _OWN_DETAIL * len(windows)
 
 
-def has_flat_colours(windows: Sequence[Window]) -> bool:
-    """Whether the pixels were drawn as they are, or reduced to a palette: a photograph or a reduced image has ramps.
+def few_colours(windows: Sequence[Window]) -> str | None:
+    """What shows that the pixels were drawn as they are, or reduced to a palette: a photograph or a reduced image has ramps.
 
     `windows`: (h, w, 3) in 0..255. Both have edges. Drawn: at least 0.9 of the neighbours that are at most 4 levels apart
     are equal. A palette: at most 256 colours, not only greys, for four times as many pixels.
     """
     if not windows:
-        return False
+        return None
     lumas = [window @ _Y for window in windows]
     steps = np.abs(np.concatenate([np.diff(luma, axis=axis).ravel() for luma in lumas for axis in (0, 1)]))
     if np.count_nonzero(steps > 32) <= steps.size / 200:
-        return False
+        return None
     near = np.count_nonzero(steps <= 4)
     if np.count_nonzero(steps < 0.1) >= 0.9 * near and near > steps.size / 4:
-        return True
+        return "flat colours"
     pixels = np.concatenate([np.rint(window).astype(np.uint8).reshape(-1, 3) for window in windows])
     numbers = pixels @ np.array([1 << 16, 1 << 8, 1])
     if np.unique(numbers[::16]).size > 256 or is_grey(pixels):  # nearly all photographs
-        return False
-    return np.unique(numbers).size <= min(256, len(numbers) / 4)
+        return None
+    return "at most 256 colours" if np.unique(numbers).size <= min(256, len(numbers) / 4) else None
 
 
 def once_jpeg_quality(windows: Sequence[Window]) -> float | None:
@@ -307,12 +307,12 @@ def webp_quantiser(source: Source) -> int | None:
     """The index of the quantiser, 0 (best) to 127, of a lossy WebP (RFC 6386, section 9); None for others."""
     try:
         with open_bytes(source) as file:
-            starts = [start for name, start, _ in webp_chunks(file) if name == b"VP8 "]
-            file.seek(starts[0] if starts else 0)
+            start = next((start for name, start, _ in webp_chunks(file) if name == b"VP8 "), 0)
+            file.seek(start)
             frame = file.read(512)
     except OSError:
         return None
-    if not starts or frame[3:6] != b"\x9d\x01\x2a":
+    if not start or frame[3:6] != b"\x9d\x01\x2a":
         return None
     bits = _BoolDecoder(frame[10:])
     bits.skip(2)
