@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from functools import partial
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -95,22 +96,28 @@ def test_any_order_of_steps_and_prefetch(packed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("in_files", [False, True])
-def test_processes_prepare_the_same_batches(packed, pairs, in_files):
+def test_processes_prepare_the_same_batches(packed, pairs, in_files, monkeypatch):
     images = ImageFiles(pairs, min_side=32) if in_files else packed
     sampler = dataclasses.replace(SAMPLER, degrade=True)
     one = loader(images, sampler, device=CPU)
     several = ProcessLoader(partial(prepare_batch, images, sampler, None), one.finish, workers=2)
+    start = BaseProcess.start
+
+    def start_and_warn(process: BaseProcess) -> None:  # as a scheduler warns all processes of a job
+        start(process)
+        for number in STOP_SIGNALS:
+            os.kill(process.pid, number)
+
+    monkeypatch.setattr(BaseProcess, "start", start_and_warn)
     for step in (4, 5, 6, 7, 5, 6, 7):  # a run that returns to a checkpoint
         for a, b in zip(one(step), several(step), strict=True):
             assert torch.equal(a, b)
-        # A scheduler warns all processes of a job; each of the two has made a batch by now.
-        for process in several.prepared._workers if step == 6 else ():
-            for number in STOP_SIGNALS:
-                os.kill(process.pid, number)
     one.close()
+    workers = several.prepared._workers
     several.close()
-    process.join(60)
-    assert not process.is_alive()
+    for process in workers:
+        process.join(60)
+        assert not process.is_alive()
 
 
 def test_automatic_source_without_a_gpu(packed, pairs):

@@ -3,6 +3,7 @@
 The crops come from the device's memory, from packed images or from files: the same ones from each.
 """
 
+import contextlib
 import hashlib
 import signal
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import resource_tracker
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -128,9 +130,10 @@ class ProcessLoader(Loader):
                 num_workers=self.workers,
                 pin_memory=torch.cuda.is_available(),
                 multiprocessing_context="spawn",
-                worker_init_fn=_leave_signals_to_the_parent,
+                worker_init_fn=_ignore_signals,
             )
-            self.prepared = iter(batches)
+            with _signals_blocked():
+                self.prepared = iter(batches)
         self.expected = step + 1
         return self.finish(next(self.prepared))
 
@@ -140,9 +143,23 @@ class ProcessLoader(Loader):
         super().close()
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:
+def _ignore_signals(worker: int) -> None:
     for number in STOP_SIGNALS:  # a terminal and a scheduler send them to all processes
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """A process that is started within the block inherits that STOP_SIGNALS are blocked: one would end its imports."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # its own start would unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def choose_source(
