@@ -153,6 +153,7 @@ def test_wrong_arrays_are_refused(upscaler, wrong, message):
         ({"memory": -1}, "memory is a whole number from 1, got -1"),
         ({"memory": "much"}, "memory is a size like 1GB"),
         ({"memory": "9" * 400}, "memory is a size like 1GB"),
+        ({"memory": "1KB"}, r"memory 0.001MB is too little for the smallest tile; allow at least \d+MB"),
         ({"memory": None}, "memory is a whole number from 1, got None"),
         ({"self_ensemble": "yes"}, "self_ensemble is one of False, True; got 'yes'"),
         ({"texture": 0.5}, "leave out the model"),

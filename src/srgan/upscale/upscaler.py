@@ -83,6 +83,7 @@ class Upscaler:
         self._load_models()
         self._config = self._first.weights.config
         self._halo = receptive_field(self._config)
+        self._plan(self._first.engine, 1000, 1000, self._config.scale, False, self.memory)  # refuses too little memory
 
     def describe(self) -> dict[str, str]:
         """What decides the pixels: model, sha256, version, engine, precision; texture, restore, self_ensemble if set.
