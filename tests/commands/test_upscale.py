@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -257,6 +258,8 @@ def test_info_of_weights(small, small_file, capsys):
     output = capsys.readouterr().out
     assert small.sha256 in output and "receptive_field" in output and "10 pixels" in output and "recipe" in output
     assert main(["info", "nonesuch"]) == 2
+    shutil.copy(small_file, small_file.with_name("a.checkpoint"))
+    assert main(["info", str(small_file.with_name("a.checkpoint"))]) == 0
 
 
 def test_tiled_file(folder, small_file):

@@ -101,6 +101,7 @@ def test_tensors_that_do_not_fit(change, sentence, tmp_path):
     ("metadata", "sentence"),
     [
         ({}, r"not a generator written by srgan: its metadata has no 'srgan\.format'"),
+        ({"srgan.checkpoint": "1"}, "is a checkpoint, .* take a .safetensors file of that run"),
         ({"srgan.format": "2", "config": "{}"}, r"its srgan\.format is 2, not 1"),
         ({"srgan.format": "1"}, "'config' does not describe a generator"),
         ({"srgan.format": "1", "config": "{blocks"}, "'config' does not describe a generator"),

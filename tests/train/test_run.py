@@ -135,6 +135,12 @@ def test_a_signal_saves_and_says_how_to_resume(tmp_path, number, code):
     assert [line["state"] for line in journal(tmp_path / "run", "end")] == ["stopped"]
 
 
+def test_no_step_no_generator(tmp_path, capsys):
+    words = [word for word in SMALL if word != "--quiet"]
+    assert main([*words, "--pretrain-steps", "0", "--train-steps", "0", "--report", "--output", str(tmp_path)]) == 0
+    assert "Done. No step, so no generator, is in" in capsys.readouterr().err
+
+
 def test_resume_refuses_settings_that_would_change_the_result(undisturbed, capsys):
     assert train(undisturbed, "--resume", "--learning-rate", "1e-5") == 2
     said = capsys.readouterr().err

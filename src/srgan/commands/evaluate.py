@@ -140,7 +140,8 @@ def _score_set(
     """Print a set's table, each row as soon as it is known; returns our scores and the bicubic control's."""
     rows = Table((pair.name for pair in pairs), paper=jpeg is None)
     through = "" if jpeg is None else f", through JPEG of quality {jpeg}"
-    print(f"\n{name}, {len(pairs)} images{through}\n{rows.header()}", flush=True)
+    images = "1 image" if len(pairs) == 1 else f"{len(pairs)} images"
+    print(f"\n{name}, {images}{through}\n{rows.header()}", flush=True)
     bicubic = evaluate(_bicubic, pairs, niqe_model=niqe_model, jpeg=jpeg)
     print("\n".join(rows.bicubic_rows(name, bicubic.mean)), flush=True)
     ours = scorer(pairs, niqe_model=niqe_model, on_image=lambda *row: print(rows.row(*row), flush=True))

@@ -40,7 +40,7 @@ def describe(file: str) -> dict[str, str]:
     """Facts about a file or a packaged model, by name. Raises SrganError."""
     from srgan.model import weights
 
-    if file in weights.packaged() or Path(file).suffix == ".safetensors":
+    if file in weights.packaged() or Path(file).suffix in (".safetensors", ".checkpoint"):
         return describe_weights(file)
     if not Path(file).exists():
         known = ", ".join(weights.packaged()) or "none"

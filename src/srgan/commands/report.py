@@ -26,5 +26,5 @@ def main(argv: list[str]) -> int:
     from srgan.report import report
 
     page = report.write(settings.runs, settings.output)
-    log.info(f"{page} ({page.stat().st_size / 1e6:.1f} MB) and {page.with_suffix('.json').name}")
+    log.info(f"{page} and {page.with_suffix('.json').name}")
     return 0

@@ -192,6 +192,10 @@ def content_hash(tensors: Mapping[str, NDArray[Any]], config: GeneratorConfig) -
 
 
 def _config(metadata: Mapping[str, str], path: Path) -> GeneratorConfig:
+    if "srgan.checkpoint" in metadata:
+        raise WeightsError(
+            f"{path} is a checkpoint, from which `srgan train --resume` goes on: take a .safetensors file of that run."
+        )
     if metadata.get("srgan.format") != FORMAT:
         got = metadata.get("srgan.format")
         reason = f"its srgan.format is {printable(got)}, not {FORMAT}" if got else "its metadata has no 'srgan.format'"

@@ -90,7 +90,10 @@ def train(settings: TrainSettings) -> int:
         if recorder is not None:
             recorder.compare_with_bicubic()
             recorder.journal.write("end", phase="run", state="done")
-            log.info(f"Done. The generators are in {job.folder.root}.")
+            generators = any(job.folder.best(phase).exists() for phase in NETWORK)
+            log.info(
+                f"Done. {'The generators are' if generators else 'No step, so no generator, is'} in {job.folder.root}."
+            )
         return 0
 
 
