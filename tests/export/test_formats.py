@@ -19,7 +19,6 @@ from srgan.errors import UsageError, WeightsError
 from srgan.export import formats, parity
 from srgan.export.formats import SUFFIXES
 from srgan.export.parity import Nchw, images, reference
-from srgan.image import files
 from srgan.model import weights
 from srgan.model.config import GeneratorConfig, generator_layers
 from srgan.model.weights import Weights
@@ -27,8 +26,6 @@ from srgan.upscale import int8
 from srgan.upscale.mixture import mixture
 from srgan.upscale.ncnn import build_graph
 from srgan.upscale.openvino import core
-from srgan.upscale.tile_plan import BORDER
-from srgan.upscale.upscaler import Upscaler
 from tests.support import random_weights
 
 SLOW = pytest.param("torch", marks=pytest.mark.slow)
@@ -182,25 +179,6 @@ def test_int8_needs_ranges_and_openvino(tmp_path, model):
     written_form(model)
     with pytest.raises(UsageError, match="fp32 and fp16"):
         main([str(model), "--format", "onnx", "--precision", "int8", "-o", str(tmp_path / "o.onnx")])
-
-
-def test_onnx_runtime_agrees_with_the_upscaler(tmp_path, model):
-    main([str(model), "--format", "onnx", "-o", str(tmp_path / "m.onnx")])
-    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
-    upscaler = Upscaler(str(model), engine="openvino", precision="fp32")
-    for seed, size in enumerate([(1, 24, 31), (1, 65, 40), (1, 90, 128)]):
-        shown = (images(size, seed=seed)[0].transpose(1, 2, 0) * 255).astype(np.uint8)
-        path, large = tmp_path / f"{seed}.png", tmp_path / f"{seed}_x4.png"
-        files.write_array(path, shown)
-        upscaler.upscale_file(path, large)
-        mirrored = np.pad(files.read_rgb8(path), ((BORDER, BORDER), (BORDER, BORDER), (0, 0)), "symmetric")
-        lr = mirrored.transpose(2, 0, 1)[None].astype(np.float32) / 255
-        inner = slice(4 * BORDER, -4 * BORDER)
-        sr = session.run(["sr"], {"lr": lr})[0][0].transpose(1, 2, 0)[inner, inner]
-        levels = np.floor(sr * 255 + 0.5).astype(int)
-        difference = np.abs(levels - files.read_rgb8(large))
-        assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
-        assert levels.std() > 10
 
 
 def test_nan_and_another_output_size_are_refused():

@@ -76,29 +76,23 @@ def _same(got: Tensors, expected: Tensors) -> bool:
     )
 
 
-def _keras_1(layer: str) -> tuple[str, str]:
-    return f"{layer}/{layer}_W_1:0", f"{layer}/{layer}_b_1:0"
+KERAS_NAMES = (
+    ("{0}/{0}_W_1:0", "{0}/{0}_b_1:0"),
+    ("{0}/{0}/kernel:0", "{0}/{0}/bias:0"),
+    ("model_weights/{0}/{0}/kernel:0", "model_weights/{0}/{0}/bias:0"),
+)
+"""Kernel and bias of a layer in files of Keras 1, of Keras 2, and of a whole model."""
 
 
-def _keras_2(layer: str) -> tuple[str, str]:
-    return f"{layer}/{layer}/kernel:0", f"{layer}/{layer}/bias:0"
-
-
-def _whole_model(layer: str) -> tuple[str, str]:
-    return f"model_weights/{layer}/{layer}/kernel:0", f"model_weights/{layer}/{layer}/bias:0"
-
-
-@pytest.mark.parametrize("names", [_keras_1, _keras_2, _whole_model])
-def test_reads_keras_s_notop_file(tmp_path, made_up, names):
+@pytest.mark.parametrize(("kernel", "bias"), KERAS_NAMES)
+def test_reads_keras_s_notop_file(tmp_path, made_up, kernel, bias):
     path = tmp_path / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
     with h5py.File(path, "w") as file:
-        for block in range(1, 6):
-            file.create_group(names(f"block{block}_pool")[0].rpartition("/")[0])
+        file.create_group(kernel.format("block1_pool").rpartition("/")[0])
         for layer in LAYERS.values():
-            kernel, bias = names(layer.keras)
             hwio = made_up[f"{layer.name}.weight"].transpose(2, 3, 1, 0)
-            file.create_dataset(kernel, data=hwio, compression="gzip", compression_opts=1)
-            file.create_dataset(bias, data=made_up[f"{layer.name}.bias"])
+            file.create_dataset(kernel.format(layer.keras), data=hwio, compression="gzip", compression_opts=1)
+            file.create_dataset(bias.format(layer.keras), data=made_up[f"{layer.name}.bias"])
     assert _same(read_vgg(path), made_up)
 
 
@@ -124,19 +118,11 @@ def test_reads_the_packed_file_as_the_unpacked_one(data, vgg19_file):
     assert _same(read_vgg(data / "vgg19" / "vgg19_conv_caffe_bgr_compact.npz"), read_vgg(vgg19_file))
 
 
-def _torchvision(path: Path) -> None:
-    tensors = {f"features.{n}.weight": np.zeros((64, 3, 3, 3), np.float32) for n in (0, 2, 5)}
-    if path.suffix == ".pth":
-        path.touch()  # refused by its name
-    elif path.suffix == ".npz":
-        np.savez(path, **tensors)
-    else:
-        save_file(tensors, path)
-
-
 @pytest.mark.parametrize("name", ["vgg19-dcbb9e9d.pth", "vgg19.safetensors", "vgg19.npz"])
 def test_torchvision_s_network_is_recognised_and_refused(tmp_path, name):
-    _torchvision(tmp_path / name)
+    tensors = {f"features.{n}.weight": np.zeros((64, 3, 3, 3), np.float32) for n in (0, 2, 5)}
+    writers = {".pth": lambda path, tensors: path.touch(), ".npz": lambda path, tensors: np.savez(path, **tensors)}
+    writers.get(Path(name).suffix, lambda path, tensors: save_file(tensors, path))(tmp_path / name, tensors)
     with pytest.raises(WeightsError, match=r"torchvision's VGG19.*ten times smaller.*Oxford \(Caffe\)"):
         read_vgg(tmp_path / name)
 

@@ -11,8 +11,7 @@ from srgan.model.discriminator import Discriminator
 from srgan.model.generator import Generator
 from srgan.train import recipes, steps
 from srgan.train.settings import Losses, LossWeights
-
-OFF = torch.autocast("cpu", torch.bfloat16, enabled=False)
+from tests.train.small import still_nets
 
 
 def test_srgan_is_the_variant_with_vgg54():
@@ -27,15 +26,7 @@ def nets(vgg: steps.Features | None, seed: int = 0) -> steps.AdversarialNets:
     """Small networks in float64, with optimizers that change nothing."""
     torch.manual_seed(seed)
     generator = Generator(GeneratorConfig(blocks=1, width=4)).double()
-    discriminator = Discriminator(crop=16, width=2).double()
-    return steps.AdversarialNets(
-        generator=generator,
-        discriminator=discriminator,
-        optimizer_g=torch.optim.SGD(generator.parameters(), lr=0.0),
-        optimizer_d=torch.optim.SGD(discriminator.parameters(), lr=0.0),
-        autocast=OFF,
-        vgg=vgg,
-    )
+    return still_nets(generator, Discriminator(crop=16, width=2).double(), vgg=vgg)
 
 
 def test_srgan_mse_has_the_pixels_as_content():

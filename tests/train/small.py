@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from srgan.cli import main
 from srgan.train import checkpoints
+from srgan.train.steps import AdversarialNets
 
 SMALL = (
     "train --recipe quick --content mse --blocks 1 --width 4 --crop 32 --batch-size 2 --ema 0.9 --deterministic "
@@ -19,6 +21,18 @@ SMALL = (
 def train(output: Path, *more: str) -> int:
     """`srgan train` with small settings, in this process and in an empty working folder; the exit code."""
     return main([*SMALL, "--output", str(output), *more])
+
+
+def still_nets(generator: nn.Module, discriminator: nn.Module, **more: Any) -> AdversarialNets:
+    """For a step that computes gradients and changes nothing."""
+    return AdversarialNets(
+        generator=generator,
+        discriminator=discriminator,
+        optimizer_g=torch.optim.SGD(generator.parameters(), lr=0.0),
+        optimizer_d=torch.optim.SGD(discriminator.parameters(), lr=0.0),
+        autocast=torch.autocast("cpu", enabled=False),
+        **more,
+    )
 
 
 def journal(output: Path, kind: str) -> list[dict[str, Any]]:

@@ -309,19 +309,6 @@ def test_what_a_run_cannot_start_from_is_named(words, sentence, tmp_path, capsys
     assert not RunFolder(tmp_path / "run").has_run()  # the corrected command may follow
 
 
-def test_a_real_vgg19_and_real_pictures(data, tmp_path):
-    """Two adversarial steps with phi_54, on photographs of the shared data."""
-    few = tmp_path / "photos"
-    few.mkdir()
-    for path in sorted((data / "train" / "scenes").iterdir())[:3]:
-        (few / path.name).symlink_to(path)
-    vgg = next((data / "vgg19").glob("*.npz"))
-    words = ["--content", "vgg54", "--vgg", str(vgg), "--data", str(few), "--pretrain-steps", "2", "--train-steps", "2"]
-    assert train(tmp_path / "run", *words) == 0
-    last = journal(tmp_path / "run", "report")[-1]
-    assert last["phase"] == "adversarial" and 0.01 < last["loss"]["content"] < 10
-
-
 def test_frozen_batchnorm_keeps_the_statistics_of_its_first_generator(undisturbed, tmp_path, capsys):
     first = undisturbed / "srresnet.safetensors"
     assert train(tmp_path / "run", "--freeze-batchnorm", "--init", str(first), "--ema", "0") == 0

@@ -18,13 +18,12 @@ from srgan.model.generator import Generator, init_weights
 from srgan.model.vgg import VGG19
 from srgan.train import steps
 from srgan.train.settings import LossWeights
-from srgan.train.steps import AdversarialNets, SelfEnsemble, Shift
+from srgan.train.steps import SelfEnsemble, Shift
 from tests.support import random_vgg
-from tests.train.small import assert_same, journal, last_state, train
+from tests.train.small import assert_same, journal, last_state, still_nets, train
 
 CPU = torch.device("cpu")
 SOURCE = Path(steps.__file__).parents[1]
-OFF = torch.autocast("cpu", enabled=False)
 NO_WEIGHTS = dict.fromkeys((field.name for field in dataclasses.fields(LossWeights)), 0.0)
 
 
@@ -57,14 +56,7 @@ def step(
         seen.append(images.detach().clone())
         return vgg(images)
 
-    nets = AdversarialNets(
-        generator=generator,
-        discriminator=discriminator,
-        optimizer_g=torch.optim.SGD(generator.parameters(), lr=0.0),
-        optimizer_d=torch.optim.SGD(discriminator.parameters(), lr=0.0),
-        autocast=OFF,
-        discriminator_input=features,
-    )
+    nets = still_nets(generator, discriminator, discriminator_input=features)
     found = steps.adversarial_step(nets, *crops(), LossWeights(**(NO_WEIGHTS | weights)), layer)
     return generator, discriminator, found, seen
 
@@ -160,15 +152,7 @@ def test_sr_and_hr_shift_alike_and_for_the_discriminator_alone():
         return {"54": images}
 
     shift.set_step(0)
-    nets = AdversarialNets(
-        generator=generator,
-        discriminator=discriminator,
-        optimizer_g=torch.optim.SGD(generator.parameters(), lr=0.0),
-        optimizer_d=torch.optim.SGD(discriminator.parameters(), lr=0.0),
-        autocast=OFF,
-        vgg=features,
-        discriminator_input=shift,
-    )
+    nets = still_nets(generator, discriminator, vgg=features, discriminator_input=shift)
     steps.adversarial_step(nets, x, hr, LossWeights(), "54")
     sr = generator(x)
     for found, wanted in zip(seen, (hr, sr, sr), strict=True):
