@@ -474,6 +474,18 @@ def test_gif_is_composed_as_in_browsers():
             expected[1:3, 3:6, 3] = 0  # cleared: transparent, whatever the background colour is
 
 
+@pytest.mark.parametrize(("screen", "left"), [((9, 7), 2), ((6, 4), 0), ((5, 3), 0), ((0, 0), 0)])
+def test_gif_is_transparent_around_its_frame(screen, left):
+    data = gif((corpus.pillow(Image.fromarray(RED), "GIF"), left, 1 if left else 0, 0))
+    image = files.read_image(held(data[:6] + struct.pack("<HH", *screen) + data[10:]))
+    assert (image.alpha is None) == (left == 0) and image.pixels.max() == 255
+    if image.alpha is not None:
+        expected = np.zeros((7, 9), np.uint8)
+        expected[1:5, 2:8] = 255
+        np.testing.assert_array_equal(image.alpha, expected)
+        np.testing.assert_array_equal(image.pixels[expected > 0], RED.reshape(-1, 3))
+
+
 @pytest.mark.parametrize("blend", [0, 1])
 def test_png_is_composed_as_in_browsers(blend):
     half = np.dstack([BLUE, np.full(BLUE.shape[:2], 128, np.uint8)])

@@ -128,6 +128,8 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         for name, block in unread_metadata(source, held).items():
             image.set_type(pyvips.GValue.blob_type, name, block)  # with EXIF libvips sets "orientation" too
         return image
+    if kind == "GIF" and not image.hasalpha():
+        return _transparent_around_its_frame(image, source)
     if kind == "TIFF" and image.bands - 1 > (most := _COLOURS.get(image.interpretation, 1)) > 1:
         most += tags.get(tiff.EXTRA_SAMPLES, b"")[:1] in (b"\1", b"\2")  # the first one is alpha
         if warn:
@@ -141,6 +143,17 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
     if isinstance(complete, ImageBytes) and complete is not source and warn and _lacks_pixels(complete.data[:-2]):
         raise ImageError(f"{name_of(source)} is a damaged or unusual JPEG: its last pixels are missing.")
     return image
+
+
+def _transparent_around_its_frame(image: Any, source: Source) -> Any:
+    """A GIF whose first frame leaves a part of the image empty, as browsers show it."""
+    with open_bytes(source) as file:
+        file.seek(next((start for kind, start, _ in gif_blocks(file) if kind == b"\x2c"), 0))
+        left, top, width, height = struct.unpack("<4H", file.read(8))
+    if left == top == 0 and width >= image.width and height >= image.height:
+        return image
+    empty = pyvips.Image.black(image.width, image.height)
+    return image.bandjoin(empty.draw_rect(255, left, top, width, height, fill=True))
 
 
 def _from_icc_lab(image: Any) -> Any:
