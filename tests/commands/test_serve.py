@@ -78,6 +78,10 @@ def test_sigterm_finishes_running_jobs_and_refuses_waiting_ones(start, tmp_path)
         busy = {"srgan_jobs_running 1.0", "srgan_jobs_waiting 2.0"}
         while not busy <= {*requests.get(f"{served.url}/metrics", timeout=60).text.splitlines()}:
             time.sleep(0.02)
+        served.process.send_signal(signal.SIGTERM)
+        while (ready := requests.get(f"{served.url}/readyz", timeout=60)).status_code == 200:
+            time.sleep(0.02)
+        assert (ready.status_code, requests.get(f"{served.url}/healthz", timeout=60).status_code) == (503, 200)
         assert served.end(signal.SIGTERM) == 143
     answers = [client.result() for client in clients]
     assert sorted(answer.status_code for answer in answers) == [200, 503, 503]

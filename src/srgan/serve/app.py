@@ -1,6 +1,7 @@
 """The HTTP API on FastAPI: routes, their OpenAPI description, errors as problem+json, and the request log."""
 
 import logging
+import math
 import re
 import secrets
 import socket
@@ -134,7 +135,7 @@ def api_routes(service: Service) -> APIRouter:
     async def healthz() -> str:
         return "ok\n"
 
-    @router.get("/readyz", summary="Whether it takes work now", **_text(401, 403, 405, 503, public=True))
+    @router.get("/readyz", summary="Whether it takes work now", **_text(401, 403, 405, 429, 503, public=True))
     async def readyz() -> str:
         service.large.check_admission()
         return "ready\n"
@@ -246,7 +247,7 @@ class RequestLog:
 
 
 class Server(uvicorn.Server):
-    """uvicorn that drains the queues as soon as SIGTERM or Ctrl-C arrives; uvicorn raises the signal again at its end."""
+    """uvicorn that answers until the running jobs have ended after SIGTERM or Ctrl-C, which it raises again at its end."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         limits = service.limits
@@ -260,10 +261,9 @@ class Server(uvicorn.Server):
             server_header=False,
             limit_concurrency=limits.connections,
             timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=max(1, round(limits.seconds + 2 * limits.patience)),
         )
         super().__init__(config)
-        self.service = service
+        self.service, self.stop_by = service, math.inf
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; then print the address, as a warning: --quiet shows it too, and with port 0 nothing else says it."""
@@ -273,7 +273,11 @@ class Server(uvicorn.Server):
             log.warning("%s (API: /docs)", f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
     async def on_tick(self, counter: int) -> bool:
-        stopping = await super().on_tick(counter)
-        if stopping:
-            self.service.drain()
-        return stopping
+        """Whether to stop listening: not while a job runs, so that /healthz and /readyz tell a stop from a crash."""
+        if not await super().on_tick(counter):
+            return False
+        self.service.drain()
+        limits, now = self.service.limits, time.monotonic()
+        self.stop_by = min(self.stop_by, now + limits.seconds + 2 * limits.patience)
+        self.config.timeout_graceful_shutdown = max(1, round(self.stop_by - now))
+        return self.force_exit or now > self.stop_by or not self.service.running

@@ -69,6 +69,11 @@ class Service:
         self.small = JobQueue(workers=1, size=limits.queue, seconds=limits.seconds, name="small")
         self.metrics = Metrics(self)
 
+    @property
+    def running(self) -> int:
+        """Jobs at work."""
+        return self.large.running + self.small.running
+
     def drain(self) -> None:
         """Finish the running jobs, refuse the rest."""
         self.large.drain()
@@ -190,10 +195,9 @@ class Metrics:
             name: prometheus.Histogram(f"srgan_{name}_seconds", f"Seconds of {name}.", buckets=BUCKETS, **about)
             for name in ("wait", "work")
         }
-        queues = (service.large, service.small)
         for name, value in {
-            "srgan_jobs_running": lambda: sum(queue.running for queue in queues),
-            "srgan_jobs_waiting": lambda: sum(queue.waiting for queue in queues),
+            "srgan_jobs_running": lambda: service.running,
+            "srgan_jobs_waiting": lambda: service.large.waiting + service.small.waiting,
             "srgan_request_bytes_held": lambda: service.bodies.held,
             "srgan_draining": lambda: service.large.draining,
         }.items():
