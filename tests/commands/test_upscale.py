@@ -127,9 +127,9 @@ def test_stdin_and_stdout(folder, small_file, monkeypatch, capsysbinary):
 
 
 def test_output_below_home(folder, small_file, monkeypatch, capsys):
-    """A shell leaves the ~ of --output=~/a.png as it is."""
+    """A shell leaves the ~ of --output=~/a.png and of "~/*.png" as it is."""
     monkeypatch.setenv("HOME", str(folder))
-    assert upscale(small_file, folder / "in/a.png", "--output=~/home.png") == 0
+    assert upscale(small_file, "~/in/a.p*", "--output=~/home.png") == 0
     assert main(["export", str(small_file), "--output=~/home.onnx"]) == 0
     assert (folder / "home.png").exists() and (folder / "home.onnx").exists()
 

@@ -131,6 +131,10 @@ def test_two_images_never_become_one_file(tmp_path):
     here = [tmp_path / "in/a.png", tmp_path / "in/a.jpg"]  # no image that is named is replaced by another one's result
     inputs = found(*here, output=tmp_path / "in", format="png")
     assert not inputs.tasks and len(inputs.failures) == 1
+    inputs = found(*here, output=tmp_path / "out/../in")
+    assert not inputs.tasks and [str(error).split("/in/")[1] for error in inputs.failures] == [
+        f"a.{suffix} is the input itself; give another name." for suffix in ("png", "jpg")
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])

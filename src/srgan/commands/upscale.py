@@ -88,8 +88,8 @@ def _run(settings: UpscaleSettings) -> int:
     from srgan.upscale.inputs import find_inputs
 
     # What is there to do?
-    output = settings.output and expanded(settings.output)
-    inputs = find_inputs(settings.paths, output, scale=settings.scale, format=settings.format, shard=settings.shard)
+    paths, output = [expanded(path) for path in settings.paths], settings.output and expanded(settings.output)
+    inputs = find_inputs(paths, output, scale=settings.scale, format=settings.format, shard=settings.shard)
     todo = [task for task in inputs.tasks if settings.overwrite or not os.path.lexists(task.target)]
     skipped = len(inputs.tasks) - len(todo)
     if inputs.single and skipped:

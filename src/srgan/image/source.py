@@ -40,7 +40,7 @@ _TGA = re.compile(
     rb".(?:\0[\x02\x03\n\x0b]\0{5}|\x01[\x01\t].{5}).{4}(?!\0\0)..(?!\0\0)..[\x08\x0f\x10\x18\x20][\0-\x3f]", re.DOTALL
 )
 """A TGA's header, which has no first bytes of its own: kinds of colours, a size that is not 0, bits per pixel."""
-_PREFIX = re.compile(r"^(\w+: )+")
+_PREFIX = re.compile(r"^((system )?\w+: )+")
 _NOISE = re.compile(r"unable to |bad seek|\([\d., ]+\)$|source input")
 
 

@@ -203,7 +203,7 @@ def _target(source: Path, relative: Path, folder: Path | None, scale: int, forma
 
 
 def _distinct(tasks: Sequence[UpscaleTask]) -> tuple[list[UpscaleTask], list[SrganError]]:
-    """The tasks that alone have their target, and an error for each group of the others."""
+    """The tasks that alone have their target, which is another file than their source, and errors for the others."""
     groups: dict[Path, list[UpscaleTask]] = defaultdict(list)
     for task in tasks:
         groups[task.target].append(task)
@@ -215,4 +215,7 @@ def _distinct(tasks: Sequence[UpscaleTask]) -> tuple[list[UpscaleTask], list[Srg
         for target, group in groups.items()
         if len(group) > 1
     ]
-    return [task for task in tasks if len(groups[task.target]) == 1], errors
+    kept = [task for task in tasks if len(groups[task.target]) == 1]
+    replaced = [task for task in kept if os.path.realpath(task.target) == os.path.realpath(task.source)]
+    errors += [UsageError(f"{printable(task.target)} is the input itself; give another name.") for task in replaced]
+    return [task for task in kept if task not in replaced], errors
