@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from srgan.errors import DataError
 
+INVERSE = (0, 1, 2, 3, 4, 6, 5, 7)
+"""Symmetry -> the one that undoes it."""
 _PHASES = {"pretrain": 1, "adversarial": 2, "sample": 3}
 
 

@@ -8,9 +8,8 @@ import os
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -26,6 +25,8 @@ from srgan.progress import Progress
 
 log = logging.getLogger("srgan")
 
+Source = tuple[RemoteFile, ...]
+"""The files of a data set, from one of its sources."""
 STAGING = ".fetch"
 """Hidden folder below the data folder for whatever is not finished; no training data."""
 _SMALL_FILE = 1 << 20
@@ -41,7 +42,7 @@ def fetch(name: str, root: Path) -> list[Path]:
         raise DataError(f"There is no set {name!r}; known are {', '.join(CATALOGUE)}.")
     dataset, staging = CATALOGUE[name], root / STAGING
     log.info(f"{dataset.title}, licence: {dataset.licence}.")
-    places = _places(dataset, root)
+    places = [root / place for place, _ in _parts(dataset, dataset.sources[0])]
     receipt = staging / f"{name}.json"
     if _has_receipt(places, receipt):
         log.info(f"{dataset.title} is there and was verified before.")
@@ -50,7 +51,7 @@ def fetch(name: str, root: Path) -> list[Path]:
     for source in dataset.sources:
         try:
             _check_space(source, root, staging)
-            archives = _fetch_from(source, dataset, root, staging)
+            _fetch_from(source, dataset, root, staging)
         except OSError as error:
             where = error.filename or root
             raise DataError(f"Cannot write {where}: {error.strerror or error}; choose another --to.") from error
@@ -61,73 +62,42 @@ def fetch(name: str, root: Path) -> list[Path]:
         with contextlib.suppress(OSError):  # a read-only data folder is verified every time
             receipt.parent.mkdir(parents=True, exist_ok=True)
             receipt.write_text(json.dumps({"listing": _listing(places)}))
-        for archive in archives:
-            archive.unlink(missing_ok=True)
+        for file in source:
+            (staging / file.name).unlink(missing_ok=True)  # its archives
         return places
     raise DataError(f"{dataset.title} could not be fetched. " + " ".join(dict.fromkeys(failures)))
 
 
-def _places(dataset: Dataset, root: Path) -> list[Path]:
-    """What the data set consists of in the end."""
+def _parts(dataset: Dataset, source: Source) -> list[tuple[Path, Source]]:
+    """What the data set consists of in the end, below the data folder, and the files that each part is made of."""
     if dataset.layout == "test":
-        return [root / dataset.title / "image_SRF_4"]
-    return [root / (file.into or file.name) for file in dataset.sources[0]]
+        return [(Path(dataset.title, "image_SRF_4"), source)]
+    return [(Path(file.into or file.name), (file,)) for file in source]
 
 
-def _fetch_from(source: tuple[RemoteFile, ...], dataset: Dataset, root: Path, staging: Path) -> list[Path]:
-    """Fetch from one source; returns the archives that were used."""
-    if dataset.layout == "div2k":
-        return _fetch_div2k(source, root, staging)
-    (place,), (file, *_) = _places(dataset, root), source
-    verifiers: dict[str, Callable[[Path], None]] = {
-        "test": partial(verify_test_set, dataset.title, count=dataset.images),
-        "vgg19": partial(_verify_digest, dataset.title, digest=file.digest),
-        "niqe": verify_niqe,
-    }
-    verify = verifiers[dataset.layout]
-    if place.exists():
-        try:
-            verify(place)
-        except (DataError, ImageError) as error:
-            raise DataError(f"{error} Move {place} away, then fetch.") from error
-        return []
-    staged = staging / place.relative_to(root)
-    archives = _fetch_test_set(source, dataset, staging, staged) if dataset.layout == "test" else []
-    if dataset.layout != "test":
-        _download(file, staging)
-    _verify_or_delete(partial(verify, staged), staged)
-    _move(staged, place)
-    return archives
+def _fetch_from(source: Source, dataset: Dataset, root: Path, staging: Path) -> None:
+    """Fetch what is not there from one source, verify all of it, and move it into its place."""
+    paths, fetched = [], []
+    for place, files_of_part in _parts(dataset, source):
+        paths.append(root / place)
+        if not paths[-1].exists():
+            paths[-1] = staging / place
+            fetched.append(place)
+            _fetch_part(files_of_part, dataset, staging, paths[-1])
+    try:
+        _verify(dataset, source, paths)
+    except (DataError, ImageError) as error:
+        # Wrong content is removed, so that the next try fetches it again.
+        for path in (staging / place for place in fetched):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        there = " and ".join(str(path) for path in paths if staging not in path.parents)
+        raise DataError(f"{error} Move {there} away, then fetch." if there else str(error)) from error
+    for place in fetched:
+        _move(staging / place, root / place)
 
 
-def _fetch_div2k(source: tuple[RemoteFile, ...], root: Path, staging: Path) -> list[Path]:
-    folders = {}
-    for file in source:
-        # Download and unpack what is not there.
-        place, staged = root / file.into, staging / file.into
-        if place.is_dir():
-            staged = place
-        elif not staged.is_dir():
-            _unpack(_download(file, staging), file.folder, staged)
-        count = len(files.find_images(staged))
-        if count != file.images:
-            action = "move it away" if staged == place else "remove it"
-            raise DataError(f"{staged} holds {count} images, {file.images} were expected; {action}, then fetch.")
-        folders[file.folder] = (place, staged, file.images)
-    # Verify each split, then move its folders, the HRs last.
-    for name, (_, hr, count) in folders.items():
-        if name.endswith("_HR"):
-            _, lr, _ = folders[name.removesuffix("_HR") + "_LR_bicubic/X4"]
-            unverified = [folder for folder in (hr, lr) if staging in folder.parents]
-            _verify_or_delete(partial(verify_split, hr, lr, count), *unverified)
-    for place, staged, _ in folders.values():
-        if staged != place:
-            _move(staged, place)
-    return [staging / file.name for file in source]
-
-
-def _fetch_test_set(source: tuple[RemoteFile, ...], dataset: Dataset, staging: Path, staged: Path) -> list[Path]:
-    """The images of a test set in `staged`; returns the archive that was used, if any."""
+def _fetch_part(source: Source, dataset: Dataset, staging: Path, staged: Path) -> None:
+    """Put the images of a folder, or a file, at `staged`, from the downloads in `staging`."""
     file, *_ = source
     if file.count:
         # The numbered files of a source, each a small download; progress counts files.
@@ -137,14 +107,34 @@ def _fetch_test_set(source: tuple[RemoteFile, ...], dataset: Dataset, staging: P
                 urls = [url.replace("{n}", number) for url in file.urls]
                 download(urls, staging / file.name.replace("{n}", number))
                 bar.update(done)
-        return []
-    # An archive of full images: make the x4 files from them.
-    archive, raw = _download(file, staging), staging / "raw" / dataset.title
-    _unpack(archive, file.folder, raw)
-    shutil.rmtree(staged, ignore_errors=True)
-    write_test_set(dataset.title, files.find_images(raw), staged)
-    shutil.rmtree(raw)
-    return [archive]
+    elif dataset.layout == "test":
+        # An archive of full images: make the x4 files from them.
+        raw = staging / "raw" / dataset.title
+        _unpack(_download(file, staging), file.folder, raw)
+        shutil.rmtree(staged, ignore_errors=True)
+        write_test_set(dataset.title, files.find_images(raw), staged)
+        shutil.rmtree(raw)
+    elif not file.folder:
+        _download(file, staging)
+    elif not staged.is_dir():
+        _unpack(_download(file, staging), file.folder, staged)
+
+
+def _verify(dataset: Dataset, source: Source, paths: Sequence[Path]) -> None:
+    """Raises DataError or ImageError unless the parts of a data set have the right content."""
+    if dataset.layout == "test":
+        verify_test_set(dataset.title, paths[0], count=dataset.images)
+    elif dataset.layout == "niqe":
+        verify_niqe(paths[0])
+    elif dataset.layout == "vgg19":
+        digest = source[0].digest
+        if digest and digest_of(paths[0], digest) != digest:
+            raise DataError(f"{paths[0]} is not {dataset.title} ({digest} was expected).")
+    else:
+        folders = {file.folder: path for file, path in zip(source, paths, strict=True)}
+        for file in (file for file in source if file.folder.endswith("_HR")):
+            lr = folders[f"{file.folder.removesuffix('_HR')}_LR_bicubic/X4"]
+            verify_split(folders[file.folder], lr, file.images)
 
 
 def _download(file: RemoteFile, staging: Path) -> Path:
@@ -181,22 +171,12 @@ def _is_image_in(folder: str, name: str) -> bool:
     return str(path.parent) == folder and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def _verify_or_delete(check_content: Callable[[], None], *paths: Path) -> None:
-    """Wrong content is removed, so that the next try fetches it again."""
-    try:
-        check_content()
-    except (DataError, ImageError):
-        for path in paths:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        raise
-
-
 def _move(source: Path, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     source.replace(place)
 
 
-def _check_space(source: tuple[RemoteFile, ...], root: Path, staging: Path) -> None:
+def _check_space(source: Source, root: Path, staging: Path) -> None:
     """Raises DataError before the first byte where the rest of the downloads and their content would not fit."""
     needed = 0
     for file in source:
@@ -251,11 +231,6 @@ def verify_test_set(name: str, folder: Path, count: int) -> None:
             raise DataError(f"{hr_path} is not image {number} of {name}; scores on it would not compare.")
         if not np.array_equal(resize.downscaled(hr), lr):
             raise DataError(f"{lr_path} is not the exact bicubic of {hr_path}; scores on it would not compare.")
-
-
-def _verify_digest(title: str, path: Path, digest: str) -> None:
-    if digest and digest_of(path, digest) != digest:
-        raise DataError(f"{path} is not {title} ({digest} was expected).")
 
 
 def verify_niqe(path: Path) -> None:

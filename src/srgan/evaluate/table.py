@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from srgan import config
 from srgan.evaluate.scoring import SetScores
 from srgan.image.metrics import Scores
 
@@ -125,10 +126,7 @@ def set_to_json(scores: SetScores) -> dict[str, Any]:
     return {"mean": _plain(scores.mean), "pictures": {name: _plain(image) for name, image in scores.images.items()}}
 
 
-def _plain(scores: Scores) -> dict[str, float | str | None]:
-    def plain(value: float | None) -> float | str | None:
-        if value is None or math.isnan(value):
-            return None
-        return str(value) if math.isinf(value) else round(value, 6)
-
-    return {name: plain(value) for name, value in dataclasses.asdict(scores).items()}
+def _plain(scores: Scores) -> dict[str, Any]:
+    values = dataclasses.asdict(scores).items()
+    rounded = {name: None if value is None else round(value, 6) for name, value in values}
+    return dict(config.plain(rounded, lambda value: None if math.isnan(value) else str(value)))

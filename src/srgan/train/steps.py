@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from srgan.data.crops import INVERSE
 from srgan.model import losses
 from srgan.train.settings import LossWeights
 
@@ -219,15 +220,10 @@ class SelfEnsemble:
         """(N, 3, S, S) -> (N, 3, 4 * S, 4 * S)."""
         views = torch.cat([_turned(lr_unit, symmetry) for symmetry in self.pair])
         first, second = self.generator(views.contiguous(memory_format=torch.channels_last)).chunk(2)
-        return 0.5 * (_turned_back(first, self.pair[0]) + _turned_back(second, self.pair[1]))
+        return 0.5 * (_turned(first, INVERSE[self.pair[0]]) + _turned(second, INVERSE[self.pair[1]]))
 
 
 def _turned(images: Tensor, symmetry: int) -> Tensor:
     """Images (N, C, H, W) after a symmetry, numbered as in `crops.Crops`."""
     images = images.flip([axis for axis, bit in ((3, 1), (2, 2)) if symmetry & bit])
     return images.mT if symmetry & 4 else images
-
-
-def _turned_back(images: Tensor, symmetry: int) -> Tensor:
-    """Images before that symmetry."""
-    return _turned(images.mT if symmetry & 4 else images, symmetry & 3)
