@@ -31,7 +31,7 @@ def images() -> list[bytes]:
         iptc=b"\x1c\x02\x50\0\1a",
         density=(9.0, 9.0),
         png_text=corpus.chunk(b"tEXt", b"Title\0x") + corpus.chunk(b"iTXt", b"Author\0\0\0de\0\0Zo\xc3\xab"),
-        jpeg_comments=b"\xff\xfe\0\x05one",
+        comments=(b"one",),
     )
     for dtype, channels in ((np.uint8, 3), (np.uint16, 3), (np.uint8, 1)):
         array = corpus.smooth(channels, dtype, 40, 50)

@@ -208,10 +208,9 @@ def _with_end_mark(source: Source, warn: bool) -> Source:
 def _further_images(source: Source) -> int:
     """How many images follow a JPEG's first in the file, by its index (MPO), without copies for a screen. CIPA DC-007, 5.2.3."""
     with open_bytes(source) as file:
-        for marker, offset, length in jpeg_segments(file):
-            file.seek(offset)
-            if marker == 0xE2 and file.read(4) == b"MPF\0":
-                index = file.read(length - 4)
+        for marker, offset, body in jpeg_segments(file):
+            if marker == 0xE2 and body.startswith(b"MPF\0"):
+                index = body[4:]
                 table = tiff.page_tags(io.BytesIO(index)).get(tiff.IMAGES_OF_MPO, b"")
                 order = "<" if index[:1] == b"I" else ">"
                 entries = struct.iter_unpack(f"{order}I4xI4x", table[: len(table) // 16 * 16])

@@ -105,7 +105,7 @@ def fit_metadata(target: Path, metadata: Metadata) -> Metadata:
         "xmp": ("XMP", form is _JPEG and len(metadata.xmp or b"") > _XMP_LIMIT),
         "iptc": ("IPTC", form not in (_JPEG, _TIFF)),
         "png_text": ("PNG text", form is not _PNG),
-        "jpeg_comments": ("comments", form not in (_JPEG, _GIF, _PNG)),
+        "comments": ("comments", form not in (_JPEG, _GIF, _PNG)),
     }
     dropped = {key: what for key, (what, is_lost) in unsupported.items() if is_lost and getattr(metadata, key)}
     if dropped:
@@ -115,7 +115,7 @@ def fit_metadata(target: Path, metadata: Metadata) -> Metadata:
         kind = HDR[metadata.cicp[1]]
         log.warning("%s: the image is HDR (%s), which only PNG can say; it will look pale.", printable(target), kind)
         dropped["cicp"] = kind
-    return dataclasses.replace(metadata, **dict.fromkeys(dropped))
+    return dataclasses.replace(metadata, **{key: getattr(Metadata, key) for key in dropped})
 
 
 def check_writable(target: Path, bands: int, dtype: Any, **options: Any) -> None:

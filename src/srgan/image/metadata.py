@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import re
 import shutil
@@ -23,7 +24,7 @@ from srgan.image.tiff_tags import IPTC, ON_A_MAP, RESOLUTION_UNIT, exif_in_tiff,
 
 log = logging.getLogger("srgan")
 
-_MAX_TEXT = 1 << 20
+_MAX_TEXT, _MOST_COMMENTS = 1 << 20, 10_000
 _DEFAULT_DENSITY = (72 / 25.4, 72 / 25.4)
 """EXIF's for an unknown one. EXIF 2.32, XResolution."""
 _PHOTOSHOP, _IPTC_RESOURCE = b"Photoshop 3.0\0", 0x0404
@@ -47,8 +48,8 @@ class Metadata:
     """Pixels per millimetre, horizontal and vertical."""
     png_text: bytes | None = None
     """A PNG's tEXt, zTXt and iTXt chunks, byte for byte."""
-    jpeg_comments: bytes | None = None
-    """A JPEG's COM segments, byte for byte; a GIF's and a PPM's too."""
+    comments: tuple[bytes, ...] = ()
+    """A JPEG's, a GIF's or a PPM's."""
     cicp: bytes | None = None
     """An HDR image's primaries, transfer, matrix and range by ITU-T H.273; a PNG's cICP."""
 
@@ -63,7 +64,8 @@ class Metadata:
 
 def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
     """The metadata of a file, from its libvips image; text, colour tags and a TIFF's EXIF from the file."""
-    exif, iptc, text, comments = field(image, "exif-data"), field(image, "iptc-data"), None, None
+    exif, iptc, text = field(image, "exif-data"), field(image, "iptc-data"), None
+    comments: tuple[bytes, ...] = ()
     has_density = (image.xres, image.yres) != (1.0, 1.0)
     kind, xmp = format_of(source), xmp_packets.in_utf8(field(image, "xmp-data") or b"") or None
     if kind == "JPEG" and b"HasExtendedXMP" in (xmp or b""):
@@ -82,14 +84,15 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
         elif kind == "GIF":
             xmp, comments = _gif_texts(file)
         elif kind == "JPEG":
-            comments = _jpeg_comments(file)
+            bodies = (body for marker, _, body in jpeg_segments(file) if marker == 0xFE)
+            comments = tuple(itertools.islice(bodies, _MOST_COMMENTS))
             has_density = exif is not None or _jfif_has_density(file)
         elif kind == "PPM":
             comments = _ppm_comments(file.read(1 << 16))
         tag = colour_tag(file, kind)
-    if len(text or comments or b"") > _MAX_TEXT:
+    if len(text or b"".join(comments)) > _MAX_TEXT:
         log.warning("%s: text of more than 1 MB beside the pixels is left out.", name_of(source))
-        text = comments = None
+        text, comments = None, ()
     return Metadata(
         icc=icc or (tag.profile(grey=image.bands < 3) if tag else None),
         exif=edited_exif(exif) if exif else None,
@@ -97,7 +100,7 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
         iptc=iptc_records(iptc) if iptc else None,
         density=(float(image.xres), float(image.yres)) if has_density else None,
         png_text=text,
-        jpeg_comments=comments,
+        comments=comments,
         cicp=tag.cicp if tag else None,
     )
 
@@ -132,46 +135,25 @@ def iptc_records(block: bytes) -> bytes | None:
     return None
 
 
-def _jpeg_comments(file: BinaryIO) -> bytes | None:
-    """The COM segments before the pixels. ITU-T T.81, B.2.4.5."""
-    comments = b""
-    for marker, offset, length in jpeg_segments(file):
-        if marker == 0xFE and len(comments) <= _MAX_TEXT:
-            file.seek(offset - 4)
-            segment = file.read(length + 4)
-            comments += segment if len(segment) == length + 4 else b""
-    return comments or None
-
-
-def _gif_texts(file: BinaryIO) -> tuple[bytes | None, bytes | None]:
-    """A GIF's XMP (XMP specification, part 3, section 1.1.2) and its comments as a JPEG's, if they come first."""
-    xmp, comments = None, b""
+def _gif_texts(file: BinaryIO) -> tuple[bytes | None, tuple[bytes, ...]]:
+    """A GIF's XMP (XMP specification, part 3, section 1.1.2) and its comments, if they come first."""
+    xmp, comments = None, list[bytes]()
     for kind, start, end in gif_blocks(file):
-        if kind != b"\x21" or len(comments) > _MAX_TEXT:
+        if kind != b"\x21" or len(comments) == _MOST_COMMENTS:
             break
         file.seek(start - 1)
         block = file.read(min(end - start + 1, 2 * _MAX_TEXT))
         if block[1] == 0xFE:
-            comments += _segment(0xFE, b"".join(_sub_blocks(block[2:])))
+            comments.append(b"".join(_sub_blocks(block[2:])))
         elif block.startswith(_GIF_XMP):
             xmp = block[len(_GIF_XMP) :].partition(_GIF_XMP_END[:4])[0] or None
-    return xmp, comments or None
+    return xmp, tuple(comments)
 
 
-def _ppm_comments(head: bytes) -> bytes | None:
-    """The comments between the numbers of a PPM's header, as a JPEG's."""
+def _ppm_comments(head: bytes) -> tuple[bytes, ...]:
+    """The comments between the numbers of a PPM's header."""
     header = re.match(rb"P.(?:(?:\s|#[^\n]*\n)+\d+){2,3}", head)
-    texts = re.findall(rb"#[ \t]*([^\r\n]+)", header[0] if header else b"")
-    return b"".join(_segment(0xFE, text) for text in texts) or None
-
-
-def _comments(segments: bytes | None) -> Iterator[bytes]:
-    """The texts of a JPEG's COM segments."""
-    at = 0
-    while segments and at + 4 <= len(segments):
-        end = at + 2 + int.from_bytes(segments[at + 2 : at + 4], "big")
-        yield segments[at + 4 : end]
-        at = end
+    return tuple(re.findall(rb"#[ \t]*([^\r\n]+)", header[0] if header else b""))
 
 
 def _gif_comment(text: bytes) -> bytes:
@@ -196,13 +178,8 @@ def _sub_blocks(data: bytes) -> Iterator[bytes]:
 
 def _jfif_has_density(file: BinaryIO) -> bool:
     """Whether a JPEG's JFIF segment names a unit. ITU-T T.871, 10.1."""
-    for marker, offset, length in jpeg_segments(file):
-        if marker == 0xE0 and length >= 14:
-            file.seek(offset)
-            segment = file.read(8)
-            if segment.startswith(b"JFIF\0"):
-                return segment[7] in (1, 2)
-    return False
+    jfif = (body for marker, _, body in jpeg_segments(file) if marker == 0xE0 and body.startswith(b"JFIF\0"))
+    return next(jfif, b"")[7:8] in (b"\1", b"\2")
 
 
 def attach_metadata(image: Any, metadata: Metadata) -> Any:
@@ -241,12 +218,12 @@ def complete(path: Path, metadata: Metadata) -> None:
             # After IHDR.
             at = 33
             inserted = (png_chunk(b"cICP", metadata.cicp) if metadata.cicp else b"") + (metadata.png_text or b"")
-            inserted += b"".join(map(_png_comment, _comments(metadata.jpeg_comments)))
+            inserted += b"".join(map(_png_comment, metadata.comments))
             if metadata.density is None and (offset := png_density(file)):
                 removed = range(offset - 8, offset + 13)
         elif head.startswith(b"GIF89a"):
             at = gif_colours_end(head)
-            inserted = b"".join(map(_gif_comment, _comments(metadata.jpeg_comments)))
+            inserted = b"".join(map(_gif_comment, metadata.comments))
             inserted += _GIF_XMP + metadata.xmp + _GIF_XMP_END if metadata.xmp else b""
         elif head.startswith(b"\xff\xd8"):
             # The density first of all, the others after EXIF.
@@ -257,7 +234,7 @@ def complete(path: Path, metadata: Metadata) -> None:
             inserted = _jfif(metadata.density) + file.read(len(removed))
             if metadata.xmp and len(metadata.xmp) > _XMP_LIMIT_OF_LIBVIPS:  # which it leaves out
                 inserted += _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + metadata.xmp)
-            inserted += metadata.jpeg_comments or b""
+            inserted += b"".join(_segment(0xFE, comment) for comment in metadata.comments)
         elif head.startswith(b"II*\0"):
             set_tags(file, metadata.exif, metadata.iptc, density=metadata.density is not None)
     if not inserted and not removed:

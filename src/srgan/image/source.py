@@ -130,24 +130,26 @@ def format_of(source: Source) -> str:
     )
 
 
-def jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
-    """Marker, offset of the body and its length of each of a JPEG's segments, up to its first scan (0xDA).
+def jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
+    """Marker, offset of the body and the body of each of a JPEG's segments, up to its first scan (0xDA).
 
     ITU-T T.81, B.1.1.
     """
     offset = 2
-    for _ in range(1_000_000):
+    while True:
         file.seek(offset)
         head = file.read(4)
         if len(head) < 4 or head[0] != 0xFF:
             return
-        if head[1] == 0xFF:  # a fill byte
-            offset += 1
+        if head[1] == 0xFF:  # fill bytes
+            head += file.read(1 << 16)
+            offset += len(head) - len(head.lstrip(b"\xff")) - 1
             continue
         length = int.from_bytes(head[2:], "big")
-        if length < 2:
+        body = file.read(max(length - 2, 0))
+        if length < 2 or len(body) < length - 2:
             return
-        yield head[1], offset + 4, length - 2
+        yield head[1], offset + 4, body
         if head[1] == 0xDA:
             return
         offset += 2 + length

@@ -287,9 +287,8 @@ def jpeg_quality(source: Source) -> float | None:
         with open_bytes(source) as file:
             if file.read(2) != b"\xff\xd8":
                 return None
-            for marker, start, length in jpeg_segments(file):
-                file.seek(start)
-                tables = file.read(length) if marker == 0xDB else b""
+            for marker, _, body in jpeg_segments(file):
+                tables = body if marker == 0xDB else b""
                 while tables:
                     size = 2 if tables[0] >> 4 else 1
                     steps = [
