@@ -55,7 +55,6 @@ class ReportRun(NamedTuple):
     """A run as the page's template takes it; `numbers` is its entry in report.json."""
 
     title: str
-    log: RunLog
     numbers: dict[str, Any]
     frames: list[Frame]
     references: list[Frame]
@@ -79,10 +78,10 @@ def write(folders: Sequence[Path], output: Path | None = None) -> Path:
     names = [log.folder.resolve().name for log in logs]
     if len(set(names)) < len(names):
         names = [f"{log.folder.resolve().parent.name}/{name}" for log, name in zip(logs, names, strict=True)]
-    runs = []
-    for log, title in zip(logs, map(printable, names), strict=True):
-        images = frames(log, IMAGE_BUDGET // len(logs))  # first: it adds to the notes, which are numbers too
-        runs.append(ReportRun(title, log, run_numbers(log, title), *images))
+    runs = [
+        ReportRun(title, run_numbers(log, title), *frames(log, IMAGE_BUDGET // len(logs)))
+        for log, title in zip(logs, map(printable, names), strict=True)
+    ]
     document = config.plain({"srgan.report": 1, "runs": [run.numbers for run in runs]}, not_finite=lambda value: None)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -106,9 +105,9 @@ def render(runs: Sequence[ReportRun]) -> str:
     models = {
         f"{run.title}: {model}" if several else model: document
         for run in runs
-        for model, document in run.log.evaluation.items()
+        for model, document in run.numbers["evaluation"].items()
     }
-    phases = dict.fromkeys(phase for run in runs for phase in run.log.reports)
+    phases = dict.fromkeys(phase for run in runs for phase in run.numbers["phases"])
     page = template.render(
         title="srgan: " + " and ".join(titles),
         several=several,
@@ -124,7 +123,7 @@ def render(runs: Sequence[ReportRun]) -> str:
         speed={
             PHASE_TITLES.get(phase, phase): compare_columns([_speed(run, phase) for run in runs]) for phase in phases
         },
-        settings=compare_columns([run.log.settings for run in runs]),
+        settings=compare_columns([run.numbers["settings"] for run in runs]),
         circumstances=compare_columns(
             [{f"{p}.{key}": value for p in PARTS for key, value in mapping(run.numbers[p]).items()} for run in runs]
         ),
@@ -248,7 +247,7 @@ def _charts(runs: Sequence[ReportRun]) -> dict[str, dict[str, dict[str, Markup]]
 def frames(log: RunLog, budget: int) -> tuple[list[Frame], list[Frame]]:
     """Sheets in order of time, thinned to MAX_FRAMES and `budget` bytes; and the sheets that training does not change.
 
-    What cannot be read or is left out is appended to the run's notes.
+    What cannot be read or is left out is appended to the log's notes, which are part of its numbers.
     """
     references = [
         frame

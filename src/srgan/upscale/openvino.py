@@ -125,17 +125,6 @@ def build_graph(config: GeneratorConfig, tensors: Tensors, part: Part, ranges: T
     return openvino.Model([node], [start], f"srgan-{part}")
 
 
-def convolution_inputs(config: GeneratorConfig, tensors: Tensors) -> tuple[list[str], openvino.Model]:
-    """The names of all convolutions, and a graph whose outputs are their inputs, in that order."""
-    model = build_graph(config, tensors, "whole")
-    inputs = {
-        node.get_friendly_name(): node.input_value(0)
-        for node in model.get_ordered_ops()
-        if node.get_type_name() == "Convolution"
-    }
-    return list(inputs), openvino.Model(list(inputs.values()), model.get_parameters(), "inputs")
-
-
 class _Graph:
     """Builds nodes from layers."""
 
