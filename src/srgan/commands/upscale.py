@@ -97,12 +97,13 @@ def _run(settings: UpscaleSettings) -> int:
     if skipped:
         log.info("%d of %d exist already and are skipped", skipped, len(inputs.tasks))
     # Do it, and name what failed.
-    errors = [*inputs.failures, *(_upscale(settings, todo) if todo else {}).values()]
+    failures = _upscale(settings, todo) if todo else {}
+    errors = [*inputs.failures, *failures.values()]
     if inputs.single and errors:
         raise errors[0]
     if errors:
         lines = "".join(f"\n  {error}" for error in errors)
-        log.error("%d of %d images failed:%s", len(errors), len(todo) + len(inputs.failures), lines)
+        log.error("%d of %d images failed:%s", inputs.failed + len(failures), inputs.failed + len(todo), lines)
         return ImageError.exit_code
     return 0
 

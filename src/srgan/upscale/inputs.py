@@ -40,6 +40,8 @@ class Inputs:
     """One image, named as such: its failure is the command's failure."""
     failures: tuple[SrganError, ...] = ()
     """Of paths that hold no image, and of images that would become one file; the tasks are without them."""
+    failed: int = 0
+    """How many paths and images those are."""
 
 
 StrPath = str | os.PathLike[str]
@@ -97,8 +99,10 @@ def find_inputs(
         )
         for source, relative in chosen
     ]
-    tasks, collisions = _distinct(_without_targets(tasks) if output is None else tasks)
-    return Inputs(tasks=tuple(tasks), single=single, failures=(*failures, *collisions))
+    tasks = _without_targets(tasks) if output is None else tasks
+    distinct, collisions = _distinct(tasks)
+    failed = len(failures) + len(tasks) - len(distinct)
+    return Inputs(tasks=tuple(distinct), single=single, failures=(*failures, *collisions), failed=failed)
 
 
 def is_several(path: StrPath) -> bool:
