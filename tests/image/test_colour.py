@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from srgan.image import files
+from srgan.image.animation import WRITERS, Animation, Frame
 from srgan.image.colour import SRGB, ColourTag
 from srgan.image.files import ImageBytes
 from tests.image import corpus
@@ -83,11 +84,27 @@ def test_profile_outranks_tags():
     assert files.read_image(source).metadata.icc == corpus.profile()
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
-def test_every_format_takes_the_profile(tmp_path, suffix):
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif", ".gif"])
+def test_every_format_takes_the_profile_or_becomes_srgb(suffix):
     image = files.read_image(tagged(gama(45_455), chrm(P3)))
-    files.write_image(tmp_path / f"a{suffix}", image)
-    assert files.read_image(tmp_path / f"a{suffix}").metadata.icc == image.metadata.icc is not None
+    result = ImageBytes(data=files.encode_image(image, suffix), name="a")
+    assert files.read_image(result).metadata.icc == (None if suffix == ".gif" else image.metadata.icc)
+    assert image.metadata.icc is not None and np.abs(shown(result).astype(int) - P3_AS_SRGB).max() <= 3
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".gif"])
+def test_every_frame_is_shown_in_its_colours(tmp_path, suffix):
+    metadata = files.read_image(tagged(gama(45_455), chrm(P3))).metadata
+    path = tmp_path / f"a{suffix}"
+    options = {"height": 8, "width": 8, "plays": 0, "metadata": metadata, "quality": None, "lossless": True}
+    writer = WRITERS[suffix](path, name=path, **options)
+    for value in (0, 1):
+        writer.add(Frame(pixels=COLOUR + np.uint8(value), alpha=None, milliseconds=40))
+    writer.finish()
+    icc = Animation(path).metadata.icc
+    for number, frame in enumerate(Animation(path)):
+        still = files.encode_image(files.Image(pixels=frame.pixels, metadata=files.Metadata(icc=icc)), ".png")
+        assert np.abs(shown(ImageBytes(data=still, name="a")).astype(int) - P3_AS_SRGB).max() <= 2 + number
 
 
 def test_profile_of_srgb_is_none():

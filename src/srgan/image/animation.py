@@ -132,7 +132,7 @@ class AnimationWriter(abc.ABC):
                 pyvips.Image.new_from_array(np.dstack([frame.pixels] if alpha is None else [frame.pixels, alpha])),
                 single,
                 self._name,
-                metadata=self._metadata if first else Metadata(),
+                metadata=self._metadata if first else Metadata(icc=self._metadata.icc),
                 provenance=provenance if first else None,
                 quality=self._quality,
                 lossless=self._lossless,

@@ -100,7 +100,6 @@ def fit_metadata(target: Path, metadata: Metadata) -> Metadata:
     """The metadata that the file's format can hold; a warning names the rest."""
     form = format_at(target)
     unsupported = {
-        "icc": ("ICC profile", form is _GIF),
         "exif": ("EXIF", form is _GIF or (form is not _TIFF and len(metadata.exif or b"") > _EXIF_LIMIT)),
         "xmp": ("XMP", form is _JPEG and len(metadata.xmp or b"") > _XMP_LIMIT),
         "iptc": ("IPTC", form not in (_JPEG, _TIFF)),
@@ -201,9 +200,10 @@ def _interpreted(image: Any) -> Any:
 
 
 def _to_format_depth(image: Any, form: Format) -> Any:
-    """The image in the depth and the channels that the format has; a grey profile stays with grey alone."""
+    """The image in the depth and the channels that the format has; in sRGB for a GIF, and where grey becomes colour."""
     icc = field(image, "icc-profile-data")
-    if image.bands < 3 and not form.grey and icc is not None and icc[16:20] == b"GRAY":
+    is_own = icc is not None and icc[16:20] == (b"RGB " if image.bands >= 3 else b"GRAY")
+    if is_own and (form is _GIF or (image.bands < 3 and not form.grey)):
         image = to_srgb(image)
     if image.format == "ushort" and form.depth == 8:
         table = uint8_from_uint16(np.arange(65536, dtype=np.uint16))
