@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,12 @@ from srgan.model.config import GeneratorConfig
 from srgan.upscale.upscaler import Upscaler
 from tests.support import random_weights
 
-CAP = pytest.CaptureFixture[str]
+
+def evaluated(folder: Path, *words: object) -> dict[str, Any]:
+    """The JSON that `srgan evaluate` writes about Set5."""
+    file = folder / "scores.json"
+    assert cli.main(["evaluate", *map(str, words), "--sets", "Set5", "--json", str(file)]) == 0
+    return dict(json.loads(file.read_text()))
 
 
 def rows(text: str) -> dict[str, list[str]]:
@@ -51,32 +57,27 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_set5_by_a_folder_of_bicubic_images(data, tmp_path, capsys):
-    results, file = tmp_path / "results", tmp_path / "scores.json"
+    results = tmp_path / "results"
     results.mkdir()
     for pair in folders.test_pairs(data, "Set5"):
         assert pair.lr is not None
         write_array(results / pair.lr.name, bicubic_x4(read_array(pair.lr)))
-    argv = ["evaluate", "--pictures", str(results), "--data", str(data), "--sets", "Set5", "--json", str(file)]
-    assert cli.main(argv) == 0
+    written = evaluated(tmp_path, "--pictures", results, "--data", data)
     out, err = capsys.readouterr()
     assert PROTOCOL in out and "Set5, 5 images" in out and "note:" not in out
-    assert f"wrote {file}" in err
+    assert f"wrote {tmp_path / 'scores.json'}" in err
     table = rows(out)
     assert table["bicubic mean"] == table["mean"]
     assert table["mean"][:4] == ["28.4302", "26.6934", "0.8111", "0.8211"]
     assert table["paper SRResNet"] == ["32.05", "-", "-", "0.9019", "-"]
     assert table["difference"] == ["-3.6198", "-", "-", "-0.0808", "-"]
-    written = json.loads(file.read_text())
     assert written["sets"]["Set5"]["mean"] == written["sets"]["Set5"]["bicubic"]["mean"]
     assert written["sets"]["Set5"]["mean"]["psnr_y"] == pytest.approx(28.4302, abs=5e-4)
     assert written["model"] == {"name": str(results), "sha256": None, "engine": None, "precision": None}
 
 
 def test_model_scores_as_the_files_that_it_saves(model, small, tmp_path, capsys):
-    file = tmp_path / "model.json"
-    argv = ["evaluate", "--model", str(model), "--data", str(small), "--sets", "Set5", "--json", str(file)]
-    assert cli.main(argv) == 0
-    by_model = json.loads(file.read_text())
+    by_model = evaluated(tmp_path, "--model", model, "--data", small)
     out, err = capsys.readouterr()
     assert "no LR files, the exact bicubic makes them" in err
     assert "srgan data fetch niqe" in out and "note: Set5 has 5 images, here are 2" in out
@@ -92,9 +93,8 @@ def test_model_scores_as_the_files_that_it_saves(model, small, tmp_path, capsys)
         lr = tmp_path / f"{pair.name}.png"
         write_array(lr, downscaled(hr))
         upscaler.upscale_file(lr, results / lr.name)
-    argv = ["evaluate", "--pictures", str(results), "--data", str(small), "--sets", "Set5", "--json", str(file)]
-    assert cli.main([*argv, "--quiet"]) == 0
-    assert json.loads(file.read_text())["sets"] == by_model["sets"]
+    by_files = evaluated(tmp_path, "--pictures", results, "--data", small, "--quiet")
+    assert by_files["sets"] == by_model["sets"]
     assert capsys.readouterr().err == ""
 
 
@@ -129,11 +129,8 @@ def test_own_images(model, tmp_path, capsys):
 
 
 def test_jpeg_goes_before_model_and_bicubic(model, small, tmp_path, capsys):
-    file = tmp_path / "scores.json"
-    arguments = ["evaluate", "--model", str(model), "--data", str(small), "--sets", "Set5", "--json", str(file)]
-    assert cli.main([*arguments, "--jpeg", "30"]) == 0
+    scores = evaluated(tmp_path, "--model", model, "--data", small, "--jpeg", 30)
     assert "Set5, 2 images, through JPEG of quality 30" in capsys.readouterr().out
-    scores = json.loads(file.read_text())
     assert scores["jpeg"] == 30 and scores["sets"]["Set5"]["paper"] is None
     hr = read_array(small / "Set5" / "HR" / "grey.png")
     lr = degrade.jpeg(downscaled(hr), 30)
@@ -142,10 +139,8 @@ def test_jpeg_goes_before_model_and_bicubic(model, small, tmp_path, capsys):
 
 
 def test_default_is_the_mixture(small, tmp_path, capsys):
-    file = tmp_path / "scores.json"
-    assert cli.main(["evaluate", "--data", str(small), "--sets", "Set5", "--texture", "0", "--json", str(file)]) == 0
+    assert evaluated(tmp_path, "--data", small, "--texture", 0)["model"]["name"] == "mixture"
     assert "model mixture" in capsys.readouterr().out
-    assert json.loads(file.read_text())["model"]["name"] == "mixture"
 
 
 def test_several_sets_need_a_folder_each(small, capsys):

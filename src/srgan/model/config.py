@@ -1,6 +1,7 @@
 """The generator of figure 4 as data, which OpenVINO, ncnn and the exports follow; `generator.py` is the same in PyTorch."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -91,16 +92,20 @@ def upsampling_stages(config: GeneratorConfig) -> int:
     return {2: 1, 4: 2}[config.scale]
 
 
-def receptive_field(config: GeneratorConfig) -> ReceptiveField:
-    """The receptive field: each kernel adds half its width at its own resolution."""
-    body, tail, resolution = 0, 0.0, 1
+def _convolutions(config: GeneratorConfig) -> Iterator[tuple[Layer, int, bool]]:
+    """Each convolution, how many of its pixels are one LR pixel's side, and whether it is in the sub-pixel stages or the tail."""
+    resolution = 1
     for layer in generator_layers(config):
         if layer.kind == "shuffle":
             resolution *= 2
-        elif layer.kind == "conv" and layer.name.startswith(("up.", "tail.")):
-            tail += (layer.kernel // 2) / resolution
         elif layer.kind == "conv":
-            body += layer.kernel // 2
+            yield layer, resolution, layer.name.startswith(("up.", "tail."))
+
+
+def receptive_field(config: GeneratorConfig) -> ReceptiveField:
+    """The receptive field: each kernel adds half its width at its own resolution."""
+    body = sum(layer.kernel // 2 for layer, _, is_tail in _convolutions(config) if not is_tail)
+    tail = sum((layer.kernel // 2) / resolution for layer, resolution, is_tail in _convolutions(config) if is_tail)
     return ReceptiveField(total=math.ceil(body + tail), body=body, tail=math.ceil(tail))
 
 
@@ -127,14 +132,7 @@ def trunk_index(layers: tuple[Layer, ...]) -> int:
 
 def multiply_adds(config: GeneratorConfig) -> tuple[float, float]:
     """Multiply-adds per LR pixel before the sub-pixel stages and from there on."""
-    body, tail, resolution = 0.0, 0.0, 1
-    for layer in generator_layers(config):
-        if layer.kind == "shuffle":
-            resolution *= 2
-        elif layer.kind == "conv":
-            amount = layer.kernel**2 * layer.inputs * layer.outputs * resolution**2
-            if layer.name.startswith(("up.", "tail.")):
-                tail += amount
-            else:
-                body += amount
-    return body, tail
+    work = {False: 0.0, True: 0.0}
+    for layer, resolution, is_tail in _convolutions(config):
+        work[is_tail] += layer.kernel**2 * layer.inputs * layer.outputs * resolution**2
+    return work[False], work[True]
