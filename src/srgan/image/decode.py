@@ -227,6 +227,8 @@ def _lacks_pixels(data: bytes) -> bool:
         return bool((images[0] != images[1]).max())
     except pyvips.Error:  # a progressive one that is cut in a table
         return True
+    finally:
+        pyvips.vips_lib.vips_error_clear()  # or the next image's error says this one's warnings
 
 
 @contextlib.contextmanager
@@ -240,8 +242,8 @@ def watched_pixels(image: Any, source: Source) -> Iterator[None]:
         pyvips.vips_lib.vips_error_clear()
         yield
         text = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")
+        pyvips.vips_lib.vips_error_clear()
         if "tiff2vips: " in text:
-            pyvips.vips_lib.vips_error_clear()
             raise pyvips.Error(text)
         if damage := re.search(r"Corrupt JPEG data: (?!\d+ extraneous)(.+)", text):
             log.warning("%s is damaged (%s); some of its pixels may be wrong.", name_of(source), damage[1])

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
-from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
@@ -81,7 +80,7 @@ class BodyReader:
             try:
                 message = await asyncio.wait_for(request.receive(), max(spare, 0.001))
             except TimeoutError:
-                detail = f"The body came too slowly: {total} bytes in {elapsed:.0f} s."
+                detail = f"The body came too slowly: {total} bytes in {time.monotonic() - started:.1f} s."
                 raise Problem(408, "slow", detail, headers={"Connection": "close"}) from None
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
@@ -102,12 +101,12 @@ async def _image_of_form(request: Request, chunks: AsyncGenerator[bytes, None]) 
     """The file of a multipart/form-data body; its name is never opened."""
     try:
         form = await _MemoryParser(request.headers, chunks, max_files=8, max_fields=8).parse()
-    except (MultiPartException, FormParserError, KeyError) as error:
+    except (MultiPartException, ValueError, KeyError) as error:  # UnicodeError: of a charset that decodes nothing
         reason = "it has no boundary" if isinstance(error, KeyError) else printable(str(error))
         raise Problem(400, "body", f"The multipart/form-data body is damaged: {reason}") from None
     fields = form.multi_items()
     if [name for name, _ in fields] != ["picture"] or not isinstance(fields[0][1], UploadFile):
-        names = ", ".join(printable(name) for name, _ in fields) or "none"
+        names = ", ".join(printable(n) + " (no filename)" * isinstance(value, str) for n, value in fields) or "none"
         detail = f"The form's fields are: {names}. Send one file, as the field 'picture'; all else goes into the query."
         raise Problem(400, "body", detail)
     return ImageBytes(data=await fields[0][1].read(), name=fields[0][1].filename or "picture")
