@@ -154,7 +154,7 @@ def test_webp_quantiser_grows_as_quality_falls():
 
 @pytest.mark.parametrize(
     ("gained", "changed", "quality", "expected"),
-    [(4, 3.8, None, 0), (4, 4.2, None, 1), (0, 0, None, 0), (2, 1.9, 90, 0), (2, 2, 50, 1), (2, 1, 50, 0)],
+    [(4, 3.8, None, 0), (4, 4.2, None, 1), (0, 0, None, 0), (1, 0.9, 90, 0), (2, 2, 50, 1), (2, 1, 50, 0)],
 )
 def test_texture_changes_no_more_than_the_network_gained(gained, changed, quality, expected):
     def upscale(window: Window, texture: float) -> Window:

@@ -29,15 +29,13 @@ NOISE_SIGMA = 2.5
 
 _SIDE = 256
 """Side of the windows that are looked at; a whole image would cost more than it tells."""
-_TEXTURE_SIDE = 32
-"""Side of those that are upscaled to choose the texture."""
+_FITTED_SIDE, _RIM = 32, 4
+"""Side of those that are upscaled, and the pixels at their edges that lack neighbours and are not compared."""
 _QUALITIES, _TOLERANCES = (50.0, 75.0), (0.3, 0.95)
 """How much of bicubic's distance texture may change, by a JPEG's quality; linear between, constant outside.
 
 Stronger compression leaves less detail in the file.
 """
-_OWN_DETAIL = 6.0
-"""Squared levels by which restoring may change an image more than its JPEG did; beyond, it takes away the image's own."""
 _SMALLEST = 24
 """Shortest side of an image that tells anything: three blocks."""
 _WINDOWS = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
@@ -113,17 +111,17 @@ def fitted(
     quality = strength.quality if restore else None
     if quality is None and not texture:
         return strength
-    windows = _windows(image, side=_TEXTURE_SIDE)
+    windows = _windows(image, side=_FITTED_SIDE)
     exact = [upscale(window, 0.0) for window in windows]
     most, less = AUTO_TEXTURES
     if quality is not None and _removes_too_much(windows, exact, quality):
         return replace(strength, restore=LESS_RESTORE, texture=less if texture else strength.texture)
     if not texture:
         return strength
-    lumas = [sr[4:-4, 4:-4] @ _Y for sr in exact]
+    lumas = [sr @ _Y for sr in exact]
 
     def distance(images: Sequence[Window]) -> float:
-        return sum(float(np.square(a[4:-4, 4:-4] @ _Y - b).mean()) for a, b in zip(images, lumas, strict=True))
+        return sum(_distance(a @ _Y, b, 4 * _RIM) for a, b in zip(images, lumas, strict=True))
 
     gained = distance([bicubic(window, 4 * window.shape[0], 4 * window.shape[1]) for window in windows])
     tolerance = float(np.interp(strength.quality or 100, _QUALITIES, _TOLERANCES))
@@ -142,9 +140,14 @@ def _removes_too_much(windows: Sequence[Window], exact: Sequence[Window], qualit
         shifted = np.pad(luma, ((4, 0), (4, 0)), mode="symmetric")
         file = io.BytesIO()
         Image.fromarray(np.rint(shifted).clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=round(quality))
-        removed += float(np.square(bicubic(sr @ _Y, *luma.shape) - luma).mean())
-        added += float(np.square(np.asarray(Image.open(file), np.float32)[4:, 4:] - luma).mean())
-    return removed > added + _OWN_DETAIL * len(windows)
+        removed += _distance(bicubic(sr @ _Y, *luma.shape), luma, _RIM)
+        added += _distance(np.asarray(Image.open(file), np.float32)[4:, 4:], luma, _RIM)
+    return removed > added
+
+
+def _distance(a: NDArray[np.float32], b: NDArray[np.float32], rim: int) -> float:
+    """The mean squared difference inside the rim."""
+    return float(np.square(a - b)[rim:-rim, rim:-rim].mean())
 
 
 def few_colours(windows: Sequence[Window]) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from srgan import __version__
-from srgan.errors import GpuLost, UsageError
+from srgan.errors import GpuLost, SrganError, UsageError
 from srgan.image.alpha import AlphaMode
 from srgan.image.source import ImageBytes, Source
 from srgan.model import weights as weights_module
@@ -21,7 +21,7 @@ from srgan.model.weights import Weights
 from srgan.progress import OnProgress
 from srgan.upscale import tiled
 from srgan.upscale.choose import choose_engine
-from srgan.upscale.engine import DeviceLost, Engine, EngineName, Precision
+from srgan.upscale.engine import DeviceLost, Engine, EngineName, OutOfMemory, Precision
 from srgan.upscale.mixture import AUTO_POINTS, AUTO_TEXTURES, check_mixture, mixture
 from srgan.upscale.strength import Strength, Window, fitted, strength_of
 from srgan.upscale.tile_plan import TilePlan, bytes_from_text, free_memory, plan_tiles
@@ -215,10 +215,15 @@ class Upscaler:
             return strength
 
         def upscale(window: Window, texture: float) -> Window:
-            sr = np.empty((4 * window.shape[0], 4 * window.shape[1], 3), np.float32)
-            regions = tiled.ArrayRegions(window / np.float32(255))
-            self.upscale_into(regions, tiled.write_to_array(sr), strength=replace(strength, texture=texture))
-            return sr * np.float32(255)
+            engine = self._mixture(strength.restore, texture).engine
+            try:
+                sr_signed = engine.run(tiled.lr_unit_from_pixels(window / np.float32(255)))
+            except DeviceLost as error:
+                self._leave_gpu(error)
+                return upscale(window, texture)
+            except OutOfMemory as error:
+                raise SrganError(f"no memory is left, even for a few pixels ({error}).") from error
+            return tiled.unit_from_signed(sr_signed) * np.float32(255)
 
         return fitted(strength, source, upscale, restore=self.restore == "auto", texture=self.texture == "auto")
 
