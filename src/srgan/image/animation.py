@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError
 from srgan.fs import printable
 from srgan.image import compose, pillow
-from srgan.image.decode import apply_orientation, open_image, orientation_of
+from srgan.image.decode import apply_orientation, has_end_mark, open_image, orientation_of
 from srgan.image.encode import encode
 from srgan.image.metadata import Metadata, metadata_of
 from srgan.image.source import (
@@ -63,11 +63,11 @@ class Animation:
             log.warning("%s: 8 of its frames' 16 bits are read.", name_of(source))
         if self._kind != "AVIF":
             with open_bytes(source) as file:
-                self.count, is_whole = compose.count_frames(file, self._kind)
-                if not is_whole:
-                    self._cut = self.count - 1 or None
-                    log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
+                self.count = sum(1 for _ in compose.stored_frames(file, self._kind))
                 self.plays = compose.plays(file, self._kind)
+            if not has_end_mark(source, self._kind):
+                self._cut = self.count - 1 or None
+                log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
         else:
             with pillow.opened(self._source, self._kind, self._limits) as image:
                 self.count = int(image.n_frames)

@@ -1,7 +1,7 @@
 """Animated GIF, PNG and WebP files: each frame as a still file of its own, and the frames composed as browsers do."""
 
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
@@ -34,23 +34,9 @@ class StoredFrame:
     milliseconds: float
 
 
-Frames = Generator[StoredFrame, None, bool]
-
-
-def stored_frames(file: BinaryIO, kind: str) -> Frames:
-    """The frames of a GIF, a PNG or a WebP, one in memory at a time; a cut one may be the last. Returns whether the end is there."""
+def stored_frames(file: BinaryIO, kind: str) -> Iterator[StoredFrame]:
+    """The frames of a GIF, a PNG or a WebP, one in memory at a time; a cut one may be the last."""
     return {"GIF": _gif_frames, "PNG": _png_frames, "WebP": _webp_frames}[kind](file)
-
-
-def count_frames(file: BinaryIO, kind: str) -> tuple[int, bool]:
-    """How many frames `stored_frames` gives, and whether the file's end follows them."""
-    is_whole = False
-
-    def frames() -> Iterator[StoredFrame]:
-        nonlocal is_whole
-        is_whole = yield from stored_frames(file, kind)
-
-    return sum(1 for _ in frames()), is_whole
 
 
 def plays(file: BinaryIO, kind: str) -> int:
@@ -125,11 +111,11 @@ def _over(below: Rgba, above: Rgba) -> Rgba:
     return result
 
 
-def _gif_frames(file: BinaryIO) -> Frames:
+def _gif_frames(file: BinaryIO) -> Iterator[StoredFrame]:
     file.seek(0)
     head = file.read(13)
     colours = file.read(gif_colours_end(head) - 13)
-    control, kind = bytes(4), b""
+    control = bytes(4)
     for kind, start, end in gif_blocks(file):
         file.seek(start)
         block = file.read(end - start)
@@ -150,10 +136,9 @@ def _gif_frames(file: BinaryIO) -> Frames:
             milliseconds=10.0 * int.from_bytes(control[1:3], "little"),
         )
         control = bytes(4)
-    return kind == b"\x3b"
 
 
-def _png_frames(file: BinaryIO) -> Frames:
+def _png_frames(file: BinaryIO) -> Iterator[StoredFrame]:
     file.seek(8)
     header, control, name, first = b"", b"", b"", True
     palette: dict[bytes, bytes] = {}
@@ -174,7 +159,6 @@ def _png_frames(file: BinaryIO) -> Frames:
                 yield _png_frame(header, b"".join(palette.values()), control, data, first=first)
                 first = False
             control, pixels = body, []
-    return len(head) == 8
 
 
 def _png_frame(header: bytes, palette: bytes, control: bytes, pixels: bytes, *, first: bool) -> StoredFrame:
@@ -191,7 +175,7 @@ def _png_frame(header: bytes, palette: bytes, control: bytes, pixels: bytes, *, 
     )
 
 
-def _webp_frames(file: BinaryIO) -> Frames:
+def _webp_frames(file: BinaryIO) -> Iterator[StoredFrame]:
     """Of a whole file: libvips opens no other."""
     for name, start, length in webp_chunks(file):
         if name != b"ANMF":
@@ -208,4 +192,3 @@ def _webp_frames(file: BinaryIO) -> Frames:
             disposal="clear" if body[15] & 1 else "keep",
             milliseconds=milliseconds,
         )
-    return True

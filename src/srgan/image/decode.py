@@ -104,7 +104,7 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
             raise ImageError(f"{name_of(source)} holds channels of {bits} bits; {_TAKEN}")
     if kind == "PNG":
         check_text(source)
-    if warn and kind in ("PNG", "GIF") and not _has_end_mark(source, kind):
+    if warn and not has_end_mark(source, kind):
         log.warning("%s ends without its end mark; the file may be cut.", name_of(source))
     if warn and kind == "JPEG" and (count := 1 + _further_images(source)) > 1:
         log.warning("%s holds %d images; the first one is read.", name_of(source), count)
@@ -180,13 +180,12 @@ def only_page(source: Source, limits: Limits) -> int:
     return numbers[0]
 
 
-def _has_end_mark(source: Source, kind: str) -> bool:
-    """Whether a PNG or a GIF is there up to its end."""
+def has_end_mark(source: Source, kind: str) -> bool:
+    """Whether a PNG or a GIF is there up to its end; of other formats it is not asked."""
     with open_bytes(source) as file:
         if kind == "PNG":
             return any(name == b"IEND" for name, _, _ in png_chunks(file, to_the_end=True, most=1_000_000))
-        *_, (last, _, _) = gif_blocks(file)
-        return last == b"\x3b"
+        return kind != "GIF" or list(gif_blocks(file))[-1][0] == b"\x3b"
 
 
 def _with_end_mark(source: Source, warn: bool) -> Source:
