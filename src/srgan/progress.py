@@ -21,10 +21,9 @@ BAR_DELAY = 0.5
 class Progress:
     """The progress of one stage, as a context manager.
 
-    `total` is in units (`unit`: singular), None when it is not known. `first`: units that were done before, by
-    an earlier process. `every_update`: a line for each update where
-    stderr is not a terminal, not one every ten seconds. With --quiet, and for users of the
-    library who did not enable the log level INFO, nothing appears. Not for several threads.
+    `total` is in units (`unit`: singular), None when it is not known. `first`: units that were done before, by an earlier
+    process. `every_update`: a line for each update where stderr is not a terminal, not one every ten seconds. With
+    --quiet, and for users of the library who did not enable the log level INFO, nothing appears. Not for several threads.
     """
 
     def __init__(

@@ -214,6 +214,12 @@ def lost(sr: Nchw) -> Nchw:
     raise DeviceLost("ncnn stopped with -4")
 
 
+def lost_after_the_first() -> Callable[[Nchw], Nchw]:
+    """A GPU that upscales the test tile and one image."""
+    images = iter([False, False])
+    return lambda sr: lost(sr) if next(images, True) else sr
+
+
 def no_memory(sr: Nchw) -> Nchw:
     raise OutOfMemory("ncnn has no memory left")
 
@@ -256,12 +262,7 @@ def test_loss_of_the_named_gpu_ends_a_folder(small_file, gpu, tmp_path, capsys):
     (tmp_path / "in").mkdir()
     for name in "abc":
         files.write_array(tmp_path / "in" / f"{name}.png", LR)
-    images = iter([False, False])  # the test tile and the first image; then the GPU is lost
-
-    def lost_later(sr: Nchw) -> Nchw:
-        return lost(sr) if next(images, True) else sr
-
-    gpu(change=lost_later)
+    gpu(change=lost_after_the_first())
     words = ["upscale", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--model", str(small_file), "--device", "1"]
     assert run([*words, "--engine", "ncnn"]) == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
@@ -295,12 +296,7 @@ def test_animation_is_done_again_where_the_gpu_is_lost(small, gpu, tmp_path):
     """So that all its frames, and its provenance, are of one engine."""
     frames = [Image.fromarray(np.roll(LR, shift, 1)) for shift in range(3)]
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
-    images = iter([False, False])  # the test tile and the first frame; then the GPU is lost
-
-    def lost_later(sr: Nchw) -> Nchw:
-        return lost(sr) if next(images, True) else sr
-
-    gpu(change=lost_later)
+    gpu(change=lost_after_the_first())
     Upscaler(small).upscale_file(tmp_path / "a.png", tmp_path / "lost.webp")
     Upscaler(small, engine="openvino").upscale_file(tmp_path / "a.png", tmp_path / "cpu.webp")
     assert (tmp_path / "lost.webp").read_bytes() == (tmp_path / "cpu.webp").read_bytes()

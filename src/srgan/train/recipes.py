@@ -103,9 +103,5 @@ def photo() -> TrainSettings:
 
 
 RECIPES: dict[str, Callable[[], TrainSettings]] = {
-    "paper": paper,
-    "div2k": div2k,
-    "quick": quick,
-    "best": best,
-    "photo": photo,
+    recipe.__name__: recipe for recipe in (paper, div2k, quick, best, photo)
 }
