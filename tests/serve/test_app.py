@@ -380,11 +380,13 @@ def test_a_refused_sender_can_read_why(run_service):
 def test_too_many_connections_are_503(run_service):
     served = run_service(connections=4)
     held: list[socket.socket] = [served.connect() for _ in range(4)]
-    assert get(served, "/healthz").status_code == 503
+    refused = get(served, "/readyz")
+    assert "4 connections are open" in detail(refused, 503) and refused.headers["Connection"] == "close"
+    assert get(served, "/healthz").status_code == 200
     for connection in held:
         connection.close()
     until(lambda: not served.server.server_state.connections)
-    assert get(served, "/healthz").status_code == 200
+    assert get(served, "/readyz").status_code == 200
 
 
 def test_the_docs_page_agrees_with_the_description(running):

@@ -204,7 +204,7 @@ class RequestLog:
     """Gives every request an id (X-Request-ID), a log line and a count in /metrics; HEAD is GET without a body."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
-        self.app, self.requests = app, service.metrics.requests
+        self.app, self.service, self.requests = app, service, service.metrics.requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -231,8 +231,12 @@ class RequestLog:
             sent += len(message.get("body", b""))
             await send(message)
 
+        app, most = self.app, self.service.limits.connections
+        if len(self.service.connections) > most and path != "/healthz":  # a crowded service lives
+            detail = f"More than {most} connections are open, the limit here (--connections); try again."
+            app = problem_response(Problem(503, "busy", detail, retry_after=5, headers={"Connection": "close"}))
         try:
-            await self.app(scope, counted_receive, counted_send)
+            await app(scope, counted_receive, counted_send)
         except Exception:
             if status != 500:  # else `problem_from_error` logged it
                 log.exception("failed")
@@ -250,7 +254,6 @@ class Server(uvicorn.Server):
     """uvicorn that answers until the running jobs have ended after SIGTERM or Ctrl-C, which it raises again at its end."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
-        limits = service.limits
         config = uvicorn.Config(
             app,
             http="h11",
@@ -259,11 +262,11 @@ class Server(uvicorn.Server):
             log_level="warning",
             access_log=False,
             server_header=False,
-            limit_concurrency=limits.connections,
             timeout_keep_alive=KEEP_ALIVE,
         )
         super().__init__(config)
         self.service, self.stop_by = service, math.inf
+        service.connections = self.server_state.connections
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; then print the address, as a warning: --quiet shows it too, and with port 0 nothing else says it."""

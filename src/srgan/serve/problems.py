@@ -20,7 +20,7 @@ STATUSES = {
     422: "The image is damaged, of a kind that is not read, or has more pixels than the limit.",
     429: "Too many requests are waiting; Retry-After says when to come back.",
     500: "A bug of the service.",
-    503: "Shutting down, or the image needs more time than the limit.",
+    503: "Shutting down, too many connections are open, or the image needs more time than the limit.",
 }
 """What each refusal of a described route means."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ class Service:
 
     def __init__(self, pool: ModelPool, limits: ServeLimits) -> None:
         self.pool, self.limits = pool, limits
+        self.connections: Sized = ()  # the server's, once it runs
         self.image_limits = Limits(pixels=limits.pixels, name=f"--pixels of this service; {LOCALLY}")
         self.bodies = BodyReader(limit=limits.size, budget=limits.budget, patience=limits.patience)
         self.large = JobQueue(workers=limits.workers, size=limits.queue, seconds=limits.seconds, name="large")
