@@ -19,6 +19,7 @@ from srgan.model.weights import Weights
 from srgan.upscale import upscaler as upscaler_module
 from srgan.upscale.engine import Nchw, OutOfMemory
 from srgan.upscale.openvino import OpenVinoEngine
+from srgan.upscale.strength import Strength
 from srgan.upscale.tiled import ArrayRegions, write_to_array
 from tests.support import resident_bytes
 
@@ -70,6 +71,19 @@ def test_tiles_equal_whole_in_every_kind_of_image(upscaler, tiled, height, width
         assert difference.max() < 1e-5
     else:
         assert difference.max() <= 1 and (difference > 0).mean() <= (1e-4 if depth == "uint8" else 1e-2)
+
+
+@pytest.mark.parametrize("trust", [0.8, 1.0])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_tiles_equal_whole_where_the_input_is_put_back(upscaler, tiled, trust, scale):
+    lr, results = image(1, 60, 50, 3), []
+    for each in (upscaler, tiled):
+        sr = np.empty((60 * scale, 50 * scale, 3), np.uint8)
+        strength = Strength(restore=0.0, reason="", trust=trust)
+        each.upscale_into(ArrayRegions(lr), write_to_array(sr), scale=scale, strength=strength)
+        results.append(sr)
+    assert np.array_equal(*results)
+    assert not np.array_equal(results[0], upscaler.upscale(lr, scale=scale))
 
 
 def test_small_memory_makes_tiles(tiled):

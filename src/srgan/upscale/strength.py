@@ -36,6 +36,8 @@ _QUALITIES, _TOLERANCES = (50.0, 75.0), (0.3, 0.95)
 
 Stronger compression leaves less detail in the file.
 """
+_TRUSTS = (0.8, 0.9)
+"""The trust in compressed pixels at the same two qualities (docs/log.md)."""
 _SMALLEST = 24
 """Shortest side of an image that tells anything: three blocks."""
 _WINDOWS = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
@@ -49,19 +51,21 @@ _DCT = (
 _HIGH = ((3, 3), (0, 5), (5, 0), (2, 5), (5, 2))
 """Frequencies that a JPEG sets to zero, on its own grid only."""
 _Y = np.array([0.299, 0.587, 0.114], np.float32)
+_FLAT = "flat colours"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strength:
     """How strongly to restore an image, 0 to 1, and why: "JPEG, quality about 52"; and its texture, 0 to 1.
 
-    `quality`: of the JPEG that it is or was.
+    `quality`: of the JPEG that it is or was. `trust`: how exact its pixels are, 0 to 1 (`back_project`).
     """
 
     restore: float
     reason: str
     texture: float = AUTO_TEXTURES[0]
     quality: float | None = None
+    trust: float = 0.0
 
 
 def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
@@ -73,22 +77,27 @@ def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
     if file is not None:
         quality = jpeg_quality(file)
         if quality is not None and quality <= JPEG_QUALITY:
-            return Strength(restore=1.0, reason=f"JPEG, quality about {quality:.0f}", quality=quality)
+            return _compressed(f"JPEG, quality about {quality:.0f}", quality)
         quantiser = webp_quantiser(file)
         if quantiser is not None and quantiser >= WEBP_QUANTISER:
-            return Strength(restore=1.0, reason=f"WebP, quantiser {quantiser}")
+            return _compressed(f"WebP, quantiser {quantiser}")
 
     # What the pixels show.
     windows = _windows(image)
     if few := few_colours(windows):
-        return Strength(restore=1.0, reason=few)
+        return Strength(restore=1.0, reason=few, trust=1.0 if few == _FLAT else _TRUSTS[0])
     quality = once_jpeg_quality(windows)
     if quality is not None and quality <= JPEG_QUALITY:
-        return Strength(restore=1.0, reason=f"once a JPEG, quality about {quality:.0f}", quality=quality)
+        return _compressed(f"once a JPEG, quality about {quality:.0f}", quality)
     sigma = noise_sigma(windows)
     if sigma >= NOISE_SIGMA:
         return Strength(restore=1.0, reason=f"noise, sigma about {sigma:.0f}")
-    return Strength(restore=0.0, reason="clean")
+    return Strength(restore=0.0, reason="clean", trust=1.0)
+
+
+def _compressed(reason: str, quality: float | None = None) -> Strength:
+    trust = float(np.interp(quality or 0, _QUALITIES, _TRUSTS))
+    return Strength(restore=1.0, reason=reason, quality=quality, trust=trust)
 
 
 def fitted(
@@ -164,7 +173,7 @@ def few_colours(windows: Sequence[Window]) -> str | None:
         return None
     near = np.count_nonzero(steps <= 4)
     if np.count_nonzero(steps < 0.1) >= 0.9 * near and near > steps.size / 4:
-        return "flat colours"
+        return _FLAT
     pixels = np.concatenate([np.rint(window).astype(np.uint8).reshape(-1, 3) for window in windows])
     numbers = pixels @ np.array([1 << 16, 1 << 8, 1])
     if np.unique(numbers[::16]).size > 256 or is_grey(pixels):  # nearly all photographs

@@ -13,6 +13,8 @@ from srgan.image.alpha import bleed_colour, local_range
 from srgan.image.resize import bicubic
 from srgan.model.config import ReceptiveField
 from srgan.progress import OnProgress
+from srgan.upscale import back_projection
+from srgan.upscale.back_projection import back_project
 from srgan.upscale.engine import DeviceLost, Engine, Nchw, OutOfMemory
 from srgan.upscale.flat import FlatMap, blend, flat_map, is_grey
 from srgan.upscale.tile_plan import BORDER, SMALLEST_TILE, Box, TilePlan, cheapest_grid, whole
@@ -53,9 +55,16 @@ class TileJob:
     """LR pixels around a tile that its pixels depend on."""
     scale: int
     margin: int
-    """LR pixels that a tile computes beyond its edges, for the resize from the model's scale to `scale`."""
+    """LR pixels around a tile that the resize from the model's scale to `scale` reads."""
+    trust: float
+    """How much of its difference from the input the output gets back (`back_project`)."""
     self_ensemble: bool
     progress: OnProgress
+
+    @property
+    def reach(self) -> int:
+        """LR pixels that a tile computes beyond its edges."""
+        return self.margin + (back_projection.REACH if self.trust else 0)
 
 
 def upscale_tiles(job: TileJob, source: ImageRegions, write: WriteBox, plan: TilePlan) -> None:
@@ -85,7 +94,7 @@ def _upscale_tile(
         return
     except (OutOfMemory, MemoryError) as error:
         size = f"a tile of {tile.height} x {tile.width} pixels"
-        minimum = (SMALLEST_TILE + 2 * (job.halo.tail + job.margin)) ** 2
+        minimum = (SMALLEST_TILE + 2 * (job.halo.tail + job.reach)) ** 2
         divisible = max(tile.height, tile.width) >= 2 * SMALLEST_TILE
         if not divisible and tail_pixels <= minimum:
             if isinstance(error, OutOfMemory) and job.engine.device_name is not None:
@@ -105,7 +114,7 @@ def _subtiles(
     """The sub-tiles of `tile` (LR boxes), each with its output pixels and alpha."""
     # Read the tile with its halo.
     image = whole(source.height, source.width)
-    region = tile.padded(job.halo.total + job.margin, image.grown(BORDER))
+    region = tile.padded(job.halo.total + job.reach, image.grown(BORDER))
     pixels, inner = _mirrored(source.region, region, image), tile.relative_to(region)
     alphas = None
     if source.has_alpha:
@@ -161,11 +170,16 @@ def _run(
     """The sub-tiles of `tile` with the network's result at its own scale, `job.margin` wider, in 0..1."""
     lr_unit, region = lr_unit_from_pixels(pixels), whole(*pixels.shape[:2])
     run = run_tile_ensemble if job.self_ensemble else run_tile
-    for subtile, sr_signed in run(job.engine, lr_unit, tile, job.halo, tail_pixels, job.margin):
+    for subtile, sr_signed in run(job.engine, lr_unit, tile, job.halo, tail_pixels, job.reach):
         if pixels.ndim == 2:
             sr_signed = sr_signed.mean(axis=1, dtype=np.float32, keepdims=True)
+        channels, box = sr_signed.shape[1], subtile.padded(job.margin, region)
+        if job.trust:
+            computed = subtile.padded(job.reach, region)
+            back_project(sr_signed, lr_unit[:, :channels, *computed.slices()], job.trust)
+            sr_signed = sr_signed[:, :, *box.relative_to(computed).scaled(job.engine.config.scale).slices()]
         if weights is not None:
-            blend(sr_signed, lr_unit[:, : sr_signed.shape[1]], weights, subtile.padded(job.margin, region))
+            blend(sr_signed, lr_unit[:, :channels], weights, box)
         yield subtile, unit_from_signed(sr_signed)
 
 

@@ -20,6 +20,7 @@ from srgan.model.config import receptive_field
 from srgan.model.weights import Weights
 from srgan.progress import OnProgress
 from srgan.upscale import tiled
+from srgan.upscale.back_projection import REACH
 from srgan.upscale.choose import choose_engine
 from srgan.upscale.engine import DeviceLost, Engine, EngineName, OutOfMemory, Precision
 from srgan.upscale.mixture import AUTO_POINTS, AUTO_TEXTURES, check_mixture, mixture
@@ -83,7 +84,8 @@ class Upscaler:
         self._load_models()
         self._config = self._first.weights.config
         self._halo = receptive_field(self._config)
-        self._plan(self._first.engine, 1000, 1000, self._config.scale, False, self.memory)  # refuses too little memory
+        reach = 0 if self._named else REACH
+        self._plan(self._first.engine, 1000, 1000, reach, False, self.memory)  # refuses too little memory
 
     def describe(self) -> dict[str, str]:
         """What decides the pixels: model, sha256, version, engine, precision; texture, restore, self_ensemble if set.
@@ -166,15 +168,16 @@ class Upscaler:
         scale = self._checked_scale(scale)
         strength = strength or self.strength(source, file)
         model = self._named or self._mixture(strength.restore, strength.texture)
-        plan = self._plan_for_free_memory(model.engine, source.height, source.width, scale, source.has_alpha)
         job = tiled.TileJob(
             engine=model.engine,
             halo=self._halo,
             scale=scale,
-            margin=self._margin(scale),
+            margin=0 if scale == self._config.scale else _MARGIN,
+            trust=strength.trust,
             self_ensemble=self.self_ensemble,
             progress=progress or (lambda done, total: None),
         )
+        plan = self._plan_for_free_memory(job, source.height, source.width, source.has_alpha)
         try:
             tiled.upscale_tiles(job, source, write, plan)
         except DeviceLost as error:
@@ -204,14 +207,12 @@ class Upscaler:
         """How strongly an image is restored, and why, and its texture; `file`: what it was decoded from."""
         if self._named is not None:
             return Strength(restore=0.0, reason="chosen")
-        if self.restore != "auto" and self.texture != "auto":
-            return Strength(restore=self.restore, texture=self.texture, reason="chosen")
         strength = strength_of(source, file)
         if self.restore != "auto":
             strength = replace(strength, restore=self.restore, reason="chosen")
         if self.texture != "auto":
             strength = replace(strength, texture=self.texture)
-        if strength.restore == 0:
+        if strength.restore == 0 or "auto" not in (self.restore, self.texture):
             return strength
 
         def upscale(window: Window, texture: float) -> Window:
@@ -278,26 +279,23 @@ class Upscaler:
             described["device"] = model.engine.device_name
         return described | ({"self_ensemble": "8"} if self.self_ensemble else {})
 
-    def _plan(self, engine: Engine, height: int, width: int, scale: int, alpha: bool, memory: int) -> TilePlan:
+    def _plan(self, engine: Engine, height: int, width: int, margin: int, alpha: bool, memory: int) -> TilePlan:
         copies = 1 + alpha + 2 * self.self_ensemble
-        return plan_tiles(height, width, engine, self._halo, memory, margin=self._margin(scale), copies=copies)
+        return plan_tiles(height, width, engine, self._halo, memory, margin=margin, copies=copies)
 
-    def _plan_for_free_memory(self, engine: Engine, height: int, width: int, scale: int, alpha: bool) -> TilePlan:
+    def _plan_for_free_memory(self, job: tiled.TileJob, height: int, width: int, alpha: bool) -> TilePlan:
         """The plan, with smaller tiles where less memory is free than `memory`."""
-        plan = self._plan(engine, height, width, scale, alpha, self.memory)
-        known = ((free_memory(), "memory"), (engine.device_memory, "the GPU's memory"))
+        plan = self._plan(job.engine, height, width, job.reach, alpha, self.memory)
+        known = ((free_memory(), "memory"), (job.engine.device_memory, "the GPU's memory"))
         free, where = min((math.inf if size is None else size, name) for size, name in known)
         if free * _MAX_OF_FREE_MEMORY >= self.memory:
             return plan
-        smaller = self._plan(engine, height, width, scale, alpha, int(free * _MAX_OF_FREE_MEMORY))
+        smaller = self._plan(job.engine, height, width, job.reach, alpha, int(free * _MAX_OF_FREE_MEMORY))
         if smaller.grid != plan.grid:
             log.warning(
                 "only %.0f MB of %s are free: using smaller tiles than the option memory allows.", free / 1e6, where
             )
         return smaller
-
-    def _margin(self, scale: int) -> int:
-        return 0 if scale == self._config.scale else _MARGIN
 
     def _checked_scale(self, scale: int, alpha: AlphaMode = "bleed", progress: OnProgress | None = None) -> int:
         largest = self._config.scale
