@@ -386,13 +386,17 @@ def test_lab_of_8_bits_is_read():
 
 @pytest.mark.parametrize("cut", [0.5, 0.95])
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_tiff_that_lacks_tiles_is_refused(cut, compression):
-    file = io.BytesIO()
+@pytest.mark.parametrize("layout", [{"tile": (16, 16)}, {"rowsperstrip": 8}])
+@pytest.mark.parametrize("wrong", [None, 274, 296])
+def test_tiff_that_lacks_pixels_is_refused_and_wrong_tags_are_passed_over(cut, compression, layout, wrong):
     array = corpus.smooth(3, height=64, width=64)
-    tifffile.imwrite(file, array, tile=(16, 16), compression=compression)
-    np.testing.assert_array_equal(files.read_image(held(file.getvalue())).pixels, array)
+    data = corpus.tiff(array, compression=compression, extratags=[(274, "H", 1, 1, True)], **layout)
+    if wrong:  # orientation or unit
+        at = data.index(struct.pack("<HHI", wrong, 3, 1)) + 8
+        data = data[:at] + bytes(2) + data[at + 2 :]
+    np.testing.assert_array_equal(files.read_image(held(data)).pixels, array)
     with pytest.raises(ImageError, match="a is damaged"):
-        files.read_image(held(file.getvalue()[: int(cut * len(file.getvalue()))]))
+        files.read_image(held(data[: int(cut * len(data))]))
 
 
 def test_tiff_with_tiles_of_one_channel_each():

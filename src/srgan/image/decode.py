@@ -42,6 +42,8 @@ _COLOURS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "rgb": 3, "cmyk": 4}
 _TAKEN = "srgan takes grey, RGB and CMYK with 8 or 16 bits. Convert it first."
 _SCREEN_COPIES = (0x010001, 0x010002)
 """Types of smaller copies in a JPEG's index. CIPA DC-007, table 4."""
+_KNOWN_VALUES = {tag: [bytes([value, 0]) for value in range(1, most)] for tag, most in ((0x0112, 9), (0x0128, 4))}
+"""Values of a TIFF's Orientation and ResolutionUnit; some programs write 0."""
 _error_lock = threading.Lock()
 """libvips has one buffer of errors for all threads."""
 
@@ -109,6 +111,8 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
     if warn and kind == "JPEG" and (count := 1 + _further_images(source)) > 1:
         log.warning("%s holds %d images; the first one is read.", name_of(source), count)
     options = {"access": "sequential", "fail_on": "error"} | ({"page": page} if page else {})
+    if kind == "TIFF" and any(tags.get(tag, b"\1\0") not in known for tag, known in _KNOWN_VALUES.items()):
+        options["fail_on"] = "none"  # libtiff calls it an error: `watched_pixels` finds the others
     complete = _with_end_mark(source, warn) if kind == "JPEG" else source
     if complete is not source:
         options["fail_on"] = "warning"  # which is all that libjpeg says of data that end before the mark
@@ -232,9 +236,8 @@ def _lacks_pixels(data: bytes) -> bool:
 
 @contextlib.contextmanager
 def watched_pixels(image: Any, source: Source) -> Iterator[None]:
-    """For the block that decodes: pyvips.Error for tiles of a TIFF that libvips paints black, a warning for a damaged JPEG."""
-    loader = str(field(image, "vips-loader"))
-    if not loader.startswith("jpegload") and (field(image, "tile-width") is None or not loader.startswith("tiffload")):
+    """For the block that decodes: pyvips.Error for parts of a TIFF that libvips paints black, a warning for a damaged JPEG."""
+    if not str(field(image, "vips-loader")).startswith(("jpegload", "tiffload")):
         yield
         return
     with _error_lock:
@@ -242,7 +245,7 @@ def watched_pixels(image: Any, source: Source) -> Iterator[None]:
         yield
         text = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")
         pyvips.vips_lib.vips_error_clear()
-        if "tiff2vips: " in text:
+        if any("tiff2vips: " in line and "Bad value" not in line for line in text.splitlines()):
             raise pyvips.Error(text)
         if damage := re.search(r"Corrupt JPEG data: (?!\d+ extraneous)(.+)", text):
             log.warning("%s is damaged (%s); some of its pixels may be wrong.", name_of(source), damage[1])
