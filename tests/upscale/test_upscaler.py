@@ -75,13 +75,14 @@ def test_tiles_equal_whole_in_every_kind_of_image(upscaler, tiled, height, width
 
 @pytest.mark.parametrize("trust", [0.8, 1.0])
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_tiles_equal_whole_where_the_input_is_put_back(upscaler, tiled, trust, scale):
-    lr, results = image(1, 60, 50, 3), []
-    for each in (upscaler, tiled):
-        sr = np.empty((60 * scale, 50 * scale, 3), np.uint8)
+def test_tiles_equal_whole_where_the_input_is_put_back(upscaler, small, trust, scale):
+    lr, results, tiles = image(1, 100, 90, 3), [], []
+    for each in (upscaler, Upscaler(small, memory="9MB")):
+        sr = np.empty((100 * scale, 90 * scale, 3), np.uint8)
         strength = Strength(restore=0.0, reason="", trust=trust)
-        each.upscale_into(ArrayRegions(lr), write_to_array(sr), scale=scale, strength=strength)
-        results.append(sr)
+        tiles += [each.upscale_into(ArrayRegions(lr), write_to_array(sr), scale=scale, strength=strength)["tiles"]]
+        results += [sr]
+    assert tiles[0] == "1x1" != tiles[1]
     assert np.array_equal(*results)
     assert not np.array_equal(results[0], upscaler.upscale(lr, scale=scale))
 
