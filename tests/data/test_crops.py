@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srgan.data.crops import Crops, apply_symmetry, crops
+from srgan.data.crops import Crops, crops
 from srgan.data.loader import CropSampler, gather
 from srgan.data.packed import PackedImages
 from srgan.errors import DataError
+from srgan.image.symmetry import apply_symmetry
 
 HEIGHTS = np.array([24, 25, 60, 33, 100])
 WIDTHS = np.array([90, 24, 31, 24, 57])

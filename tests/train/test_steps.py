@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from srgan.data.crops import apply_symmetry
+from srgan.image.symmetry import apply_symmetry
 from srgan.model import losses
 from srgan.model.config import GeneratorConfig
 from srgan.model.discriminator import FEATURE_SCALES, FeatureDiscriminator
@@ -196,9 +196,9 @@ def test_the_mean_of_56_steps_of_the_self_ensemble_is_that_over_eight_symmetries
     ensemble, lr = SelfEnsemble(generator), torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
     def view(symmetry: int) -> Tensor:
-        turned = torch.stack([torch.from_numpy(_symmetry(image, symmetry)) for image in lr.numpy()])
+        turned = torch.from_numpy(apply_symmetry(lr.numpy(), symmetry, axis=2).copy())
         inverse = {5: 6, 6: 5}.get(symmetry, symmetry)  # the two quarter turns; each other symmetry undoes itself
-        return torch.stack([torch.from_numpy(_symmetry(image, inverse)) for image in generator(turned).numpy()])
+        return torch.from_numpy(apply_symmetry(generator(turned).numpy(), inverse, axis=2).copy())
 
     outputs, pairs = [], []
     with torch.no_grad():
@@ -211,11 +211,6 @@ def test_the_mean_of_56_steps_of_the_self_ensemble_is_that_over_eight_symmetries
     torch.testing.assert_close(outputs[20], (views[pairs[20][0]] + views[pairs[20][1]]) / 2)
     torch.testing.assert_close(torch.stack(outputs).mean(0), torch.stack(views).mean(0))
     assert (views[0] - views[5]).abs().max() > 1e-3  # otherwise the inverses could be wrong
-
-
-def _symmetry(image: np.ndarray, symmetry: int) -> np.ndarray:
-    """As `crops.apply_symmetry`, for a (C, H, W) image."""
-    return apply_symmetry(image.transpose(1, 2, 0), symmetry).transpose(2, 0, 1).copy()
 
 
 def test_pretraining_towards_the_self_ensemble_comes_closer_to_it_and_resumes_exactly(tmp_path, capsys):

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.data import folders, pairs
-from srgan.data.crops import apply_symmetry
 from srgan.data.pairs import Pair
 from srgan.errors import DataError, ImageError
 from srgan.image import files, resize
 from srgan.image.metrics import y_from_image
 from srgan.image.source import SUFFIXES
+from srgan.image.symmetry import apply_symmetry
 from srgan.progress import Progress
 
 Kind = Literal["damaged", "unpaired", "leak", "small", "grey", "duplicate", "lr", "note"]
@@ -236,8 +236,7 @@ def _agreement(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Grid:
     best = np.full((len(left), len(right)), -1, np.float32)
     of_right = _signatures(right.astype(np.float32))
     for symmetry in range(8):
-        transformed = np.moveaxis(apply_symmetry(np.moveaxis(left, 0, -1), symmetry), -1, 0)
-        of_left = _signatures(transformed.astype(np.float32))
+        of_left = _signatures(apply_symmetry(left, symmetry, axis=1).astype(np.float32))
         for window in range(len(of_left)):
             np.maximum(best, of_left[window] @ of_right[0].T, out=best)
             np.maximum(best, of_left[0] @ of_right[window].T, out=best)

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from srgan.errors import DataError
 
-INVERSE = (0, 1, 2, 3, 4, 6, 5, 7)
-"""Symmetry -> the one that undoes it."""
 _PHASES = {"pretrain": 1, "adversarial": 2, "sample": 3}
 
 
@@ -19,7 +17,7 @@ class Crops(NamedTuple):
     top: NDArray[np.int64]
     left: NDArray[np.int64]
     symmetry: NDArray[np.int64]
-    """Which of the eight symmetries of the square: 1 = mirrored left-right, + 2 = upside down, + 4 = transposed."""
+    """Which of the eight of `srgan.image.symmetry`."""
 
 
 def crops(
@@ -48,14 +46,3 @@ def crops(
     left = rng.integers(0, widths[image] - crop + 1)
     symmetry = rng.integers(0, 8, size=batch)
     return Crops(image, top, left, symmetry)
-
-
-def apply_symmetry(pixels: NDArray[np.uint8], symmetry: int) -> NDArray[np.uint8]:
-    """A crop (H, W[, 3]) after one of the eight symmetries, numbered as in `Crops`; a view."""
-    if symmetry & 1:
-        pixels = pixels[:, ::-1]
-    if symmetry & 2:
-        pixels = pixels[::-1]
-    if symmetry & 4:
-        pixels = pixels.swapaxes(0, 1)
-    return pixels

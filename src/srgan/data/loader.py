@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from srgan.data.crops import Crops, apply_symmetry, crops
+from srgan.data.crops import Crops, crops
 from srgan.data.degrade import degrade_batch
 from srgan.data.image_files import ImageFiles
 from srgan.data.packed import PackedImages
 from srgan.errors import STOP_SIGNALS
+from srgan.image.symmetry import apply_symmetry
 
 SCALE = 4
 MAX_MEMORY_SHARE = 0.4

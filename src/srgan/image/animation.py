@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError
 from srgan.fs import printable
 from srgan.image import compose, pillow
-from srgan.image.decode import apply_orientation, has_end_mark, open_image, orientation_of
+from srgan.image.decode import has_end_mark, open_image, symmetry_of
 from srgan.image.encode import encode
 from srgan.image.metadata import Metadata, metadata_of
 from srgan.image.source import (
@@ -31,6 +31,7 @@ from srgan.image.source import (
     open_bytes,
     webp_chunks,
 )
+from srgan.image.symmetry import apply_symmetry
 
 log = logging.getLogger("srgan")
 
@@ -53,9 +54,9 @@ class Animation:
 
     def __init__(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> None:
         first = open_image(source, limits)
-        self._orientation = orientation_of(first)
+        self._symmetry = symmetry_of(first)
         self._stored = int(first.height), int(first.width)
-        self.height, self.width = self._stored[::-1] if self._orientation >= 5 else self._stored
+        self.height, self.width = self._stored[::-1] if self._symmetry & 4 else self._stored
         self.metadata = metadata_of(first, source)
         self._source, self._limits, self._kind = source, limits, format_of(source)
         self._cut: int | None = None
@@ -77,7 +78,7 @@ class Animation:
 
     def __iter__(self) -> Iterator[Frame]:
         for stored, duration in self._composed():
-            array = apply_orientation(stored, self._orientation)
+            array = apply_symmetry(stored, self._symmetry)
             alpha = None if (array[..., 3] == 255).all() else array[..., 3].copy()
             milliseconds = round(duration) if math.isfinite(duration) and duration > 0 else 0
             yield Frame(pixels=array[..., :3].copy(), alpha=alpha, milliseconds=min(milliseconds, (1 << 24) - 1))

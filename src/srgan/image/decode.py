@@ -33,6 +33,7 @@ from srgan.image.source import (
     reason,
     webp_chunks,
 )
+from srgan.image.symmetry import OF_ORIENTATION
 
 log = logging.getLogger("srgan")
 
@@ -337,35 +338,9 @@ def to_srgb(image: Any) -> Any:
     return converted.bandjoin(image.extract_band(bands))  # icc_transform would scale a 16-bit alpha by 257
 
 
-def orientation_of(image: Any) -> int:
-    """EXIF's orientation, 1 to 8; 1 where there is none or a wrong one."""
-    value = field(image, "orientation")
-    return value if value in range(1, 9) else 1
-
-
-def stored_region(
-    orientation: int, stored: tuple[int, int], top: int, left: int, height: int, width: int
-) -> tuple[int, int, int, int]:
-    """The place (top, left, height, width) in the stored image of a rectangle of the upright one.
-
-    `stored` is the stored image's (height, width).
-    """
-    if orientation >= 5:
-        top, left, height, width = left, top, width, height
-    if orientation in (3, 4, 6, 7):
-        top = stored[0] - top - height
-    if orientation in (2, 3, 7, 8):
-        left = stored[1] - left - width
-    return top, left, height, width
-
-
-def apply_orientation(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """A stored array (H, W, ...) turned and mirrored by EXIF's orientation. EXIF 2.32, section 4.6.4."""
-    if orientation in (3, 4, 6, 7):
-        array = array[::-1]
-    if orientation in (2, 3, 7, 8):
-        array = array[:, ::-1]
-    return array.swapaxes(0, 1) if orientation >= 5 else array
+def symmetry_of(image: Any) -> int:
+    """The symmetry that makes the stored image upright, by EXIF; 0 where there is no orientation or a wrong one."""
+    return OF_ORIENTATION.get(field(image, "orientation"), 0)
 
 
 def uint8_from_uint16(array: NDArray[Any]) -> NDArray[np.uint8]:

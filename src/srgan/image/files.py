@@ -75,7 +75,7 @@ def size(path: StrPath | ImageBytes, *, limits: Limits = DEFAULT_LIMITS, readabl
     )
     if readable:
         decode.to_grey_or_rgb(image, source)
-    return (image.width, image.height) if decode.orientation_of(image) >= 5 else (image.height, image.width)
+    return (image.width, image.height) if decode.symmetry_of(image) & 4 else (image.height, image.width)
 
 
 def result_suffix(path: StrPath | ImageBytes) -> str:

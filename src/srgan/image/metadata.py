@@ -16,7 +16,7 @@ import pyvips
 
 from srgan.image import xmp as xmp_packets
 from srgan.image.colour import colour_tag
-from srgan.image.decode import field, orientation_of
+from srgan.image.decode import field, symmetry_of
 from srgan.image.exif import edited_exif, put_exif, stand_in
 from srgan.image.png import png_chunk, png_density, png_text
 from srgan.image.source import Source, format_of, gif_blocks, gif_colours_end, jpeg_segments, name_of, open_bytes
@@ -96,7 +96,7 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
     return Metadata(
         icc=icc or (tag.profile(grey=image.bands < 3) if tag else None),
         exif=edited_exif(exif) if exif else None,
-        xmp=xmp_packets.upright(xmp) if xmp and (orientation_of(image) != 1 or kind in ("HEIC", "AVIF")) else xmp,
+        xmp=xmp_packets.upright(xmp) if xmp and (symmetry_of(image) or kind in ("HEIC", "AVIF")) else xmp,
         iptc=iptc_records(iptc) if iptc else None,
         density=(float(image.xres), float(image.yres)) if has_density else None,
         png_text=text,

@@ -19,6 +19,7 @@ from srgan.image.alpha import REACH, bleed_colour
 from srgan.image.encode import check_target, check_writable, fit_metadata, save, write_error
 from srgan.image.metadata import Metadata, metadata_of
 from srgan.image.source import DEFAULT_LIMITS, Limits, Source, name_of, reason
+from srgan.image.symmetry import INVERSE, apply_symmetry, symmetric_box
 
 Shape = tuple[int, int, int]
 
@@ -148,15 +149,15 @@ class ImageReader(AbstractContextManager["ImageReader"]):
         header = decode.open_image(source, limits, page, warn=True)
         image = decode.to_grey_or_rgb(header, source)
         self._bleed = bleed
-        self._orientation = decode.orientation_of(header)
-        self._stored = (image.height, image.width)
-        self.height, self.width = self._stored[::-1] if self._orientation >= 5 else self._stored
+        self._symmetry = decode.symmetry_of(header)
+        stored = image.height, image.width
+        self.height, self.width = stored[::-1] if self._symmetry & 4 else stored
         self.channels = 3 if image.bands >= 3 else 1
         self.has_alpha = image.bands in (2, 4)
         self.dtype = np.dtype(np.uint8 if image.format == "uchar" else np.uint16)
         self.metadata = metadata_of(image, source, page)
         self._pixels: Scratch | PixelsInMemory
-        shape = (*self._stored, int(image.bands))
+        shape = (*stored, int(image.bands))
         image = decode.with_timeout(image, limits.seconds)
         try:
             with decode.watched_pixels(header, source):
@@ -178,8 +179,8 @@ class ImageReader(AbstractContextManager["ImageReader"]):
 
     def _rectangle(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
         """(h, w, bands) of the upright image."""
-        y, x, h, w = decode.stored_region(self._orientation, self._stored, top, left, height, width)
-        return decode.apply_orientation(self._pixels.read(y, x, h, w), self._orientation)
+        stored = symmetric_box((top, left, height, width), (self.height, self.width), INVERSE[self._symmetry])
+        return apply_symmetry(self._pixels.read(*stored), self._symmetry)
 
     def region(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
         """Colour (h, w) or (h, w, 3) of a rectangle inside the image."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from srgan.data.crops import INVERSE
+from srgan.image.symmetry import INVERSE
 from srgan.model import losses
 from srgan.train.settings import LossWeights
 
@@ -224,6 +224,6 @@ class SelfEnsemble:
 
 
 def _turned(images: Tensor, symmetry: int) -> Tensor:
-    """Images (N, C, H, W) after a symmetry, numbered as in `crops.Crops`."""
+    """Images (N, C, H, W) after a symmetry, numbered as in `srgan.image.symmetry`."""
     images = images.flip([axis for axis, bit in ((3, 1), (2, 2)) if symmetry & bit])
     return images.mT if symmetry & 4 else images

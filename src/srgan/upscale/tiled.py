@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError, SrganError
 from srgan.image.alpha import bleed_colour, local_range
 from srgan.image.resize import bicubic
+from srgan.image.symmetry import INVERSE, apply_symmetry, symmetric_box
 from srgan.model.config import ReceptiveField
 from srgan.progress import OnProgress
 from srgan.upscale import back_projection
@@ -219,29 +220,14 @@ def run_tile_ensemble(
     output = tile.padded(margin, region)
     total = np.zeros((1, 3, scale * output.height, scale * output.width), np.float32)
     for symmetry in range(8):
-        flipped, flipped_box = _flip(lr_unit, symmetry), _flip_box(output, region, symmetry)
+        flipped, inverse = apply_symmetry(lr_unit, symmetry, axis=2), INVERSE[symmetry]
+        flipped_box = Box(*symmetric_box(output, lr_unit.shape[2:], symmetry))
         for subtile, sr_signed in run_tile(engine, flipped, flipped_box, halo, tail_pixels):
-            box = _flip_box(subtile, whole(*flipped.shape[2:]), _INVERSE[symmetry]).relative_to(output).scaled(scale)
+            box = Box(*symmetric_box(subtile, flipped.shape[2:], inverse)).relative_to(output).scaled(scale)
             rows, columns = box.slices()
-            total[:, :, rows, columns] += _flip(sr_signed, _INVERSE[symmetry])
+            total[:, :, rows, columns] += apply_symmetry(sr_signed, inverse, axis=2)
     total /= 8
     yield tile, total
-
-
-_INVERSE = (0, 1, 2, 3, 4, 6, 5, 7)
-"""Symmetry -> the one that undoes it."""
-
-
-def _flip(planes: Nchw, symmetry: int) -> Nchw:
-    """Bit 0 flips rows, bit 1 columns, bit 2 then swaps them."""
-    planes = planes[:, :, :: -1 if symmetry & 1 else 1, :: -1 if symmetry & 2 else 1]
-    return planes.swapaxes(2, 3) if symmetry & 4 else planes
-
-
-def _flip_box(box: Box, bounds: Box, symmetry: int) -> Box:
-    top = bounds.height - box.bottom if symmetry & 1 else box.top
-    left = bounds.width - box.right if symmetry & 2 else box.left
-    return Box(left, top, box.width, box.height) if symmetry & 4 else Box(top, left, box.height, box.width)
 
 
 class ArrayRegions:
