@@ -141,8 +141,11 @@ def test_the_divider(page, image_file):
         50 - 100 * 150 / page["viewer"].get_property("clientWidth"), abs=1
     )
     assert _uncovered(page) < before
+    assert page["before-name"].is_displayed() and page["after-name"].is_displayed()
     page["split"].send_keys(Keys.HOME)
-    assert _uncovered(page) == 0
+    assert _uncovered(page) == 0 and not page["before-name"].is_displayed()
+    page["split"].send_keys(Keys.END)
+    assert page["before-name"].is_displayed() and not page["after-name"].is_displayed()
 
 
 def test_a_tiny_result_has_a_size_and_no_handle_over_it(page, image_file):

@@ -158,4 +158,4 @@ class JobQueue:
 
 
 def _stopping() -> Problem:
-    return Problem(503, "stopping", "The service is shutting down; try another one.", retry_after=10)
+    return Problem(503, "stopping", "The service is shutting down; try again later, or another one.", retry_after=10)

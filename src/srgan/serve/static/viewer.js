@@ -83,6 +83,8 @@ function draw() {
   stage.classList.toggle("near", zoom * devicePixelRatio >= 1.5);
   const at = (Number(split.value) / 100) * viewer.clientWidth;
   divider.style.left = `${at}px`;
+  $("before-name").style.visibility = at < 40 ? "hidden" : ""; // of a side that is not there
+  $("after-name").style.visibility = at > viewer.clientWidth - 40 ? "hidden" : "";
   after.style.clipPath = `inset(0 0 0 ${Math.min(width, Math.max(0, (at - left) / zoom))}px)`;
 }
 
