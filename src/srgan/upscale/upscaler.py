@@ -193,6 +193,7 @@ class Upscaler:
                 "texture": f"{strength.texture:g}",
                 "restore": f"{strength.restore:g}",
                 "restore_reason": strength.reason,
+                "trust": f"{strength.trust:g}",
             }
         return provenance
 
