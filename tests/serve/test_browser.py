@@ -28,7 +28,7 @@ class Page:
     def __init__(self, driver: webdriver.Chrome, url: str, downloads: Path) -> None:
         self.driver, self.url, self.downloads = driver, url, downloads
 
-    def open(self, width: int = 1280, height: int = 900, *, dark: bool = False) -> None:
+    def open(self, width: int = 1400, height: int = 900, *, dark: bool = False) -> None:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
@@ -387,7 +387,7 @@ def test_keyboard_and_accessible_names(page, image_file):
     assert names <= reached, names - reached
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (390, True)])
 def test_fits_every_width_and_is_readable(page, image_file, width, dark):
     page.open(width, 844, dark=dark)
     page.send(image_file(height=120, width=160))
