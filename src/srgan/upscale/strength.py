@@ -36,8 +36,10 @@ _QUALITIES, _TOLERANCES = (50.0, 75.0), (0.3, 0.95)
 
 Stronger compression leaves less detail in the file.
 """
-_TRUSTS = (0.8, 0.9)
-"""The trust in compressed pixels at the same two qualities (docs/log.md)."""
+_OWN_DETAIL = 3.0
+"""Squared levels by which restoring may change an image more than its JPEG did; beyond, it takes away the image's own."""
+_COMPRESSED = 0.8
+"""The trust in compressed pixels (docs/log.md)."""
 _SMALLEST = 24
 """Shortest side of an image that tells anything: three blocks."""
 _WINDOWS = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
@@ -77,27 +79,24 @@ def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
     if file is not None:
         quality = jpeg_quality(file)
         if quality is not None and quality <= JPEG_QUALITY:
-            return _compressed(f"JPEG, quality about {quality:.0f}", quality)
+            reason = f"JPEG, quality about {quality:.0f}"
+            return Strength(restore=1.0, reason=reason, quality=quality, trust=_COMPRESSED)
         quantiser = webp_quantiser(file)
         if quantiser is not None and quantiser >= WEBP_QUANTISER:
-            return _compressed(f"WebP, quantiser {quantiser}")
+            return Strength(restore=1.0, reason=f"WebP, quantiser {quantiser}", trust=_COMPRESSED)
 
     # What the pixels show.
     windows = _windows(image)
     if few := few_colours(windows):
-        return Strength(restore=1.0, reason=few, trust=1.0 if few == _FLAT else _TRUSTS[0])
+        return Strength(restore=1.0, reason=few, trust=1.0 if few == _FLAT else _COMPRESSED)
     quality = once_jpeg_quality(windows)
     if quality is not None and quality <= JPEG_QUALITY:
-        return _compressed(f"once a JPEG, quality about {quality:.0f}", quality)
+        reason = f"once a JPEG, quality about {quality:.0f}"
+        return Strength(restore=1.0, reason=reason, quality=quality, trust=_COMPRESSED)
     sigma = noise_sigma(windows)
     if sigma >= NOISE_SIGMA:
         return Strength(restore=1.0, reason=f"noise, sigma about {sigma:.0f}")
     return Strength(restore=0.0, reason="clean", trust=1.0)
-
-
-def _compressed(reason: str, quality: float | None = None) -> Strength:
-    trust = float(np.interp(quality or 0, _QUALITIES, _TRUSTS))
-    return Strength(restore=1.0, reason=reason, quality=quality, trust=trust)
 
 
 def fitted(
@@ -151,7 +150,7 @@ def _removes_too_much(windows: Sequence[Window], exact: Sequence[Window], qualit
         Image.fromarray(np.rint(shifted).clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=round(quality))
         removed += _distance(bicubic(sr @ _Y, *luma.shape), luma, _RIM)
         added += _distance(np.asarray(Image.open(file), np.float32)[4:, 4:], luma, _RIM)
-    return removed > added
+    return removed > added + _OWN_DETAIL * len(windows)
 
 
 def _distance(a: NDArray[np.float32], b: NDArray[np.float32], rim: int) -> float:
