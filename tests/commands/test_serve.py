@@ -139,7 +139,13 @@ def test_taken_ports_and_wrong_settings(tmp_path):
         main(["--host", "no-such-host.invalid", "--token", "x"])
     with pytest.raises(SrganError, match="no model"):
         main(["--port", "0", "--model", str(tmp_path / "missing.safetensors")])
-    for options in (["--workers", "0"], ["--port", "70000"], ["--budget", "5", "--size", "6"]):
+    for options in (
+        ["--workers", "0"],
+        ["--seconds", "nan"],
+        ["--patience", "inf"],
+        ["--port", "70000"],
+        ["--budget", "5", "--size", "6"],
+    ):
         with pytest.raises(SrganError, match=f"{options[0]} "):
             main(options)
 

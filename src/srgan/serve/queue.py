@@ -40,8 +40,8 @@ class ServeLimits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value <= 0:
-                raise ValueError(f"--{name} must be more than 0, got {value}")
+            if not 0 < value < math.inf:
+                raise ValueError(f"--{name} must be more than 0, and finite; got {value}")
         if self.budget < self.size:
             raise ValueError(f"--budget ({self.budget}) must be at least --size ({self.size})")
 
