@@ -1,13 +1,13 @@
 """Put back what the input says: the output, made smaller again, comes close to the input (Irani and Peleg 1991)."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from srgan.image.resize import bicubic
 from srgan.upscale.engine import Nchw
 
 REACH = 5
 """LR pixels around a pixel that its result depends on: two for each resize, and one for the smoothing."""
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def back_project(sr_signed: Nchw, lr_unit: Nchw, trust: float) -> None:
@@ -22,11 +22,18 @@ def back_project(sr_signed: Nchw, lr_unit: Nchw, trust: float) -> None:
         for plane, lr in zip(sr, lr_signed, strict=True):
             plane += bicubic(lr - bicubic(plane, *lr.shape), *plane.shape)
         return
-    weights = _LUMA if len(sr) == 3 else np.ones(1, np.float32)
-    luma, lr_luma = np.tensordot(weights, sr, 1), np.tensordot(weights, lr_signed, 1)
+    luma, lr_luma = _luma(sr), _luma(lr_signed)
     difference = lr_luma - bicubic(luma, *lr_luma.shape)
     for axis in (0, 1):
         padded = np.pad(difference, [(int(axis == at), int(axis == at)) for at in (0, 1)], "edge").swapaxes(0, axis)
         neighbours = (padded[:-2] + padded[2:]).swapaxes(0, axis)
         difference += np.float32(1 - trust) * (neighbours - 2 * difference)
     sr += bicubic(np.float32(trust) * difference, *luma.shape)
+
+
+def _luma(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(3, h, w) or (1, h, w) -> (h, w); no matrix product, whose threads would go on spinning beside the engine's."""
+    if len(planes) == 1:
+        return np.asarray(planes[0])
+    luma: NDArray[np.float32] = 0.299 * planes[0] + 0.587 * planes[1] + 0.114 * planes[2]
+    return luma
