@@ -1,10 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from srgan import Upscaler
 from srgan.image.resize import bicubic
+from srgan.image.source import ImageBytes
 from srgan.upscale.back_projection import REACH, back_project
+from srgan.upscale.tiled import ArrayRegions, write_to_array
+from tests.support import decoded, encoded, photo
 
 
 def images(seed: int, channels: int = 3, side: int = 24) -> tuple[np.ndarray, np.ndarray]:
@@ -64,3 +70,16 @@ def test_a_part_with_its_surroundings_gives_the_same_bits(trust):
     back_project(part, lr[:, :, 4:20, 3:19], trust)
     inner = slice(4 * REACH, -4 * REACH)
     assert np.array_equal(part[:, :, inner, inner], sr[:, :, 4 * 4 : 4 * 20, 4 * 3 : 4 * 19][:, :, inner, inner])
+
+
+@pytest.mark.parametrize(("file", "least"), [(photo(48, 64), 0.3), (encoded(photo(48, 64), quality=80), 0.1)])
+def test_the_default_is_closer_to_the_input_than_its_networks(file, least):
+    upscaler = Upscaler(texture=0.0)
+    pixels = decoded(file) if isinstance(file, ImageBytes) else file
+    strength = upscaler.strength(ArrayRegions(pixels), file if isinstance(file, ImageBytes) else None)
+    errors = []
+    for trust in (0.0, strength.trust):
+        sr = np.empty((192, 256, 3), np.uint8)
+        upscaler.upscale_into(ArrayRegions(pixels), write_to_array(sr), strength=replace(strength, trust=trust))
+        errors.append(np.square(luma((bicubic(sr.astype(np.float32), 48, 64) - pixels).transpose(2, 0, 1))).mean())
+    assert errors[1] < (1 - least) * errors[0]

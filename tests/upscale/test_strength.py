@@ -46,7 +46,7 @@ def test_pixels_tell_that_they_were_a_jpeg(quality, corner):
 def test_a_good_jpeg_of_a_bad_one_is_bad():
     twice = encoded(decoded(encoded(photo(), quality=30)), quality=98)
     strength = strength_of(ArrayRegions(decoded(twice)), twice)
-    assert strength.restore == 1.0 and strength.reason == "once a JPEG, quality about 28"
+    assert (strength.restore, strength.reason, strength.trust) == (1.0, "once a JPEG, quality about 28", 0.8)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -66,6 +66,7 @@ def test_noise_and_no_noise():
             noisy = np.clip(np.rint(clean + sigma * rng.normal(size=shape)), 0, 255).astype(np.uint8)
             strength = strength_of(ArrayRegions(noisy))
             assert (strength.restore >= least) if sigma > 2 else (strength.restore == 0), (sigma, shape, strength)
+            assert strength.trust == 1 - strength.restore, "noise is not put back"
 
 
 def screenshot():
@@ -93,6 +94,7 @@ def test_screenshots_and_palettes_have_flat_colours():
         strength = strength_of(ArrayRegions(np.asarray(image.convert("RGB"))))
         assert ("colours" in strength.reason) == (few is not None) and few in (None, strength.reason)
         assert strength.restore >= (few is not None)
+        assert few is None or strength.trust == (0.8 if few == palette else 1.0)
 
 
 def test_clean_images_need_nothing(data):
@@ -108,7 +110,8 @@ def test_photographs(data, form, quality, least):
     for path in sorted((data / "valid" / "Kodak24").iterdir())[:3]:
         lr = downscaled(cropped(np.asarray(Image.open(path).convert("RGB"))))
         file = encoded(lr, form, quality=quality)
-        assert strength_of(ArrayRegions(decoded(file)), file).restore >= least
+        strength = strength_of(ArrayRegions(decoded(file)), file)
+        assert strength.restore >= least and strength.trust == 0.8
 
 
 @pytest.mark.parametrize("quality", [10, 30, 50, 63, 75, 90, 97])
