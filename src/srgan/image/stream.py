@@ -246,7 +246,7 @@ class ImageWriter(AbstractContextManager["ImageWriter"]):
         metadata: Metadata = Metadata(),  # noqa: B008  (frozen)
         quality: int | None = None,
         lossless: bool = False,
-        memory: int = 16_777_216,
+        memory: int = 1_048_576,
     ) -> None:
         assert channels in (1, 3) and np.dtype(dtype) in (np.uint8, np.uint16)
         self._target = Path(path)
