@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srgan import Upscaler
+from srgan.image.alpha import local_range
 from srgan.image.resize import bicubic
 from srgan.image.source import ImageBytes
 from srgan.upscale.back_projection import REACH, back_project
@@ -59,7 +60,20 @@ def test_compressed_input_decides_smooth_luma_alone(channels):
     smooth = np.pad(missing, 1, "edge")
     smooth = 0.6 * smooth[1:-1] + 0.2 * (smooth[:-2] + smooth[2:])
     smooth = 0.6 * smooth[:, 1:-1] + 0.2 * (smooth[:, :-2] + smooth[:, 2:])
-    assert np.allclose(change[0, 0], bicubic((0.8 * smooth).astype(np.float32), 96, 96), atol=1e-5)
+    expected = bicubic((0.8 * smooth).astype(np.float32), 96, 96)
+    low, high = local_range(luma(2 * lr[0] - 1) if channels == 3 else 2 * lr[0, 0] - 1, 4)
+    sr_luma = luma(before[0]) if channels == 3 else before[0, 0]
+    expected = expected.clip(np.minimum(low - sr_luma, 0), np.maximum(high - sr_luma, 0))
+    assert np.allclose(change[0, 0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("trust", [0.8, 1.0])
+def test_drawn_edge_does_not_ring(trust):
+    lr = np.full((1, 3, 24, 24), 0.75, np.float32)
+    lr[:, :, 8:16, 8:16] = 0.25
+    sr = 2 * lr.repeat(4, axis=2).repeat(4, axis=3) - 1
+    back_project(sr, lr, trust)
+    assert np.abs(sr).max() <= 0.5 + 1e-6
 
 
 @pytest.mark.parametrize("trust", [0.8, 1.0])

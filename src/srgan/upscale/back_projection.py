@@ -3,9 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from srgan.image.alpha import local_range
 from srgan.image.resize import bicubic
 from srgan.upscale.engine import Nchw
 
+Plane = NDArray[np.float32]
 REACH = 5
 """LR pixels around a pixel that its result depends on: two for each resize, and one for the smoothing."""
 
@@ -20,7 +22,7 @@ def back_project(sr_signed: Nchw, lr_unit: Nchw, trust: float) -> None:
     lr_signed = 2 * lr_unit[0] - 1
     if trust == 1:
         for plane, lr in zip(sr, lr_signed, strict=True):
-            plane += bicubic(lr - bicubic(plane, *lr.shape), *plane.shape)
+            plane += _without_ringing(bicubic(lr - bicubic(plane, *lr.shape), *plane.shape), plane, lr)
         return
     luma, lr_luma = _luma(sr), _luma(lr_signed)
     difference = lr_luma - bicubic(luma, *lr_luma.shape)
@@ -28,12 +30,21 @@ def back_project(sr_signed: Nchw, lr_unit: Nchw, trust: float) -> None:
         padded = np.pad(difference, [(int(axis == at), int(axis == at)) for at in (0, 1)], "edge").swapaxes(0, axis)
         neighbours = (padded[:-2] + padded[2:]).swapaxes(0, axis)
         difference += np.float32(1 - trust) * (neighbours - 2 * difference)
-    sr += bicubic(np.float32(trust) * difference, *luma.shape)
+    sr += _without_ringing(bicubic(np.float32(trust) * difference, *luma.shape), luma, lr_luma)
 
 
-def _luma(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+def _without_ringing(change: Plane, sr: Plane, lr: Plane) -> Plane:
+    """The part of `change` that takes `sr` no further beyond the range of its 3 x 3 LR neighbours than it is."""
+    low, high = local_range(lr, len(sr) // len(lr))
+    for limit, extreme in ((low, np.minimum), (high, np.maximum)):
+        extreme(limit, sr, out=limit)
+        limit -= sr
+    return np.clip(change, low, high, out=change)
+
+
+def _luma(planes: Plane) -> Plane:
     """(3, h, w) or (1, h, w) -> (h, w); no matrix product, whose threads would go on spinning beside the engine's."""
     if len(planes) == 1:
         return np.asarray(planes[0])
-    luma: NDArray[np.float32] = 0.299 * planes[0] + 0.587 * planes[1] + 0.114 * planes[2]
+    luma: Plane = 0.299 * planes[0] + 0.587 * planes[1] + 0.114 * planes[2]
     return luma
