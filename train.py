@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
     data = Path("data") / chosen.dataset_name
     if not data.is_dir():
         raise DataError(
-            f"there is no folder {data}. Put the pictures there, or fetch them: srgan data fetch div2k --to data"
+            f"there is no folder {data}. Put the images there, or fetch them: srgan data fetch div2k --to data"
         )
 
     vgg = vgg19()

@@ -170,7 +170,7 @@ def test_resume_without_a_run_starts_from_the_beginning(undisturbed, tmp_path):
     (early / "journal.jsonl").write_text('{"kind": "start"}\n{"kind": "rep')  # killed before its first checkpoint
     for folder in (new, early):
         assert train(folder, "--resume") == 0
-        assert "starting from the beginning" in (folder / "journal.jsonl").read_text()
+        assert "starting from the beginning of recipe " in (folder / "journal.jsonl").read_text()
         assert_same(last_state(undisturbed), last_state(folder))
 
 

@@ -200,6 +200,7 @@ def test_wrong_paths_scales_and_qualities_are_refused(upscaler):
         ("source is the path of a file, got ndarray", lambda: upscaler.upscale_file(grey, "a.png")),
         ("target is the path of a file, got NoneType", lambda: upscaler.upscale_file("a.png", None)),
         ("target is the path of a file, got 'a.x00.png'", lambda: upscaler.upscale_file("a.png", "a\0.png")),
+        ("/ is a folder; the name of an image", lambda: upscaler.upscale_file("a.png", "/")),
         ("quality is a whole number", lambda: upscaler.upscale_file("a.png", "b.jpg", quality=50.5)),
         ("overwrite is one of False, True", lambda: upscaler.upscale_file("a.png", "b.jpg", overwrite="no")),
         ("progress is a function", lambda: upscaler.upscale(grey, progress=5)),

@@ -132,7 +132,8 @@ def _prepare(settings: TrainSettings, stack: contextlib.ExitStack) -> tuple[Job,
             journal.event(f"Resuming the {checkpoint.phase} phase at step {checkpoint.step}.")
         elif settings.run.resume:
             from_best = settings.run.phase == "adversarial" and settings.run.init == "none"
-            start = "the best SRResNet" if from_best and folder.best("pretrain").exists() else "the beginning"
+            best = from_best and folder.best("pretrain").exists()
+            start = "the best SRResNet" if best else f"the beginning of recipe {settings.run.recipe}"
             journal.event(f"There is no checkpoint in {folder.root} to resume from: starting from {start}.")
         if ranks.world_size > 1:
             share = settings.schedule.batch_size // ranks.world_size

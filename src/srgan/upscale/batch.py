@@ -68,6 +68,8 @@ class FileTask:
         except OSError as error:  # a name that is too long
             raise write_error(self.target, error) from None
         if exists:
+            if self.target.is_dir():
+                raise ImageError(f"{printable(self.target)} is a folder; the name of an image was expected.")
             if not self.options.overwrite:
                 raise ImageError(f"{printable(self.target)} exists; the option overwrite replaces it.")
             if isinstance(self.source, Path) and self.source.exists() and self.target.samefile(self.source):
