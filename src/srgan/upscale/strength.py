@@ -31,7 +31,7 @@ _SIDE = 256
 """Side of the windows that are looked at; a whole image would cost more than it tells."""
 _FITTED_SIDE, _RIM = 32, 4
 """Side of those that are upscaled, and the pixels at their edges that lack neighbours and are not compared."""
-_QUALITIES, _TOLERANCES = (50.0, 75.0), (0.3, 0.95)
+_QUALITIES, _TOLERANCES = (50.0, 75.0), (0.4, 0.95)
 """How much of bicubic's distance texture may change, by a JPEG's quality; linear between, constant outside.
 
 Stronger compression leaves less detail in the file.
