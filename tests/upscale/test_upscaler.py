@@ -21,7 +21,7 @@ from srgan.upscale.engine import Nchw, OutOfMemory
 from srgan.upscale.openvino import OpenVinoEngine
 from srgan.upscale.strength import Strength
 from srgan.upscale.tiled import ArrayRegions, write_to_array
-from tests.support import resident_bytes
+from tests.support import encoded, photo, resident_bytes
 
 DEPTHS: dict[str, tuple[Any, float]] = {
     "uint8": (np.uint8, 255),
@@ -285,6 +285,19 @@ def test_memory_that_never_suffices(small, monkeypatch):
         monkeypatch.setattr(upscaler._first.engine, part, _failing(upscaler._first.engine, part, 0, OutOfMemory))
     with pytest.raises(SrganError, match="no memory is left, even for a tile"):
         upscaler.upscale(image(0, 60, 50, 3))
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_no_memory_for_the_windows_of_the_strength(on_gpu, monkeypatch):
+    upscaler, file = Upscaler(), encoded(photo(48, 64), quality=60)
+    engine = upscaler._mixture(1.0, 0.0).engine
+    monkeypatch.setattr(engine, "run", _failing(engine, "run", 0, OutOfMemory))
+    if on_gpu:  # which is left
+        monkeypatch.setattr(engine, "device_name", "a GPU")
+        assert np.array_equal(upscaler.upscale(file), Upscaler().upscale(file))
+        return
+    with pytest.raises(SrganError, match="no memory is left, even for a few pixels"):
+        upscaler.upscale(file)
 
 
 def test_little_free_memory_makes_smaller_tiles(small, monkeypatch, caplog):

@@ -15,7 +15,7 @@ REACH = 5
 def back_project(sr_signed: Nchw, lr_unit: Nchw, trust: float) -> None:
     """Add to `sr_signed` (1, C, 4h, 4w) how far, made smaller, it is from `lr_unit` (1, C, h, w).
 
-    `trust`: 1 where the input's pixels are exact. Below 1, that share of the luma's difference, and the less the smoother:
+    `trust`: 1 where the input's pixels are exact. Below 1, that share of the luma's difference, smoothed more where it is less:
     compression changes colours and fine detail most.
     """
     sr = np.clip(sr_signed[0], -1, 1, out=sr_signed[0])

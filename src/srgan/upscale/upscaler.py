@@ -220,11 +220,11 @@ class Upscaler:
             engine = self._mixture(strength.restore, texture).engine
             try:
                 sr_signed = engine.run(tiled.lr_unit_from_pixels(window / np.float32(255)))
-            except DeviceLost as error:
+            except (DeviceLost, OutOfMemory, MemoryError) as error:
+                if engine.device_name is None:
+                    raise SrganError(f"no memory is left, even for a few pixels ({error}).") from error
                 self._leave_gpu(error)
                 return upscale(window, texture)
-            except OutOfMemory as error:
-                raise SrganError(f"no memory is left, even for a few pixels ({error}).") from error
             return tiled.unit_from_signed(sr_signed) * np.float32(255)
 
         return fitted(strength, source, upscale, restore=self.restore == "auto", texture=self.texture == "auto")
@@ -246,7 +246,7 @@ class Upscaler:
             AUTO_TEXTURES[0] if self.texture == "auto" else self.texture,
         )
 
-    def _leave_gpu(self, error: DeviceLost) -> None:
+    def _leave_gpu(self, error: Exception) -> None:
         """Go on with the CPU, if the GPU was chosen by itself."""
         if self._options["engine"] == "ncnn":
             raise GpuLost(f"the GPU stopped ({error}); the engine openvino computes on the CPU.") from error
