@@ -124,7 +124,7 @@ def test_what_is_no_safetensors_file(content, tmp_path):
 
 
 def test_a_missing_model_says_what_there_is(tmp_path):
-    with pytest.raises(WeightsError, match="neither a file nor a packaged model") as error:
+    with pytest.raises(WeightsError, match="give a packaged model") as error:
         weights.read("srgam")
     assert all(name in str(error.value) for name in weights.packaged())
 

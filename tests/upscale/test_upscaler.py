@@ -194,7 +194,10 @@ def test_wrong_models_and_textures_are_refused():
 def test_wrong_paths_scales_and_qualities_are_refused(upscaler):
     grey = np.zeros((4, 4), np.uint8)
     wrong: list[tuple[str, Callable[[], object]]] = [
-        ("model is the path of a file, got int", lambda: Upscaler(5)),
+        (
+            "model is photo, photo-gan, srgan, srresnet, the path of a weights file, or Weights; got 5",
+            lambda: Upscaler(5),
+        ),
         ("model is the path of a file, got DirEntry", lambda: Upscaler(next(os.scandir(b".")))),
         ("image is the path of a file, got ''", lambda: upscaler.upscale("")),
         ("source is the path of a file, got ndarray", lambda: upscaler.upscale_file(grey, "a.png")),

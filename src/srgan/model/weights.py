@@ -56,8 +56,8 @@ def find_model(name_or_path: str | Path) -> Path:
             return path
     known = ", ".join(packaged()) or "none"
     raise WeightsError(
-        f"no model '{name_or_path}': it is neither a file nor a packaged model ({known}). "
-        "Give the path of a .safetensors file written by `srgan train`, or one of those names."
+        f"no model {str(name_or_path)!r}: give a packaged model ({known}) "
+        "or the path of a .safetensors file written by `srgan train`."
     )
 
 

@@ -72,8 +72,9 @@ class Upscaler:
         device = None if device is None else _whole("device", device, least=0)
         self.memory = _whole("memory", bytes_from_text(memory) if isinstance(memory, str) else memory)
         _check_choice("self_ensemble", self_ensemble, (False, True))
-        if not isinstance(model, Weights | None):
-            _path("model", model)
+        if not isinstance(model, Weights | str | os.PathLike | None):
+            known = ", ".join(weights_module.packaged())
+            raise UsageError(f"model is {known}, the path of a weights file, or Weights; got {model!r}.")
         check_mixture(model, texture=texture, restore=restore)
         self.texture: float | Literal["auto"] = "auto" if texture == "auto" else float(texture)
         self.restore: float | Literal["auto"] = "auto" if restore == "auto" else float(restore)
