@@ -75,6 +75,8 @@ class Upscaler:
         if not isinstance(model, Weights | str | os.PathLike | None):
             known = ", ".join(weights_module.packaged())
             raise UsageError(f"model is {known}, the path of a weights file, or Weights; got {model!r}.")
+        if not isinstance(model, Weights | None):
+            _path("model", model)
         check_mixture(model, texture=texture, restore=restore)
         self.texture: float | Literal["auto"] = "auto" if texture == "auto" else float(texture)
         self.restore: float | Literal["auto"] = "auto" if restore == "auto" else float(restore)
