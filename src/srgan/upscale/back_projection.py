@@ -25,21 +25,22 @@ def back_project(sr_signed: Nchw, lr_unit: Nchw, trust: float) -> None:
             plane += _without_ringing(bicubic(lr - bicubic(plane, *lr.shape), *plane.shape), plane, lr)
         return
     luma, lr_luma = _luma(sr), _luma(lr_signed)
-    difference = lr_luma - bicubic(luma, *lr_luma.shape)
-    for axis in (0, 1):
-        padded = np.pad(difference, [(int(axis == at), int(axis == at)) for at in (0, 1)], "edge").swapaxes(0, axis)
-        neighbours = (padded[:-2] + padded[2:]).swapaxes(0, axis)
-        difference += np.float32(1 - trust) * (neighbours - 2 * difference)
-    sr += _without_ringing(bicubic(np.float32(trust) * difference, *luma.shape), luma, lr_luma)
+    difference = _smoothed(lr_luma - bicubic(luma, *lr_luma.shape), 1 - trust)
+    sr += _without_ringing(bicubic(trust * difference, *luma.shape), luma, lr_luma)
+
+
+def _smoothed(plane: Plane, share: float) -> Plane:
+    """(h, w) with `share` of each neighbour, vertically and then horizontally."""
+    for _ in range(2):
+        padded = np.pad(plane, ((1, 1), (0, 0)), "edge")
+        plane = (plane + share * (padded[:-2] + padded[2:] - 2 * plane)).T
+    return plane
 
 
 def _without_ringing(change: Plane, sr: Plane, lr: Plane) -> Plane:
     """The part of `change` that takes `sr` no further beyond the range of its 3 x 3 LR neighbours than it is."""
     low, high = local_range(lr, len(sr) // len(lr))
-    for limit, extreme in ((low, np.minimum), (high, np.maximum)):
-        extreme(limit, sr, out=limit)
-        limit -= sr
-    return np.clip(change, low, high, out=change)
+    return np.clip(change, np.minimum(low - sr, 0), np.maximum(high - sr, 0), out=change)
 
 
 def _luma(planes: Plane) -> Plane:

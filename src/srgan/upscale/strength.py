@@ -53,7 +53,7 @@ _DCT = (
 _HIGH = ((3, 3), (0, 5), (5, 0), (2, 5), (5, 2))
 """Frequencies that a JPEG sets to zero, on its own grid only."""
 _Y = np.array([0.299, 0.587, 0.114], np.float32)
-_FLAT = "flat colours"
+_DRAWN = "flat colours"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
     # What the pixels show.
     windows = _windows(image)
     if few := few_colours(windows):
-        return Strength(restore=1.0, reason=few, trust=1.0 if few == _FLAT else _COMPRESSED)
+        return Strength(restore=1.0, reason=few, trust=1.0 if few == _DRAWN else _COMPRESSED)
     quality = once_jpeg_quality(windows)
     if quality is not None and quality <= JPEG_QUALITY:
         reason = f"once a JPEG, quality about {quality:.0f}"
@@ -172,7 +172,7 @@ def few_colours(windows: Sequence[Window]) -> str | None:
         return None
     near = np.count_nonzero(steps <= 4)
     if np.count_nonzero(steps < 0.1) >= 0.9 * near and near > steps.size / 4:
-        return _FLAT
+        return _DRAWN
     pixels = np.concatenate([np.rint(window).astype(np.uint8).reshape(-1, 3) for window in windows])
     numbers = pixels @ np.array([1 << 16, 1 << 8, 1])
     if np.unique(numbers[::16]).size > 256 or is_grey(pixels):  # nearly all photographs

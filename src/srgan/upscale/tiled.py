@@ -14,8 +14,7 @@ from srgan.image.resize import bicubic
 from srgan.image.symmetry import INVERSE, apply_symmetry, symmetric_box
 from srgan.model.config import ReceptiveField
 from srgan.progress import OnProgress
-from srgan.upscale import back_projection
-from srgan.upscale.back_projection import back_project
+from srgan.upscale.back_projection import REACH, back_project
 from srgan.upscale.engine import DeviceLost, Engine, Nchw, OutOfMemory
 from srgan.upscale.flat import FlatMap, blend, flat_map, is_grey
 from srgan.upscale.tile_plan import BORDER, SMALLEST_TILE, Box, TilePlan, cheapest_grid, whole
@@ -55,7 +54,7 @@ class TileJob:
     halo: ReceptiveField
     """LR pixels around a tile that its pixels depend on."""
     scale: int
-    margin: int
+    resize_margin: int
     """LR pixels around a tile that the resize from the model's scale to `scale` reads."""
     trust: float
     """How much of its difference from the input the output gets back (`back_project`)."""
@@ -63,9 +62,9 @@ class TileJob:
     progress: OnProgress
 
     @property
-    def reach(self) -> int:
+    def margin(self) -> int:
         """LR pixels that a tile computes beyond its edges."""
-        return self.margin + (back_projection.REACH if self.trust else 0)
+        return self.resize_margin + (REACH if self.trust else 0)
 
 
 def upscale_tiles(job: TileJob, source: ImageRegions, write: WriteBox, plan: TilePlan) -> None:
@@ -95,7 +94,7 @@ def _upscale_tile(
         return
     except (OutOfMemory, MemoryError) as error:
         size = f"a tile of {tile.height} x {tile.width} pixels"
-        minimum = (SMALLEST_TILE + 2 * (job.halo.tail + job.reach)) ** 2
+        minimum = (SMALLEST_TILE + 2 * (job.halo.tail + job.margin)) ** 2
         divisible = max(tile.height, tile.width) >= 2 * SMALLEST_TILE
         if not divisible and tail_pixels <= minimum:
             if isinstance(error, OutOfMemory) and job.engine.device_name is not None:
@@ -115,7 +114,7 @@ def _subtiles(
     """The sub-tiles of `tile` (LR boxes), each with its output pixels and alpha."""
     # Read the tile with its halo.
     image = whole(source.height, source.width)
-    region = tile.padded(job.halo.total + job.reach, image.grown(BORDER))
+    region = tile.padded(job.halo.total + job.margin, image.grown(BORDER))
     pixels, inner = _mirrored(source.region, region, image), tile.relative_to(region)
     alphas = None
     if source.has_alpha:
@@ -157,9 +156,9 @@ def _alpha_subtiles(job: TileJob, alpha: Pixels, tile: Box, tail_pixels: int) ->
 
 def _to_scale(job: TileJob, sr_unit: Pixels, subtile: Box, region: Box) -> Pixels:
     """Resize from the model's scale, margin included, to the job's scale, without the margin."""
-    if not job.margin:
+    if not job.resize_margin:
         return sr_unit
-    padded = subtile.padded(job.margin, whole(region.height, region.width))
+    padded = subtile.padded(job.resize_margin, whole(region.height, region.width))
     resized = np.clip(bicubic(sr_unit, padded.height * job.scale, padded.width * job.scale), 0.0, 1.0)
     inner: Pixels = resized[subtile.relative_to(padded).scaled(job.scale).slices()]
     return inner
@@ -168,15 +167,15 @@ def _to_scale(job: TileJob, sr_unit: Pixels, subtile: Box, region: Box) -> Pixel
 def _run(
     job: TileJob, pixels: Pixels, tile: Box, tail_pixels: int, weights: FlatMap | None
 ) -> Iterator[tuple[Box, Pixels]]:
-    """The sub-tiles of `tile` with the network's result at its own scale, `job.margin` wider, in 0..1."""
+    """The sub-tiles of `tile` with the network's result at its own scale, `job.resize_margin` wider, in 0..1."""
     lr_unit, region = lr_unit_from_pixels(pixels), whole(*pixels.shape[:2])
     run = run_tile_ensemble if job.self_ensemble else run_tile
-    for subtile, sr_signed in run(job.engine, lr_unit, tile, job.halo, tail_pixels, job.reach):
+    for subtile, sr_signed in run(job.engine, lr_unit, tile, job.halo, tail_pixels, job.margin):
         if pixels.ndim == 2:
             sr_signed = sr_signed.mean(axis=1, dtype=np.float32, keepdims=True)
-        channels, box = sr_signed.shape[1], subtile.padded(job.margin, region)
+        channels, box = sr_signed.shape[1], subtile.padded(job.resize_margin, region)
         if job.trust:
-            computed = subtile.padded(job.reach, region)
+            computed = subtile.padded(job.margin, region)
             back_project(sr_signed, lr_unit[:, :channels, *computed.slices()], job.trust)
             sr_signed = sr_signed[:, :, *box.relative_to(computed).scaled(job.engine.config.scale).slices()]
         if weights is not None:

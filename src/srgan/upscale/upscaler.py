@@ -72,11 +72,11 @@ class Upscaler:
         device = None if device is None else _whole("device", device, least=0)
         self.memory = _whole("memory", bytes_from_text(memory) if isinstance(memory, str) else memory)
         _check_choice("self_ensemble", self_ensemble, (False, True))
-        if not isinstance(model, Weights | str | os.PathLike | None):
+        if isinstance(model, str | os.PathLike):
+            _path("model", model)
+        elif not isinstance(model, Weights | None):
             known = ", ".join(weights_module.packaged())
             raise UsageError(f"model is {known}, the path of a weights file, or Weights; got {model!r}.")
-        if not isinstance(model, Weights | None):
-            _path("model", model)
         check_mixture(model, texture=texture, restore=restore)
         self.texture: float | Literal["auto"] = "auto" if texture == "auto" else float(texture)
         self.restore: float | Literal["auto"] = "auto" if restore == "auto" else float(restore)
@@ -87,8 +87,8 @@ class Upscaler:
         self._load_models()
         self._config = self._first.weights.config
         self._halo = receptive_field(self._config)
-        reach = 0 if self._named else REACH
-        self._plan(self._first.engine, 1000, 1000, reach, False, self.memory)  # refuses too little memory
+        margin = 0 if self._named else REACH
+        self._plan(self._first.engine, 1000, 1000, margin, False, self.memory)  # refuses too little memory
 
     def describe(self) -> dict[str, str]:
         """What decides the pixels: model, sha256, version, engine, precision; texture, restore, self_ensemble if set.
@@ -175,7 +175,7 @@ class Upscaler:
             engine=model.engine,
             halo=self._halo,
             scale=scale,
-            margin=0 if scale == self._config.scale else _MARGIN,
+            resize_margin=0 if scale == self._config.scale else _MARGIN,
             trust=strength.trust,
             self_ensemble=self.self_ensemble,
             progress=progress or (lambda done, total: None),
@@ -289,12 +289,12 @@ class Upscaler:
 
     def _plan_for_free_memory(self, job: tiled.TileJob, height: int, width: int, alpha: bool) -> TilePlan:
         """The plan, with smaller tiles where less memory is free than `memory`."""
-        plan = self._plan(job.engine, height, width, job.reach, alpha, self.memory)
+        plan = self._plan(job.engine, height, width, job.margin, alpha, self.memory)
         known = ((free_memory(), "memory"), (job.engine.device_memory, "the GPU's memory"))
         free, where = min((math.inf if size is None else size, name) for size, name in known)
         if free * _MAX_OF_FREE_MEMORY >= self.memory:
             return plan
-        smaller = self._plan(job.engine, height, width, job.reach, alpha, int(free * _MAX_OF_FREE_MEMORY))
+        smaller = self._plan(job.engine, height, width, job.margin, alpha, int(free * _MAX_OF_FREE_MEMORY))
         if smaller.grid != plan.grid:
             log.warning(
                 "only %.0f MB of %s are free: using smaller tiles than the option memory allows.", free / 1e6, where
