@@ -1,6 +1,7 @@
 """Five steps of both phases on this process's part of the batches: run by torchrun in test_distributed.py.
 
 Usage: ranks.py PACK FOLDER. Rank 0 writes FOLDER/{rank,sync}_{pretrain,adversarial}.pt: the networks' tensors.
+Each rank then writes FOLDER/threads_{rank}.txt: the names of the threads that are left, one per line (Linux).
 """
 
 import functools
@@ -83,3 +84,6 @@ if __name__ == "__main__":
                 phase = trained(name, pack, ranks, settings, device)
                 if ranks.is_main:
                     torch.save({n: t.cpu() for n, t in phase.state_dict().items()}, folder / f"{mode}_{name}.pt")
+    if (tasks := Path("/proc/self/task")).exists():
+        names = [(task / "comm").read_text() for task in tasks.iterdir()]
+        (folder / f"threads_{ranks.rank}.txt").write_text("".join(sorted(names)))

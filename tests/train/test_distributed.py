@@ -108,6 +108,14 @@ def test_two_processes_are_one_that_averages(two_ranks, pack, name, mode, count)
     assert max((together[n] - t).abs().max() for n, t in other.items()) > 1e-6, "the two ways are unlike"
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the threads in /proc")
+def test_no_thread_of_the_exchange_outlives_the_group(two_ranks):
+    """One that still runs while Python shuts down aborts the process."""
+    for rank in (0, 1):
+        threads = (two_ranks / f"threads_{rank}.txt").read_text().split()
+        assert threads and not [name for name in threads if "gloo" in name]
+
+
 def test_synchronised_batchnorm_needs_a_gpu():
     with pytest.raises(SettingsError, match=r"sync_batchnorm runs on CUDA devices only.*'cpu'"):
         synchronise_batchnorm(torch.nn.BatchNorm2d(2), CPU)

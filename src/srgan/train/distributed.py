@@ -5,6 +5,7 @@ updated in turn then need no wrapper, and the compiled forward stays as it is.
 """
 
 import contextlib
+import importlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -129,6 +130,9 @@ def process_group(device: torch.device, batch_size: int) -> Iterator[Ranks]:
         if local_rank >= (count := torch.cuda.device_count()):
             raise UsageError(f"torchrun started more processes here than {count} GPUs; lower --nproc-per-node.")
         torch.cuda.set_device(local_rank)
+    # torch 2.15 keeps the group alive where torch._dynamo, which the first optimizer step imports, comes after it. gloo's
+    # threads then outlive destroy_process_group and can abort the process at its exit.
+    importlib.import_module("torch._dynamo")
     with peer_errors():
         dist.init_process_group("nccl" if cuda else "gloo", timeout=None if cuda else TIMEOUT)
         cpu_group = dist.new_group(backend="gloo", timeout=TIMEOUT) if cuda else None
