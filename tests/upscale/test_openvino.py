@@ -1,5 +1,6 @@
 """Both engines compute the trained network's function; a kernel may move before a shuffle; compiled graphs are kept."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 
 from srgan import Upscaler
 from srgan.model.config import GeneratorConfig
+from srgan.model.weights import read
 from srgan.upscale import openvino
 from srgan.upscale.engine import OutOfMemory
+from srgan.upscale.int8 import ranges_for
 from srgan.upscale.openvino import OpenVinoEngine, kernel_before_shuffle, out_of_memory_named
 from tests.model.numpy_networks import convolution, shuffled
 from tests.support import random_weights
@@ -70,6 +73,7 @@ def test_a_signal_after_engines_are_freed():
     """Two Cores of OpenVINO, freed in their order of creation, leave a thread without a stack for signal handlers."""
     program = """
 import numpy as np, os, signal
+from srgan.upscale.int8 import ranges_for
 from srgan.upscale.openvino import OpenVinoEngine
 from tests.support import random_weights
 engines = [OpenVinoEngine(random_weights(), threads=1) for _ in range(2)]
@@ -102,6 +106,20 @@ def test_same_bits_from_one_file(cache):
     first, second = (Upscaler(engine="openvino").upscale(LR) for _ in range(2))
     assert np.array_equal(first, second)
     assert len(files(cache)) == 1
+
+
+def test_networks_share_no_file(cache):
+    """OpenVINO 2025.4 takes one network's graph for another's of the same shapes."""
+    srresnet, photo = read("srresnet"), read("photo")
+    ranges = ranges_for(photo)
+    assert ranges is not None
+    wider = dataclasses.replace(ranges, tensors={name: 2 * tensor for name, tensor in ranges.tensors.items()})
+    planes = np.random.default_rng(1).random((1, 3, 16, 16), np.float32)
+    networks = [(srresnet, None), (photo, None), (photo, ranges), (photo, wider)]
+    for network in networks:
+        kept, alone = (OpenVinoEngine(*network, cache=kept).run(planes) for kept in (True, False))
+        assert np.array_equal(kept, alone)
+    assert len(files(cache)) == len(networks)
 
 
 def test_cut_file_is_made_again(cache):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from srgan.model.config import GeneratorConfig, Layer, generator_layers, trunk_index
-from srgan.model.weights import Tensors, Weights, fold_batchnorm
+from srgan.model.weights import Tensors, Weights, content_hash, fold_batchnorm
 from srgan.upscale.engine import Engine, Nchw, OutOfMemory, Part
 from srgan.upscale.int8 import Int8Ranges
 
@@ -59,13 +59,15 @@ class OpenVinoEngine(Engine):
 
     def _compile(self, part: Part) -> Any:
         model = build_graph(self.config, self._tensors, part, self._ranges)
-        # Names are part of the cache's key; the default ones come from a counter of the process.
+        # OpenVINO's key for its cache is made from names, whose default comes from a counter of the process, and up to 2025.4
+        # not from the weights: so each network has a folder of its own.
         for index, node in enumerate(model.get_ordered_ops()):
             node.friendly_name = f"{node.get_type_name()}_{index}"
         model.output(0).tensor.set_names({"output"})
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", **NO_SHAPE_CACHE, **self._threads}
         if self._cache and (folder := cache_folder()):
-            settings["CACHE_DIR"] = str(folder)
+            contents = self._tensors | {f"ranges.{name}": tensor for name, tensor in (self._ranges or {}).items()}
+            settings["CACHE_DIR"] = str(folder / content_hash(contents, self.config)[:16])
         return core().compile_model(model, "CPU", settings)
 
 
