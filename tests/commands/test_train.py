@@ -22,7 +22,7 @@ _DRIVER = """
 import importlib, json, os, pathlib, pickle, signal, sys
 from srgan.data import catalogue, fetch
 fetch.CATALOGUE = pickle.loads(pathlib.Path("table.pickle").read_bytes())
-catalogue.DIGESTS.update({name: tuple(found) for name, found in json.loads(sys.argv[1]).items()})
+catalogue.DIGESTS.update(json.loads(sys.argv[1]))
 where, count = sys.argv[2], int(sys.argv[3])
 if count:
     module, _, name = where.rpartition(".")
@@ -40,7 +40,7 @@ sys.exit(main(sys.argv[4:]))
 
 KILLS = (
     ("srgan.data.fetch.download", 3),
-    ("srgan.data.fetch._move", 2),
+    ("srgan.data.fetch._verify", 2),
     ("srgan.data.check.check", 1),
     ("srgan.data.packed._decode", 2),
     ("srgan.train.checkpoints.write", 2),
@@ -50,14 +50,14 @@ KILLS = (
 )
 
 
-def _test_set(site: Site, tmp_path: Path, name: str, seed: int) -> tuple[Dataset, list[str]]:
+def _test_set(site: Site, tmp_path: Path, name: str, seed: int) -> tuple[Dataset, str]:
     """A test set of one picture, and its digest."""
     known = CATALOGUE[name]
     hr = resize.cropped(scene(seed))
     for kind, pixels in (("HR", hr), ("LR", resize.downscaled(hr))):
         site.files[f"/{known.title}/image_SRF_4/img_001_SRF_4_{kind}.png"] = png(pixels, tmp_path)
-    route = tuple(replace(d, urls=(site.url(f"/{d.name}"),), count=1) for d in known.sources[0])
-    return replace(known, sources=(route,), images=1), [pixel_digest(hr)]
+    local = tuple(replace(d, urls=(site.url(f"/{d.name}"),), count=1) for d in known.files)
+    return replace(known, files=local), pixel_digest([hr])
 
 
 @pytest.mark.slow
@@ -68,8 +68,8 @@ def test_killed_at_every_stage_and_finished(data, tmp_path, monkeypatch):
         for seed, name in enumerate(("set5", "set14", "bsd100"), 200):
             table[name], known_digests[CATALOGUE[name].title] = _test_set(site, tmp_path, name, seed)
         site.files["/niqe.npz"] = (data / "niqe" / "niqe_pris_params.npz").read_bytes()
-        niqe = replace(CATALOGUE["niqe"].sources[0][0], urls=(site.url("/niqe.npz"),))
-        table["niqe"] = replace(CATALOGUE["niqe"], sources=((niqe,),))
+        niqe = replace(CATALOGUE["niqe"].files[0], urls=(site.url("/niqe.npz"),))
+        table["niqe"] = replace(CATALOGUE["niqe"], files=(niqe,))
         (tmp_path / "table.pickle").write_bytes(pickle.dumps(table))
         environment = os.environ | {"no_proxy": "127.0.0.1"}
         options = [*SMALL, "--recipe", "div2k", "--fetch", "--data", "data", "--output", "run"]

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import shutil
-import tarfile
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from srgan.data.catalogue import CATALOGUE, DIGESTS, GREY, Dataset, RemoteFile, pixel_digest
+from srgan.data.catalogue import CATALOGUE, DIGESTS, Dataset, RemoteFile, pixel_digest
 from srgan.data.download import digest_of, download
 from srgan.data.pairs import Pair, PairFolders, complete, pair_folders
 from srgan.errors import DataError, ImageError
@@ -25,8 +24,6 @@ from srgan.progress import Progress
 
 log = logging.getLogger("srgan")
 
-Source = tuple[RemoteFile, ...]
-"""The files of a data set, from one of its sources."""
 STAGING = ".fetch"
 """Hidden folder below the data folder for whatever is not finished; no training data."""
 _SMALL_FILE = 1 << 20
@@ -35,57 +32,52 @@ _SMALL_FILE = 1 << 20
 def fetch(name: str, root: Path) -> list[Path]:
     """Fetch a data set of the catalogue below `root`, or verify the one that is there; returns its places.
 
-    Raises DataError for an unknown name, when no source works, when the disk is too small, or when something else
+    Raises DataError for an unknown name, when no address works, when the disk is too small, or when something else
     lies in the set's place.
     """
     if name not in CATALOGUE:
         raise DataError(f"There is no set {name!r}; known are {', '.join(CATALOGUE)}.")
     dataset, staging = CATALOGUE[name], root / STAGING
     log.info(f"{dataset.title}, licence: {dataset.licence}.")
-    places = [root / place for place, _ in _parts(dataset, dataset.sources[0])]
+    places = [root / place for place, _ in _parts(dataset)]
     receipt = staging / f"{name}.json"
     if _has_receipt(places, receipt):
         log.info(f"{dataset.title} is there and was verified before.")
         return places
-    failures = []
-    for source in dataset.sources:
-        try:
-            _check_space(source, root, staging)
-            _fetch_from(source, dataset, root, staging)
-        except OSError as error:
-            where = error.filename or root
-            raise DataError(f"Cannot write {where}: {error.strerror or error}; choose another --to.") from error
-        except (DataError, ImageError) as error:
-            failures.append(str(error))
-            log.warning(f"This source failed: {error}")
-            continue
-        with contextlib.suppress(OSError):  # a read-only data folder is verified every time
-            receipt.parent.mkdir(parents=True, exist_ok=True)
-            receipt.write_text(json.dumps({"listing": _listing(places)}))
-        for file in source:
-            (staging / file.name).unlink(missing_ok=True)  # its archives
-        return places
-    raise DataError(f"{dataset.title} could not be fetched. " + " ".join(dict.fromkeys(failures)))
+    try:
+        _check_space(dataset, root, staging)
+        _fetch_missing(dataset, root, staging)
+    except OSError as error:
+        where = error.filename or root
+        raise DataError(f"Cannot write {where}: {error.strerror or error}; choose another --to.") from error
+    except (DataError, ImageError) as error:
+        raise DataError(f"{dataset.title} could not be fetched. {error}") from error
+    with contextlib.suppress(OSError):  # a read-only data folder is verified every time
+        receipt.parent.mkdir(parents=True, exist_ok=True)
+        receipt.write_text(json.dumps({"listing": _listing(places)}))
+    for file in dataset.files:
+        (staging / file.name).unlink(missing_ok=True)  # its archives
+    return places
 
 
-def _parts(dataset: Dataset, source: Source) -> list[tuple[Path, Source]]:
+def _parts(dataset: Dataset) -> list[tuple[Path, tuple[RemoteFile, ...]]]:
     """What the data set consists of in the end, below the data folder, and the files that each part is made of."""
     if dataset.layout == "test":
-        return [(Path(dataset.title, "image_SRF_4"), source)]
-    return [(Path(file.into or file.name), (file,)) for file in source]
+        return [(Path(dataset.title, "image_SRF_4"), dataset.files)]
+    return [(Path(file.into or file.name), (file,)) for file in dataset.files]
 
 
-def _fetch_from(source: Source, dataset: Dataset, root: Path, staging: Path) -> None:
-    """Fetch what is not there from one source, verify all of it, and move it into its place."""
+def _fetch_missing(dataset: Dataset, root: Path, staging: Path) -> None:
+    """Fetch what is not there, verify all of it, and move it into its place."""
     paths, fetched = [], []
-    for place, files_of_part in _parts(dataset, source):
+    for place, files_of_part in _parts(dataset):
         paths.append(root / place)
         if not paths[-1].exists():
             paths[-1] = staging / place
             fetched.append(place)
-            _fetch_part(files_of_part, dataset, staging, paths[-1])
+            _fetch_part(files_of_part, staging, paths[-1])
     try:
-        _verify(dataset, source, paths)
+        _verify(dataset, paths)
     except (DataError, ImageError) as error:
         # Wrong content is removed, so that the next try fetches it again.
         for path in (staging / place for place in fetched):
@@ -93,46 +85,40 @@ def _fetch_from(source: Source, dataset: Dataset, root: Path, staging: Path) -> 
         there = " and ".join(str(path) for path in paths if staging not in path.parents)
         raise DataError(f"{error} Move {there} away, then fetch." if there else str(error)) from error
     for place in fetched:
-        _move(staging / place, root / place)
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (staging / place).replace(root / place)
 
 
-def _fetch_part(source: Source, dataset: Dataset, staging: Path, staged: Path) -> None:
+def _fetch_part(parts: tuple[RemoteFile, ...], staging: Path, staged: Path) -> None:
     """Put the images of a folder, or a file, at `staged`, from the downloads in `staging`."""
-    file, *_ = source
+    file, *_ = parts
     if file.count:
-        # The numbered files of a source, each a small download; progress counts files.
-        numbered = [(file, f"{n:03d}") for n in range(1, file.count + 1) for file in source]
+        # Numbered files, each a small download; progress counts files.
+        numbered = [(file, f"{n:03d}") for n in range(1, file.count + 1) for file in parts]
         with Progress("downloading images", len(numbered), unit="image") as bar:
             for done, (file, number) in enumerate(numbered, 1):
                 urls = [url.replace("{n}", number) for url in file.urls]
                 download(urls, staging / file.name.replace("{n}", number))
                 bar.update(done)
-    elif dataset.layout == "test":
-        # An archive of full images: make the x4 files from them.
-        raw = staging / "raw" / dataset.title
-        _unpack(_download(file, staging), file.folder, raw)
-        shutil.rmtree(staged, ignore_errors=True)
-        write_test_set(dataset.title, files.find_images(raw), staged)
-        shutil.rmtree(raw)
     elif not file.folder:
         _download(file, staging)
     elif not staged.is_dir():
         _unpack(_download(file, staging), file.folder, staged)
 
 
-def _verify(dataset: Dataset, source: Source, paths: Sequence[Path]) -> None:
+def _verify(dataset: Dataset, paths: Sequence[Path]) -> None:
     """Raises DataError or ImageError unless the parts of a data set have the right content."""
     if dataset.layout == "test":
-        verify_test_set(dataset.title, paths[0], count=dataset.images)
+        verify_test_set(dataset.title, paths[0], count=dataset.files[0].count)
     elif dataset.layout == "niqe":
         verify_niqe(paths[0])
     elif dataset.layout == "vgg19":
-        digest = source[0].digest
+        digest = dataset.files[0].digest
         if digest and digest_of(paths[0], digest) != digest:
             raise DataError(f"{paths[0]} is not {dataset.title} ({digest} was expected).")
     else:
-        folders = {file.folder: path for file, path in zip(source, paths, strict=True)}
-        for file in (file for file in source if file.folder.endswith("_HR")):
+        folders = {file.folder: path for file, path in zip(dataset.files, paths, strict=True)}
+        for file in (file for file in dataset.files if file.folder.endswith("_HR")):
             lr = folders[f"{file.folder.removesuffix('_HR')}_LR_bicubic/X4"]
             verify_split(folders[file.folder], lr, file.images)
 
@@ -148,19 +134,12 @@ def _unpack(archive: Path, folder: str, target: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        with Progress(f"unpacking {archive.name}", None, unit="image") as bar:
-            if zipfile.is_zipfile(archive):
-                with zipfile.ZipFile(archive) as opened:
-                    for done, entry in enumerate(e for e in opened.infolist() if _is_image_in(folder, e.filename)):
-                        entry.filename = PurePosixPath(entry.filename).name
-                        opened.extract(entry, partial)
-                        bar.update(done + 1)
-            else:
-                with tarfile.open(archive) as tar:
-                    for done, member in enumerate(m for m in tar if m.isfile() and _is_image_in(folder, m.name)):
-                        tar.extract(member.replace(name=PurePosixPath(member.name).name), partial, filter="data")
-                        bar.update(done + 1)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError) as error:
+        with Progress(f"unpacking {archive.name}", None, unit="image") as bar, zipfile.ZipFile(archive) as opened:
+            for done, entry in enumerate(e for e in opened.infolist() if _is_image_in(folder, e.filename)):
+                entry.filename = PurePosixPath(entry.filename).name
+                opened.extract(entry, partial)
+                bar.update(done + 1)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise DataError(f"{archive} is damaged ({error}); remove it and fetch again.") from error
     shutil.rmtree(target, ignore_errors=True)
     partial.replace(target)
@@ -171,15 +150,10 @@ def _is_image_in(folder: str, name: str) -> bool:
     return str(path.parent) == folder and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def _move(source: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    source.replace(place)
-
-
-def _check_space(source: Source, root: Path, staging: Path) -> None:
+def _check_space(dataset: Dataset, root: Path, staging: Path) -> None:
     """Raises DataError before the first byte where the rest of the downloads and their content would not fit."""
     needed = 0
-    for file in source:
+    for file in dataset.files:
         if not (root / (file.into or file.name)).exists():
             part, whole = staging / f"{file.name}.part", (staging / file.name).exists()
             rest = (file.length or _SMALL_FILE * max(file.count, 1)) - (part.stat().st_size if part.exists() else 0)
@@ -223,14 +197,15 @@ def verify_split(hr: Path, lr: Path, count: int) -> None:
 
 
 def verify_test_set(name: str, folder: Path, count: int) -> None:
-    """Raises DataError unless each image is the one of its number, and its LR the exact bicubic, bit for bit."""
+    """Raises DataError unless the HRs are those of the set, and each LR is the exact bicubic, bit for bit."""
+    hrs = []
     for number in range(1, count + 1):
         hr_path, lr_path = (folder / f"img_{number:03d}_SRF_4_{kind}.png" for kind in ("HR", "LR"))
-        hr, lr = files.read_rgb8(hr_path), files.read_rgb8(lr_path)
-        if name in DIGESTS and pixel_digest(hr) != DIGESTS[name][number - 1]:
-            raise DataError(f"{hr_path} is not image {number} of {name}; scores on it would not compare.")
-        if not np.array_equal(resize.downscaled(hr), lr):
+        hrs.append(files.read_rgb8(hr_path))
+        if not np.array_equal(resize.downscaled(hrs[-1]), files.read_rgb8(lr_path)):
             raise DataError(f"{lr_path} is not the exact bicubic of {hr_path}; scores on it would not compare.")
+    if pixel_digest(hrs) != DIGESTS[name]:
+        raise DataError(f"The images in {folder} are not those of {name}; scores on them would not compare.")
 
 
 def verify_niqe(path: Path) -> None:
@@ -241,22 +216,6 @@ def verify_niqe(path: Path) -> None:
     digest = hashlib.sha256(model.mean.tobytes() + np.ascontiguousarray(model.covariance).tobytes())
     if digest.hexdigest()[:16] != _NIQE_DIGEST:
         raise DataError(f"{path} holds other numbers than NIQE's pristine model.")
-
-
-def write_test_set(name: str, images: Sequence[Path], folder: Path) -> None:
-    """The x4 files of a test set from its full images, recognised by content. Raises DataError, ImageError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    numbers = {digest: number for number, digest in enumerate(DIGESTS.get(name, ()), 1)}
-    for path in images:
-        image = resize.cropped(files.read_rgb8(path))
-        number = numbers.pop(pixel_digest(image), None)
-        if number is None:
-            raise DataError(f"{path.name} is none of the images of {name}; scores on it would not compare.")
-        hr = image[..., 0] if number in GREY.get(name, ()) else image
-        files.write_array(folder / f"img_{number:03d}_SRF_4_HR.png", np.ascontiguousarray(hr))
-        files.write_array(folder / f"img_{number:03d}_SRF_4_LR.png", resize.downscaled(hr))
-    if numbers:
-        raise DataError(f"{len(numbers)} images of {name} are missing: numbers {sorted(numbers.values())}.")
 
 
 def _lr_mse(pair: Pair) -> float:
