@@ -1,8 +1,7 @@
 """Images decoded once: raw uint8 pixels in a memory-mapped file X, and an index in X.json.
 
-Each image starts at a multiple of 64 bytes: its HR (H, W, 3), then its LR (H/4, W/4, 3). The index is replaced
-atomically after every few images, once their pixels are on the disk. An interrupted build resumes behind the last
-image of the index.
+Each image starts at a multiple of 64 bytes: its HR (H, W, 3), then its LR (H/4, W/4, 3). The index names no image until
+all pixels are on the disk, so an interrupted build is begun again.
 """
 
 import hashlib
@@ -10,7 +9,7 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -87,7 +86,7 @@ class PackedImages:
         self.path, self.index = path, read_index(path)
         images, total, size = self.index.images, self.index.total, path.stat().st_size
         if len(images) < total:
-            raise DataError(f"{path} holds {len(images)} of {total} images; srgan data pack DIR completes it.")
+            raise DataError(f"{path} is not complete; srgan data pack DIR makes it again.")
         used = [image for image in images if not image.skipped]
         if used and size < used[-1].offset + used[-1].length:
             raise DataError(f"{path} is cut off at {size} bytes; srgan data pack DIR rebuilds it.")
@@ -154,9 +153,6 @@ def read_index(target: Path) -> Index:
     return index
 
 
-IMAGES_PER_SAVE = 64
-
-
 def pack_images(pairs: list[Pair], target: Path, *, min_side: int = 96, workers: int | None = None) -> PackedImages:
     """Pack images into `target`, or open it where it already holds exactly these.
 
@@ -198,61 +194,42 @@ def _current(pairs: list[Pair], target: Path, min_side: int) -> PackedImages | s
 
 
 def _build(pairs: list[Pair], target: Path, min_side: int, workers: int) -> None:
-    """Pack the images that the index lacks."""
-    done = _resumable(pairs, target, min_side)
-    if done:
-        log.info("Resuming %s: %d of %d images are packed.", target, len(done), len(pairs))
-    else:
-        # Another process may still read the old file: leave it its pixels.
-        target.unlink(missing_ok=True)
-    needed = sum(map(_pixel_bytes, pairs[len(done) :]))
-    check_free_space(target.parent, needed, "The file of packed images", error=DataError)
+    """Pack all images."""
+    # Another process may still read the old file: leave it its pixels.
+    target.unlink(missing_ok=True)
+    check_free_space(target.parent, sum(map(_pixel_bytes, pairs)), "The file of packed images", error=DataError)
     try:
-        index = Index(min_side=min_side, total=len(pairs), images=tuple(done))
+        index = Index(min_side=min_side, total=len(pairs))
         index.save(target)
-        with target.open("r+b" if done else "w+b") as file:
-            file.truncate(done[-1].offset + done[-1].length if done else 0)
-            images = _append(pairs, index, file, target, workers)
+        with target.open("wb") as file:
+            images = _write(pairs, min_side, file, workers)
+        replace(index, images=tuple(images)).save(target)
     except OSError as error:
-        raise DataError(f"Cannot write {target}: {error.strerror}; the images so far are kept.") from error
+        raise DataError(f"Cannot write {target}: {error.strerror}.") from error
     if all(image.skipped for image in images):
         target.unlink()
         index_path(target).unlink()
         raise DataError(f"None of the {len(images)} images can be used; the first: {images[0].skipped}")
 
 
-def _append(pairs: Sequence[Pair], index: Index, file: IO[bytes], target: Path, workers: int) -> list[PackedImage]:
-    """Decode with a few images in flight, write in order, and save the index after the pixels; all images."""
-    images = list(index.images)
-    saved = len(images)
-
-    def save() -> None:
-        file.flush()
-        os.fsync(file.fileno())
-        replace(index, images=tuple(images)).save(target)
-
-    pool = ThreadPoolExecutor(workers)
+def _write(pairs: list[Pair], min_side: int, file: IO[bytes], workers: int) -> list[PackedImage]:
+    """Decode with a few images in flight and write their pixels in order, onto the disk; all images."""
+    images: list[PackedImage] = []
     in_flight: deque[Future[tuple[PackedImage, list[NDArray[np.uint8]]]]] = deque()
-    todo = iter(pairs[saved:])
-    try:
-        with Progress("packing", len(pairs), unit="image") as bar:
-            while len(images) < len(pairs):
-                while len(in_flight) < workers + 2 and (pair := next(todo, None)):
-                    in_flight.append(pool.submit(_decode, pair, index.min_side))
-                image, arrays = in_flight.popleft().result()
-                image = replace(image, offset=images[-1].end if images else 0)
-                file.seek(image.offset)
-                for array in arrays:
-                    file.write(array.data)
-                images.append(image)
-                bar.update(len(images))
-                # The index is written whole: the longer it is, the more images wait for it.
-                if len(images) - saved >= max(IMAGES_PER_SAVE, saved // 16):
-                    save()
-                    saved = len(images)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        save()
+    todo = iter(pairs)
+    with ThreadPoolExecutor(workers) as pool, Progress("packing", len(pairs), unit="image") as bar:
+        while len(images) < len(pairs):
+            while len(in_flight) < workers + 2 and (pair := next(todo, None)):
+                in_flight.append(pool.submit(_decode, pair, min_side))
+            image, arrays = in_flight.popleft().result()
+            image = replace(image, offset=images[-1].end if images else 0)
+            file.seek(image.offset)
+            for array in arrays:
+                file.write(array.data)
+            images.append(image)
+            bar.update(len(images))
+    file.flush()
+    os.fsync(file.fileno())
     return images
 
 
@@ -289,23 +266,6 @@ def _pixel_bytes(pair: Pair) -> int:
     except ImageError:
         return 0
     return height * width * 3 * 17 // 16 + ALIGNMENT
-
-
-def _resumable(pairs: list[Pair], target: Path, min_side: int) -> list[PackedImage]:
-    """The leading images of an incomplete build whose pixels are there and whose sources have not changed."""
-    try:
-        index = read_index(target)
-        size = target.stat().st_size
-    except (DataError, OSError):
-        return []
-    if index.min_side != min_side or len(index.images) == index.total:
-        return []
-    done: list[PackedImage] = []
-    for pair, image in zip(pairs, index.images, strict=False):
-        if (image.name, image.source) != (pair.name, _source(pair)) or image.offset + image.length > size:
-            break
-        done.append(image)
-    return done
 
 
 def _refuse_foreign_files(target: Path) -> None:
