@@ -13,15 +13,7 @@ from srgan.image.metrics import bicubic_x4, score
 from srgan.image.resize import bicubic, cropped, downscaled
 from srgan.image.source import ImageBytes
 from srgan.upscale.mixture import AUTO_TEXTURES, LESS_RESTORE
-from srgan.upscale.strength import (
-    Strength,
-    Window,
-    fitted,
-    jpeg_quality,
-    once_jpeg_quality,
-    strength_of,
-    webp_quantiser,
-)
+from srgan.upscale.strength import Strength, Window, fitted, is_lossy_webp, jpeg_quality, once_jpeg_quality, strength_of
 from srgan.upscale.tiled import ArrayRegions
 from tests.support import decoded, encoded, photo
 
@@ -148,11 +140,11 @@ def test_broken_jpegs_have_no_quality(tmp_path):
     assert jpeg_quality(tmp_path / "missing.jpg") is None
 
 
-def test_webp_quantiser_grows_as_quality_falls():
-    told = [webp_quantiser(encoded(photo(), "WEBP", quality=quality)) for quality in (95, 80, 60, 40, 20)]
-    assert all(value is not None for value in told) and told == sorted(told)
-    assert webp_quantiser(encoded(photo(), "WEBP", lossless=True)) is None
-    assert webp_quantiser(encoded(photo())) is None
+def test_a_webp_with_loss_is_compressed():
+    frames = {"save_all": True, "append_images": [Image.fromarray(photo()[::-1])]}
+    for options in ({"quality": 20}, {"quality": 95}, frames):
+        assert is_lossy_webp(encoded(photo(), "WEBP", **options))
+    assert not is_lossy_webp(encoded(photo(), "WEBP", lossless=True)) and not is_lossy_webp(encoded(photo()))
 
 
 @pytest.mark.parametrize(

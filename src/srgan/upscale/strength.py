@@ -1,6 +1,6 @@
 """Whether an image was compressed, is noisy or was drawn, so that restoring suits it, and how much texture it can take.
 
-A JPEG says so itself, in its quantisation tables, and a lossy WebP in its frame header.
+A JPEG says so itself, in its quantisation tables, and a lossy WebP by its kind.
 For all others, and for what happened to an image before it was saved, the pixels say it: JPEG leaves the coefficients
 of its 8 x 8 blocks at multiples of its steps, wherever the blocks begin, and noise is where the image is flattest.
 Screenshots, drawings and palettes have few colours, and edges that no camera and no reduction made.
@@ -22,8 +22,6 @@ from srgan.upscale.tiled import PEAKS, ImageRegions
 
 JPEG_QUALITY = 96
 """A JPEG of at most this quality comes out better restored (`scripts/restore-strength`, docs/log.md)."""
-WEBP_QUANTISER = 13
-"""A WebP from this index of its quantiser on, 0 to 127, does."""
 NOISE_SIGMA = 2.5
 """So does noise of at least this standard deviation, in 8-bit levels."""
 
@@ -81,9 +79,8 @@ def strength_of(image: ImageRegions, file: Source | None = None) -> Strength:
         if quality is not None and quality <= JPEG_QUALITY:
             reason = f"JPEG, quality about {quality:.0f}"
             return Strength(restore=1.0, reason=reason, quality=quality, trust=_COMPRESSED)
-        quantiser = webp_quantiser(file)
-        if quantiser is not None and quantiser >= WEBP_QUANTISER:
-            return Strength(restore=1.0, reason=f"WebP, quantiser {quantiser}", trust=_COMPRESSED)
+        if is_lossy_webp(file):  # at most 0.03 dB are lost where it is nearly without loss
+            return Strength(restore=1.0, reason="lossy WebP", trust=_COMPRESSED)
 
     # What the pixels show.
     windows = _windows(image)
@@ -313,72 +310,16 @@ def jpeg_quality(source: Source) -> float | None:
     return None
 
 
-def webp_quantiser(source: Source) -> int | None:
-    """The index of the quantiser, 0 (best) to 127, of a lossy WebP (RFC 6386, section 9); None for others."""
+def is_lossy_webp(source: Source) -> bool:
+    """Whether the file is a WebP with loss, a still or an animation."""
     try:
         with open_bytes(source) as file:
-            start = next((start for name, start, _ in webp_chunks(file) if name == b"VP8 "), 0)
-            file.seek(start)
-            frame = file.read(512)
+            return any(name == b"VP8 " for name, _, _ in webp_chunks(file))
     except OSError:
-        return None
-    if not start or frame[3:6] != b"\x9d\x01\x2a":
-        return None
-    bits = _BoolDecoder(frame[10:])
-    bits.skip(2)
-    if bits.flag():  # segments
-        update_map, update_data = bits.flag(), bits.flag()
-        if update_data:
-            bits.skip(1)
-            for width in (7,) * 4 + (6,) * 4:
-                if bits.flag():
-                    bits.skip(width + 1)
-        if update_map:
-            for _ in range(3):
-                if bits.flag():
-                    bits.skip(8)
-    bits.skip(10)
-    if bits.flag() and bits.flag():  # changes of the loop filter
-        for _ in range(8):
-            if bits.flag():
-                bits.skip(7)
-    bits.skip(2)
-    return bits.number(7)
+        return False
 
 
 def quality(ratios: Sequence[float]) -> float:
     """libjpeg's quality from steps divided by those of quality 50."""
     scale = float(np.median(ratios))
     return 50 / scale if scale > 1 else 100 - 50 * scale
-
-
-class _BoolDecoder:
-    """Reads VP8's arithmetic code with even odds (RFC 6386, section 7); after the end it reads zeros."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._next = data + bytes(8), 2
-        self._value, self._range, self._bits = int.from_bytes(data[:2].ljust(2, b"\0"), "big"), 255, 0
-
-    def flag(self) -> int:
-        """One bit."""
-        split = 1 + (((self._range - 1) * 128) >> 8)
-        bit = int(self._value >= split << 8)
-        self._range, self._value = (self._range - split, self._value - (split << 8)) if bit else (split, self._value)
-        while self._range < 128:
-            self._value, self._range, self._bits = self._value << 1, self._range << 1, self._bits + 1
-            if self._bits == 8:
-                self._bits = 0
-                self._value |= self._data[self._next] if self._next < len(self._data) else 0
-                self._next += 1
-        return bit
-
-    def number(self, bits: int) -> int:
-        """A number, its highest bit first."""
-        value = 0
-        for _ in range(bits):
-            value = 2 * value + self.flag()
-        return value
-
-    def skip(self, bits: int) -> None:
-        """Read past some bits."""
-        self.number(bits)
