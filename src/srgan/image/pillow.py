@@ -17,7 +17,6 @@ import pyvips
 from numpy.typing import NDArray
 
 from srgan.errors import ImageError
-from srgan.image.colour import srgb_from_lab
 from srgan.image.source import Limits, Source, boxes, colour_boxes, name_of, open_bytes, reason
 
 log = logging.getLogger("srgan")
@@ -63,33 +62,27 @@ def _open(file: BinaryIO, kind: str) -> Any:
     return image
 
 
-def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0) -> Any:
+def load(source: Source, kind: str, limits: Limits, *, warn: bool) -> Any:
     """The decoded image as a libvips image, with its profile, EXIF, XMP and density as libvips' fields.
 
     `warn`: log what of the file is not read.
     """
     with opened(source, kind, limits) as image:
-        if page:
-            image.seek(page)
-            limits.check(source, image.size[1], image.size[0])
         array = _heif_array(image) if kind == "HEIC" else _array(image, kind, source)
         if warn and kind == "HEIC" and len(image) > 1:
             log.warning("%s holds %d images; the primary one is read.", name_of(source), len(image))
-        bits = _bits(source, kind, image) if array.dtype == np.uint8 else 8
+        bits = _bits(source, kind) if array.dtype == np.uint8 else 8
         if kind == "JPEG2000" and bits > 8 and not array.all():
             array = _with_white(array, source, bits)
         if warn and bits > 8:
             log.warning("%s: 8 of its %d bits are read.", name_of(source), bits)
-        count = getattr(image, "n_frames", 1)
-        info = {} if image.mode == "LAB" else dict(image.info)  # Lab's profile is of Lab too
+        info = dict(image.info)
     fields = {"icc-profile-data": info.get("icc_profile"), "exif-data": info.get("exif"), "xmp-data": info.get("xmp")}
     if kind == "JPEG2000":
         fields |= _jp2_fields(source)
     elif kind == "BMP":
         fields["icc-profile-data"] = _bmp_profile(source)
     vips = pyvips.Image.new_from_array(np.ascontiguousarray(array))
-    if kind == "TIFF":
-        vips.set_type(pyvips.GValue.gint_type, "n-pages", count)
     deep, bands = array.dtype == np.uint16, 1 if array.ndim == 2 else array.shape[2]
     names = ("grey16", "rgb16") if deep else ("b-w", "cmyk" if image.mode == "CMYK" else "srgb")
     vips = vips.copy(interpretation=names[bands >= 3])
@@ -142,13 +135,11 @@ def _array(image: Any, kind: str, source: Source) -> NDArray[Any]:
             file.seek(max(size - 769, 0))
             if size < 769 or file.read(1) != b"\x0c":
                 raise ValueError("its palette is missing")
-    if image.mode == "LAB":
-        scaled = np.asarray(image).astype(np.float32) * np.array([100 / 255, 1, 1], np.float32)
-        scaled[..., 1:] = np.asarray(image)[..., 1:].view(np.int8)
-        lab = pyvips.Image.new_from_array(scaled, interpretation="lab")
-        return np.asarray(srgb_from_lab(lab).numpy())
-    if image.mode == "F":
-        raise ImageError(f"{name_of(source)} holds numbers of type float; srgan takes 8 or 16 bits. Convert it first.")
+    if image.mode in ("F", "LAB"):
+        held = "numbers of type float" if image.mode == "F" else "CIE Lab colours"
+        raise ImageError(
+            f"{name_of(source)} holds {held}; srgan takes grey, RGB and CMYK of 8 or 16 bits. Convert it first."
+        )
     if image.mode.startswith("I"):
         deep: NDArray[Any] = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
         return deep
@@ -176,10 +167,8 @@ def _deep_ppm(image: Any) -> NDArray[np.uint16] | None:
     return np.take(table, values).reshape(image.height, image.width, 3)
 
 
-def _bits(source: Source, kind: str, image: Any) -> int:
-    """Bits per channel of a JPEG 2000 (ITU-T T.800, A.5.1), an SGI and a TIFF, of which Pillow may decode 8."""
-    if kind == "TIFF":
-        return int(image.tag_v2.get(0x0102, (8,))[0])
+def _bits(source: Source, kind: str) -> int:
+    """Bits per channel of a JPEG 2000 (ITU-T T.800, A.5.1) and an SGI, of which Pillow may decode 8."""
     with open_bytes(source) as file:
         data = file.read(1 << 20 if kind == "JPEG2000" else 4)
     match = re.search(rb"\xff\x4f\xff\x51.{38}(.)", data, re.DOTALL)
