@@ -21,31 +21,41 @@ def lr() -> NDArray[np.uint8]:
 
 
 def test_same_arguments_same_crops(lr):
-    a = degrade_batch(lr, seed=3, phase="pretrain", step=7)
-    assert np.array_equal(a, degrade_batch(lr, seed=3, phase="pretrain", step=7))
+    a = degrade_batch(lr, "all", seed=3, phase="pretrain", step=7)
+    assert np.array_equal(a, degrade_batch(lr, "all", seed=3, phase="pretrain", step=7))
     for other in ({"seed": 4}, {"phase": "adversarial"}, {"step": 8}):
         named = {"seed": 3, "phase": "pretrain", "step": 7} | other
-        assert not np.array_equal(a, degrade_batch(lr, **named))
+        assert not np.array_equal(a, degrade_batch(lr, "all", **named))
 
 
 def test_ranks_together_make_the_batch_of_one_process(lr):
-    whole = degrade_batch(lr, seed=0, phase="pretrain", step=1)
-    parts = [degrade_batch(lr[i : i + 4], seed=0, phase="pretrain", step=1, first=i) for i in (0, 4)]
+    whole = degrade_batch(lr, "all", seed=0, phase="pretrain", step=1)
+    parts = [degrade_batch(lr[i : i + 4], "all", seed=0, phase="pretrain", step=1, first=i) for i in (0, 4)]
     assert np.array_equal(whole, np.concatenate(parts))
 
 
-def test_one_in_five_stays_untouched(lr):
+@pytest.mark.parametrize(
+    ("damage", "least", "most"), [("all", 0.16, 0.27), ("compression", 0.02, 0.07), ("none", 1, 1)]
+)
+def test_share_of_untouched_crops(lr, damage, least, most):
     same = [
         np.array_equal(a, b)
         for step in range(100)
-        for a, b in zip(lr, degrade_batch(lr, seed=0, phase="pretrain", step=step), strict=True)
+        for a, b in zip(lr, degrade_batch(lr, damage, seed=0, phase="pretrain", step=step), strict=True)
     ]
-    assert 0.16 < np.mean(same) < 0.27
+    assert least <= np.mean(same) <= most
+
+
+def test_compression_alone_adds_no_noise_and_no_blur(lr, monkeypatch):
+    monkeypatch.setattr(degrade, "_taken", None)
+    degrade_batch(lr, "compression", seed=0, phase="pretrain", step=0)
+    with pytest.raises(TypeError):
+        degrade_batch(lr, "all", seed=0, phase="pretrain", step=0)
 
 
 def test_colours_stay_on_average(lr):
     """No damage adds brightness or a tint."""
-    crops = np.concatenate([degrade_batch(lr, seed=0, phase="pretrain", step=step) for step in range(50)])
+    crops = np.concatenate([degrade_batch(lr, "all", seed=0, phase="pretrain", step=step) for step in range(50)])
     assert np.abs(crops.mean((0, 1, 2)) - lr.mean((0, 1, 2))).max() < 1.0
 
 
@@ -68,4 +78,4 @@ def test_blur_of_a_constant_is_the_constant_and_of_a_point_is_a_gaussian():
 @pytest.mark.parametrize("side", [8, 24, 100])
 def test_any_size(side):
     crops = np.random.default_rng(0).integers(0, 256, (6, side, side + 3, 3), dtype=np.uint8)
-    assert degrade_batch(crops, seed=0, phase="validation", step=0).shape == crops.shape
+    assert degrade_batch(crops, "all", seed=0, phase="validation", step=0).shape == crops.shape

@@ -98,7 +98,7 @@ def test_any_order_of_steps_and_prefetch(packed):
 @pytest.mark.parametrize("in_files", [False, True])
 def test_processes_prepare_the_same_batches(packed, pairs, in_files, monkeypatch):
     images = ImageFiles(pairs, min_side=32) if in_files else packed
-    sampler = dataclasses.replace(SAMPLER, degrade=True)
+    sampler = dataclasses.replace(SAMPLER, degrade="all")
     one = loader(images, sampler, device=CPU)
     several = ProcessLoader(partial(prepare_batch, images, sampler, None), one.finish, workers=2)
     start = BaseProcess.start

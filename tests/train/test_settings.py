@@ -54,7 +54,7 @@ def test_free_to_change_are_settings():
         ({"seed": 2**64 - 1}, r"seed is a whole number from 0 to 2\^62"),
         ({"discriminator_rate": float("inf")}, "discriminator_rate is a number of at least 0, got inf"),
         ({"ema": 1.0}, "ema is a number from 0 to less than 1"),
-        ({"degrade": True, "loader": "device"}, "degrade compresses the crops on the CPU"),
+        ({"degrade": "all", "loader": "device"}, "degrade compresses the crops on the CPU"),
         ({"texture_weight": 1.0}, r"texture_weight.*discriminator features"),
         ({"discriminator": "features", "content": "mse"}, r"features.*VGG19.*--content vgg54"),
     ],

@@ -1,12 +1,15 @@
 """Clean LR crops -> LR crops as people have them: blurred, sharpened, noisy, compressed; a function of the seed."""
 
 import io
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 Crop = NDArray[np.uint8]
+Damage = Literal["none", "compression", "all"]
+"""What happens to the LRs of a training run: nothing; JPEG or WebP; these, blur, sharpening and noise."""
 
 GRID = 16
 """LR pixels after which a JPEG's blocks repeat (4:2:0)."""
@@ -14,39 +17,36 @@ _PHASES = {"pretrain": 1, "adversarial": 2, "validation": 3}
 _SUBSAMPLINGS = ("4:2:0", "4:4:4", "4:2:2")
 
 
-def degrade_batch(lr: Crop, *, seed: int, phase: str, step: int, first: int = 0) -> Crop:
-    """Degrade each crop of (N, H, W, 3) by its own random choice.
+def degrade_batch(lr: Crop, damage: Damage, *, seed: int, phase: str, step: int, first: int = 0) -> Crop:
+    """Degrade each crop of (N, H, W, 3) by its own random choice; "none": the crops as they are.
 
     `first` is the index of the first crop in the whole batch of the step, so that each rank of a job degrades its part
     as one process would. The same arguments give the same crops (NumPy's Philox, libjpeg, libwebp).
     """
+    if damage == "none":
+        return lr
     keys = [np.random.SeedSequence([seed, 0xDE6, _PHASES[phase], step, first + i]) for i in range(len(lr))]
     rngs = [np.random.Generator(np.random.Philox(key)) for key in keys]
-    return np.stack([degrade(crop, rng) for crop, rng in zip(lr, rngs, strict=True)])
+    return np.stack([degrade(crop, damage, rng) for crop, rng in zip(lr, rngs, strict=True)])
 
 
-def degrade(lr: Crop, rng: np.random.Generator) -> Crop:
-    """One image (H, W, 3) after blur, sharpening, noise and compression, each with its own probability.
+def degrade(lr: Crop, damage: Damage, rng: np.random.Generator) -> Crop:
+    """One image (H, W, 3) after the damage's parts, each with its own probability.
 
-    One image in five stays as it is.
+    "all": one image in five stays as it is; "compression": one in 25.
     """
-    if rng.random() < 0.2:
+    everything = damage == "all"
+    if rng.random() < (0.2 if everything else 0.04):
         return lr
     # Mirror the image, so that the blocks of the compression begin anywhere in it.
     height, width = lr.shape[:2]
     top, left = (int(offset) for offset in rng.integers(0, GRID, 2))
     margins = ((top, GRID - top), (left, GRID - left), (0, 0))
-    image = np.pad(lr, margins, mode="symmetric").astype(np.float32)
-    # Lens and sensor.
-    if rng.random() < 0.3:
-        image = _blur(image, rng.uniform(0.2, 0.9))
-    if rng.random() < 0.15:
-        image += rng.uniform(0.2, 0.8) * (image - _blur(image, rng.uniform(0.5, 1.2)))
-    if rng.random() < 0.35:
-        image += _noise(image.shape, rng)
+    pixels = np.pad(lr, margins, mode="symmetric")
+    if everything:
+        pixels = _taken(pixels, rng)
     # Storage.
-    pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-    if rng.random() < 0.85:
+    if not everything or rng.random() < 0.85:
         if rng.random() < 0.15:
             pixels = _compressed_before(pixels, rng)
         pixels = _compress(pixels, rng)
@@ -65,8 +65,20 @@ def compressed(pixels: Crop, form: str, **options: object) -> bytes:
     return file.getvalue()
 
 
+def _taken(pixels: Crop, rng: np.random.Generator) -> Crop:
+    """As a lens, a sensor and a camera's sharpening make it."""
+    image = pixels.astype(np.float32)
+    if rng.random() < 0.3:
+        image = _blur(image, rng.uniform(0.2, 0.9))
+    if rng.random() < 0.15:
+        image += rng.uniform(0.2, 0.8) * (image - _blur(image, rng.uniform(0.5, 1.2)))
+    if rng.random() < 0.35:
+        image += _noise(image.shape, rng)
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
 def _compress(pixels: Crop, rng: np.random.Generator) -> Crop:
-    quality = int(rng.integers(30, 96))
+    quality = int(rng.integers(25, 96))
     if rng.random() < 0.1:
         return _decoded(compressed(pixels, "WEBP", quality=quality, method=0))
     return jpeg(pixels, quality, str(rng.choice(_SUBSAMPLINGS, p=(0.7, 0.25, 0.05))))

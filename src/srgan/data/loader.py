@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from srgan.data.crops import Crops, crops
-from srgan.data.degrade import degrade_batch
+from srgan.data.degrade import Damage, degrade_batch
 from srgan.data.image_files import ImageFiles
 from srgan.data.packed import PackedImages
 from srgan.errors import STOP_SIGNALS
@@ -47,8 +47,7 @@ class Batch(NamedTuple):
 class CropSampler:
     """The crops of each step that one rank trains on: its part of a batch that does not depend on the number of ranks.
 
-    `batch`: crops per step over all ranks. `crop`: side of the HR crops, pixels. `degrade`: blur, noise and compression
-    for the LRs.
+    `batch`: crops per step over all ranks. `crop`: side of the HR crops, pixels. `degrade`: what happens to the LRs.
     """
 
     seed: int
@@ -57,7 +56,7 @@ class CropSampler:
     crop: int
     rank: int = 0
     world_size: int = 1
-    degrade: bool = False
+    degrade: Damage = "none"
 
     def crops(self, images: TrainingImages, step: int) -> Crops:
         """This rank's crops of `step`."""
@@ -74,9 +73,7 @@ class CropSampler:
 
     def degraded(self, lr: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
         """This rank's LR crops (N, H, W, 3) of `step`, degraded if the recipe asks for it."""
-        if not self.degrade:
-            return lr
-        return degrade_batch(lr, seed=self.seed, phase=self.phase, step=step, first=self.first)
+        return degrade_batch(lr, self.degrade, seed=self.seed, phase=self.phase, step=step, first=self.first)
 
 
 class Loader:
@@ -164,14 +161,14 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def choose_source(
-    source: CropSource, images: TrainingImages, device: torch.device, *, degrade: bool = False
+    source: CropSource, images: TrainingImages, device: torch.device, *, degrade: Damage = "none"
 ) -> CropSource:
     """The source that `auto` stands for: the device's memory where the packed images fit into a share of it."""
     if source != "auto":
         return source
     if isinstance(images, ImageFiles):
         return "files"
-    if device.type != "cuda" or degrade:
+    if device.type != "cuda" or degrade != "none":
         return "mapped"
     fits = images.pixels.nbytes < MAX_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]
     return "device" if fits else "mapped"
@@ -196,7 +193,7 @@ def loader(
     def finish(batch: Batch) -> Batch:
         return Batch(*(t.to(device, non_blocking=True) for t in batch))
 
-    if device.type == "cuda" and sampler.degrade:  # a thread degrades slower than a GPU trains
+    if device.type == "cuda" and sampler.degrade != "none":  # a thread degrades slower than a GPU trains
         return ProcessLoader(partial(prepare_batch, images, sampler, None), finish, workers=workers)
     return Loader(prepare, finish, depth=2 if pool else 1, close=pool.shutdown if pool else lambda: None)
 

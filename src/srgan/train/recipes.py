@@ -83,7 +83,7 @@ def photo() -> TrainSettings:
         best(),
         recipe="photo",
         init="srresnet",
-        degrade=True,
+        degrade="all",
         freeze_batchnorm=True,
         pretrain_optimizer="muon",
         pretrain_steps=3_600,

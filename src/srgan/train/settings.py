@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from srgan import config
+from srgan.data.degrade import Damage
 from srgan.errors import SettingsError, did_you_mean
 from srgan.model.config import GeneratorConfig
 
@@ -59,8 +60,8 @@ class Data:
     """Folder with training images (DIV2K/, train/, or any images). Default: data/, if it exists."""
     crop: int = 96
     """Side of the HR crops in pixels; a multiple of 16."""
-    degrade: bool = False
-    """Train on LR crops with blur, noise and JPEG or WebP compression, as images from the web have; the HRs stay clean."""
+    degrade: Damage = "none"
+    """Damage the LR crops as those of people's images are; the HRs stay clean. compression: JPEG or WebP; all: also blur, sharpening and noise."""
     loader: Literal["auto", "device", "mapped", "files"] = "auto"
     """Where crops come from: the packed images on the device, in a memory-mapped file, or the image files themselves (nothing is packed, every crop is decoded). auto: the device where they fit, else mapped."""
     pack: Path | None = None
@@ -75,7 +76,7 @@ class Data:
 
     def __post_init__(self) -> None:
         _check_at_least(self, 1, "crop", "workers")
-        if self.degrade and self.loader == "device":
+        if self.degrade != "none" and self.loader == "device":
             raise SettingsError("degrade compresses the crops on the CPU: set loader auto, mapped or files.")
         if self.crop % 16:
             raise SettingsError(f"crop is a multiple of 16 (the discriminator halves it four times), got {self.crop}.")

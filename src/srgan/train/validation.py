@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from srgan.data.degrade import degrade_batch
+from srgan.data.degrade import Damage, degrade_batch
 from srgan.data.pairs import Pair
 from srgan.errors import ImageError
 from srgan.image import metrics
@@ -36,10 +36,10 @@ class ValidationImage(NamedTuple):
     hr: Image
 
 
-def load_validation(pairs: Sequence[Pair], count: int, *, degrade: bool = False) -> list[ValidationImage]:
+def load_validation(pairs: Sequence[Pair], count: int, *, degrade: Damage = "none") -> list[ValidationImage]:
     """The first `count` validation images, decoded; LR by the exact bicubic where no file is given.
 
-    `degrade`: each LR with its own blur, noise and compression, the same in every run. Images that cannot be read or are
+    `degrade`: each LR gets its own damage, the same in every run. Images that cannot be read or are
     too small to score are named in a warning and left out. Raises DataError for an LR of another size.
     """
     images: list[ValidationImage] = []
@@ -54,8 +54,7 @@ def load_validation(pairs: Sequence[Pair], count: int, *, degrade: bool = False)
         if min(hr.shape[:2]) < metrics.SMALLEST_HR:
             log.warning(f"Left out of the validation: {pair.hr} is smaller than {metrics.SMALLEST_HR} pixels.")
             continue
-        if degrade:
-            lr = degrade_batch(lr[None], seed=0, phase="validation", step=0, first=len(images))[0]
+        lr = degrade_batch(lr[None], degrade, seed=0, phase="validation", step=0, first=len(images))[0]
         images.append(ValidationImage(pair.name, lr, hr))
     return images
 
