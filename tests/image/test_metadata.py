@@ -157,29 +157,6 @@ def test_exif_and_xmp_behind_the_pixels_of_a_png(tmp_path):
     assert image.metadata.exif == edited_exif(corpus.exif(6)) and image.metadata.xmp == corpus.XMP
 
 
-def with_raw_profiles(*profiles: tuple[bytes, bytes]) -> ImageBytes:
-    """A PNG with ImageMagick's texts: the name of each and its hex digits."""
-    texts = [(name, zlib.compress(b"\n%s\n %8d\n%s\n" % (name, 9, digits))) for name, digits in profiles]
-    chunks = b"".join(corpus.chunk(b"zTXt", b"Raw profile type %s\0\0%s" % text) for text in texts)
-    plain = corpus.pillow(Image.fromarray(PIXELS), "PNG")
-    return ImageBytes(data=plain[:33] + chunks + plain[33:], name="a.png")
-
-
-@pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
-@pytest.mark.parametrize("name", [b"exif", b"APP1"])
-def test_raw_profiles_of_imagemagick_are_read(name, prefix):
-    image = files.read_image(with_raw_profiles((name, (prefix + corpus.exif(3)).hex("\n", 36).encode())))
-    assert (image.metadata.exif, image.metadata.xmp) == (edited_exif(corpus.exif(3)), None)
-    np.testing.assert_array_equal(image.pixels, PIXELS[::-1, ::-1])
-
-
-@pytest.mark.parametrize("first", [b"", b"nonsense", b"00" * 99])
-def test_a_broken_raw_profile_hides_no_other(first):
-    xmp = corpus.XMP.hex().encode()
-    metadata = files.read_image(with_raw_profiles((b"exif", first), (b"APP1", first), (b"xmp", xmp))).metadata
-    assert (metadata.exif, metadata.xmp) == (None, corpus.XMP)
-
-
 @pytest.mark.parametrize(("kind", "head"), [(b"zTXt", b"a\0\0"), (b"iTXt", b"a\0\1\0en\0\0")])
 def test_text_that_unpacks_to_gigabytes_is_refused(kind, head):
     plain = corpus.pillow(Image.fromarray(PIXELS), "PNG")
@@ -208,15 +185,15 @@ def test_png_text_goes_from_png_to_png_byte_for_byte(tmp_path, caplog):
     text.add_itxt("Author", "Zo\u00eb \u6f22", "de", "Autor")
     text.add_text("Long", "x" * 3000, zip=True)
     text.add_itxt("XML:com.adobe.xmp", corpus.XMP.decode())
-    text.add_text("Raw profile type exif", "\nexif\n 4\n00000000\n")
-    text.add_text("Raw profile type iptc", "\niptc\n 4\n00000000\n")
+    text.add_text("Raw profile type exif", "\nexif\n 4\n00000000\n")  # ImageMagick's
+    text.add_text("Raw profile type icc", "\nicc\n 4\n00000000\n")
     data = corpus.pillow(Image.fromarray(PIXELS), "PNG", pnginfo=text)
     data = data[:-12] + corpus.chunk(b"tEXt", b"After\0the pixels") + data[-12:]
     metadata = files.read_image(ImageBytes(data=data, name="a.png")).metadata
     assert metadata.xmp == corpus.XMP
     copy = Image.open(written(tmp_path, ".png", metadata))
     assert isinstance(copy, PngImagePlugin.PngImageFile)
-    del copy.text["XML:com.adobe.xmp"], copy.text["Raw profile type iptc"]
+    del copy.text["XML:com.adobe.xmp"], copy.text["Raw profile type exif"]
     assert copy.text == {"Latin": "caf\u00e9", "Long": "x" * 3000, "Author": "Zo\u00eb \u6f22", "After": "the pixels"}
     assert not caplog.records
     written(tmp_path, ".jpg", metadata)

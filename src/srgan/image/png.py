@@ -1,4 +1,4 @@
-"""The chunks of a PNG file: text, density, frames, and the EXIF and XMP that libvips does not read. PNG 3rd edition."""
+"""The chunks of a PNG file: text, density, frames, and the EXIF and XMP behind its pixels. PNG 3rd edition."""
 
 import contextlib
 import struct
@@ -9,23 +9,11 @@ from typing import BinaryIO
 from srgan.errors import ImageError
 from srgan.image.source import Source, name_of, open_bytes
 
-_RAW_PROFILES = {
-    b"Raw profile type exif": {"exif-data"},
-    b"Raw profile type xmp": {"xmp-data"},
-    b"Raw profile type APP1": {"exif-data", "xmp-data"},
-}
-"""Keyword of a PNG's text -> libvips' fields that it may hold."""
-_KEYWORD = 80
-"""Bytes of a PNG's longest keyword and the 0 behind it. PNG 3rd edition, 11.3.3.2."""
-_MAX_PROFILE = 1 << 21
-"""Bytes of a raw profile as text."""
 _MAX_UNPACKED = 1 << 26
 """Bytes that all compressed text of a PNG may unpack to: libvips holds it all."""
-_NOT_TEXT = (
-    b"XML:com.adobe.xmp\0",
-    *(b"Raw profile type " + kind for kind in (b"exif", b"APP1", b"xmp", b"icc", b"icm")),
-)
-"""Keywords of XMP, and of ImageMagick's copies of what has other places: they would be stale. Its IPTC stays."""
+_XMP = b"XML:com.adobe.xmp\0"
+_NOT_TEXT = (_XMP, b"Raw profile type icc", b"Raw profile type icm")
+"""Keywords of XMP, and of ImageMagick's copies of a profile, which has another place."""
 
 
 def png_chunks(file: BinaryIO, *, to_the_end: bool = False, most: int = 1000) -> Iterator[tuple[bytes, int, int]]:
@@ -68,42 +56,19 @@ def check_text(source: Source) -> None:
 
 
 def unread_metadata(source: Source, held: Set[str]) -> dict[str, bytes]:
-    """EXIF and XMP that libvips does not read, by its names: behind the pixels, or in ImageMagick's raw profiles.
-
-    Without those in `held`.
-    """
-    profiles, unread = dict(_RAW_PROFILES), dict[str, bytes]()
+    """EXIF and XMP that libvips does not read, behind the pixels, by its names; without those in `held`."""
+    unread = dict[str, bytes]()
     with open_bytes(source) as file:
         for kind, offset, length in png_chunks(file, to_the_end=True):
-            if kind not in (b"eXIf", b"iTXt", b"tEXt", b"zTXt") or length >= 1 << 24:
+            if kind not in (b"eXIf", b"iTXt") or length >= 1 << 24:
                 continue
             file.seek(offset)
-            head = file.read(min(length, _KEYWORD))
+            body = file.read(length)
             if kind == b"eXIf":
-                unread["exif-data"] = b"Exif\0\0" + head + file.read(length - len(head))
-            elif head.startswith(b"XML:com.adobe.xmp\0\0"):  # not compressed; then two names that end with 0
-                unread["xmp-data"] = (head + file.read(length - len(head)))[20:].split(b"\0", 2)[-1]
-            # One attempt for each keyword.
-            elif profiles.pop(head.partition(b"\0")[0], set()) - held - unread.keys():
-                text = (head + file.read(length - len(head))).partition(b"\0")[2]
-                block = _raw_profile(text, compressed=kind == b"zTXt")
-                if block.startswith((b"Exif\0\0", b"II*\0", b"MM\0*")):
-                    unread.setdefault("exif-data", b"Exif\0\0" + block.removeprefix(b"Exif\0\0"))
-                elif block.startswith((b"http://ns.adobe.com/xap/1.0/\0", b"<")):
-                    unread.setdefault("xmp-data", block.removeprefix(b"http://ns.adobe.com/xap/1.0/\0"))
+                unread["exif-data"] = b"Exif\0\0" + body
+            elif body.startswith(_XMP + b"\0"):  # not compressed; then two names that end with 0
+                unread["xmp-data"] = body[20:].split(b"\0", 2)[-1]
     return {name: block for name, block in unread.items() if block and name not in held}
-
-
-def _raw_profile(text: bytes, *, compressed: bool) -> bytes:
-    """The bytes of a profile that ImageMagick writes as text: a line with its name, one with its length, then hex digits.
-
-    Empty for one that is damaged or too long.
-    """
-    with contextlib.suppress(ValueError, IndexError, zlib.error):
-        plain = zlib.decompressobj().decompress(text[1:], _MAX_PROFILE) if compressed else text
-        if len(plain) < _MAX_PROFILE:
-            return bytes.fromhex(plain.split(maxsplit=2)[2].decode("ascii"))
-    return b""
 
 
 def png_text(file: BinaryIO, most: int) -> bytes | None:
