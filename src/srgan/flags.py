@@ -26,7 +26,6 @@ class Mark:
 
     positional: bool = False
     alias: str | None = None
-    metavar: str | None = None
 
 
 Positional = Annotated[T, Mark(positional=True)]
@@ -115,7 +114,7 @@ def _parser(kind: type, start: Any, prog: str) -> argparse.ArgumentParser:
             usage.append(f"{name}..." if many else name if required else f"[{name}]")
         else:
             names = [mark.alias, flag] if mark.alias else [flag]
-            metavar = mark.metavar or "|".join(short for short, _ in config.kinds(item))
+            metavar = "|".join(short for short, _ in config.kinds(item))
             groups[owner].add_argument(*names, dest=field.name, metavar=metavar, required=required, **options)
     parser.usage = " ".join(usage)
     return parser

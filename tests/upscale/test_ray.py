@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from srgan.cli import main
-from srgan.commands.upscale import _with_address
-from srgan.errors import ImageError, SrganError, UsageError
+from srgan.errors import ImageError, SrganError
 from srgan.image import files
 from srgan.model import weights
 from srgan.upscale.batch import FileOptions
@@ -44,38 +43,13 @@ def test_actors_and_resources(nodes, actors, gpu, expected):
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["--ray", "in"], ["--ray=local", "in"]),
-        (["in", "--ray"], ["in", "--ray=local"]),
-        (["--ray", "--ray-actors", "2", "in"], ["--ray=local", "--ray-actors", "2", "in"]),
-        (["--ray", "auto", "in"], ["--ray", "auto", "in"]),
-        (["--ray", "head.local:6379", "in"], ["--ray", "head.local:6379", "in"]),
-        (["--ray", "[::1]:6379", "in"], ["--ray", "[::1]:6379", "in"]),
-        (["--ray", "ray://head:10001"], ["--ray", "ray://head:10001"]),
-        (["--ray=auto", "in"], ["--ray=auto", "in"]),
-        (["in"], ["in"]),
-    ],
-)
-def test_path_after_ray_stays_a_path(words, expected):
-    assert _with_address(words) == expected
-
-
-def test_path_that_looks_like_an_address(tmp_path, monkeypatch):
-    (tmp_path / "auto").mkdir()
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=r"--ray=auto or \./auto"):
-        _with_address(["--ray", "auto"])
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--ray=nonsense"], "got 'nonsense'"),
+        (["--ray", "nonsense"], "--ray is local, auto or HOST:PORT; got 'nonsense'"),
         (["--ray", "ray://head:10001"], "give --ray auto"),
         (["--ray", "127.0.0.1:1"], "no Ray answers at 127.0.0.1:1: Connection refused"),
         (["--ray-actors", "2"], "it needs --ray"),
-        (["--ray", "--ray-actors", "0"], "1 or more"),
+        (["--ray", "local", "--ray-actors", "0"], "1 or more"),
     ],
 )
 def test_mistakes_are_sentences(folder, capsys, arguments, message):
@@ -85,7 +59,7 @@ def test_mistakes_are_sentences(folder, capsys, arguments, message):
 
 def test_missing_extra_is_named(folder, small_file, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert main(["upscale", "--ray", str(folder / "in"), "--model", str(small_file)]) == 2
+    assert main(["upscale", "--ray", "local", str(folder / "in"), "--model", str(small_file)]) == 2
     shown = capsys.readouterr()
     assert "needs the extra 'cluster'" in shown.err and "Traceback" not in shown.err
 
@@ -158,10 +132,10 @@ def test_stopped_actor_leaves_nothing_behind(tasks, small_file, folder, monkeypa
 
 
 def command(*arguments: object) -> subprocess.Popen[str]:
-    """`srgan upscale --ray` with two actors, in a process group of its own; Ray's processes may keep their bytecode."""
+    """`srgan upscale --ray local` with two actors, in a process group of its own; Ray's processes may keep their bytecode."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(
-        [sys.executable, "-m", "srgan", "upscale", "--ray", *map(str, arguments), "--ray-actors", "2"],
+        [sys.executable, "-m", "srgan", "upscale", "--ray", "local", *map(str, arguments), "--ray-actors", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("srgan")
 
 _ADDRESS = re.compile(r"local|auto|ray://.+|[\w.-]+:\d+|\[[\da-f:]+\]:\d+")
-"""Words after --ray that are an address, not a path."""
+"""What --ray takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +68,8 @@ class UpscaleSettings:
     """Replace existing results. Without it they are skipped."""
     shard: str | None = None
     """I/N: only part I of N of the list, for job arrays."""
-    ray: Annotated[str | None, flags.Mark(metavar="[ADDRESS]")] = None
-    """Spread the list over a Ray cluster (needs the extra 'cluster'; all nodes see the same files). Alone: start Ray on this machine. auto: the Ray of this machine, or RAY_ADDRESS. HOST:PORT: that one. Any other word after --ray is a path."""
+    ray: str | None = None
+    """Spread the list over a Ray cluster (needs the extra 'cluster'; all nodes see the same files). local: start Ray on this machine. auto: the Ray of this machine, or RAY_ADDRESS. HOST:PORT: that one."""
     ray_actors: int | None = None
     """Engines on the cluster, each with its own --memory. Default: one per GPU, else one per 4 CPUs of a node."""
     provenance: bool = True
@@ -78,7 +78,7 @@ class UpscaleSettings:
 
 def main(argv: list[str]) -> int:
     """Run `srgan upscale` and return its exit code; the paths of finished files go to stdout."""
-    settings = flags.parse(UpscaleSettings, _with_address(argv), prog="srgan upscale")
+    settings = flags.parse(UpscaleSettings, argv, prog="srgan upscale")
     _check(settings)
     with _files_for_pipes(settings) as settings:
         return _run(settings)
@@ -176,20 +176,6 @@ def _check(settings: UpscaleSettings) -> None:
         raise UsageError("Ray's client (ray://) cannot do this; on a machine of the cluster, give --ray auto.")
     if settings.ray_actors is not None and (settings.ray is None or settings.ray_actors < 1):
         raise UsageError("--ray-actors is the number of engines of --ray, 1 or more; it needs --ray.")
-
-
-def _with_address(argv: Sequence[str]) -> list[str]:
-    """`--ray` alone becomes `--ray=local`: the word after it is its address only if it looks like one."""
-    words = list(argv)
-    for index in (index for index, word in enumerate(argv) if word == "--ray"):
-        following = argv[index + 1] if index + 1 < len(argv) else ""
-        if not _ADDRESS.fullmatch(following):
-            words[index] = "--ray=local"
-        elif Path(following).exists():
-            raise UsageError(
-                f"'{following}' after --ray is an address, but also a file; write --ray={following} or ./{following}."
-            )
-    return words
 
 
 def _upscale(settings: UpscaleSettings, todo: list[UpscaleTask]) -> dict[UpscaleTask, SrganError]:
