@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import logging
 import os
 import re
@@ -73,7 +72,8 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool) -> Any:
             log.warning("%s holds %d images; the primary one is read.", name_of(source), len(image))
         bits = _bits(source, kind) if array.dtype == np.uint8 else 8
         if kind == "JPEG2000" and bits > 8 and not array.all():
-            array = _with_white(array, source, bits)
+            # Its highest values, which Pillow rounds up to 256, are 0 too.
+            raise ImageError(f"{name_of(source)} holds {bits} bits, of which white is not read. Convert it first.")
         if warn and bits > 8:
             log.warning("%s: 8 of its %d bits are read.", name_of(source), bits)
         info = dict(image.info)
@@ -95,24 +95,6 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool) -> Any:
     if isinstance(dpi, tuple) and len(dpi) == 2 and all(0 < float(value) < 1e6 for value in dpi):
         vips = vips.copy(xres=float(dpi[0]) / 25.4, yres=float(dpi[1]) / 25.4)
     return vips
-
-
-def _with_white(array: NDArray[Any], source: Source, bits: int) -> NDArray[Any]:
-    """A JPEG 2000 of more than 8 bits: Pillow rounds its highest values up to 256, which becomes 0.
-
-    With a header that states one bit more, the values of a lossless one are the same, about the middle of the range: black
-    becomes 64 and white 192. ITU-T T.800, A.5.1, A.6.1. Raises ImageError for a lossy one.
-    """
-    with open_bytes(source) as file:
-        data = bytearray(file.read())
-    size = data.find(b"\xff\x4f\xff\x51") + 42
-    style = data.find(b"\xff\x52", size) + 13
-    if data[style : style + 1] != b"\1":
-        raise ImageError(f"{name_of(source)} holds {bits} bits, of which white is not read. Convert it first.")
-    for at in range(size, size + 3 * int.from_bytes(data[size - 2 : size], "big"), 3):
-        data[at] += 1
-    shifted = _array(_open(io.BytesIO(data), "JPEG2000"), "JPEG2000", source)
-    return np.where((array == 0) & (shifted > 128), np.uint8(255), array)
 
 
 def _heif_array(image: Any) -> NDArray[Any]:
