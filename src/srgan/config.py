@@ -19,7 +19,7 @@ from srgan.fs import expanded, printable
 log = logging.getLogger("srgan")
 
 T = TypeVar("T")
-RETIRED: Mapping[str, None] = {"graph": None, "quiet": None}
+RETIRED = frozenset({"graph", "quiet", "max_rollbacks"})
 """Settings of earlier versions: files that hold them are accepted, the values are ignored."""
 MAX_CHARACTERS = 30_000
 """Of a settings file; PyYAML takes a second for so many when they are nested."""

@@ -89,12 +89,12 @@ def test_rollback_halves_the_rate(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("at", [1, 5])
 def test_rollback_gives_up(at, tmp_path, monkeypatch, capsys):
     Plant(monkeypatch, at, "batch", always=True)
-    words = ["--on-divergence", "rollback", "--max-rollbacks", "2", "--phase", "pretrain"]
+    words = ["--on-divergence", "rollback", "--phase", "pretrain"]
     assert train(tmp_path / "run", *words) == 3
     said = capsys.readouterr().err
-    assert "rollback 2 of 2" in said and "rollback 3" not in said
+    assert "rollback 3 of 3" in said and "rollback 4" not in said
     assert ("Returning to the beginning" in said) == (at == 1)
-    assert "2 times with a smaller learning rate did not help" in said and "--on-divergence" not in said
+    assert "3 times with a smaller learning rate did not help" in said and "--on-divergence" not in said
 
 
 CPU = torch.device("cpu")

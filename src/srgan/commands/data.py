@@ -39,8 +39,6 @@ class CheckSettings:
 
     folder: flags.Positional[Path]
     """Data folder (with DIV2K/, train/, valid/, Set5/ ...), or any folder of images."""
-    against: Path | None = None
-    """Another data folder with the test and validation images that training must not see."""
     minimum: int = 96
     """Smallest shorter side of a training image, in pixels; use the crop size."""
     all: bool = False
@@ -89,7 +87,7 @@ def _check(argv: list[str]) -> int:
     from srgan.data.check import check
 
     settings = flags.parse(CheckSettings, argv, prog="srgan data check")
-    report = check(settings.folder, against=settings.against, min_side=settings.minimum)
+    report = check(settings.folder, min_side=settings.minimum)
     print(_table(report, None if settings.all else MAX_LISTED))
     return 0 if report.usable else 2
 

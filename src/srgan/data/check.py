@@ -88,15 +88,12 @@ class Report:
         return not any(finding.fatal for finding in self.findings)
 
 
-def check(root: Path, *, against: Path | None = None, min_side: int = 96) -> Report:
+def check(root: Path, *, min_side: int = 96) -> Report:
     """Decode every image of a data folder. Raises DataError where it holds none.
 
-    `against`: another folder whose test and validation images must not be trained on either.
     `min_side`: shorter side in pixels below which a training image is too small for a crop.
     """
     groups = _groups(root)
-    if against and against.resolve() != root.resolve():
-        groups += _groups(against, unseen_only=True)
     done, total = 0, sum(len(group.pairs) for group in groups)
     with ThreadPoolExecutor(os.cpu_count()) as pool, Progress("checking", total, unit="image") as bar:
         for group in groups:
@@ -131,14 +128,13 @@ def check_image(pair: Pair) -> ImageCheck:
     return result._replace(lr_error=int(difference.max()))
 
 
-def _groups(root: Path, *, unseen_only: bool = False) -> list[Group]:
+def _groups(root: Path) -> list[Group]:
     groups, refusal = [], None
-    if not unseen_only:
-        try:
-            training = folders.training_folders(root)
-            groups.append(_group("training", training.hr, pairs.pair_folders(training)))
-        except DataError as error:
-            refusal = error
+    try:
+        training = folders.training_folders(root)
+        groups.append(_group("training", training.hr, pairs.pair_folders(training)))
+    except DataError as error:
+        refusal = error
     if root.is_dir() and (validation := folders.validation_folders(root)):
         groups.append(_group("validation", validation.hr, pairs.pair_folders(validation)))
     for name, folder in folders.test_folders(root).items():

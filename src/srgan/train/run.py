@@ -28,6 +28,7 @@ log = logging.getLogger("srgan")
 HEADINGS = {"pretrain": "Pretraining SRResNet on pixels", "adversarial": "Training SRGAN against the discriminator"}
 ROLLBACK_FACTOR = 0.5
 """On the learning rate after each rollback."""
+MAX_ROLLBACKS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ def train(settings: TrainSettings) -> int:
             try:
                 phase = _run_phase(names[0], job, checkpoint, previous, stop, ROLLBACK_FACTOR**rollbacks)
             except Diverged as error:
-                if run.on_divergence == "stop" or rollbacks >= run.max_rollbacks:
+                if run.on_divergence == "stop" or rollbacks >= MAX_ROLLBACKS:
                     if recorder is not None:
                         recorder.journal.write("event", text=str(error))
                         recorder.journal.write("end", state="diverged")
@@ -76,7 +77,7 @@ def train(settings: TrainSettings) -> int:
                 place = f"step {checkpoint.step} of {checkpoint.phase}" if checkpoint is not None else "the beginning"
                 log.warning(
                     f"{error} Returning to {place} with {ROLLBACK_FACTOR**rollbacks:g} of the learning rate "
-                    f"(rollback {rollbacks} of {run.max_rollbacks})."
+                    f"(rollback {rollbacks} of {MAX_ROLLBACKS})."
                 )
                 continue
             if stop.number:

@@ -34,12 +34,9 @@ class Run:
     allow_change: tuple[str, ...] = ()
     """With --resume: settings that may differ from the checkpoint's although they change the result."""
     on_divergence: Literal["stop", "rollback"] = "stop"
-    """When a number is not finite: stop with exit code 3, or return to the last checkpoint with half the learning rate."""
-    max_rollbacks: int = 3
-    """How often to return to a checkpoint before stopping."""
+    """When a number is not finite: stop with exit code 3, or return to the last checkpoint with half the learning rate, three times at most."""
 
     def __post_init__(self) -> None:
-        _check_at_least(self, 0, "max_rollbacks")
         if not 0 <= self.seed <= 2**62:
             raise SettingsError(f"seed is a whole number from 0 to 2^62, got {self.seed}.")
         known = [each.name for _, each, *_ in config.flat_fields(TrainSettings)]
@@ -264,7 +261,7 @@ FREE_TO_CHANGE = frozenset(
     {
         *("output", "data", "pack", "vgg", "device", "loader", "workers", "report_interval", "validation_interval"),
         *("validation_pictures", "checkpoint_interval", "keep_checkpoints"),
-        *("phase", "resume", "allow_change", "recipe", "on_divergence", "max_rollbacks"),
+        *("phase", "resume", "allow_change", "recipe", "on_divergence"),
     }
 )
 """Settings that a resumed run may change without changing a weight (other data is noticed by its content)."""
