@@ -73,6 +73,7 @@ def test_names_stand_on_both_sides_of_a_flag(argv):
         (["--output="], "--output is empty"),
         ([""], "a name is empty"),
         (["--train-step", "3"], "there is no option --train-step. Did you mean '--train-steps'?"),
+        (["--train-light"], "there is no option --train-light. Did you mean '--light' or '--train-steps'?"),
         (["-x"], "there is no option -x. `oven --help`"),
         (["-ouput", "x"], "there is no option -ouput. Did you mean '--output'?"),  # not -o uput
         (["--quality"], "Argument --quality: expected one argument (one that begins with - is written --option=value)"),

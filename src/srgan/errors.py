@@ -57,11 +57,12 @@ class Diverged(SrganError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """What ends a sentence: `Did you mean 'upscale'?` with the known name that is nearest; nothing where none is near."""
-    import difflib
+    """What ends a sentence: `Did you mean 'upscale'?`, up to three names for what is no slip; nothing where none is near."""
+    from difflib import get_close_matches
 
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean '{near[0]}'?" if near else ""
+    known = list(known)
+    near = get_close_matches(name, known, n=1, cutoff=0.8) or get_close_matches(name, known)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def missing_extra(extra: str, what: str) -> MissingExtra:

@@ -143,7 +143,11 @@ def test_default_is_the_mixture(small, tmp_path, capsys):
     assert "model mixture" in capsys.readouterr().out
 
 
-def test_several_sets_need_a_folder_each(small, capsys):
+def test_pictures_of_another_size_and_several_sets(small, tmp_path, capsys):
+    write_array(tmp_path / "colour.png", np.zeros((10, 12, 3), np.uint8))
+    assert cli.main(["evaluate", "--pictures", str(tmp_path), "--data", str(small), "--sets", "Set5"]) == 2
+    out, err = capsys.readouterr()
+    assert "colour.png is 12x10, but" in err and out == ""
     argv = ["evaluate", "--pictures", str(small / "Set5" / "HR"), "--data", str(small)]
     assert cli.main([*argv, "--sets", "Set5"]) == 0
     (small / "Set14").symlink_to(small / "Set5")

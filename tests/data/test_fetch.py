@@ -165,9 +165,11 @@ def set5(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return site
 
 
-def test_test_set_image_by_image(set5, tmp_path):
+def test_test_set_image_by_image(set5, tmp_path, caplog):
+    caplog.set_level("INFO", "srgan")
     set5.moods["/raw/Set5/image_SRF_4/img_002_SRF_4_HR.png"] += [status(503), breaking_off(100)]
     (place,) = fetch("set5", tmp_path / "data")
+    assert caplog.messages[1] == "Downloading 10 images from 127.0.0.1."
     assert len(list(place.iterdir())) == 10
     assert files.read_array(place / "img_003_SRF_4_HR.png").ndim == 2
 

@@ -202,7 +202,9 @@ def test_results_are_found_by_name(tmp_path, three, ending):
 def test_the_result_of_the_right_size(tmp_path, three):
     folder = tmp_path / "results"
     put(folder, "img_1_SR.png", "img_1_HR.png")
-    put(folder, "img_1_LR.png", side=2)
+    put(folder, "img_1_LR.png", "img_10.png", side=2)
+    with pytest.raises(DataError, match=r"img_10.png is 2x2, but .*hr.img_10.png .* is 8x8; is it of another set"):
+        match_results(folder, three[2:])
     assert match_results(folder, three[:1])["img_1"].name == "img_1_SR.png"
     put(folder, "img_1_SRCNN.png")
     with pytest.raises(DataError, match=r"several images for img_1: img_1_SR.png and img_1_SRCNN.png"):

@@ -174,6 +174,20 @@ def test_resume_without_a_run_starts_from_the_beginning(undisturbed, tmp_path):
         assert_same(last_state(undisturbed), last_state(folder))
 
 
+def test_a_stop_while_packing_resumes_with_its_settings(undisturbed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("srgan.train.setup.pack_images", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+    assert train(tmp_path / "run") == 130
+    assert not RunFolder(tmp_path / "run").has_run()  # other words may follow, too
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    resume = ["train", "--resume", "--no-report", "--output", "run"]
+    assert main([*resume, "--quiet"]) == 0
+    assert_same(last_state(undisturbed), last_state(tmp_path / "run"))
+    assert main(resume) == 0
+    again = "is already finished, at step 4. Go on with: srgan train --resume --output run --train-steps N"
+    assert again in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("lost", ["*", "adversarial*"])
 def test_resume_after_the_checkpoints_were_deleted_replaces_no_generator(undisturbed, tmp_path, capsys, lost):
     run = tmp_path / "run"
@@ -242,7 +256,7 @@ def test_the_folder_says_what_was_used(tmp_path, capsys):
     settings = (tmp_path / "run/settings.yaml").read_text()
     assert "content: mse\n" in settings and "init: none\n" in settings and "output: run\n" in settings
     said = capsys.readouterr().err
-    assert "\nstep 3/6  pixel " in said and "srresnet is below bicubic" in said
+    assert "\nstep 3/6  pixel " in said and ", learning rate 3.0e-04, " in said and "srresnet is below bicubic" in said
     assert (tmp_path / "run/report.html").stat().st_size
 
 
@@ -297,7 +311,7 @@ def test_adversarial_alone_from_a_file(undisturbed, tmp_path):
     [
         (["--phase", "adversarial"], "--init"),
         (["--init", "other.safetensors"], "blocks=2"),
-        (["--recipe", "paper", "--content", "vgg54"], "srgan data fetch vgg19"),
+        (["--content", "vgg54"], "srgan data fetch vgg19"),
         (["--content", "vgg54", "--discriminator", "features"], "features needs VGG19's weights"),
     ],
 )

@@ -79,6 +79,8 @@ def _from_mirror(url: str, part: Path, length: int, digest: str, bar: Progress |
     """Fill `part` from one address until it is whole and right. Raises MirrorFailed."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise MirrorFailed("is not an http address")
+    if bar:
+        log.info(f"Downloading from {urlsplit(url).hostname}.")  # which may take a minute to answer, or not to
     failures, largest = 0, _size(part)
     while True:
         pause = 0.0

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -95,6 +96,7 @@ def _fetch_part(parts: tuple[RemoteFile, ...], staging: Path, staged: Path) -> N
     if file.count:
         # Numbered files, each a small download; progress counts files.
         numbered = [(file, f"{n:03d}") for n in range(1, file.count + 1) for file in parts]
+        log.info(f"Downloading {len(numbered)} images from {urlsplit(file.urls[0]).hostname}.")
         with Progress("downloading images", len(numbered), unit="image") as bar:
             for done, (file, number) in enumerate(numbered, 1):
                 urls = [url.replace("{n}", number) for url in file.urls]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from srgan.errors import DataError
 from srgan.image import resize
-from srgan.image.files import find_images, read_rgb8, size
+from srgan.image.files import find_images, read_array, read_rgb8, size
 
 log = logging.getLogger("srgan")
 
@@ -119,7 +119,7 @@ def match_results(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
     """The one file in `folder` for each pair: `img_001.png`, `img_001_SRF_4_LR.png`, `img_001_x4.webp`, ...
 
     A file belongs to the longest name that it starts with, up to a mark. Of several, those of the right size
-    and not called HR are taken. Raises DataError for an image without a file, or with several.
+    and not called HR are taken. Raises DataError for an image without a file, with several, or with one of another size.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; it should hold a super-resolved file per image of the set.")
@@ -137,8 +137,8 @@ def match_results(folder: Path, pairs: Sequence[Pair]) -> dict[str, Path]:
 
 
 def _choose_result(files: list[Path], pair: Pair, folder: Path, count: int) -> Path:
+    height, width = (side - side % 4 for side in size(pair.hr))
     if len(files) > 1:
-        height, width = (side - side % 4 for side in size(pair.hr))
         right = [f for f in files if not f.stem.lower().endswith("_hr") and size(f) == (height, width)]
         files = right or files
     if not files:
@@ -149,6 +149,10 @@ def _choose_result(files: list[Path], pair: Pair, folder: Path, count: int) -> P
     if len(files) > 1:
         both = " and ".join(file.name for file in files[:2])
         raise DataError(f"{folder} has several images for {pair.name}: {both}; keep one per image.")
+    got = read_array(files[0]).shape  # decoded, so that none fails later
+    if got[:2] != (height, width):
+        expected = f"{pair.hr} (cropped to a multiple of 4) is {width}x{height}"
+        raise DataError(f"{files[0]} is {got[1]}x{got[0]}, but {expected}; is it of another set or scale?")
     return files[0]
 
 

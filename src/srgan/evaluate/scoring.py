@@ -12,7 +12,7 @@ from srgan.data import degrade
 from srgan.data.pairs import Pair
 from srgan.errors import DataError, ImageError
 from srgan.image import metrics
-from srgan.image.files import read_array, size
+from srgan.image.files import read_array
 from srgan.image.metrics import SCALE, SMALLEST_HR, NiqeModel, Scores
 from srgan.image.resize import cropped, downscaled
 from srgan.image.source import ImageBytes
@@ -92,14 +92,7 @@ def evaluate_images(
     niqe_model: NiqeModel | None = None,
     on_image: OnImage | None = None,
 ) -> SetScores:
-    """Scores of super-resolved `files`, one for each pair's name. Raises DataError, before the first score."""
-    pairs = list(pairs)
-    for pair in pairs:
-        height, width = (side // SCALE * SCALE for side in size(pair.hr))
-        got = size(files[pair.name])
-        if got != (height, width):
-            expected = f"{pair.hr} (cropped to a multiple of {SCALE}) is {width}x{height}"
-            raise DataError(f"{files[pair.name]} is {got[1]}x{got[0]}, but {expected}; is it of another set or scale?")
+    """Scores of super-resolved `files`, one of the right size for each pair's name, as `match_results` finds them."""
     return _evaluate(lambda pair, hr: read_array(files[pair.name]), pairs, niqe_model, on_image)
 
 

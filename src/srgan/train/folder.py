@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from srgan import config
 from srgan.errors import CheckpointError
-from srgan.fs import file_lock
+from srgan.fs import atomic_write, file_lock
 from srgan.train.settings import TrainSettings
 
 NETWORK = {"pretrain": "srresnet", "adversarial": "srgan"}
@@ -39,13 +40,15 @@ class RunFolder:
         return self.root / "samples" / f"{phase}_{step:07d}.png"
 
     def has_run(self) -> bool:
-        """Whether the folder holds more than a run leaves that did not start: a pack, curves, warnings, empty files.
+        """Whether the folder holds more than a run leaves that made no step: settings, a pack, curves, warnings, empty files.
 
         Hidden files and a scheduler's logs count for nothing, either.
         """
         names = [path.name for path in self.root.rglob("*") if path.is_file() and path.stat().st_size]
-        early, logs = (".", "data.pack", "events.out.tfevents", "journal.jsonl"), (".log", ".out", ".err")
-        return any(not name.startswith(early) and not name.endswith(logs) for name in names)
+        early, logs = [".", "data.pack", "events.out.tfevents", "journal.jsonl"], (".log", ".out", ".err")
+        if (self.root / "journal.jsonl").exists():
+            early.append("settings.yaml")  # without a journal it is the user's
+        return any(not name.startswith(tuple(early)) and not name.endswith(logs) for name in names)
 
     def create(self, *, resume: bool, phase: str) -> None:
         """Make the folder. Refuses one with other files, and one with a run in it that is neither resumed nor followed.
@@ -63,6 +66,11 @@ class RunFolder:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(f"the folder {self.root} cannot be created: {error.strerror}.") from error
+
+    def write_settings(self, settings: TrainSettings) -> None:
+        """Write settings.yaml, without what holds for one start alone."""
+        kept = config.replace(settings, resume=False, allow_change=())
+        atomic_write(self.settings, config.to_yaml(kept).encode())
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

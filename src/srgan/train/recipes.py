@@ -43,6 +43,7 @@ def quick() -> TrainSettings:
         learning_rate=2e-5,
         pretrain_decay="cosine",
         decay="half",
+        content="auto",
         compile=False,
         report_interval=10,
         validation_interval=100,

@@ -17,7 +17,7 @@ import torch
 from srgan import __version__, config
 from srgan.data.loader import CropSampler, TrainingImages, gather, images_digest, unit_from_uint8
 from srgan.errors import CheckpointError
-from srgan.fs import atomic_write, printable
+from srgan.fs import printable
 from srgan.image import files, metrics
 from srgan.model import weights
 from srgan.model.generator import tensors_from_generator
@@ -154,8 +154,7 @@ class Recorder:
 
     def start(self, device: torch.device) -> None:
         """The first line of a run, or of a resumed run: settings, versions, hardware, data; and settings.yaml."""
-        kept = config.replace(self.settings, resume=False, allow_change=())
-        atomic_write(self.folder.settings, config.to_yaml(kept).encode())
+        self.folder.write_settings(self.settings)
         pixels = int((self.images.heights * self.images.widths).sum())
         data = {
             "fingerprint": self.images.fingerprint,
@@ -198,8 +197,8 @@ class Recorder:
         )
         if self.progress is not None:
             name = "pixel" if phase.name == "pretrain" else "content"
-            note = f"{name} {losses[name]:.4f}, rate {report.learning_rate:.1e}, {report.steps_per_s:.2f} steps/s"
-            self.progress.update(report.step, note)
+            speed = f"learning rate {report.learning_rate:.1e}, {report.steps_per_s:.2f} steps/s"
+            self.progress.update(report.step, f"{name} {losses[name]:.4f}, {speed}")
         for name, (low, high, meaning) in HEALTHY_RANGES.items() if phase.name == "adversarial" else ():
             if name in health and not low <= health[name] <= high:
                 value = f"{name} is {health[name]:.4g}, healthy is {low:g} to {high:g}"

@@ -119,6 +119,7 @@ def _prepare(settings: TrainSettings, stack: contextlib.ExitStack) -> tuple[Job,
     checkpoint = ranks.broadcast_object(lambda: _last_checkpoint(settings, folder) if settings.run.resume else None)
     if journal is not None and checkpoint is None:  # before images are packed, and before the folder holds a run
         setup.first_weights("adversarial" if settings.run.phase == "adversarial" else "pretrain", settings, folder)
+        folder.write_settings(settings)  # for a --resume after a stop while packing
     images, validation_images = ranks.local_main_first(lambda: setup.load_images(settings, folder))
     if checkpoint is not None:
         setup.check_same_run(checkpoint, settings, images)
@@ -138,7 +139,7 @@ def _prepare(settings: TrainSettings, stack: contextlib.ExitStack) -> tuple[Job,
             journal.event(f"There is no checkpoint in {folder.root} to resume from: starting from {start}.")
         if ranks.world_size > 1:
             share = settings.schedule.batch_size // ranks.world_size
-            journal.event(f"Training with {ranks.world_size} processes, {share} crops each.")
+            journal.event(f"Training with {ranks.world_size} processes, each with a batch of {share}.")
     job = Job(settings=settings, folder=folder, ranks=ranks, device=device, images=images, vgg=vgg, recorder=recorder)
     return job, checkpoint
 
@@ -171,7 +172,13 @@ def _run_phase(
 
     # Its steps.
     if start < steps:
-        log.info(f"{HEADINGS[name]}: steps {start:,} to {steps:,}, {s.batch_size} crops of {sampler.crop} pixels each.")
+        log.info(
+            f"{HEADINGS[name]}: steps {start:,} to {steps:,}, batch size {s.batch_size}, crops of {sampler.crop} pixels."
+        )
+    elif own is not None:
+        flag = "pretrain_steps" if name == "pretrain" else "train_steps"
+        more = f"srgan train --resume --output {job.folder.root} --{flag.replace('_', '-')} N --allow-change {flag}"
+        log.info(f"{HEADINGS[name]} is already finished, at step {start:,}. Go on with: {more}")
     if is_compiled(settings, job.device) and start < steps:
         log.info("Compiling the networks: the first steps take up to some minutes.")
     progress = Progress(NETWORK[name], steps, first=start, every_update=True)

@@ -146,8 +146,8 @@ class Losses(LossWeights):
 
     pixel_loss: Literal["mse", "l1", "ensemble"] = "mse"
     """Loss of pretraining: mean squared or absolute error, or the squared distance to the mean of what the generator of --init gives for two symmetries of the LR (self-distillation, for a generator that pretraining has finished)."""
-    content: Literal["vgg54", "vgg22", "mse"] = "vgg54"
-    """Content loss of adversarial training (table 1)."""
+    content: Literal["auto", "vgg54", "vgg22", "mse"] = "vgg54"
+    """Content loss of adversarial training (table 1). auto: vgg54 where VGG19's file is there, else mse."""
 
 
 @dataclass(frozen=True, kw_only=True)

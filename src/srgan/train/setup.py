@@ -41,9 +41,10 @@ def pick_device(settings: TrainSettings) -> torch.device:
 def resolve(settings: TrainSettings, folder: RunFolder) -> TrainSettings:
     """The settings as they are used: the folder, the content loss that there is a VGG19 for, the first generator."""
     content, init = settings.losses.content, settings.run.init
-    if settings.run.phase != "pretrain" and vgg_file(settings) is None and content != "mse":
-        log.warning("There is no VGG19 file: the content loss is the pixels' mean squared error (--content mse).")
-        content = "mse"
+    if content == "auto":
+        content = "vgg54" if vgg_file(settings) else "mse"
+        if content == "mse" and settings.run.phase != "pretrain":
+            log.warning("There is no VGG19 file: the content loss is the pixels' mean squared error (--content mse).")
     if init == "auto":
         init = "srresnet" if weights.read("srresnet").config == generator_config(settings) else "none"
         if init == "none":
@@ -90,14 +91,14 @@ def load_images(settings: TrainSettings, folder: RunFolder) -> tuple[TrainingIma
 
 
 def vgg_file(settings: TrainSettings) -> Path | None:
-    """VGG19's file; None where the content loss is the pixels', which recipe `quick` falls back to."""
+    """VGG19's file; None where the content loss is the pixels', or `auto` and there is none."""
     given = settings.networks.vgg
     folder = given if given is not None and given.is_dir() else settings.data.root / "vgg19"
     below = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".npz", ".h5"))
     path = given if given is not None and given != folder else next(iter(below), None)
     on_features = settings.networks.discriminator == "features"
     content = settings.losses.content
-    if content == "mse" or (path is None and given is None and settings.run.recipe == "quick" and not on_features):
+    if content == "mse" or (content == "auto" and path is None and given is None and not on_features):
         return None
     if path is None or not path.is_file():
         user = "the discriminator on features" if on_features else f"the content loss {content}"
