@@ -1,1 +1,1 @@
-"""Pixels in, pixels out, without PyTorch: files, metadata, resize, tiles, metrics."""
+"""Pixels in, pixels out, without PyTorch: files, metadata, animations, resize, metrics."""
