@@ -1,7 +1,6 @@
 """Downloads from a server that breaks off, lies, redirects or is gone."""
 
 import hashlib
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -113,16 +112,10 @@ def test_redirects(site, target):
     whole(target)
     target.unlink()
     site.moods["/circle"] += [status(302, Location=site.url("/circle"))] * 99
-    site.moods["/file"] += [status(302, Location="ftp://127.0.0.1/x")] * 99
-    for path, said in (("/circle", "30[12]"), ("/file", "ftp.*not safe|not allowed")):
+    site.moods["/file"] += [status(302, Location="file:///etc/passwd")] * 99
+    for path, said in (("/circle", "30[12]"), ("/file", "not allowed")):
         with pytest.raises(DataError, match=said):
             download([site.url(path)], target, digest=DIGEST)
-
-
-def test_never_from_https_to_http():
-    request = urllib.request.Request("https://example.org/a")
-    with pytest.raises(module.MirrorFailed, match="not safe"):
-        module._SafeRedirects().redirect_request(request, None, 302, "", {}, "http://example.org/a")
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "x", "ftp://127.0.0.1/x", "http://127.0.0.1:9/x"])

@@ -10,7 +10,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from srgan.errors import DataError
@@ -115,7 +114,7 @@ def _receive(url: str, part: Path, length: int, has_digest: bool, bar: Progress 
     if length and start == length:
         return True
     headers = {"User-Agent": "srgan"} | ({"Range": f"bytes={start}-"} if start else {})
-    with _OPENER.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
         resumed = answer.status == 206
         if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             part.unlink(missing_ok=True)
@@ -135,21 +134,6 @@ def _receive(url: str, part: Path, length: int, has_digest: bool, bar: Progress 
         if not total and _size(part) >= limit:
             raise MirrorFailed(f"sends more than {limit:,} bytes for a small file")
     return not total or _size(part) == total
-
-
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows to http and https alone, and never from https to http."""
-
-    def redirect_request(
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        old, new = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
-        if new not in ("http", "https") or (old == "https" and new == "http"):
-            raise MirrorFailed(f"redirects to {newurl}, which is not safe to follow")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-_OPENER = urllib.request.build_opener(_SafeRedirects)
 
 
 def _size(path: Path) -> int:
