@@ -88,7 +88,7 @@ def test_images_of_all_kinds(tmp_path):
 
 def test_no_usable_image(tmp_path):
     write(tmp_path / "d/a.png", image(1, 8, 8))
-    with pytest.raises(DataError, match=r"None of the 1 images can be used; the first: .*a\.png is 8x8"):
+    with pytest.raises(DataError, match=r"No training image \(of 1\) can be used; the first: .*a\.png is 8x8"):
         pack(tmp_path / "d", tmp_path / "p.pack")
     assert not list(tmp_path.glob("p.pack")) and not list(tmp_path.glob("p.pack.json"))
 

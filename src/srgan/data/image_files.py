@@ -41,7 +41,7 @@ class ImageFiles:
             else:
                 used.append((pair, size[0] // 4 * 4, size[1] // 4 * 4))
         if not used:
-            raise DataError(f"None of the {len(pairs)} images can be used; the first: {skipped[0]}")
+            raise DataError(f"No training image (of {len(pairs)}) can be used; the first: {skipped[0]}")
         self.pairs, self.skipped = [pair for pair, _, _ in used], tuple(skipped)
         self.damaged: set[int] = set()
         """Positions of the images that could not be decoded."""

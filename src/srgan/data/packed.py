@@ -209,7 +209,7 @@ def _build(pairs: list[Pair], target: Path, min_side: int, workers: int) -> None
     if all(image.skipped for image in images):
         target.unlink()
         index_path(target).unlink()
-        raise DataError(f"None of the {len(images)} images can be used; the first: {images[0].skipped}")
+        raise DataError(f"No training image (of {len(images)}) can be used; the first: {images[0].skipped}")
 
 
 def _write(pairs: list[Pair], min_side: int, file: IO[bytes], workers: int) -> list[PackedImage]:
