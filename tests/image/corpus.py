@@ -244,10 +244,6 @@ def refused() -> Iterator[tuple[str, bytes, str]]:
     eight, twelve = (struct.pack("<HHIH", 258, 3, 1, bits) for bits in (8, 12))
     yield "packed.tif", tiff(np.ones((9, 9), np.uint8)).replace(eight, twelve), "channels of 12 bits"
     yield "lzma.tif", pillow(image, "TIFF", compression="lzma"), r"a way that srgan does not read \(LZMA\)"
-    for name, words in (("ycbcr", "YCbCr colours"), ("icclab", "ICCLab colours"), ("cielab", "labq")):
-        yield f"{name}.tif", tiff(smooth(3), photometric=name, compression="zlib"), words
-    planes = tiff(np.moveaxis(smooth(3), 2, 0), tile=(16, 16), planarconfig="separate", photometric="rgb")
-    yield "planes-in-tiles.tif", planes, r"a way that srgan does not read \(tiled separate planes\)"
     pcx = pillow(image.convert("P", palette=Image.Palette.ADAPTIVE), "PCX")
     yield "cut.pcx", pcx[:-1], "its palette is missing"
     yield "signed.tif", tiff(np.ones((9, 9), np.int16)), "type short"

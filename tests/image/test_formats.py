@@ -106,17 +106,24 @@ def test_jp2_keeps_its_profile_and_says_lost_depth(caplog):
     assert "8 of its 12 bits" in caplog.text
 
 
-def test_white_of_a_deep_jpeg2000_is_not_taken_for_black():
+@pytest.mark.parametrize("lossless", [True, False])
+def test_white_and_black_of_a_deep_jpeg2000(lossless):
     """Pillow makes 0 of both. A codestream of three channels, each the one packet of a grey image."""
     grey = np.array([[0, 127, 128, 20_000], [32_768, 65_407, 65_408, 65_535]], np.uint16).repeat(8, 0).repeat(8, 1)
-    data = corpus.pillow(Image.fromarray(grey), "JPEG2000", no_jp2=True, num_resolutions=1)
+    options = {"no_jp2": True, "num_resolutions": 1, "irreversible": not lossless}
+    data = corpus.pillow(Image.fromarray(grey), "JPEG2000", **options)
     size, tile, pixels = data.index(b"\xff\x51"), data.index(b"\xff\x90"), data.index(b"\xff\x93") + 2
     channels = struct.pack(">H", 3) + data[size + 40 : size + 43] * 3
     head = data[: size + 2] + struct.pack(">H", 47) + data[size + 4 : size + 38] + channels + data[size + 43 : tile]
     packets = data[pixels:-2] * 3
     length = struct.pack(">I", pixels - tile + len(packets))
+    deep = held(head + data[tile : tile + 6] + length + data[tile + 10 : pixels] + packets + data[-2:])
+    if lossless:
+        expected = np.minimum((grey.astype(int) + 128) >> 8, 255)
+        np.testing.assert_array_equal(files.read_image(deep).pixels, np.dstack([expected] * 3))
+        return
     with pytest.raises(ImageError, match="16 bits, of which white"):
-        files.read_image(held(head + data[tile : tile + 6] + length + data[tile + 10 : pixels] + packets + data[-2:]))
+        files.read_image(deep)
 
 
 @pytest.mark.parametrize(
@@ -337,18 +344,44 @@ def test_cmyk_of_a_psd_is_converted_as_that_of_a_tiff():
     np.testing.assert_array_equal(files.read_image(held(data)).pixels, expected)
 
 
-def test_lab_with_alpha_is_read():
-    array, alpha = corpus.smooth(3, height=12, width=16), np.eye(12, 16, dtype=np.uint16) * 65535
+@pytest.mark.parametrize("photometric", ["icclab", "cielab"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_lab_with_alpha_is_read(dtype, photometric):
+    array, alpha = corpus.smooth(3, height=12, width=16), np.eye(12, 16, dtype=dtype) * np.iinfo(dtype).max
     array[:2] = 255
     lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
-    values = np.asarray(ImageCms.applyTransform(Image.fromarray(array), lab)).astype(np.uint16) << 8
-    values[..., 0] += values[..., 0] >> 8  # full range
-    data = corpus.tiff(np.dstack([values, alpha]), photometric="cielab", extrasamples=["unassalpha"])
-    image = files.read_image(held(data))
+    values = np.asarray(ImageCms.applyTransform(Image.fromarray(array), lab)).astype(dtype) << np.iinfo(dtype).bits - 8
+    if photometric == "icclab":
+        values[..., 1:] ^= 1 << np.iinfo(dtype).bits - 1
+    elif dtype == np.uint16:
+        values[..., 0] += values[..., 0] >> 8  # full range
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.dstack([values, alpha]), photometric=photometric, extrasamples=["unassalpha"])
+    image = files.read_image(held(file.getvalue()))
     assert image.pixels.dtype == np.uint16 and image.alpha is not None
     np.testing.assert_array_equal(image.alpha > 0, np.eye(12, 16))
     assert np.abs(image.pixels / 257 - array).max() < 8  # Lab's steps are coarse
     assert image.pixels[0].min() > 254 * 257
+
+
+def test_tiff_in_ycbcr_is_read():
+    array, file = corpus.smooth(3, height=12, width=16), io.BytesIO()
+    values = np.asarray(Image.fromarray(array).convert("YCbCr"))
+    tifffile.imwrite(file, values, photometric="ycbcr", subsampling=(1, 1), compression="zlib")
+    assert np.abs(files.read_image(held(file.getvalue())).pixels.astype(int) - array).max() < 4
+
+
+def test_lab_of_8_bits_is_read():
+    array = corpus.smooth(3, height=12, width=16)
+    lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    first = ImageCms.applyTransform(Image.fromarray(array), lab)
+    source = held(
+        corpus.pillow(first, "TIFF", save_all=True, append_images=[Image.fromarray(array)], tiffinfo={274: 3})
+    )
+    assert pages(source, DEFAULT_LIMITS) == [0, 1]
+    image = files.read_image(source, page=0)
+    assert image.pixels.dtype == np.uint16 and image.metadata.icc is None
+    assert np.abs(image.pixels[::-1, ::-1] / 257 - array).max() < 8  # Lab's steps are coarse
 
 
 @pytest.mark.parametrize("cut", [0.5, 0.95])
@@ -366,6 +399,12 @@ def test_tiff_that_lacks_pixels_is_refused_and_wrong_tags_are_passed_over(cut, c
         files.read_image(held(data[: int(cut * len(data))]))
 
 
+def test_tiff_with_tiles_of_one_channel_each():
+    file, array = io.BytesIO(), corpus.smooth(3, height=40, width=50)
+    tifffile.imwrite(file, array.transpose(2, 0, 1), tile=(16, 16), planarconfig="separate", photometric="rgb")
+    np.testing.assert_array_equal(files.read_image(held(file.getvalue())).pixels, array)
+
+
 def test_the_place_on_a_map_is_said_to_be_lost(caplog):
     file = io.BytesIO()
     scale = (33550, "d", 3, (0.5, 0.5, 0.0), True)
@@ -381,6 +420,7 @@ def test_animations_are_written(tmp_path, suffix, plays):
     metadata = Metadata(
         icc=corpus.profile() if suffix == ".webp" else None,
         xmp=corpus.XMP,
+        comments=(b"hello",) if suffix == ".gif" else (),
     )
     path, form = tmp_path / f"a{suffix}", {"quality": None, "lossless": True}
     writer = WRITERS[suffix](path, name=path, height=12, width=16, plays=plays, metadata=metadata, **form)
@@ -396,6 +436,7 @@ def test_animations_are_written(tmp_path, suffix, plays):
     animation = Animation(tmp_path / f"a{suffix}")
     assert (animation.plays, animation.count) == (plays, 4)
     assert animation.metadata.icc == metadata.icc and b"image/png" in (animation.metadata.xmp or b"")
+    assert animation.metadata.comments == metadata.comments
     for frame, number, time in zip(animation, [0, 1, 2, 1], [50, 100, 150, 300], strict=True):
         visible = frame.pixels if number != 1 else frame.pixels[:, 8:]
         expected = arrays[number] if number != 1 else arrays[number][:, 8:]
@@ -568,8 +609,10 @@ def test_deep_frames_are_named(caplog):
 def test_depth_that_pillow_drops_is_named(caplog):
     planes = np.moveaxis(corpus.smooth(3, np.uint16, 20, 30), 2, 0)
     sgi = b"\x01\xda\0\2" + struct.pack(">4H", 3, 30, 20, 3) + bytes(500) + planes.astype(">u2").tobytes()
-    assert files.read_image(held(sgi)).pixels.dtype == np.uint8
-    assert caplog.messages == ["a: 8 of its 16 bits are read."]
+    tiff = corpus.tiff(planes, photometric="rgb", planarconfig="separate", tile=(16, 16))
+    for data in (sgi, tiff):
+        assert files.read_image(held(data)).pixels.dtype == np.uint8
+    assert caplog.messages == ["a: 8 of its 16 bits are read."] * 2
 
 
 def test_a_still_gif_is_no_loop():

@@ -200,17 +200,24 @@ def test_png_text_goes_from_png_to_png_byte_for_byte(tmp_path, caplog):
     assert "a.jpg: this JPEG cannot hold the image's PNG text." in caplog.text
 
 
-def test_comments_go_to_jpeg_and_png(tmp_path, caplog):
+def test_comments_go_to_jpeg_gif_and_png(tmp_path, caplog):
     data = corpus.pillow(Image.fromarray(PIXELS), "JPEG", comment="Zo\u00eb".encode(), exif=corpus.exif(6))
     for exif, fill in ((None, b""), (corpus.exif(), b"\xff\xff")):
         filled = data.replace(b"\xff\xfe", fill + b"\xff\xfe")
         metadata = files.read_image(ImageBytes(data=filled, name="a.jpg")).metadata
         copy = Image.open(written(tmp_path, ".jpg", Metadata(exif=exif, comments=metadata.comments)))
         assert (copy.info["comment"] == "Zo\u00eb".encode() and len(copy.getexif()) > 0) or exif is None
-    comments = Metadata(comments=(b"c" * 600, "Zo\u00eb".encode()))
-    assert Image.open(written(tmp_path, ".png", comments)).info["Comment"] == "Zo\u00eb"
-    text = files.read_image(tmp_path / "a.png").metadata.png_text
-    assert text is not None and b"Comment\0\0\0\0\0" + b"c" * 600 in text
+    gif = corpus.pillow(Image.fromarray(PIXELS), "GIF", comment=b"hello")
+    copy = Image.open(written(tmp_path, ".jpg", files.read_image(ImageBytes(data=gif, name="a.gif")).metadata))
+    assert copy.info["comment"] == b"hello"
+    long = Metadata(comments=(b"c" * 600,))
+    assert Image.open(written(tmp_path, ".gif", long)).info["comment"] == b"c" * 600
+    assert Image.open(written(tmp_path, ".png", long)).info["Comment"] == "c" * 600
+    ppm = ImageBytes(data=b"P5\n# Zo\xc3\xab\n#two\n9 # three\n9 255\n#" + bytes(80), name="a.ppm")
+    metadata = files.read_image(ppm).metadata
+    text = files.read_image(written(tmp_path, ".png", metadata)).metadata.png_text
+    for chunk in (b"iTXtComment\0\0\0\0\0Zo\xc3\xab", b"Comment\0\0\0\0\0two", b"Comment\0\0\0\0\0three"):
+        assert text is not None and chunk in text
     assert not caplog.records
     written(tmp_path, ".tif", metadata)
     assert "the image's comments" in caplog.text

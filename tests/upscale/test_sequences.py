@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from srgan import Upscaler
 from srgan.errors import ImageError
@@ -79,16 +79,14 @@ def test_refused_page_is_named(tmp_path, upscaler):
 
 
 def test_messages_name_the_target(tmp_path, upscaler, caplog):
-    text = PngImagePlugin.PngInfo()
-    text.add_text("Title", "hello")
-    source = animated(tmp_path / "a.png", [0, 1], pnginfo=text)
+    source = animated(tmp_path / "a.gif", [0, 1], comment=b"hello")
     deep = tmp_path / "deep folder" / ("x" * 200)
     deep.mkdir(parents=True)
     for folder in (tmp_path, deep):
         with pytest.raises(ImageError, match=r"/b\.webp: quality is 0"):
             upscale_file(upscaler, source, folder / "b.webp", FileOptions(quality=0))
     upscaler.upscale_file(source, tmp_path / "b.webp")
-    assert f"{tmp_path}/b.webp: this WebP cannot hold the image's PNG text" in caplog.text and ".tmp" not in caplog.text
+    assert f"{tmp_path}/b.webp: this WebP cannot hold the image's comments" in caplog.text and ".tmp" not in caplog.text
 
 
 def test_a_full_disk_is_a_sentence(tmp_path, upscaler, monkeypatch):

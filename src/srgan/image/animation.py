@@ -212,7 +212,7 @@ class WebpWriter(AnimationWriter):
 
 
 class GifWriter(AnimationWriter):
-    """An animated GIF: a header with XMP and the number of plays, then each frame with its colours. GIF89a, sections 17 to 26."""
+    """An animated GIF: a header with XMP, comments and the number of plays, then each frame with its colours. GIF89a, sections 17 to 26."""
 
     _needs_alpha = True  # a colour that is transparent: without it, some readers clear the canvas with an opaque one
 
@@ -224,7 +224,7 @@ class GifWriter(AnimationWriter):
                 break
             if data[start] == 0xF9 and data[at + 3] & 1:
                 transparent = data[at + 6 : at + 7]
-            elif data[at + 3 : at + 11] == b"XMP Data":
+            elif data[start] == 0xFE or data[at + 3 : at + 11] == b"XMP Data":
                 extensions += data[at:end]
         if first:
             repeats = b"" if self._plays == 1 else _ENDLESS + struct.pack("<HB", min(max(self._plays - 1, 0), 65535), 0)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from srgan.errors import ImageError
 from srgan.image import pillow
 from srgan.image import tiff_tags as tiff
-from srgan.image.colour import nclx_of
+from srgan.image.colour import nclx_of, srgb_from_lab
 from srgan.image.png import check_text, has_frames, png_chunks, unread_metadata
 from srgan.image.source import (
     ImageBytes,
@@ -41,8 +41,6 @@ _LOADERS = {kind: f"{kind.lower()}load" for kind in ("PNG", "JPEG", "WebP", "TIF
 _COLOURS = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb16": 3, "rgb": 3, "cmyk": 4}
 """Channels of colour of libvips' interpretations."""
 _TAKEN = "srgan takes grey, RGB and CMYK with 8 or 16 bits. Convert it first."
-_NO_RGB = {b"\6\0": "YCbCr", b"\t\0": "ICCLab"}
-"""A TIFF's kinds of colours that libvips takes for RGB."""
 _SCREEN_COPIES = (0x010001, 0x010002)
 """Types of smaller copies in a JPEG's index. CIPA DC-007, table 4."""
 _KNOWN_VALUES = {tag: [bytes([value, 0]) for value in range(1, most)] for tag, most in ((0x0112, 9), (0x0128, 4))}
@@ -56,12 +54,11 @@ def decode_error(source: Source, error: Exception, limits: Limits) -> ImageError
     if "killed" in str(error):
         return ImageError(f"{name_of(source)} takes longer than {limits.seconds:g} s to decode (Limits.seconds).")
     if match := re.search(
-        r"(\w+) compression support is not|Compression (scheme \d+)|data (precision \d+)|(tiled separate planes)",
-        str(error),
+        r"(\w+) compression support is not|Compression (scheme \d+)|data (precision \d+)", str(error)
     ):
         method = match[match.lastindex or 0]
         return ImageError(
-            f"{name_of(source)} is stored in a way that srgan does not read ({method}). Convert it first."
+            f"{name_of(source)} is compressed in a way that srgan does not read ({method}). Convert it first."
         )
     return ImageError(f"{name_of(source)} is damaged: {reason(error)}.")
 
@@ -103,12 +100,11 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
     if kind == "TIFF":
         with open_bytes(source) as file:
             tags = tiff.page_tags(file, page)
+        if tags.get(tiff.PLANAR) == b"\2\0" and tiff.TILE_WIDTH in tags:  # libvips reads no tiles of one channel
+            return pillow.load(source, kind, limits, warn=warn, page=page)
         bits = int.from_bytes(tags.get(tiff.BITS, b"\1")[:2], "little")
         if bits not in (1, 2, 4, 8, 16, 32):
             raise ImageError(f"{name_of(source)} holds channels of {bits} bits; {_TAKEN}")
-        by_jpeg = tags.get(tiff.COMPRESSION) in (b"\6\0", b"\7\0")  # which gives RGB
-        if not by_jpeg and (space := _NO_RGB.get(tags.get(tiff.PHOTOMETRIC, b""))):
-            raise ImageError(f"{name_of(source)} holds {space} colours; {_TAKEN}")
     if kind == "PNG":
         check_text(source)
     if warn and not has_end_mark(source, kind):
@@ -127,6 +123,8 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         else:
             image = getattr(pyvips.Image, _LOADERS[kind])(os.fsencode(complete), **options)  # names need not be UTF-8
     except pyvips.Error as error:
+        if "bad labq format" in str(error):  # libvips fails on CIE Lab of 8 bits
+            return pillow.load(source, kind, limits, warn=warn, page=page)
         raise ImageError(f"{name_of(source)} is a damaged or unusual {kind}: {reason(error)}.") from None
     limits.check(source, image.height, image.width)
     if kind == "PNG":
@@ -142,6 +140,11 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         if warn:
             log.warning("%s: %d of its %d channels are read.", name_of(source), most, image.bands)
         return image.extract_band(0, n=most)
+    if kind == "TIFF" and image.interpretation in ("multiband", "srgb") and image.bands in (3, 4):
+        if tags.get(tiff.PHOTOMETRIC) == b"\6\0" and tags.get(tiff.COMPRESSION) not in (b"\6\0", b"\7\0"):  # JPEG
+            return _from_ycbcr(image)
+        if tags.get(tiff.PHOTOMETRIC) == b"\t\0":
+            return _from_icc_lab(image)
     if isinstance(complete, ImageBytes) and complete is not source and warn and _lacks_pixels(complete.data[:-2]):
         raise ImageError(f"{name_of(source)} is a damaged or unusual JPEG: its last pixels are missing.")
     return image
@@ -156,6 +159,22 @@ def _transparent_around_its_frame(image: Any, source: Source) -> Any:
         return image
     empty = pyvips.Image.black(image.width, image.height)
     return image.bandjoin(empty.draw_rect(255, left, top, width, height, fill=True))
+
+
+def _from_icc_lab(image: Any) -> Any:
+    """16-bit sRGB. Of 8 bits L is 0..255 and a, b are 128 + value; of 16 bits 256 times as much. Adobe Photoshop TIFF notes."""
+    unit = 256 if image.format == "ushort" else 1
+    lab = image.extract_band(0, n=3).linear([100 / 255 / unit, 1 / unit, 1 / unit], [0, -128, -128])
+    alpha = [image[3] if unit == 256 else (image[3] * 257).cast("ushort")] if image.bands == 4 else []
+    return srgb_from_lab(lab.copy(interpretation="lab")).bandjoin(alpha)
+
+
+def _from_ycbcr(image: Any) -> Any:
+    """RGB of full-range YCbCr; libvips itself converts subsampled ones, and adds alpha. ITU-T T.871, section 7."""
+    if image.bands == 4:
+        return image.extract_band(0, n=3)
+    matrix = [[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]]
+    return image.linear(1, [0, -128, -128]).recomb(matrix).rint().cast("uchar").copy(interpretation="srgb")
 
 
 def only_page(source: Source, limits: Limits) -> int:
@@ -300,8 +319,7 @@ def to_grey_or_rgb(image: Any, source: Source) -> Any:
         return to_srgb(image)
     if image.interpretation in ("lab", "labs") and bands == 3:
         alpha = [image[3].cast("short").copy(format="ushort")] if image.bands == 4 else []
-        lab = image.extract_band(0, n=3).colourspace("lab")  # its white is D50's, as in print
-        image = lab.icc_export(output_profile="srgb", intent="relative", depth=16).bandjoin(alpha)
+        image = srgb_from_lab(image.extract_band(0, n=3).colourspace("lab")).bandjoin(alpha)
     if _COLOURS.get(image.interpretation) != bands or image.format not in ("uchar", "ushort"):
         raise ImageError(
             f"{name_of(source)} holds {image.bands} {image.interpretation} channels of type {image.format}; {_TAKEN}"

@@ -104,7 +104,7 @@ def fit_metadata(target: Path, metadata: Metadata) -> Metadata:
         "xmp": ("XMP", form is _JPEG and len(metadata.xmp or b"") > _XMP_LIMIT),
         "iptc": ("IPTC", form not in (_JPEG, _TIFF)),
         "png_text": ("PNG text", form is not _PNG),
-        "comments": ("comments", form not in (_JPEG, _PNG)),
+        "comments": ("comments", form not in (_JPEG, _GIF, _PNG)),
     }
     dropped = {key: what for key, (what, is_lost) in unsupported.items() if is_lost and getattr(metadata, key)}
     if dropped:

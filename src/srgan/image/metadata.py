@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import re
 import shutil
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,7 +49,7 @@ class Metadata:
     png_text: bytes | None = None
     """A PNG's tEXt, zTXt and iTXt chunks, byte for byte."""
     comments: tuple[bytes, ...] = ()
-    """A JPEG's."""
+    """A JPEG's, a GIF's or a PPM's."""
     cicp: bytes | None = None
     """An HDR image's primaries, transfer, matrix and range by ITU-T H.273; a PNG's cICP."""
 
@@ -80,11 +82,13 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
             text = png_text(file, _MAX_TEXT)
             has_density = png_density(file) is not None
         elif kind == "GIF":
-            xmp = _gif_xmp(file)
+            xmp, comments = _gif_texts(file)
         elif kind == "JPEG":
             bodies = (body for marker, _, body in jpeg_segments(file) if marker == 0xFE)
             comments = tuple(itertools.islice(bodies, _MOST_COMMENTS))
             has_density = exif is not None or _jfif_has_density(file)
+        elif kind == "PPM":
+            comments = _ppm_comments(file.read(1 << 16))
         tag = colour_tag(file, kind)
     if len(text or b"".join(comments)) > _MAX_TEXT:
         log.warning("%s: text of more than 1 MB beside the pixels is left out.", name_of(source))
@@ -131,16 +135,31 @@ def iptc_records(block: bytes) -> bytes | None:
     return None
 
 
-def _gif_xmp(file: BinaryIO) -> bytes | None:
-    """A GIF's XMP, if it comes before the pixels. XMP specification, part 3, section 1.1.2."""
+def _gif_texts(file: BinaryIO) -> tuple[bytes | None, tuple[bytes, ...]]:
+    """A GIF's XMP (XMP specification, part 3, section 1.1.2) and its comments, if they come first."""
+    xmp, comments = None, list[bytes]()
     for kind, start, end in gif_blocks(file):
-        if kind != b"\x21":
-            return None
+        if kind != b"\x21" or len(comments) == _MOST_COMMENTS:
+            break
         file.seek(start - 1)
         block = file.read(min(end - start + 1, 2 * _MAX_TEXT))
-        if block.startswith(_GIF_XMP):
-            return block[len(_GIF_XMP) :].partition(_GIF_XMP_END[:4])[0] or None
-    return None
+        if block[1] == 0xFE:
+            comments.append(b"".join(_sub_blocks(block[2:])))
+        elif block.startswith(_GIF_XMP):
+            xmp = block[len(_GIF_XMP) :].partition(_GIF_XMP_END[:4])[0] or None
+    return xmp, tuple(comments)
+
+
+def _ppm_comments(head: bytes) -> tuple[bytes, ...]:
+    """The comments between the numbers of a PPM's header."""
+    header = re.match(rb"P.(?:(?:\s|#[^\n]*\n)+\d+){2,3}", head)
+    return tuple(re.findall(rb"#[ \t]*([^\r\n]+)", header[0] if header else b""))
+
+
+def _gif_comment(text: bytes) -> bytes:
+    """GIF89a, section 24."""
+    parts = [text[i : i + 255] for i in range(0, len(text), 255)]
+    return b"\x21\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
 
 
 def _png_comment(text: bytes) -> bytes:
@@ -148,6 +167,13 @@ def _png_comment(text: bytes) -> bytes:
     text = text.replace(b"\0", b"")
     is_utf8 = text.decode("utf-8", "ignore").encode() == text
     return png_chunk(*((b"iTXt", b"Comment\0\0\0\0\0" + text) if is_utf8 else (b"tEXt", b"Comment\0" + text)))
+
+
+def _sub_blocks(data: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(data) and data[at] and at < 60_000:
+        yield data[at + 1 : at + 1 + data[at]]
+        at += 1 + data[at]
 
 
 def _jfif_has_density(file: BinaryIO) -> bool:
@@ -197,7 +223,8 @@ def complete(path: Path, metadata: Metadata) -> None:
                 removed = range(offset - 8, offset + 13)
         elif head.startswith(b"GIF89a"):
             at = gif_colours_end(head)
-            inserted = _GIF_XMP + metadata.xmp + _GIF_XMP_END if metadata.xmp else b""
+            inserted = b"".join(map(_gif_comment, metadata.comments))
+            inserted += _GIF_XMP + metadata.xmp + _GIF_XMP_END if metadata.xmp else b""
         elif head.startswith(b"\xff\xd8"):
             # The density first of all, the others after EXIF.
             at = 2

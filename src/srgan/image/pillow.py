@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import logging
 import os
 import re
@@ -16,6 +17,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from srgan.errors import ImageError
+from srgan.image.colour import srgb_from_lab
 from srgan.image.source import Limits, Source, boxes, colour_boxes, name_of, open_bytes, reason
 
 log = logging.getLogger("srgan")
@@ -61,28 +63,33 @@ def _open(file: BinaryIO, kind: str) -> Any:
     return image
 
 
-def load(source: Source, kind: str, limits: Limits, *, warn: bool) -> Any:
+def load(source: Source, kind: str, limits: Limits, *, warn: bool, page: int = 0) -> Any:
     """The decoded image as a libvips image, with its profile, EXIF, XMP and density as libvips' fields.
 
     `warn`: log what of the file is not read.
     """
     with opened(source, kind, limits) as image:
+        if page:
+            image.seek(page)
+            limits.check(source, image.size[1], image.size[0])
         array = _heif_array(image) if kind == "HEIC" else _array(image, kind, source)
         if warn and kind == "HEIC" and len(image) > 1:
             log.warning("%s holds %d images; the primary one is read.", name_of(source), len(image))
-        bits = _bits(source, kind) if array.dtype == np.uint8 else 8
+        bits = _bits(source, kind, image) if array.dtype == np.uint8 else 8
         if kind == "JPEG2000" and bits > 8 and not array.all():
-            # Its highest values, which Pillow rounds up to 256, are 0 too.
-            raise ImageError(f"{name_of(source)} holds {bits} bits, of which white is not read. Convert it first.")
+            array = _with_white(array, source, bits)
         if warn and bits > 8:
             log.warning("%s: 8 of its %d bits are read.", name_of(source), bits)
-        info = dict(image.info)
+        count = getattr(image, "n_frames", 1)
+        info = {} if image.mode == "LAB" else dict(image.info)  # Lab's profile is of Lab too
     fields = {"icc-profile-data": info.get("icc_profile"), "exif-data": info.get("exif"), "xmp-data": info.get("xmp")}
     if kind == "JPEG2000":
         fields |= _jp2_fields(source)
     elif kind == "BMP":
         fields["icc-profile-data"] = _bmp_profile(source)
     vips = pyvips.Image.new_from_array(np.ascontiguousarray(array))
+    if kind == "TIFF":
+        vips.set_type(pyvips.GValue.gint_type, "n-pages", count)
     deep, bands = array.dtype == np.uint16, 1 if array.ndim == 2 else array.shape[2]
     names = ("grey16", "rgb16") if deep else ("b-w", "cmyk" if image.mode == "CMYK" else "srgb")
     vips = vips.copy(interpretation=names[bands >= 3])
@@ -95,6 +102,24 @@ def load(source: Source, kind: str, limits: Limits, *, warn: bool) -> Any:
     if isinstance(dpi, tuple) and len(dpi) == 2 and all(0 < float(value) < 1e6 for value in dpi):
         vips = vips.copy(xres=float(dpi[0]) / 25.4, yres=float(dpi[1]) / 25.4)
     return vips
+
+
+def _with_white(array: NDArray[Any], source: Source, bits: int) -> NDArray[Any]:
+    """A JPEG 2000 of more than 8 bits: Pillow rounds its highest values up to 256, which becomes 0.
+
+    With a header that states one bit more, the values of a lossless one are the same, about the middle of the range: black
+    becomes 64 and white 192. ITU-T T.800, A.5.1, A.6.1. Raises ImageError for a lossy one.
+    """
+    with open_bytes(source) as file:
+        data = bytearray(file.read())
+    size = data.find(b"\xff\x4f\xff\x51") + 42
+    style = data.find(b"\xff\x52", size) + 13
+    if data[style : style + 1] != b"\1":
+        raise ImageError(f"{name_of(source)} holds {bits} bits, of which white is not read. Convert it first.")
+    for at in range(size, size + 3 * int.from_bytes(data[size - 2 : size], "big"), 3):
+        data[at] += 1
+    shifted = _array(_open(io.BytesIO(data), "JPEG2000"), "JPEG2000", source)
+    return np.where((array == 0) & (shifted > 128), np.uint8(255), array)
 
 
 def _heif_array(image: Any) -> NDArray[Any]:
@@ -117,11 +142,13 @@ def _array(image: Any, kind: str, source: Source) -> NDArray[Any]:
             file.seek(max(size - 769, 0))
             if size < 769 or file.read(1) != b"\x0c":
                 raise ValueError("its palette is missing")
-    if image.mode in ("F", "LAB"):
-        held = "numbers of type float" if image.mode == "F" else "CIE Lab colours"
-        raise ImageError(
-            f"{name_of(source)} holds {held}; srgan takes grey, RGB and CMYK of 8 or 16 bits. Convert it first."
-        )
+    if image.mode == "LAB":
+        scaled = np.asarray(image).astype(np.float32) * np.array([100 / 255, 1, 1], np.float32)
+        scaled[..., 1:] = np.asarray(image)[..., 1:].view(np.int8)
+        lab = pyvips.Image.new_from_array(scaled, interpretation="lab")
+        return np.asarray(srgb_from_lab(lab).numpy())
+    if image.mode == "F":
+        raise ImageError(f"{name_of(source)} holds numbers of type float; srgan takes 8 or 16 bits. Convert it first.")
     if image.mode.startswith("I"):
         deep: NDArray[Any] = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
         return deep
@@ -149,8 +176,10 @@ def _deep_ppm(image: Any) -> NDArray[np.uint16] | None:
     return np.take(table, values).reshape(image.height, image.width, 3)
 
 
-def _bits(source: Source, kind: str) -> int:
-    """Bits per channel of a JPEG 2000 (ITU-T T.800, A.5.1) and an SGI, of which Pillow may decode 8."""
+def _bits(source: Source, kind: str, image: Any) -> int:
+    """Bits per channel of a JPEG 2000 (ITU-T T.800, A.5.1), an SGI and a TIFF, of which Pillow may decode 8."""
+    if kind == "TIFF":
+        return int(image.tag_v2.get(0x0102, (8,))[0])
     with open_bytes(source) as file:
         data = file.read(1 << 20 if kind == "JPEG2000" else 4)
     match = re.search(rb"\xff\x4f\xff\x51.{38}(.)", data, re.DOTALL)
