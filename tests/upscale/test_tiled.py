@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from srgan.model.config import ReceptiveField, receptive_field
 from srgan.model.weights import Weights
 from srgan.upscale.openvino import OpenVinoEngine
-from srgan.upscale.tile_plan import Grid, whole
+from srgan.upscale.tile_plan import Box, Grid, whole
 from srgan.upscale.tiled import run_tile, run_tile_ensemble
 
 
@@ -19,21 +19,34 @@ def engine(small: Weights) -> OpenVinoEngine:
 
 @settings(max_examples=12)
 @given(
-    st.integers(1, 50), st.integers(1, 50), st.integers(1, 3), st.integers(1, 3), st.integers(100, 900), st.booleans()
+    st.integers(1, 50),
+    st.integers(1, 50),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(100, 900),
+    st.sampled_from(["ensemble", 0, 1, 7]),
 )
-def test_tiles_equal_whole(engine, height, width, rows, columns, tail_pixels, ensemble):
-    lr_unit = np.random.default_rng(height * width).random((1, 3, height, width), np.float32)
-    bounds, halo = whole(height, width), receptive_field(engine.config)
-    run = run_tile_ensemble if ensemble else run_tile
+def test_tiles_equal_whole(engine, height, width, rows, columns, tail_pixels, margin):
+    """Of an image with `margin` pixels more on each side, which each sub-tile has too."""
+    run = run_tile_ensemble if margin == "ensemble" else run_tile
+    margin = 0 if margin == "ensemble" else margin
+    tail_pixels += 64 * margin
+    bounds, halo = whole(height + 2 * margin, width + 2 * margin), receptive_field(engine.config)
+    lr_unit = np.random.default_rng(height * width).random((1, 3, *bounds[2:]), np.float32)
     ((_, expected),) = run(engine, lr_unit, bounds, halo, bounds.pixels)
-    output = np.full_like(expected, np.nan)
-    for tile in Grid(min(rows, height), min(columns, width)).tiles(bounds):
-        region = tile.padded(halo.total, bounds)
+    computed = np.zeros(expected.shape[2:])
+    for tile in Grid(min(rows, height), min(columns, width)).tiles(Box(margin, margin, height, width)):
+        region = tile.padded(halo.total + margin, bounds)
         y, x = region.slices()
-        for subtile, sr in run(engine, lr_unit[:, :, y, x], tile.relative_to(region), halo, tail_pixels):
-            y2, x2 = subtile.absolute_in(region).scaled(4).slices()
-            output[:, :, y2, x2] = sr
-    np.testing.assert_allclose(output, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+        for subtile, sr in run(engine, lr_unit[:, :, y, x], tile.relative_to(region), halo, tail_pixels, margin):
+            subtile = subtile.absolute_in(region)
+            computed[subtile.scaled(4).slices()] += 1
+            y2, x2 = subtile.grown(margin).scaled(4).slices()
+            np.testing.assert_allclose(sr, expected[:, :, y2, x2], rtol=0, atol=2e-6 * np.abs(expected).max())
+            sr[:] = np.nan  # the caller's own
+    edge = 4 * margin
+    assert (computed[edge : 4 * height + edge, edge : 4 * width + edge] == 1).all()
+    assert computed.sum() == 16 * height * width
 
 
 def test_short_halo_shows(engine):

@@ -77,7 +77,7 @@ def test_tiles_equal_whole_in_every_kind_of_image(upscaler, tiled, height, width
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_tiles_equal_whole_where_the_input_is_put_back(upscaler, small, trust, scale):
     lr, results, tiles = image(1, 100, 90, 3), [], []
-    for each in (upscaler, Upscaler(small, memory="9MB")):
+    for each in (upscaler, Upscaler(small, memory="3MB")):
         sr = np.empty((100 * scale, 90 * scale, 3), np.uint8)
         strength = Strength(restore=0.0, reason="", trust=trust)
         tiles += [each.upscale_into(ArrayRegions(lr), write_to_array(sr), scale=scale, strength=strength)["tiles"]]

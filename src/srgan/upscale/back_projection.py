@@ -40,7 +40,10 @@ def _smoothed(plane: Plane, share: float) -> Plane:
 def _without_ringing(change: Plane, sr: Plane, lr: Plane) -> Plane:
     """The part of `change` that takes `sr` no further beyond the range of its 3 x 3 LR neighbours than it is."""
     low, high = local_range(lr, len(sr) // len(lr))
-    return np.clip(change, np.minimum(low - sr, 0), np.maximum(high - sr, 0), out=change)
+    for limit, towards in ((low, np.minimum), (high, np.maximum)):
+        limit -= sr
+        towards(limit, 0, out=limit)
+    return np.clip(change, low, high, out=change)
 
 
 def _luma(planes: Plane) -> Plane:

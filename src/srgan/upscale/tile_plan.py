@@ -89,18 +89,23 @@ class Grid(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def cheapest_grid(height: int, width: int, halo: int, window_pixels: int, smallest: int = 16) -> Grid | None:
+def cheapest_grid(
+    height: int, width: int, halo: int, window_pixels: int, smallest: int = 16, margin: int = 0
+) -> Grid | None:
     """The grid that computes the fewest pixels, halos included, with no window larger than `window_pixels`.
 
-    A tile is at least `smallest` pixels high and wide, unless the image is smaller; None where no grid fits.
+    A tile is at least `smallest` pixels high and wide, unless the image is smaller; None where no grid fits. `margin`:
+    more pixels of a halo on the left and on the right.
     """
     best: tuple[int, int, Grid] | None = None
     for rows in range(1, max(height // smallest, 1) + 1):
+        if best is not None and covered(height, rows, halo) * width > best[0]:
+            break
         tallest = _window(height, rows, halo)
-        columns = _fewest(width, halo, window_pixels // tallest, smallest)
+        columns = _fewest(width, halo + margin, window_pixels // tallest, smallest)
         if columns is None:
             continue
-        cost = covered(height, rows, halo) * covered(width, columns, halo)
+        cost = covered(height, rows, halo) * covered(width, columns, halo + margin)
         if best is None or (cost, rows) < best[:2]:
             best = (cost, rows, Grid(rows, columns))
     return best[2] if best else None
@@ -129,7 +134,7 @@ SMALLEST_TILE = 16
 """Side in LR pixels, without its halo."""
 BORDER = 8
 """LR pixels beyond the image's edges that are computed, mirrored: more change no pixel by more than a level or two."""
-BODY_SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+BODY_SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85)
 """Parts of the memory that the network's body may take; the tail takes the rest."""
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
@@ -171,12 +176,16 @@ def plan_tiles(
     for share in BODY_SHARES:
         region_pixels = int(memory * share / body_bytes)
         tail_pixels = int(memory * (1 - share) / engine.tail_bytes)
-        tail_side = tail_pixels**0.5 - 2 * (halo.tail + margin)
         grid = cheapest_grid(height, width, padding, region_pixels, SMALLEST_TILE)
-        if grid is None or tail_side < SMALLEST_TILE:
+        if grid is None or tail_pixels < (SMALLEST_TILE + 2 * (halo.tail + margin)) ** 2:
             continue
         body_pixels = covered(height, grid.rows, padding) * covered(width, grid.columns, padding)
-        cost = body_work * body_pixels / (height * width) + tail_work * tail_pixels / tail_side**2
+        # One tile's strips, with their halos, stand for all.
+        high, wide = -(-height // grid.rows), -(-width // grid.columns)
+        strips = cheapest_grid(high + 2 * margin, wide, halo.tail, tail_pixels, 1, margin)
+        assert strips is not None, "the smallest tile fits"
+        rows, columns = high + 2 * (margin + halo.tail * strips.rows), wide + 2 * (margin + halo.tail) * strips.columns
+        cost = body_work * body_pixels / (height * width) + tail_work * rows * columns / (high * wide)
         if best is None or cost < best[0]:
             best = (cost, TilePlan(grid=grid, tail_pixels=tail_pixels))
     if best is None:

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,12 @@ from srgan.model.config import ReceptiveField
 from srgan.progress import OnProgress
 from srgan.upscale.back_projection import REACH, back_project
 from srgan.upscale.engine import DeviceLost, Engine, Nchw, OutOfMemory
-from srgan.upscale.flat import FlatMap, blend, flat_map, is_grey
-from srgan.upscale.tile_plan import BORDER, SMALLEST_TILE, Box, TilePlan, cheapest_grid, whole
+from srgan.upscale.flat import blend, flat_map, is_grey
+from srgan.upscale.tile_plan import BORDER, SMALLEST_TILE, Box, Grid, TilePlan, cheapest_grid, whole
 
 log = logging.getLogger("srgan")
 
+Item = TypeVar("Item")
 Pixels = NDArray[Any]
 WriteBox = Callable[[int, int, Pixels, Pixels | None], None]
 """Takes a finished rectangle of the output, in any order and possibly more than once: top, left, colour or grey, alpha."""
@@ -124,7 +126,7 @@ def _subtiles(
     if colour and is_grey(pixels):
         pixels = pixels[..., 0]
     # Run the network; then flat colours, scale, depth and grey.
-    for subtile, sr_unit in _run(job, pixels, inner, tail_pixels, flat_map(pixels)):
+    for subtile, sr_unit in _run(job, pixels, inner, tail_pixels, flat=True):
         sr = pixels_from_unit(_to_scale(job, sr_unit, subtile, region), pixels.dtype)
         if colour and sr.ndim == 2:
             sr = np.repeat(sr[..., None], 3, axis=2)
@@ -146,7 +148,7 @@ def _alpha_subtiles(job: TileJob, alpha: Pixels, tile: Box, tail_pixels: int) ->
     So fully opaque and fully transparent areas stay so.
     """
     bounds = whole(*alpha.shape)
-    for subtile, sr_unit in _run(job, alpha, tile, tail_pixels, None):
+    for subtile, sr_unit in _run(job, alpha, tile, tail_pixels, flat=False):
         sr_unit = _to_scale(job, sr_unit, subtile, bounds)
         near = subtile.padded(1, bounds)
         low, high = local_range(alpha[near.slices()], job.scale)
@@ -164,13 +166,13 @@ def _to_scale(job: TileJob, sr_unit: Pixels, subtile: Box, region: Box) -> Pixel
     return inner
 
 
-def _run(
-    job: TileJob, pixels: Pixels, tile: Box, tail_pixels: int, weights: FlatMap | None
-) -> Iterator[tuple[Box, Pixels]]:
+def _run(job: TileJob, pixels: Pixels, tile: Box, tail_pixels: int, *, flat: bool) -> Iterator[tuple[Box, Pixels]]:
     """The sub-tiles of `tile` with the network's result at its own scale, `job.resize_margin` wider, in 0..1."""
     lr_unit, region = lr_unit_from_pixels(pixels), whole(*pixels.shape[:2])
     run = run_tile_ensemble if job.self_ensemble else run_tile
-    for subtile, sr_signed in run(job.engine, lr_unit, tile, job.halo, tail_pixels, job.margin):
+    subtiles = _ahead(run(job.engine, lr_unit, tile, job.halo, tail_pixels, job.margin))
+    weights = flat_map(pixels) if flat else None
+    for subtile, sr_signed in subtiles:
         if pixels.ndim == 2:
             sr_signed = sr_signed.mean(axis=1, dtype=np.float32, keepdims=True)
         channels, box = sr_signed.shape[1], subtile.padded(job.resize_margin, region)
@@ -183,13 +185,29 @@ def _run(
         yield subtile, unit_from_signed(sr_signed)
 
 
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, each computed in a thread while the one before is used; the first is begun at once."""
+    thread = ThreadPoolExecutor(1)
+    following = thread.submit(next, items, None)
+
+    def iterate() -> Iterator[Item]:
+        nonlocal following
+        with thread:
+            while (item := following.result()) is not None:
+                following = thread.submit(next, items, None)
+                yield item
+
+    return iterate()
+
+
 def run_tile(
     engine: Engine, lr_unit: Nchw, tile: Box, halo: ReceptiveField, tail_pixels: int, margin: int = 0
 ) -> Iterator[tuple[Box, Nchw]]:
     """The sub-tiles of `tile` with their sr_signed (1, 3, s*h, s*w), `margin` LR pixels wider on each side.
 
     `lr_unit` is a region of the image, with its border, and `tile` lies in it, at least `halo.total + margin` pixels
-    from each edge of the region that is not an edge of the image. `tail_pixels`: largest input of the network's tail.
+    from each edge of the region that is not an edge of the image, and `margin` from those. `tail_pixels`: largest input
+    of the network's tail.
     """
     region = whole(*lr_unit.shape[2:])
     # The whole image with its border, if it fits: one call.
@@ -197,18 +215,27 @@ def run_tile(
         rows, columns = tile.padded(margin, region).scaled(engine.config.scale).slices()
         yield tile, engine.run(lr_unit)[:, :, rows, columns]
         return
-    # The network's body once, its tail in sub-tiles.
-    features = engine.body(lr_unit)
-    grid = cheapest_grid(tile.height, tile.width, halo.tail + margin, tail_pixels, 1)
+    # The network's body once, its tail in columns of strips.
+    features, scale = engine.body(lr_unit), engine.config.scale
+    output = tile.padded(margin, region)
+    grid = cheapest_grid(output.height, tile.width, halo.tail, tail_pixels, 1, margin)
     assert grid is not None, f"plan_tiles allows no tail of {tail_pixels} pixels for {tile}"
-    for subtile in grid.tiles(tile):
-        output = subtile.padded(margin, region)
-        padded = output.padded(halo.tail, region)
-        rows, columns = padded.slices()
-        sr_signed = engine.tail(features[:, :, rows, columns])
-        # Undo the halo of the sub-tile.
-        rows, columns = output.relative_to(padded).scaled(engine.config.scale).slices()
-        yield subtile, sr_signed[:, :, rows, columns]
+    for column in Grid(1, grid.columns).tiles(tile):
+        top, above = tile.top, None
+        for strip in Grid(grid.rows, 1).tiles(column.padded(margin, region)):
+            padded = strip.padded(halo.tail, region)
+            rows, columns = padded.slices()
+            sr_signed = engine.tail(features[:, :, rows, columns])
+            # Undo the halo of the strip, and put the rows that its margin shares with the one above on top.
+            rows, columns = strip.relative_to(padded).scaled(scale).slices()
+            sr_signed = sr_signed[:, :, rows, columns]
+            if above is not None:
+                sr_signed = np.concatenate([above, sr_signed], axis=2)
+            above = sr_signed[:, :, -2 * margin * scale :].copy() if margin else None
+            bottom = strip.bottom - margin
+            if bottom > top:
+                yield Box(top, column.left, bottom - top, column.width), sr_signed
+                top = bottom
 
 
 def run_tile_ensemble(
