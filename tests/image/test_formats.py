@@ -619,11 +619,29 @@ def test_a_still_gif_is_no_loop():
     assert b"NETSCAPE" not in files.encode_image(files.Image(pixels=corpus.smooth(3)), ".gif")
 
 
-@pytest.mark.parametrize(("extra", "kept"), [("unassalpha", 4), ("unspecified", 3)])
-def test_channels_beyond_the_colours_are_named(extra, kept, caplog):
-    five = np.dstack([corpus.smooth(4), corpus.smooth(3)[..., 0]])
-    data = corpus.tiff(five, photometric="rgb", extrasamples=[extra, "unspecified"])
+@pytest.mark.parametrize(
+    ("colours", "extra", "kept"),
+    [
+        (3, ["unassalpha", "unspecified"], 4),
+        (3, ["unspecified", "unspecified"], 3),
+        (3, ["unspecified"], 3),
+        (1, ["unspecified"], 1),
+    ],
+)
+def test_channels_beyond_the_colours_are_named(colours, extra, kept, caplog):
+    channels = np.dstack([corpus.smooth(4), corpus.smooth(3)[..., 0]])[..., : colours + len(extra)]
+    photometric = {3: "rgb", 1: "minisblack"}[colours]
+    data = corpus.tiff(channels, photometric=photometric, extrasamples=extra, planarconfig="contig")
     image = files.read_image(held(data))
-    np.testing.assert_array_equal(image.pixels, five[..., :3])
-    assert (image.alpha is not None) == (kept == 4)
-    assert caplog.messages == [f"a: {kept} of its 5 channels are read."]
+    np.testing.assert_array_equal(np.atleast_3d(image.pixels), channels[..., :colours])
+    assert (image.alpha is not None) == (kept > colours)
+    assert caplog.messages == [f"a: {kept} of its {colours + len(extra)} channels are read."]
+
+
+@pytest.mark.parametrize("profile", [corpus.grey_profile(1.0), b"broken"])
+def test_grey_frames_come_through_their_profile(profile):
+    """Linear light becomes sRGB, since the frames of an animation are colour."""
+    grey = Image.fromarray(np.full((9, 12), 55, np.uint8))
+    options = {"save_all": True, "append_images": [grey.rotate(180), Image.new("L", (12, 9))], "icc_profile": profile}
+    first = next(iter(Animation(held(corpus.pillow(grey, "PNG", **options)))))
+    np.testing.assert_allclose(first.pixels, 55 if profile == b"broken" else 128, atol=1)

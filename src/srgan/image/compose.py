@@ -10,7 +10,8 @@ import pyvips
 from numpy.typing import NDArray
 
 from srgan.errors import ImageError
-from srgan.image.decode import decode_error, open_image, to_grey_or_rgb, uint8_from_uint16, with_timeout
+from srgan.image.decode import decode_error, field, open_image, to_grey_or_rgb, to_srgb, uint8_from_uint16, with_timeout
+from srgan.image.metadata import sound_profile
 from srgan.image.png import png_chunk, png_chunks
 from srgan.image.source import ImageBytes, Limits, Source, gif_blocks, gif_colours_end, name_of, open_bytes, webp_chunks
 
@@ -91,6 +92,8 @@ def composed(
 def _decoded(still: ImageBytes, limits: Limits) -> Rgba:
     try:
         image = to_grey_or_rgb(open_image(still, limits), still)
+        if image.bands < 3 and sound_profile(field(image, "icc-profile-data")):  # frames are colour, its profile is not
+            image = to_srgb(image)
         image = image if image.hasalpha() else image.addalpha()
         array = uint8_from_uint16(with_timeout(image, limits.seconds).numpy())
     except pyvips.Error as error:
@@ -150,7 +153,7 @@ def _png_frames(file: BinaryIO) -> Iterator[StoredFrame]:
         file.seek(4, 1)
         if name == b"IHDR":
             header = body
-        elif name in (b"PLTE", b"tRNS"):
+        elif name in (b"PLTE", b"tRNS") or (name == b"iCCP" and header[9:10] in (b"\0", b"\4")):
             palette[name] = png_chunk(name, body)
         elif name in (b"IDAT", b"fdAT") and control:
             pixels.append(body if name == b"IDAT" else body[4:])

@@ -135,8 +135,10 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         return image
     if kind == "GIF" and not image.hasalpha():
         return _transparent_around_its_frame(image, source)
-    if kind == "TIFF" and image.bands - 1 > (most := _COLOURS.get(image.interpretation, 1)) > 1:
-        most += tags.get(tiff.EXTRA_SAMPLES, b"")[:1] in (b"\1", b"\2")  # the first one is alpha
+    colours = _COLOURS.get(image.interpretation, 0) if kind == "TIFF" else 0
+    extra = tags.get(tiff.EXTRA_SAMPLES, b"")[:1] if colours else b""
+    if (colours > 1 or extra == b"\0") and image.bands - (extra != b"\0") > colours:  # 0: anything but alpha
+        most = colours + (extra in (b"\1", b"\2"))  # the first one is alpha
         if warn:
             log.warning("%s: %d of its %d channels are read.", name_of(source), most, image.bands)
         return image.extract_band(0, n=most)

@@ -100,7 +100,7 @@ def fit_metadata(target: Path, metadata: Metadata) -> Metadata:
     """The metadata that the file's format can hold; a warning names the rest."""
     form = format_at(target)
     unsupported = {
-        "exif": ("EXIF", form is _GIF or (form is not _TIFF and len(metadata.exif or b"") > _EXIF_LIMIT)),
+        "exif": ("EXIF", form is _GIF or (form not in (_TIFF, _PNG) and len(metadata.exif or b"") > _EXIF_LIMIT)),
         "xmp": ("XMP", form is _JPEG and len(metadata.xmp or b"") > _XMP_LIMIT),
         "iptc": ("IPTC", form not in (_JPEG, _TIFF)),
         "png_text": ("PNG text", form is not _PNG),
@@ -160,8 +160,8 @@ def encode(
         log.warning("%s: its XMP leaves no room for srgan's provenance.", printable(name))
         xmp = metadata.xmp
     metadata = dataclasses.replace(metadata, xmp=xmp)
-    # ICC and XMP always, IPTC but in TIFF. Where there is no EXIF, libvips would invent a block.
-    keep = 8 | 2 | (0 if form is _TIFF else 4) | (1 if metadata.exif else 0)
+    # ICC and XMP always, IPTC but in TIFF. Where there is no EXIF, libvips would invent a block; a PNG's is put in after.
+    keep = 8 | 2 | (0 if form is _TIFF else 4) | (1 if metadata.exif and form is not _PNG else 0)
     try:
         image = _to_format_depth(attach_metadata(_interpreted(image), metadata), form)
         getattr(image, form.saver)(os.fsencode(path), keep=keep, **options)

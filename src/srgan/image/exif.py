@@ -3,7 +3,6 @@
 import contextlib
 import mmap
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -86,7 +85,7 @@ def stand_in(exif: bytes) -> bytes:
     return struct.pack("<4sIHHHIII", b"II*\0", 8, 1, 0x010E, 2, len(text), 26, 0) + text
 
 
-def put_exif(file: BinaryIO, exif: bytes, *, is_png: bool) -> None:
+def put_exif(file: BinaryIO, exif: bytes) -> None:
     """Write `exif` in place of its stand-in, and zeros in the rest of its room."""
     file.flush()
     with mmap.mmap(file.fileno(), 0) as data:
@@ -94,6 +93,3 @@ def put_exif(file: BinaryIO, exif: bytes, *, is_png: bool) -> None:
         start, end = data.rfind(b"II*\0", 0, max(text, 0)), text + len(exif)
         assert 0 <= start < text, "the stand-in has been written"
         data[start:end] = exif.ljust(end - start, b"\0")
-        if is_png:
-            length = int.from_bytes(data[start - 8 : start - 4], "big")
-            data[start + length : start + length + 4] = struct.pack(">I", zlib.crc32(data[start - 4 : start + length]))

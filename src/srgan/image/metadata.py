@@ -211,14 +211,15 @@ def complete(path: Path, metadata: Metadata) -> None:
     """
     with path.open("rb+") as file:
         head = file.read(13)
-        if metadata.exif and not head.startswith(b"II*\0"):
-            put_exif(file, metadata.exif, is_png=head.startswith(b"\x89PNG"))
+        if metadata.exif and not head.startswith((b"II*\0", b"\x89PNG")):
+            put_exif(file, metadata.exif)
         at, inserted, removed = 0, b"", range(0)
         if head.startswith(b"\x89PNG"):
             # After IHDR.
             at = 33
             inserted = (png_chunk(b"cICP", metadata.cicp) if metadata.cicp else b"") + (metadata.png_text or b"")
             inserted += b"".join(map(_png_comment, metadata.comments))
+            inserted += png_chunk(b"eXIf", metadata.exif) if metadata.exif else b""
             if metadata.density is None and (offset := png_density(file)):
                 removed = range(offset - 8, offset + 13)
         elif head.startswith(b"GIF89a"):
