@@ -137,7 +137,8 @@ def open_image(source: Source, limits: Limits, page: int = 0, *, warn: bool = Fa
         return _transparent_around_its_frame(image, source)
     colours = _COLOURS.get(image.interpretation, 0) if kind == "TIFF" else 0
     extra = tags.get(tiff.EXTRA_SAMPLES, b"")[:1] if colours else b""
-    if (colours > 1 or extra == b"\0") and image.bands - (extra != b"\0") > colours:  # 0: anything but alpha
+    of_two = image.bands == 2 and extra == b"\0"  # grey and something; grey and more is no picture
+    if (colours > 1 or of_two) and image.bands - (extra != b"\0") > colours:  # 0: anything but alpha
         most = colours + (extra in (b"\1", b"\2"))  # the first one is alpha
         if warn:
             log.warning("%s: %d of its %d channels are read.", name_of(source), most, image.bands)
