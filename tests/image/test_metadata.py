@@ -295,9 +295,9 @@ def test_exif_of_a_larger_image():
     inner = block.get_ifd(0x8769)
     inner[0xA002], inner[0xA003], inner[0x9214], inner[0xA214] = 32, 24, (9, 8, 7, 6), (5, 4)
     inner[0xA20E], inner[0x9003] = IFDRational(6001, 2), "2020:01:01 00:00:00"
-    for orientation in (1, 6):
+    for orientation, turned in ((1, False), (6, False), (1, True)):
         block[0x0112] = orientation
-        metadata = Metadata(exif=edited_exif(block.tobytes())).enlarged(4, 96, 128)
+        metadata = Metadata(exif=edited_exif(block.tobytes(), turned=turned)).enlarged(4, 96, 128)
         larger = Image.Exif()
         assert metadata.exif is not None
         larger.load(b"Exif\0\0" + metadata.exif)
@@ -306,8 +306,20 @@ def test_exif_of_a_larger_image():
         assert (details[0xA002], details[0xA003], details[0x9003]) == (128, 96, "2020:01:01 00:00:00")
         assert float(details[0xA20E]) == 12002
         assert (details.get(0x9214), details.get(0xA214)) == (
-            ((36, 32, 28, 24), (20, 16)) if orientation == 1 else (None, None)
+            ((36, 32, 28, 24), (20, 16)) if (orientation, turned) == (1, False) else (None, None)
         )
+
+
+def test_places_in_an_avif_do_not_hold(tmp_path):
+    """Its decoder turns it, and does not say so."""
+    block = Image.Exif()
+    block.get_ifd(0x8769)[0x9214] = (9, 8, 7, 6)
+    Image.fromarray(PIXELS).save(tmp_path / "a.avif", exif=block.tobytes())
+    exif = files.read_image(tmp_path / "a.avif").metadata.exif
+    kept = Image.Exif()
+    assert exif is not None
+    kept.load(b"Exif\0\0" + exif)
+    assert 0x9214 not in kept.get_ifd(0x8769)
 
 
 def test_long_xmp_stays_in_a_jpeg_without_room_for_provenance(tmp_path, caplog):

@@ -11,16 +11,18 @@ _PADDING = 0xEA1C
 """EXIF's padding tag."""
 
 
-def edited_exif(exif: bytes, *, scale: int = 1, size: tuple[int, int] | None = None) -> bytes | None:
+def edited_exif(
+    exif: bytes, *, scale: int = 1, size: tuple[int, int] | None = None, turned: bool = False
+) -> bytes | None:
     """The EXIF block with orientation 1 and without its thumbnail; None where its directory cannot be read.
 
-    Of an image that became `scale` times larger: with `size` (height, width), and sizes in pixels grown.
+    Of an image that became `scale` times larger: with `size` (height, width), and sizes in pixels grown. `turned`: its
+    decoder may have turned it, so that places in it do not hold.
     """
     block = bytearray(exif.removeprefix(b"Exif\0\0"))
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(block[:4]))
     if order is None:
         return None
-    turned = False
     try:
         (start,) = struct.unpack_from(f"{order}I", block, 4)
         entries = list(_exif_entries(block, order, start))
@@ -31,7 +33,7 @@ def edited_exif(exif: bytes, *, scale: int = 1, size: tuple[int, int] | None = N
         for at, tag, kind, count in entries:
             letter, place = {3: "H", 4: "I", 5: "I"}.get(kind, ""), at + 8
             if tag == 0x0112 and (kind, count) == (3, 1):
-                turned = _number(block, order, (at, tag, kind, count)) in range(2, 9)
+                turned |= _number(block, order, (at, tag, kind, count)) in range(2, 9)
                 struct.pack_into(f"{order}H", block, place, 1)
             elif tag in (0x0100, 0x0101, 0xA002, 0xA003) and size and kind in (3, 4):  # width, height
                 struct.pack_into(f"{order}HII", block, at + 2, 4, 1, size[1 - tag % 2])

@@ -70,7 +70,7 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
     kind, xmp = format_of(source), xmp_packets.in_utf8(field(image, "xmp-data") or b"") or None
     if kind == "JPEG" and b"HasExtendedXMP" in (xmp or b""):
         log.warning("%s: the part of its XMP beyond 64 kB is left out.", name_of(source))
-    icc = sound_profile(field(image, "icc-profile-data"))
+    icc, heif = sound_profile(field(image, "icc-profile-data")), kind in ("HEIC", "AVIF")
     with open_bytes(source) as file:
         if kind == "TIFF":
             tags = page_tags(file, page)
@@ -95,8 +95,8 @@ def metadata_of(image: Any, source: Source, page: int = 0) -> Metadata:
         text, comments = None, ()
     return Metadata(
         icc=icc or (tag.profile(grey=image.bands < 3) if tag else None),
-        exif=edited_exif(exif) if exif else None,
-        xmp=xmp_packets.upright(xmp) if xmp and (symmetry_of(image) or kind in ("HEIC", "AVIF")) else xmp,
+        exif=edited_exif(exif, turned=heif) if exif else None,
+        xmp=xmp_packets.upright(xmp) if xmp and (symmetry_of(image) or heif) else xmp,
         iptc=iptc_records(iptc) if iptc else None,
         density=(float(image.xres), float(image.yres)) if has_density else None,
         png_text=text,
