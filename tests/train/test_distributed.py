@@ -162,7 +162,7 @@ def test_the_command_under_torchrun(tmp_path):
 
     straight = done("straight", "--train-steps", "3")
     text = (straight / "journal.jsonl").read_text()
-    assert text.count('"kind": "start"') == 1 and "Training with 2 processes, 1 crops each" in text
+    assert text.count('"kind": "start"') == 1 and "Training with 2 processes, each with a batch of 1" in text
     assert (straight / "srresnet.safetensors").exists() and (straight / "srgan.safetensors").exists()
     done("stopped", "--train-steps", "2")  # which has the rate dropped after step 1, as 3 steps have
     stopped = done("stopped", "--train-steps", "3", "--resume", "--allow-change", "train_steps")

@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,6 @@ from srgan.upscale.tile_plan import BORDER, SMALLEST_TILE, Box, Grid, TilePlan, 
 
 log = logging.getLogger("srgan")
 
-Item = TypeVar("Item")
 Pixels = NDArray[Any]
 WriteBox = Callable[[int, int, Pixels, Pixels | None], None]
 """Takes a finished rectangle of the output, in any order and possibly more than once: top, left, colour or grey, alpha."""
@@ -170,9 +168,8 @@ def _run(job: TileJob, pixels: Pixels, tile: Box, tail_pixels: int, *, flat: boo
     """The sub-tiles of `tile` with the network's result at its own scale, `job.resize_margin` wider, in 0..1."""
     lr_unit, region = lr_unit_from_pixels(pixels), whole(*pixels.shape[:2])
     run = run_tile_ensemble if job.self_ensemble else run_tile
-    subtiles = _ahead(run(job.engine, lr_unit, tile, job.halo, tail_pixels, job.margin))
     weights = flat_map(pixels) if flat else None
-    for subtile, sr_signed in subtiles:
+    for subtile, sr_signed in run(job.engine, lr_unit, tile, job.halo, tail_pixels, job.margin):
         if pixels.ndim == 2:
             sr_signed = sr_signed.mean(axis=1, dtype=np.float32, keepdims=True)
         channels, box = sr_signed.shape[1], subtile.padded(job.resize_margin, region)
@@ -183,21 +180,6 @@ def _run(job: TileJob, pixels: Pixels, tile: Box, tail_pixels: int, *, flat: boo
         if weights is not None:
             blend(sr_signed, lr_unit[:, :channels], weights, box)
         yield subtile, unit_from_signed(sr_signed)
-
-
-def _ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, each computed in a thread while the one before is used; the first is begun at once."""
-    thread = ThreadPoolExecutor(1)
-    following = thread.submit(next, items, None)
-
-    def iterate() -> Iterator[Item]:
-        nonlocal following
-        with thread:
-            while (item := following.result()) is not None:
-                following = thread.submit(next, items, None)
-                yield item
-
-    return iterate()
 
 
 def run_tile(
