@@ -57,7 +57,7 @@ class Diverged(SrganError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """What ends a sentence: `Did you mean 'upscale'?`, up to three names for what is no slip; nothing where none is near."""
+    """What ends a sentence: `Did you mean 'upscale'?`. Up to three names where none is very near; nothing where none is near."""
     from difflib import get_close_matches
 
     known = list(known)

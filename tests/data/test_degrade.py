@@ -47,7 +47,7 @@ def test_share_of_untouched_crops(lr, damage, least, most):
 
 
 def test_compression_alone_adds_no_noise_and_no_blur(lr, monkeypatch):
-    monkeypatch.setattr(degrade, "_taken", None)
+    monkeypatch.setattr(degrade, "_camera", None)
     degrade_batch(lr, "compression", seed=0, phase="pretrain", step=0)
     with pytest.raises(TypeError):
         degrade_batch(lr, "all", seed=0, phase="pretrain", step=0)

@@ -154,8 +154,9 @@ def test_full_disk(div2k, tmp_path, monkeypatch):
 def set5(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """A Set5 of our own pictures, the third one grey."""
     hrs = [resize.cropped(scene(n)) for n in range(40, 45)]
-    hrs[2] = hrs[2][..., 0]
+    hrs[2] = np.repeat(hrs[2][..., :1], 3, axis=2)
     monkeypatch.setitem(DIGESTS, "Set5", pixel_digest(hrs))
+    hrs[2] = hrs[2][..., 0]
     for n, hr in enumerate(hrs, 1):
         for kind, pixels in (("HR", hr), ("LR", resize.downscaled(hr))):
             site.files[f"/raw/Set5/image_SRF_4/img_00{n}_SRF_4_{kind}.png"] = png(pixels, tmp_path)

@@ -46,6 +46,7 @@ def test_actors_and_resources(nodes, actors, gpu, expected):
     ("arguments", "message"),
     [
         (["--ray", "nonsense"], "--ray is local, auto or HOST:PORT; got 'nonsense'"),
+        (["--ray"], "--ray is local, auto or HOST:PORT; got '/"),
         (["--ray", "ray://head:10001"], "give --ray auto"),
         (["--ray", "127.0.0.1:1"], "no Ray answers at 127.0.0.1:1: Connection refused"),
         (["--ray-actors", "2"], "it needs --ray"),
@@ -53,7 +54,7 @@ def test_actors_and_resources(nodes, actors, gpu, expected):
     ],
 )
 def test_mistakes_are_sentences(folder, capsys, arguments, message):
-    assert main(["upscale", str(folder / "in"), *arguments]) == 2
+    assert main(["upscale", *arguments, str(folder / "in")]) == 2
     assert message in capsys.readouterr().err
 
 

@@ -121,6 +121,8 @@ def test_too_little_memory_names_enough():
         plan_tiles(500, 500, FakeEngine(), HALO, 5 * 10**6)
     enough = int(str(error.value).rpartition("at least ")[2].removesuffix("MB."))
     plan_tiles(500, 500, FakeEngine(), HALO, enough * 10**6)
+    with pytest.raises(UsageError):
+        plan_tiles(500, 500, FakeEngine(), HALO, enough * 10**6 * 3 // 4)
 
 
 def test_the_work_of_the_paper_s_generator():

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("srgan")
 
 _ADDRESS = re.compile(r"local|auto|ray://.+|[\w.-]+:\d+|\[[\da-f:]+\]:\d+")
-"""What --ray takes."""
+"""What is an address for --ray, the client's (refused by name) too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +163,8 @@ def _check(settings: UpscaleSettings) -> None:
     from srgan.upscale.mixture import check_mixture
 
     check_mixture(settings.model, texture=settings.texture, restore=settings.restore)
+    if settings.ray is not None and not _ADDRESS.fullmatch(settings.ray):
+        raise UsageError(f"--ray is local, auto or HOST:PORT; got '{settings.ray}'.")
     if not settings.paths:
         raise UsageError("srgan upscale takes at least one image, folder or glob; --help lists the options.")
     if settings.lossless and settings.quality is not None:
@@ -170,8 +172,6 @@ def _check(settings: UpscaleSettings) -> None:
     chosen = settings.format or Path(settings.output or "").suffix.lower()[1:]
     if settings.lossless and chosen in ("jpg", "jpeg", "jpe", "jfif", "gif"):
         raise UsageError(f"--lossless is for WebP and AVIF; {chosen} always loses something. PNG and TIFF never do.")
-    if settings.ray is not None and not _ADDRESS.fullmatch(settings.ray):
-        raise UsageError(f"--ray is local, auto or HOST:PORT; got '{settings.ray}'.")
     if settings.ray is not None and settings.ray.startswith("ray://"):
         raise UsageError("Ray's client (ray://) cannot do this; on a machine of the cluster, give --ray auto.")
     if settings.ray_actors is not None and (settings.ray is None or settings.ray_actors < 1):

@@ -44,7 +44,7 @@ def degrade(lr: Crop, damage: Damage, rng: np.random.Generator) -> Crop:
     margins = ((top, GRID - top), (left, GRID - left), (0, 0))
     pixels = np.pad(lr, margins, mode="symmetric")
     if everything:
-        pixels = _taken(pixels, rng)
+        pixels = _camera(pixels, rng)
     # Storage.
     if not everything or rng.random() < 0.85:
         if rng.random() < 0.15:
@@ -65,8 +65,8 @@ def compressed(pixels: Crop, form: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-def _taken(pixels: Crop, rng: np.random.Generator) -> Crop:
-    """As a lens, a sensor and a camera's sharpening make it."""
+def _camera(pixels: Crop, rng: np.random.Generator) -> Crop:
+    """Blur of a lens, sharpening and a sensor's noise."""
     image = pixels.astype(np.float32)
     if rng.random() < 0.3:
         image = _blur(image, rng.uniform(0.2, 0.9))

@@ -79,7 +79,7 @@ def _from_mirror(url: str, part: Path, length: int, digest: str, bar: Progress |
     if urlsplit(url).scheme not in ("http", "https"):
         raise MirrorFailed("is not an http address")
     if bar:
-        log.info(f"Downloading from {urlsplit(url).hostname}.")  # which may take a minute to answer, or not to
+        log.info(f"Downloading from {urlsplit(url).hostname}.")  # said first: some hosts answer late or never
     failures, largest = 0, _size(part)
     while True:
         pause = 0.0

@@ -71,12 +71,12 @@ def _parts(dataset: Dataset) -> list[tuple[Path, tuple[RemoteFile, ...]]]:
 def _fetch_missing(dataset: Dataset, root: Path, staging: Path) -> None:
     """Fetch what is not there, verify all of it, and move it into its place."""
     paths, fetched = [], []
-    for place, files_of_part in _parts(dataset):
+    for place, remote_files in _parts(dataset):
         paths.append(root / place)
         if not paths[-1].exists():
             paths[-1] = staging / place
             fetched.append(place)
-            _fetch_part(files_of_part, staging, paths[-1])
+            _fetch_part(remote_files, staging, paths[-1])
     try:
         _verify(dataset, paths)
     except (DataError, ImageError) as error:
@@ -90,12 +90,12 @@ def _fetch_missing(dataset: Dataset, root: Path, staging: Path) -> None:
         (staging / place).replace(root / place)
 
 
-def _fetch_part(parts: tuple[RemoteFile, ...], staging: Path, staged: Path) -> None:
+def _fetch_part(remote_files: tuple[RemoteFile, ...], staging: Path, staged: Path) -> None:
     """Put the images of a folder, or a file, at `staged`, from the downloads in `staging`."""
-    file, *_ = parts
+    file, *_ = remote_files
     if file.count:
         # Numbered files, each a small download; progress counts files.
-        numbered = [(file, f"{n:03d}") for n in range(1, file.count + 1) for file in parts]
+        numbered = [(file, f"{n:03d}") for n in range(1, file.count + 1) for file in remote_files]
         log.info(f"Downloading {len(numbered)} images from {urlsplit(file.urls[0]).hostname}.")
         with Progress("downloading images", len(numbered), unit="image") as bar:
             for done, (file, number) in enumerate(numbered, 1):

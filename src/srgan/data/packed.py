@@ -194,7 +194,7 @@ def _current(pairs: list[Pair], target: Path, min_side: int) -> PackedImages | s
 
 
 def _build(pairs: list[Pair], target: Path, min_side: int, workers: int) -> None:
-    """Pack all images."""
+    """Pack all images into a new file; the index names them once their pixels are on the disk."""
     # Another process may still read the old file: leave it its pixels.
     target.unlink(missing_ok=True)
     check_free_space(target.parent, sum(map(_pixel_bytes, pairs)), "The file of packed images", error=DataError)

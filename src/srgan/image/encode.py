@@ -160,7 +160,7 @@ def encode(
         log.warning("%s: its XMP leaves no room for srgan's provenance.", printable(name))
         xmp = metadata.xmp
     metadata = dataclasses.replace(metadata, xmp=xmp)
-    # ICC and XMP always, IPTC but in TIFF. Where there is no EXIF, libvips would invent a block; a PNG's is put in after.
+    # ICC and XMP always, IPTC but in TIFF. Where there is no EXIF, libvips would invent a block; a PNG's is added later.
     keep = 8 | 2 | (0 if form is _TIFF else 4) | (1 if metadata.exif and form is not _PNG else 0)
     try:
         image = _to_format_depth(attach_metadata(_interpreted(image), metadata), form)

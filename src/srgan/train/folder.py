@@ -40,7 +40,7 @@ class RunFolder:
         return self.root / "samples" / f"{phase}_{step:07d}.png"
 
     def has_run(self) -> bool:
-        """Whether the folder holds more than a run leaves that made no step: settings, a pack, curves, warnings, empty files.
+        """Whether the folder holds more than a run without a step leaves: settings, a pack, curves, warnings, empty files.
 
         Hidden files and a scheduler's logs count for nothing, either.
         """

@@ -197,8 +197,8 @@ class Recorder:
         )
         if self.progress is not None:
             name = "pixel" if phase.name == "pretrain" else "content"
-            speed = f"learning rate {report.learning_rate:.1e}, {report.steps_per_s:.2f} steps/s"
-            self.progress.update(report.step, f"{name} {losses[name]:.4f}, {speed}")
+            rate = f"learning rate {report.learning_rate:.1e}"
+            self.progress.update(report.step, f"{name} {losses[name]:.4f}, {rate}, {report.steps_per_s:.2f} steps/s")
         for name, (low, high, meaning) in HEALTHY_RANGES.items() if phase.name == "adversarial" else ():
             if name in health and not low <= health[name] <= high:
                 value = f"{name} is {health[name]:.4g}, healthy is {low:g} to {high:g}"

@@ -58,7 +58,7 @@ class Data:
     crop: int = 96
     """Side of the HR crops in pixels; a multiple of 16."""
     degrade: Damage = "none"
-    """Damage the LR crops as those of people's images are; the HRs stay clean. compression: JPEG or WebP; all: also blur, sharpening and noise."""
+    """Damage to the LR crops, as images from the web have it; the HRs stay clean. compression: JPEG or WebP; all: also blur, sharpening and noise."""
     loader: Literal["auto", "device", "mapped", "files"] = "auto"
     """Where crops come from: the packed images on the device, in a memory-mapped file, or the image files themselves (nothing is packed, every crop is decoded). auto: the device where they fit, else mapped."""
     pack: Path | None = None

@@ -39,8 +39,8 @@ class ValidationImage(NamedTuple):
 def load_validation(pairs: Sequence[Pair], count: int, *, degrade: Damage = "none") -> list[ValidationImage]:
     """The first `count` validation images, decoded; LR by the exact bicubic where no file is given.
 
-    `degrade`: each LR gets its own damage, the same in every run. Images that cannot be read or are
-    too small to score are named in a warning and left out. Raises DataError for an LR of another size.
+    `degrade`: each LR gets its own damage, the same in every run. Images that cannot be read or are too small to score
+    are named in a warning and left out. Raises DataError for an LR of another size.
     """
     images: list[ValidationImage] = []
     for pair in pairs:

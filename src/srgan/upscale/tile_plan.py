@@ -95,7 +95,7 @@ def cheapest_grid(
     """The grid that computes the fewest pixels, halos included, with no window larger than `window_pixels`.
 
     A tile is at least `smallest` pixels high and wide, unless the image is smaller; None where no grid fits. `margin`:
-    more pixels of a halo on the left and on the right.
+    what the halo has more on the left and on the right.
     """
     best: tuple[int, int, Grid] | None = None
     for rows in range(1, max(height // smallest, 1) + 1):
@@ -190,10 +190,11 @@ def plan_tiles(
             best = (cost, TilePlan(grid=grid, tail_pixels=tail_pixels))
     if best is None:
         # What a tile of 16 pixels certainly fits into.
-        body = (2 * SMALLEST_TILE + 2 * padding) ** 2 * body_bytes / max(BODY_SHARES)
-        tail = (SMALLEST_TILE + 2 * (halo.tail + margin) + 1) ** 2 * engine.tail_bytes / (1 - max(BODY_SHARES))
+        body = (2 * SMALLEST_TILE + 2 * padding) ** 2 * body_bytes
+        tail = (SMALLEST_TILE + 2 * (halo.tail + margin) + 1) ** 2 * engine.tail_bytes
+        least = min(max(body / share, tail / (1 - share)) for share in BODY_SHARES)
         raise UsageError(
-            f"memory {memory / 1e6:g}MB is too little for the smallest tile; allow at least {max(body, tail) / 1e6:.0f}MB."
+            f"memory {memory / 1e6:g}MB is too little for the smallest tile; allow at least {least / 1e6:.0f}MB."
         )
     return best[1]
 

@@ -188,8 +188,8 @@ def run_tile(
     """The sub-tiles of `tile` with their sr_signed (1, 3, s*h, s*w), `margin` LR pixels wider on each side.
 
     `lr_unit` is a region of the image, with its border, and `tile` lies in it, at least `halo.total + margin` pixels
-    from each edge of the region that is not an edge of the image, and `margin` from those. `tail_pixels`: largest input
-    of the network's tail.
+    from each edge of the region that is not an edge of the image, and at least `margin` from those that are.
+    `tail_pixels`: largest input of the network's tail.
     """
     region = whole(*lr_unit.shape[2:])
     # The whole image with its border, if it fits: one call.
