@@ -94,7 +94,7 @@ class JobQueue:
             raise _stopping()
         if self.running >= self.workers and self.waiting >= self.size:
             seconds = min(600, math.ceil(self.mean_seconds * (self.waiting + 1) / self.workers))
-            detail = f"The queue is full (--queue {self.size}); try again in {seconds} s."
+            detail = f"The queue of waiting requests is full (--queue {self.size}); try again in {seconds} s."
             raise Problem(429, "busy", detail, retry_after=seconds)
 
     async def run(self, job: Job[T], *, on_position: Callable[[int], None] = lambda before: None) -> T:
